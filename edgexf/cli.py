@@ -1,0 +1,253 @@
+"""The command line: a command parses, makes one library call, and prints.
+
+Results go to standard output, progress and errors to standard error. Exit code 1 for a refused result,
+2 for wrong usage. What a command needs is imported inside it, so that `--help` is quick and no command
+but `export` loads torch.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgexf import __version__
+from edgexf.errors import EdgexfError, UsageError
+
+if TYPE_CHECKING:
+    from edgexf.report import Prediction
+    from edgexf_runtimes import Session
+
+AT_ONCE = 256  # inputs read before they are batched by length: bounds memory, keeps answers coming
+
+
+class Refusal(click.ClickException):
+    """An EdgexfError as click shows it: one sentence, and the exit code of its kind."""
+
+    def __init__(self, error: EdgexfError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+
+class Commands(click.Group):
+    """Turns edgexf's own errors into sentences; any other exception is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgexfError as error:
+            raise Refusal(error) from error
+
+
+def stop(*_: int | FrameType | None) -> None:
+    """A polite kill unwinds like an error, so that nothing half-written stays."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgexf")
+def main() -> None:
+    """Efficient transformers as verified, self-explaining ONNX bundles."""
+    signal.signal(signal.SIGTERM, stop)
+
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+
+
+def size_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The sizes of a model of one's own, each an option."""
+    sizes = {
+        "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
+        "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
+        "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
+        "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
+    }  # fmt: skip
+    for name, text in reversed(sizes.items()):
+        command = click.option(f"--{name}", type=int, help=f"{text} With --weights.")(command)
+    return command
+
+
+@main.command()
+def variants() -> None:
+    """What can be exported, and how it is verified."""
+    from edgexf_exporters import VARIANTS
+
+    from edgexf.console import show_table
+
+    header = ("variant", "attention", "padding", "sub-quadratic", "tolerance", "source")
+    rows = [(v.name, v.attention, v.padding, "yes" if v.subquadratic else "no", f"{v.tolerance:g}", v.source) for v in VARIANTS]
+    show_table(header, rows)
+
+
+@main.command()
+@click.option("--variant", required=True, help="A reference model; see `edgexf variants`.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<variant>-bundle.")
+@click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file of your own in the same architecture.")
+@size_options
+@click.option("--explain", multiple=True, default=("gradient",), show_default=True, help="Method to compile, or none; may be repeated.")
+@click.option("--grid", default="quick", show_default=True, help="quick or full.")
+@click.option("--opset", type=int, default=20, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
+def export(
+    variant: str, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+) -> None:  # fmt: skip
+    """Export a model, verify it against the original, and write a bundle."""
+    from edgexf.pipeline import GRID_HEADER, export, grid_cells
+    from edgexf.console import show_table, stages
+
+    methods = () if explain == ("none",) else explain
+    given = {name: size for name, size in sizes.items() if size is not None}
+    with stages() as stage:
+        bundle = export(
+            variant=variant, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+            overwrite=overwrite, progress=stage,
+        )  # fmt: skip
+    found = bundle.manifest.grid
+    show_table(GRID_HEADER, grid_cells(found))
+    click.echo(f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed")
+    size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
+    click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
+
+
+@main.command()
+@bundle_argument
+def verify(bundle: Path) -> None:
+    """Check a bundle: hashes, contract, golden outputs on this device."""
+    from edgexf.pipeline import verify
+    from edgexf.console import show_table
+
+    verdict = verify(bundle)
+    rows = [(row.cell, f"{row.logits:.1e}", "-" if row.relevance is None else f"{row.relevance:.1e}") for row in verdict.rows]
+    show_table(("golden cell", "logits", "relevance"), rows)
+    click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
+    click.echo(f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}")
+    if not verdict.passed:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@bundle_argument
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--text", help="Text to classify instead of, or before, files.")
+@click.option("--dtype", default="auto", show_default=True)
+@threads_option
+def run(bundle: Path, inputs: tuple[str, ...], text: str | None, dtype: str, threads: int | None) -> None:
+    """Classify files (- is standard input); a JSON line each, in the order given."""
+    from edgexf_runtimes import load
+
+    from edgexf.console import progress
+
+    sources: list[str | Path] = ([text] if text is not None else []) + [Path(name) for name in inputs]
+    if not sources:
+        raise UsageError("a run needs an input, got none; name files, - for standard input, or --text.")
+    failed = False
+    with load(bundle, dtype=dtype, threads=threads) as session, progress(len(sources), "inputs") as advance:
+        for start in range(0, len(sources), AT_ONCE):
+            part = sources[start : start + AT_ONCE]
+            predictions, errors = predict_readable(session, part)
+            failed |= bool(errors)
+            for error in errors:
+                click.echo(f"Error: {error}", err=True)
+            for prediction in predictions:
+                click.echo(prediction.to_json())
+            advance(len(part))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def predict_readable(session: Session, sources: Sequence[str | Path]) -> tuple[list[Prediction], list[EdgexfError]]:
+    """Answers for the inputs that can be read, and the errors of the others."""
+    raws, errors = [], []
+    for source in sources:
+        try:
+            raws.append(session.read(source))
+        except EdgexfError as error:
+            errors.append(error)
+    return session.predict_raw(raws), errors
+
+
+@main.command()
+@bundle_argument
+@click.argument("input", type=click.Path(path_type=Path), required=False)
+@click.option("--text", help="Text to explain instead of a file.")
+@click.option("--target", help="Label to explain; by default the predicted one.")
+@click.option("--method", help="Explanation method; by default the bundle's first.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
+@click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
+@threads_option
+def explain(
+    bundle: Path, input: Path | None, text: str | None, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
+) -> None:  # fmt: skip
+    """Show why the model answers as it does for one file (- is standard input)."""
+    from edgexf_runtimes import load
+
+    from edgexf.console import show
+    from edgexf.terminal import explanation_text
+
+    if (input is None) == (text is None):
+        raise UsageError("an explanation needs one input, got none or two; name a file, - for standard input, or --text.")
+    with load(bundle, threads=threads) as session:
+        source: str | Path = text if text is not None else Path(str(input))
+        explanation = session.explain(source, target=target, method=method)
+    if html is not None:
+        write_text(html, explanation.to_html())
+        click.echo(f"wrote {html}", err=True)
+    if as_json:
+        click.echo(explanation.to_json())
+    elif html is None:
+        show(explanation_text(explanation))
+
+
+def write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another.") from error
+
+
+@main.command()
+@bundle_argument
+@click.option("--lengths", default="128,256,512,1024,2048,4096", show_default=True, help="Bytes a run, separated by commas.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), help="Write the report as JSON; - prints it.")
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
+@threads_option
+def bench(bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, threads: int | None) -> None:
+    """Measure latency, load time and memory over lengths."""
+    from edgexf_runtimes.bench import measure, parse_lengths
+
+    from edgexf.report import LATENCY_HEADER, latency_cells
+    from edgexf.console import progress, show_table
+
+    wanted = parse_lengths(lengths)
+    with progress(None, "runs") as advance:
+        report = measure(bundle, wanted, threads, advance)
+    if markdown is not None:
+        write_text(markdown, report.to_markdown())
+    if json_file is not None and str(json_file) != "-":
+        write_text(json_file, report.to_json() + "\n")
+    if str(json_file) == "-":
+        click.echo(report.to_json())
+    else:
+        show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
+        click.echo(f"session load {report.load_ms:.0f} ms (median of {report.load_runs} fresh processes), {report.threads} threads")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Providers, instruction sets, limits and versions of this device."""
+    from edgexf_runtimes.device import describe
+
+    from edgexf.console import show_table
+
+    found = describe()
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        show_table(("what", "found"), [(name, value if isinstance(value, str) else ", ".join(value)) for name, value in found.items()])

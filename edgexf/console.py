@@ -1,0 +1,64 @@
+"""How commands talk to a person: tables on standard output, progress on standard error.
+
+On a terminal there is a bar or a spinner and colour; in a pipe there is neither, and tables are plain text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 160  # columns of a table that nobody's terminal limits
+
+
+def output() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; columns but the first are right-aligned where they hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, title in enumerate(header):
+        numeric = index > 0 and all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
+        table.add_column(Text(title), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    output().print(table)
+
+
+def show(text: Text) -> None:
+    output().print(text)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """Names the stage of long work: a spinner on a terminal, nothing in a pipe."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("starting") as status:
+        yield lambda stage: status.update(stage)
+
+
+@contextmanager
+def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` steps on a terminal, nothing in a pipe; yields a function that advances it.
+
+    Few steps need no bar.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal or (total is not None and total < 2):
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda steps: bar.advance(task, steps)

@@ -1,0 +1,37 @@
+"""Errors that a user can meet. Each is one sentence: the rule, what was expected, what was got, the remedy.
+
+A subclass says who must act, so that the command line can choose its exit code
+(`exit_code`): 1 for a result that was refused, 2 for a call that was wrong.
+"""
+
+
+class EdgexfError(Exception):
+    """Base of every error that edgexf raises on purpose; a result was refused."""
+
+    exit_code = 1
+
+
+class UsageError(EdgexfError):
+    """The call itself is wrong: an unknown variant, an option out of range, a folder that is not empty."""
+
+    exit_code = 2
+
+
+class InputError(EdgexfError):
+    """An input can't be read, or breaks the model's limits: a missing file, a directory, an array too long."""
+
+
+class BundleError(EdgexfError):
+    """A bundle on disk can't be trusted: a changed byte, an unlisted file, an unknown schema version."""
+
+
+class ExportError(EdgexfError):
+    """A model can't be turned into a graph, or its weights don't fit its specification."""
+
+
+class VerificationError(EdgexfError):
+    """The graph differs from the model by more than the tolerance, so no bundle is written."""
+
+
+class MissingExtraError(UsageError):
+    """An optional part of edgexf is not installed; the sentence names the extra that brings it."""

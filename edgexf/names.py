@@ -1,0 +1,23 @@
+"""Public names of tensors, dimensions and files: what graphs, bundles and callers agree on."""
+
+INPUT_IDS = "input_ids"  # int64 [batch, sequence]
+ATTENTION_MASK = "attention_mask"  # int64 [batch, sequence], 1 = real, 0 = padding
+TARGET = "target"  # float32 [batch, classes], weights on the logits; a row of zeros means the predicted class
+LOGITS = "logits"  # float32 [batch, classes]
+RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding
+RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of relevance
+
+BATCH = "batch"
+SEQUENCE = "sequence"
+
+MANIFEST_FILE = "edgexf.json"
+CONFIG_FILE = "config.json"
+GOLDEN_FILE = "golden.npz"
+CARD_FILE = "README.md"
+PREDICT_FILE = "onnx/model.onnx"
+WEIGHTS_FILE = "onnx/model.onnx_data"
+
+
+def explain_file(method: str, first: bool) -> str:
+    """The explain graph's path in a bundle: the first method has the plain name."""
+    return "onnx/explain.onnx" if first else f"onnx/explain_{method}.onnx"

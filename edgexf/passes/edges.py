@@ -1,0 +1,70 @@
+"""Pad token inputs to whole blocks where the graph begins, and crop token outputs where it ends.
+
+    before  input_ids [batch, 64*blocks]                       -> ... -> relevance [batch, 64*blocks]
+    after   input_ids [batch, sequence] -> Pad to 64*blocks    -> ... -> Slice -> relevance [batch, sequence]
+
+Padded tokens have `attention_mask` 0, so they change no answer of a model that masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgexf import names
+
+PADDED = (names.INPUT_IDS, names.ATTENTION_MASK)
+CROPPED = (names.RELEVANCE,)
+
+
+def constant(graph: ir.Graph, name: str, value: list[int]) -> ir.Value:
+    """An int64 initializer [len(value)] of the graph, made once."""
+    if name not in graph.initializers:
+        tensor = ir.tensor(np.array(value, dtype=np.int64), name=name)
+        graph.register_initializer(ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(ir.DataType.INT64), const_value=tensor))
+    return graph.initializers[name]
+
+
+@dataclass
+class PadInputsToBlocks(ir.passes.InPlacePass):
+    """Makes a graph over multiples of `block` tokens take any length. With a block of 1 it only names the axes."""
+
+    block: int
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph = model.graph
+        if self.block > 1:
+            self.pad_and_crop(graph)
+        for value in (*graph.inputs, *graph.outputs):
+            tokens = value.name in (*PADDED, *CROPPED)
+            rest = [names.SEQUENCE] if tokens else list(value.shape or ())[1:]
+            value.shape = ir.Shape([names.BATCH, *rest])
+        return ir.passes.PassResult(model, modified=True)
+
+    def pad_and_crop(self, graph: ir.Graph) -> None:
+        inputs = {value.name: value for value in graph.inputs if value.name in PADDED}
+        length = ir.node("Shape", [inputs[names.INPUT_IDS]], attributes={"start": 1, "end": 2})
+        negative = ir.node("Neg", length.outputs)
+        rest = ir.node("Mod", [negative.outputs[0], constant(graph, "edge_block", [self.block])])
+        pads = ir.node("Concat", [constant(graph, "edge_none", [0, 0, 0]), rest.outputs[0]], attributes={"axis": 0})
+        first = [length, negative, rest, pads]
+        for value in inputs.values():
+            pad = ir.node("Pad", [value, pads.outputs[0]])  # with 0: a valid id, and "not real" in the mask
+            ir.convenience.replace_all_uses_with(value, pad.outputs[0])
+            pad.replace_input_with(0, value)
+            first.append(pad)
+        length.replace_input_with(0, inputs[names.INPUT_IDS])
+        graph.insert_before(graph[0], first)
+        for index, value in enumerate(graph.outputs):
+            if value.name in CROPPED:
+                graph.outputs[index] = self.crop(graph, value, length.outputs[0])
+
+    def crop(self, graph: ir.Graph, value: ir.Value, length: ir.Value) -> ir.Value:
+        name, value.name = value.name, f"{value.name}_in_blocks"
+        cropped = ir.node("Slice", [value, constant(graph, "edge_start", [0]), length, constant(graph, "edge_axis", [1])])
+        output = cropped.outputs[0]
+        output.name, output.type = name, value.type
+        graph.append(cropped)
+        return output

@@ -1,0 +1,38 @@
+"""Drop what the exporter leaves of the exporting machine: stack traces, source paths, inferred shapes.
+
+    before  node.metadata_props {"pkg.torch.onnx.stack_trace": "File ..."}, value_info for every tensor
+    after   neither; producer is edgexf
+
+They are most of a graph's bytes without its weights, and stale shapes break quantizers later.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+PRODUCER = "edgexf"
+
+
+class DropTraces(ir.passes.InPlacePass):
+    """Clears metadata, doc strings, inferred types, and names nodes and values by their place."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        common.ClearMetadataAndDocStringPass()(model)
+        model.producer_name, model.producer_version = PRODUCER, None
+        model.doc_string = None
+        model.metadata_props.clear()
+        graph = model.graph
+        kept = {id(value) for value in (*graph.inputs, *graph.outputs)}
+        for place, node in enumerate(graph):
+            node.name = f"{node.op_type}_{place}"
+            for index, value in enumerate(node.outputs):
+                value.metadata_props.clear()
+                if id(value) not in kept:
+                    value.name = f"{node.op_type}_{place}_{index}"
+                    value.shape, value.type = None, None
+        for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
+            value.metadata_props.clear()
+            value.doc_string = None
+        graph.name = PRODUCER
+        return ir.passes.PassResult(model, modified=True)

@@ -1,0 +1,153 @@
+"""Results as plain values: predictions, explanations and latency reports, and their JSON and Markdown.
+
+In: what the runtime measured. Out: text. The HTML page of an explanation is in `edgexf.page`, the
+coloured terminal view in `edgexf.terminal`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+REPORT_SCHEMA = 1
+
+
+def score_text(value: float) -> float:
+    """A score with the digits that float32 carries."""
+    return float(f"{value:.7g}")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer. `score` and `top` are softmax probabilities, best first; `ms` is this input's share of its batch's time."""
+
+    input: str
+    label: str
+    score: float
+    top: tuple[tuple[str, float], ...]
+    truncated: bool
+    ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **asdict(self),
+            "score": round(self.score, 6),
+            "top": [[label, round(score, 6)] for label, score in self.top],
+            "ms": round(self.ms, 3),
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model answered as it did: one signed, raw score for each token of the input.
+
+    `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
+    class token comes first with offset (0, 0). `scores` is float32 [tokens]. `target` maps labels to their
+    weight in the explained value, `explained` is that value and `residual` what the scores leave of it:
+    explained = sum(scores) + residual, in logits.
+    """
+
+    input: str
+    data: bytes
+    tokens: tuple[str, ...]
+    offsets: tuple[tuple[int, int], ...]
+    scores: npt.NDArray[np.float32]
+    target: dict[str, float]
+    explained: float
+    residual: float
+    method: str
+    prediction: Prediction
+    model: str
+    graph_sha256: str
+    ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema_version": REPORT_SCHEMA,
+            "input": self.input,
+            "method": self.method,
+            "target": self.target,
+            "explained": score_text(self.explained),
+            "residual": score_text(self.residual),
+            "tokens": list(self.tokens),
+            "offsets": [list(offset) for offset in self.offsets],
+            "scores": [score_text(score) for score in self.scores.tolist()],
+            "prediction": self.prediction.to_dict(),
+            "model": self.model,
+            "graph_sha256": self.graph_sha256,
+            "ms": round(self.ms, 3),
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_html(self) -> str:
+        """One self-contained page; see `edgexf.page`."""
+        from edgexf.page import explanation_page
+
+        return explanation_page(self)
+
+    def save_html(self, path: Path) -> None:
+        path.write_text(self.to_html(), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class LengthLatency:
+    """Latency at one length: milliseconds, tokens a second of the median run, and MiB of memory at its peak.
+
+    `p90_ms` is None when there were too few runs for it.
+    """
+
+    length: int
+    runs: int
+    p50_ms: float
+    p90_ms: float | None
+    tokens_per_second: float
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """What `edgexf bench` measured; `load_ms` is the median of creating a session in a fresh process."""
+
+    model: str
+    threads: int
+    machine: dict[str, str]
+    load_ms: float
+    load_runs: int
+    rows: tuple[LengthLatency, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema_version": REPORT_SCHEMA, **asdict(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=1)
+
+    def to_markdown(self) -> str:
+        """A table, a row a length."""
+        rows = [latency_cells(row) for row in self.rows]
+        return markdown_table(LATENCY_HEADER, rows)
+
+
+LATENCY_HEADER = ("length", "runs", "p50 ms", "p90 ms", "tokens/s", "peak MiB")
+
+
+def latency_cells(row: LengthLatency) -> tuple[str, ...]:
+    """A row's cells as `LATENCY_HEADER` names them."""
+    p90 = "-" if row.p90_ms is None else f"{row.p90_ms:.2f}"
+    return (f"{row.length:,}", str(row.runs), f"{row.p50_ms:.2f}", p90, f"{row.tokens_per_second:,.0f}", f"{row.peak_mib:.0f}")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns but the first are right-aligned."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"

@@ -1,0 +1,68 @@
+"""Compile an explanation into the graph: the model, its reverse pass, and relevance in one program.
+
+In: token embeddings and a body ``(embeddings, mask) -> logits``. Out: an `ExportedProgram`
+
+    (input_ids, attention_mask, target) -> (logits, relevance, residual)
+
+    f          = sum over classes of target * logits       a row of zeros in target: the predicted class
+    relevance  = sum over width of embedding * df/d embedding, 0 at padding             gradient x input
+    residual   = f - sum over tokens of relevance
+
+The body is captured first, then differentiated with plain `torch.autograd.grad` while it is traced
+again with symbolic sizes, so batch and length stay dynamic. (`torch.func.vjp` specialises them.)
+Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from edgexf.errors import UsageError
+from edgexf_exporters.trace import Axes, capture
+
+METHODS = ("gradient",)
+
+
+def check_method(method: str) -> None:
+    if method not in METHODS:
+        raise UsageError(f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them.")
+
+
+def weights_on_logits(logits: Tensor, target: Tensor) -> Tensor:
+    """`target`, and one-hot of the predicted class in rows where it is all zero; float32 [batch, classes]."""
+    predicted = torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
+    chosen = target.abs().sum(dim=-1, keepdim=True) > 0  # [batch, 1]
+    return torch.where(chosen, target, predicted)
+
+
+class GradientTimesInput(nn.Module):
+    """The body and its gradient; see the module's docstring."""
+
+    def __init__(self, tokens: nn.Module, body: nn.Module) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.body = body
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        embeddings = self.tokens(input_ids).detach().requires_grad_(True)
+        logits = self.body(embeddings, attention_mask)
+        weights = weights_on_logits(logits.detach(), target)
+        explained = (weights * logits).sum(dim=-1)  # [batch]
+        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
+        relevance = (gradient * embeddings.detach()).sum(dim=-1)
+        relevance = torch.where(attention_mask > 0, relevance, 0.0)
+        return logits.detach(), relevance, explained.detach() - relevance.sum(dim=-1)
+
+
+def differentiate(
+    tokens: nn.Module, body: ExportedProgram, example: tuple[Tensor, Tensor, Tensor], shapes: Sequence[Axes]
+) -> ExportedProgram:
+    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, target)."""
+    module = GradientTimesInput(tokens, body.module(check_guards=False))
+    flat = make_fx(module, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+    return capture(flat, example, shapes)

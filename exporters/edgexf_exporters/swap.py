@@ -1,0 +1,50 @@
+"""Swap known modules for export-safe ones, for the duration of an export.
+
+In: a model. Inside the ``with`` block its attentions (and the position table of the reference models)
+are lowered modules that share its weights; after it, also after an error, the model holds the very
+modules that it held before.
+
+Two alternatives were weighed. A deep copy leaves the user's object alone too, but doubles the memory
+of a large model. Patching `forward` of the classes reaches every model in the process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.variant import Variant, load
+
+# Modules that are no attention and yet export better in another form: (original, lowering).
+SUPPORT = (("edgexf.models.encoder:Positions", "edgexf_exporters.positions:SplitPositions"),)
+
+
+def class_name(module: nn.Module) -> str:
+    return f"{type(module).__module__}:{type(module).__qualname__}"
+
+
+def variants_in(model: nn.Module) -> list[Variant]:
+    """The variants whose attention occurs in `model`, in the order of `VARIANTS`."""
+    present = {class_name(module) for module in model.modules()}
+    return [variant for variant in VARIANTS if variant.lowers in present]
+
+
+@contextmanager
+def lowered(model: nn.Module) -> Iterator[int]:
+    """Lowers the known modules of `model`; yields the multiple of tokens that its lengths must have."""
+    lowerings = {variant.lowers: variant.lowering for variant in VARIANTS} | dict(SUPPORT)
+    originals = {name: module for name, module in model.named_modules() if class_name(module) in lowerings}
+    block = 1
+    try:
+        for name, original in originals.items():
+            replacement = load(lowerings[class_name(original)])(original).eval()
+            model.set_submodule(name, replacement, strict=True)
+            block = math.lcm(block, replacement.block)
+        yield block
+    finally:
+        for name, original in originals.items():
+            model.set_submodule(name, original, strict=True)

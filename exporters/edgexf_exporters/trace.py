@@ -1,0 +1,83 @@
+"""torch.export and its translation to ONNX: the only module that calls `torch.onnx.export`.
+
+In: a module over aligned tensors. Out: an `ExportedProgram` with dynamic batch and length, and an
+`onnx.ModelProto` without the exporting machine's paths.
+
+    module(float [batch, block * blocks, ...], ...)  ->  ExportedProgram  ->  ONNX
+
+Two alternatives were weighed for lengths that are no multiple of the block. Padding inside the traced
+code yields guards that torch.export rejects. Padding in every layer copies each tensor in each layer.
+So lengths are multiples here, and `edgexf.passes.edges` pads once where the graph begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from edgexf import names
+from edgexf.errors import ExportError
+
+Axes = Mapping[int, object]
+
+
+def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, object]:
+    """Dimensions `batch` and `sequence`; the latter is a multiple of `block` up to `longest`, rounded up to blocks."""
+    batch = Dim(names.BATCH, min=1, max=1 << 16)
+    if block == 1:
+        return batch, Dim(names.SEQUENCE, min=shortest, max=longest)
+    return batch, block * Dim("blocks", min=1, max=-(-longest // block))
+
+
+def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
+    """The module as an aten graph. ExportError where its shapes or control flow depend on values."""
+    try:
+        return torch.export.export(module, example, dynamic_shapes=tuple(dict(axes) for axes in shapes), strict=False)
+    except Exception as error:  # torch raises a dozen unrelated types here; the cause stays attached
+        raise ExportError(
+            f"a model must trace with dynamic batch and length, got {type(error).__name__}: {first_line(error)}; "
+            "lower the module that this names, or fix it to one shape."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences notices of the exporter that ask nothing of a user (decomposed operators, deprecated fields)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
+    """The program in ONNX, its inputs and outputs named in order, initializers inside."""
+    with quiet():
+        translated = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            external_data=False,
+        )
+    if translated is None:
+        raise ExportError("torch.onnx.export must return a program, got None; this edgexf needs the torch that it pins.")
+    return translated.model_proto

@@ -1,0 +1,186 @@
+"""The contract grid: graphs against the untouched eager model, over lengths, batches and masks.
+
+In: an encoder as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for
+each cell with the relative difference max |graph - eager| / max |eager| of logits and relevance, and
+the checks that are no comparison. A row outside the tolerance fails; the caller refuses the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import torch
+
+from edgexf import names
+from edgexf.errors import UsageError
+from edgexf.models.encoder import Encoder
+from edgexf.spec import CLASS_ID, EncoderSpec
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+
+GRIDS = ("quick", "full")
+MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
+NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
+BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid; a seed makes its tokens."""
+
+    length: int
+    batch: int
+    mask: str
+    seed: int
+
+    def feeds(self, spec: EncoderSpec) -> Feeds:
+        """input_ids and attention_mask, int64 [batch, length]; each row its own padding."""
+        chance = np.random.default_rng(self.seed)
+        ids = chance.integers(0, min(256, spec.vocabulary), (self.batch, self.length))
+        ids[:, 0] = min(CLASS_ID, spec.vocabulary - 1)
+        real = np.full(self.batch, self.length)
+        if self.mask == "right":
+            real = np.maximum(self.length - self.length // 3 - np.arange(self.batch) * (self.length // 8), 1)
+        if self.mask == "one":
+            real = np.ones(self.batch, dtype=np.int64)
+        return {names.INPUT_IDS: ids, names.ATTENTION_MASK: (np.arange(self.length) < real[:, None]).astype(np.int64)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell and what was measured there; differences are relative, `relevance` None without an explain graph."""
+
+    length: int
+    batch: int
+    mask: str
+    logits: float
+    relevance: float | None
+
+
+@dataclass
+class GridResult:
+    """`checks` maps a check's name to what it found: an empty string is a pass."""
+
+    grid: str
+    tolerance: float
+    rows: list[Row] = field(default_factory=list)
+    checks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def worst(self) -> float:
+        return max(max(row.logits, row.relevance or 0.0) for row in self.rows)
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each row and check that fails; NaN fails."""
+        rows = [
+            f"length {row.length}, batch {row.batch}, mask {row.mask}: {max(row.logits, row.relevance or 0.0):.1e}"
+            for row in self.rows
+            if not (row.logits <= self.tolerance and (row.relevance or 0.0) <= self.tolerance)
+        ]
+        return rows + [f"{name}: {found}" for name, found in self.checks.items() if found]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "worst": self.worst}
+
+
+def lengths(spec: EncoderSpec, block: int) -> list[int]:
+    """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
+    block = block if block > 1 else NOMINAL_BLOCK
+    wanted = {2, block - 1, block, block + 1, 3 * block + 5, spec.max_length}
+    return sorted(length for length in wanted if 2 <= length <= spec.max_length)
+
+
+def cells(spec: EncoderSpec, block: int, grid: str) -> Iterator[Cell]:
+    """The grid; `quick` takes batch 1 and two masks at the longest length."""
+    if grid not in GRIDS:
+        raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
+    seed = 0
+    for length in lengths(spec, block):
+        short = grid == "full" or length < spec.max_length
+        for batch in (1, 3) if short else (1,):
+            for mask in MASKS if short else MASKS[:2]:
+                seed += 1
+                yield Cell(length, batch, mask, seed)
+
+
+def eager(encoder: Encoder, feeds: Feeds, explain: bool) -> Feeds:
+    """Logits, and gradient x input of the predicted class, from the eager model with torch autograd."""
+    ids, mask = (torch.from_numpy(feeds[name]) for name in (names.INPUT_IDS, names.ATTENTION_MASK))
+    if not explain:
+        with torch.no_grad():
+            return {names.LOGITS: encoder(ids, mask).numpy()}
+    embeddings = encoder.tokens(ids).detach().requires_grad_(True)
+    logits = encoder.classify(embeddings, mask)
+    (gradient,) = torch.autograd.grad(logits.max(dim=-1).values.sum(), embeddings)
+    relevance = (gradient * embeddings.detach()).sum(-1) * mask
+    return {names.LOGITS: logits.detach().numpy(), names.RELEVANCE: relevance.numpy()}
+
+
+def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
+    outputs = [value.name for value in session.get_outputs()]
+    return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+
+
+def with_target(feeds: Feeds, classes: int) -> Feeds:
+    """The feeds of the explain graph; rows of zeros ask for the predicted class."""
+    return {**feeds, names.TARGET: np.zeros((len(feeds[names.INPUT_IDS]), classes), dtype=np.float32)}
+
+
+def relative(found: Array, wanted: Array) -> float:
+    """max |found - wanted| / max |wanted|; NaN where anything is not finite."""
+    scale = float(np.abs(wanted).max())
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return float("nan")
+    return float(np.abs(found - wanted).max()) / max(scale, np.finfo(np.float32).tiny)
+
+
+def compare(
+    encoder: Encoder, predict: ort.InferenceSession, explain: ort.InferenceSession | None, grid: str, block: int, tolerance: float
+) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
+    """The result, and each cell with its eager outputs for golden.npz."""
+    result, references = GridResult(grid, tolerance), []
+    spec = encoder.spec
+    for cell in cells(spec, block, grid):
+        feeds = cell.feeds(spec)
+        wanted = eager(encoder, feeds, explain is not None)
+        logits = relative(run(predict, feeds)[names.LOGITS], wanted[names.LOGITS])
+        relevance = None
+        if explain is not None:
+            found = run(explain, with_target(feeds, len(spec.labels)))
+            logits = max(logits, relative(found[names.LOGITS], wanted[names.LOGITS]))
+            relevance = relative(found[names.RELEVANCE], wanted[names.RELEVANCE])
+            if np.any(found[names.RELEVANCE][feeds[names.ATTENTION_MASK] == 0]):
+                result.checks["relevance of padding is exactly 0"] = f"it is not at length {cell.length}, mask {cell.mask}"
+        result.rows.append(Row(cell.length, cell.batch, cell.mask, logits, relevance))
+        references.append((cell, {**feeds, **wanted}))
+    result.checks.setdefault("relevance of padding is exactly 0", "")
+    return result, references
+
+
+def check_behaviour(spec: EncoderSpec, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
+    """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
+    cell = Cell(lengths(spec, block)[-2], 3, "right", 97)
+    feeds = cell.feeds(spec)
+    found = {"two runs are bit-equal": "", "a sample is independent of its batch mates": ""}
+    for session in sessions:
+        taken = {value.name for value in session.get_inputs()}
+        given = {name: value for name, value in with_target(feeds, len(spec.labels)).items() if name in taken}
+        first, second = run(session, given), run(session, given)
+        alone = run(session, {name: value[:1] for name, value in given.items()})
+        for name in first:
+            if first[name].tobytes() != second[name].tobytes():
+                found["two runs are bit-equal"] = f"{name} differs between two runs"
+            if relative(first[name][:1], alone[name]) > BATCH_TOLERANCE:
+                found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
+        if names.RELEVANCE in first:
+            other = run(session, {**given, names.INPUT_IDS: given[names.INPUT_IDS][::-1].copy()})[names.RELEVANCE]
+            constant = relative(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
+            found["relevance follows the input"] = "it is the same for two inputs" if constant else ""
+    return found

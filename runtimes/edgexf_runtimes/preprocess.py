@@ -1,0 +1,124 @@
+"""From files, bytes and text to token arrays, and the checks that an array must pass before a session sees it.
+
+In: paths, bytes, text or arrays. Out: int64 arrays [batch, sequence] within the bundle's limits, or an
+InputError. The checks are ours because ONNX Runtime lets an id of -1 and an empty sequence pass.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf.bundle import Bytes, Limits
+from edgexf.errors import InputError
+
+Tokens = npt.NDArray[np.int64]
+Source = str | bytes | os.PathLike[str]
+
+STDIN = "-"
+BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An input's name and the bytes of it that the model reads."""
+
+    name: str
+    data: bytes
+    truncated: bool
+
+
+def read_raw(source: Source, max_bytes: int) -> Raw:
+    """The first `max_bytes` of a source: text as UTF-8, bytes as they are, a path's content.
+
+    InputError for a path that can't be read and for an input without a byte.
+    """
+    if isinstance(source, str):
+        name, data = "text", source.encode()
+    elif isinstance(source, bytes):
+        name, data = "bytes", source
+    else:
+        name, data = os.fspath(source), read_file(Path(source), max_bytes + 1)
+    if not data:
+        raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
+    return Raw(name, data[:max_bytes], len(data) > max_bytes)
+
+
+def read_file(path: Path, size: int) -> bytes:
+    """At most `size` bytes of a file, or of standard input for ``-``."""
+    if str(path) == STDIN:
+        return sys.stdin.buffer.read(size)
+    if path.is_dir():
+        raise InputError(f"an input must be a file, got {path}, which is a folder; name the files in it.")
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise InputError(f"an input must be a readable file, got {path} ({error.strerror}); check the path and its permissions.") from error
+
+
+def encode(raw: Raw, preprocess: Bytes) -> Tokens:
+    """The class token and one id a byte, int64 [1 + bytes]."""
+    return np.concatenate(([preprocess.class_id], np.frombuffer(raw.data, dtype=np.uint8)), dtype=np.int64)
+
+
+def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
+    """input_ids and attention_mask, int64 [batch, longest]."""
+    lengths = np.array([len(tokens) for tokens in sequences])
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids = np.full_like(mask, padding_id)
+    for row, tokens in enumerate(sequences):
+        ids[row, : len(tokens)] = tokens
+    return ids, mask
+
+
+def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
+    """Indices that may run together, shortest first, so that little is padded.
+
+    Where padding changes answers only equal lengths share a batch.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        fits = (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
+        same = not batch or limits.padding == "invariant" or lengths[batch[0]] == lengths[index]
+        if batch and not (fits and same):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def checked(name: str, value: Any, limits: Limits) -> Tokens:
+    """`value` as int64 [batch, sequence] with a length inside the limits."""
+    array = np.asarray(value)
+    if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
+        raise InputError(
+            f"{name} must be whole numbers [batch, sequence] with at least one row, got {array.dtype} {list(array.shape)}; reshape it."
+        )
+    if not limits.min_length <= array.shape[1] <= limits.max_length:
+        raise InputError(
+            f"{name} must have {limits.min_length} to {limits.max_length} tokens a row, got {array.shape[1]}; cut it or cut it into parts."
+        )
+    return array.astype(np.int64)
+
+
+def check_tokens(input_ids: Any, attention_mask: Any | None, limits: Limits) -> tuple[Tokens, Tokens]:
+    """Both inputs, checked; without a mask every token is real."""
+    ids = checked("input_ids", input_ids, limits)
+    mask = np.ones_like(ids) if attention_mask is None else checked("attention_mask", attention_mask, limits)
+    if ids.min() < 0 or ids.max() >= limits.vocabulary:
+        raise InputError(f"input_ids must be 0 to {limits.vocabulary - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says.")
+    if mask.shape != ids.shape:
+        raise InputError(f"attention_mask must have the shape of input_ids {list(ids.shape)}, got {list(mask.shape)}; make them alike.")
+    appended = np.all(mask[:, 1:] <= mask[:, :-1]) and np.all(mask[:, 0] == 1) and mask.min() >= 0
+    if not appended:
+        raise InputError("attention_mask must be ones and then zeros in each row, got another order; pad behind the real tokens.")
+    return ids, mask

@@ -1,0 +1,69 @@
+"""Which hardware runs the graph, and with how many threads.
+
+In: names that users type and this process's limits. Out: ONNX Runtime sessions that either run where
+they were asked to, or fail.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnxruntime as ort
+
+from edgexf.errors import BundleError, UsageError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def quota() -> float | None:
+    """CPUs that the control group allows, or None without a limit."""
+    if CGROUP_V2.is_file():
+        limit, period = CGROUP_V2.read_text().split()[:2]
+        return None if limit == "max" else int(limit) / int(period)
+    if all(path.is_file() for path in CGROUP_V1):
+        limit, period = (path.read_text().strip() for path in CGROUP_V1)
+        return None if int(limit) < 0 else int(limit) / int(period)
+    return None
+
+
+def available_threads() -> int:
+    """Threads worth starting: the CPUs this process may use, at most the control group's quota rounded up.
+
+    ONNX Runtime itself looks at the host's CPUs, which starts too many threads in a container.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = quota()
+    return affinity if allowed is None else max(1, min(affinity, math.ceil(allowed)))
+
+
+def session_options(threads: int | None) -> ort.SessionOptions:
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}; leave it out to use what this process may use.")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or available_threads()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn the battery
+    return options
+
+
+def create(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:
+    """A session of the graph at `path` on the first of `providers`.
+
+    UsageError for an unknown or missing provider, BundleError for a graph that ONNX Runtime refuses.
+    """
+    wanted = [PROVIDERS.get(name, name) for name in providers]
+    missing = [name for name in wanted if name not in ort.get_available_providers()]
+    if missing or not wanted:
+        raise UsageError(
+            f"providers must be among those of this onnxruntime ({', '.join(ort.get_available_providers())}), "
+            f"got {', '.join(providers) or 'none'}; install the onnxruntime package that has it."
+        )
+    try:
+        return ort.InferenceSession(str(path), session_options(threads), providers=wanted)
+    except Exception as error:  # the binding raises its C++ status types, which share no base class
+        raise BundleError(f"{path.name} must be a graph that this onnxruntime {ort.__version__} can load, got: {error}.") from error
