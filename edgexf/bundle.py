@@ -27,7 +27,11 @@ from edgexf.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
 LARGEST_JSON = 16 << 20  # bytes
-UNLISTED = (names.MANIFEST_FILE, names.CARD_FILE, "edgexf.sig")  # neither hashed nor read at run time, but the manifest itself
+UNLISTED = (
+    names.MANIFEST_FILE,
+    names.CARD_FILE,
+    "edgexf.sig",
+)  # neither hashed nor read at run time, but the manifest itself
 READ_AT_ONCE = 1 << 20
 
 
@@ -107,7 +111,9 @@ class Manifest:
         known["preprocess"] = Bytes(**record(Bytes, known["preprocess"]))
         known["graphs"] = tuple(Graph(**record(Graph, graph)) for graph in known["graphs"])
         for side in ("inputs", "outputs"):
-            known[side] = tuple(Tensor(**{**record(Tensor, tensor), "shape": tuple(tensor["shape"])}) for tensor in known[side])
+            known[side] = tuple(
+                Tensor(**{**record(Tensor, tensor), "shape": tuple(tensor["shape"])}) for tensor in known[side]
+            )
         known["labels"] = tuple(known["labels"])
         return cls(**known)
 
@@ -157,10 +163,15 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_remains(target)
-    listed = {path: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for path, data in sorted(files.items())}
+    listed = {
+        path: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for path, data in sorted(files.items())
+    }
     values = {**manifest.to_dict(), "files": {path: entry for path, entry in listed.items() if path not in UNLISTED}}
     values["digest"] = digest_of(values)
-    content = {**files, names.MANIFEST_FILE: json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"}
+    content = {
+        **files,
+        names.MANIFEST_FILE: json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
+    }
     partial = Path(tempfile.mkdtemp(prefix=f"{partial_prefix(target)}{os.getpid()}-", dir=target.parent))
     try:
         partial.chmod(0o755)
@@ -176,12 +187,18 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
 def check_target(target: Path, overwrite: bool) -> None:
     """UsageError where `target` can't take a bundle."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise UsageError(f"an output must be a new or an empty folder, got {target}, which is a file or a link; choose another.")
+        raise UsageError(
+            f"an output must be a new or an empty folder, got {target}, which is a file or a link; choose another."
+        )
     if target.is_dir() and any(target.iterdir()):
         if not overwrite:
-            raise UsageError(f"an output folder must be empty, got {target} with files in it; choose another or pass --overwrite.")
+            raise UsageError(
+                f"an output folder must be empty, got {target} with files in it; choose another or pass --overwrite."
+            )
         if not (target / names.MANIFEST_FILE).is_file():
-            raise UsageError(f"only a bundle may be overwritten, got {target} without {names.MANIFEST_FILE}; choose another folder.")
+            raise UsageError(
+                f"only a bundle may be overwritten, got {target} without {names.MANIFEST_FILE}; choose another folder."
+            )
 
 
 def partial_prefix(target: Path) -> str:
@@ -236,7 +253,9 @@ def read(folder: Path, verify: bool = True) -> Manifest:
     `verify` hashes every listed file; without it only names and sizes are checked.
     """
     if not folder.is_dir():
-        raise BundleError(f"a bundle must be a folder that `edgexf export` wrote, got {folder}, which is none; check the path.")
+        raise BundleError(
+            f"a bundle must be a folder that `edgexf export` wrote, got {folder}, which is none; check the path."
+        )
     values = read_json(folder / names.MANIFEST_FILE)
     digest = values.pop("digest", None)
     if digest != digest_of(values):
@@ -258,13 +277,19 @@ def read(folder: Path, verify: bool = True) -> Manifest:
 def read_json(path: Path) -> dict[str, Any]:
     check_plain(path)
     if path.stat().st_size > LARGEST_JSON:
-        raise BundleError(f"{path.name} must have at most {LARGEST_JSON} bytes, got {path.stat().st_size}; export the bundle again.")
+        raise BundleError(
+            f"{path.name} must have at most {LARGEST_JSON} bytes, got {path.stat().st_size}; export the bundle again."
+        )
     try:
         values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path.name} must be JSON, got something else ({error}); export or copy the bundle again.") from error
+        raise BundleError(
+            f"{path.name} must be JSON, got something else ({error}); export or copy the bundle again."
+        ) from error
     if not isinstance(values, dict):
-        raise BundleError(f"{path.name} must hold a JSON object, got a {type(values).__name__}; export or copy the bundle again.")
+        raise BundleError(
+            f"{path.name} must hold a JSON object, got a {type(values).__name__}; export or copy the bundle again."
+        )
     return values
 
 
@@ -274,7 +299,9 @@ def listing(folder: Path) -> list[str]:
     for parent, directories, files in os.walk(folder):
         for name in directories:
             if Path(parent, name).is_symlink():
-                raise BundleError(f"a bundle holds no links, got {name}, a link to a folder; copy the plain files instead.")
+                raise BundleError(
+                    f"a bundle holds no links, got {name}, a link to a folder; copy the plain files instead."
+                )
         found += [Path(parent, name).relative_to(folder).as_posix() for name in files]
     return [path for path in found if "/" in path or not path.startswith(".")]
 
@@ -288,7 +315,9 @@ def check_plain(path: Path) -> None:
     if not path.is_file():
         raise BundleError(f"a bundle must hold {path.name}, got none in {path.parent}; export or copy it again.")
     if path.stat().st_nlink > 1:
-        raise BundleError(f"a bundle holds no hard links, got {path.name}, which another name shares; copy the file itself.")
+        raise BundleError(
+            f"a bundle holds no hard links, got {path.name}, which another name shares; copy the file itself."
+        )
 
 
 def check_file(folder: Path, path: str, entry: Any, verify: bool) -> None:
@@ -299,9 +328,13 @@ def check_file(folder: Path, path: str, entry: Any, verify: bool) -> None:
     check_plain(folder / path)
     size = (folder / path).stat().st_size
     if not isinstance(entry, Mapping) or set(entry) != {"sha256", "bytes"} or entry["bytes"] != size:
-        raise BundleError(f"{path} must have the size that {names.MANIFEST_FILE} lists, got {size} bytes; export or copy the bundle again.")
+        raise BundleError(
+            f"{path} must have the size that {names.MANIFEST_FILE} lists, got {size} bytes; export or copy the bundle again."
+        )
     if verify and sha256(folder / path) != entry["sha256"]:
-        raise BundleError(f"{path} must be unchanged since the export, got another sha256; export or copy the bundle again.")
+        raise BundleError(
+            f"{path} must be unchanged since the export, got another sha256; export or copy the bundle again."
+        )
 
 
 def sha256(path: Path) -> str:

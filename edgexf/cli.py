@@ -31,7 +31,11 @@ class Refusal(click.ClickException):
 
     def __init__(self, error: EdgexfError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        self.error = error
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        return self.error.exit_code
 
 
 class Commands(click.Group):
@@ -76,21 +80,31 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 def variants() -> None:
     """What can be exported, and how it is verified."""
+    from edgexf.console import show_table
     from edgexf_exporters import VARIANTS
 
-    from edgexf.console import show_table
-
     header = ("variant", "attention", "padding", "sub-quadratic", "tolerance", "source")
-    rows = [(v.name, v.attention, v.padding, "yes" if v.subquadratic else "no", f"{v.tolerance:g}", v.source) for v in VARIANTS]
+    rows = [
+        (v.name, v.attention, v.padding, "yes" if v.subquadratic else "no", f"{v.tolerance:g}", v.source)
+        for v in VARIANTS
+    ]
     show_table(header, rows)
 
 
 @main.command()
 @click.option("--variant", required=True, help="A reference model; see `edgexf variants`.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<variant>-bundle.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A safetensors file of your own in the same architecture.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="A safetensors file of your own in the same architecture."
+)
 @size_options
-@click.option("--explain", multiple=True, default=("gradient",), show_default=True, help="Method to compile, or none; may be repeated.")
+@click.option(
+    "--explain",
+    multiple=True,
+    default=("gradient",),
+    show_default=True,
+    help="Method to compile, or none; may be repeated.",
+)
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
@@ -98,8 +112,8 @@ def export(
     variant: str, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
-    from edgexf.pipeline import GRID_HEADER, export, grid_cells
     from edgexf.console import show_table, stages
+    from edgexf.pipeline import GRID_HEADER, export, grid_cells
 
     methods = () if explain == ("none",) else explain
     given = {name: size for name, size in sizes.items() if size is not None}
@@ -110,7 +124,9 @@ def export(
         )  # fmt: skip
     found = bundle.manifest.grid
     show_table(GRID_HEADER, grid_cells(found))
-    click.echo(f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed")
+    click.echo(
+        f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
+    )
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
 
@@ -119,14 +135,19 @@ def export(
 @bundle_argument
 def verify(bundle: Path) -> None:
     """Check a bundle: hashes, contract, golden outputs on this device."""
-    from edgexf.pipeline import verify
     from edgexf.console import show_table
+    from edgexf.pipeline import verify
 
     verdict = verify(bundle)
-    rows = [(row.cell, f"{row.logits:.1e}", "-" if row.relevance is None else f"{row.relevance:.1e}") for row in verdict.rows]
+    rows = [
+        (row.cell, f"{row.logits:.1e}", "-" if row.relevance is None else f"{row.relevance:.1e}")
+        for row in verdict.rows
+    ]
     show_table(("golden cell", "logits", "relevance"), rows)
     click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
-    click.echo(f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}")
+    click.echo(
+        f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}"
+    )
     if not verdict.passed:
         raise click.exceptions.Exit(1)
 
@@ -139,9 +160,8 @@ def verify(bundle: Path) -> None:
 @threads_option
 def run(bundle: Path, inputs: tuple[str, ...], text: str | None, dtype: str, threads: int | None) -> None:
     """Classify files (- is standard input); a JSON line each, in the order given."""
-    from edgexf_runtimes import load
-
     from edgexf.console import progress
+    from edgexf_runtimes import load
 
     sources: list[str | Path] = ([text] if text is not None else []) + [Path(name) for name in inputs]
     if not sources:
@@ -174,7 +194,7 @@ def predict_readable(session: Session, sources: Sequence[str | Path]) -> tuple[l
 
 @main.command()
 @bundle_argument
-@click.argument("input", type=click.Path(path_type=Path), required=False)
+@click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
 @click.option("--target", help="Label to explain; by default the predicted one.")
 @click.option("--method", help="Explanation method; by default the bundle's first.")
@@ -182,19 +202,20 @@ def predict_readable(session: Session, sources: Sequence[str | Path]) -> tuple[l
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
 @threads_option
 def explain(
-    bundle: Path, input: Path | None, text: str | None, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
+    bundle: Path, source: Path | None, text: str | None, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input)."""
-    from edgexf_runtimes import load
-
     from edgexf.console import show
     from edgexf.terminal import explanation_text
+    from edgexf_runtimes import load
 
-    if (input is None) == (text is None):
-        raise UsageError("an explanation needs one input, got none or two; name a file, - for standard input, or --text.")
+    inputs: list[str | Path] = [given for given in (text, source) if given is not None]
+    if len(inputs) != 1:
+        raise UsageError(
+            "an explanation needs one input, got none or two; name a file, - for standard input, or --text."
+        )
     with load(bundle, threads=threads) as session:
-        source: str | Path = text if text is not None else Path(str(input))
-        explanation = session.explain(source, target=target, method=method)
+        explanation = session.explain(inputs[0], target=target, method=method)
     if html is not None:
         write_text(html, explanation.to_html())
         click.echo(f"wrote {html}", err=True)
@@ -208,21 +229,29 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another.") from error
+        raise UsageError(
+            f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another."
+        ) from error
 
 
 @main.command()
 @bundle_argument
-@click.option("--lengths", default="128,256,512,1024,2048,4096", show_default=True, help="Bytes a run, separated by commas.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), help="Write the report as JSON; - prints it.")
+@click.option(
+    "--lengths", default="128,256,512,1024,2048,4096", show_default=True, help="Bytes a run, separated by commas."
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="Write the report as JSON; - prints it.",
+)
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
 @threads_option
 def bench(bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, threads: int | None) -> None:
     """Measure latency, load time and memory over lengths."""
-    from edgexf_runtimes.bench import measure, parse_lengths
-
-    from edgexf.report import LATENCY_HEADER, latency_cells
     from edgexf.console import progress, show_table
+    from edgexf.report import LATENCY_HEADER, latency_cells
+    from edgexf_runtimes.bench import measure, parse_lengths
 
     wanted = parse_lengths(lengths)
     with progress(None, "runs") as advance:
@@ -235,19 +264,23 @@ def bench(bundle: Path, lengths: str, json_file: Path | None, markdown: Path | N
         click.echo(report.to_json())
     else:
         show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
-        click.echo(f"session load {report.load_ms:.0f} ms (median of {report.load_runs} fresh processes), {report.threads} threads")
+        click.echo(
+            f"session load {report.load_ms:.0f} ms (median of {report.load_runs} fresh processes), {report.threads} threads"
+        )
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Providers, instruction sets, limits and versions of this device."""
-    from edgexf_runtimes.device import describe
-
     from edgexf.console import show_table
+    from edgexf_runtimes.device import describe
 
     found = describe()
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        show_table(("what", "found"), [(name, value if isinstance(value, str) else ", ".join(value)) for name, value in found.items()])
+        show_table(
+            ("what", "found"),
+            [(name, value if isinstance(value, str) else ", ".join(value)) for name, value in found.items()],
+        )

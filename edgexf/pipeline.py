@@ -22,12 +22,10 @@ from edgexf.errors import ExportError, MissingExtraError, UsageError, Verificati
 from edgexf.spec import CLASS_ID, MAX_BYTES, PADDING_ID, EncoderSpec
 
 if TYPE_CHECKING:
-    import onnxruntime as ort
-
     from edgexf.models.encoder import Encoder
     from edgexf_exporters.graphs import Graphs
-    from edgexf_exporters.verify import Cell, Feeds, GridResult
     from edgexf_exporters.variant import Variant
+    from edgexf_exporters.verify import Cell, Feeds, GridResult
     from edgexf_runtimes.golden import GoldenRow
 
 OPSETS = range(20, 24)
@@ -88,9 +86,13 @@ def export(
     """
     require_export()
     from edgexf_exporters import graphs
+    from edgexf_exporters.verify import check_grid
 
+    check_grid(grid)
     if opset not in OPSETS:
-        raise UsageError(f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}.")
+        raise UsageError(
+            f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
+        )
     encoder, record = choose_model(source, variant, weights, sizes or {})
     target = Path(output) if output is not None else Path(f"{record.name}-bundle")
     bundle.check_target(target, overwrite)
@@ -140,16 +142,22 @@ def choose_model(
         raise UsageError(f"variant must be one of {', '.join(known)}, got {variant!r}; choose one of them.")
     if source is not None:
         if not isinstance(source, Encoder):
-            raise UsageError(f"a model must be an encoder of edgexf.models, got {type(source).__name__}; build one with edgexf.models.build.")
+            raise UsageError(
+                f"a model must be an encoder of edgexf.models, got {type(source).__name__}; build one with edgexf.models.build."
+            )
         found = variants_in(source)
         if len(found) != 1 or variant not in (None, found[0].name) or weights is not None or sizes:
-            raise UsageError("an encoder brings its own attention, weights and sizes, got others beside it; leave them out.")
+            raise UsageError(
+                "an encoder brings its own attention, weights and sizes, got others beside it; leave them out."
+            )
         return source, found[0]
     if variant is None:
         raise UsageError(f"an export needs a model or a variant ({', '.join(known)}), got neither; name one.")
     if weights is None:
         if sizes:
-            raise UsageError(f"sizes describe weights of your own, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out.")
+            raise UsageError(
+                f"sizes describe weights of your own, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
+            )
         return load(shipped(variant)), known[variant]
     return load_own(Path(weights), variant, sizes), known[variant]
 
@@ -162,7 +170,9 @@ def load_own(path: Path, variant: str, sizes: Mapping[str, int]) -> Encoder:
     chosen = resize(own or default_spec(variant), sizes)
     encoder = load(path, chosen)
     if type(chosen.attention) is not type(default_spec(variant).attention):
-        raise ExportError(f"weights must be of the variant that is named, got {chosen.attention.kind} attention for {variant}; name its own variant.")
+        raise ExportError(
+            f"weights must be of the variant that is named, got {chosen.attention.kind} attention for {variant}; name its own variant."
+        )
     return encoder
 
 
@@ -181,8 +191,9 @@ def resize(spec: EncoderSpec, sizes: Mapping[str, int]) -> EncoderSpec:
         raise UsageError(
             f"sizes of a {spec.attention.kind} model are {', '.join(sorted(of_attention | of_encoder))}, got {', '.join(unknown)}; leave them out."
         )
+    changed: dict[str, Any] = {name: size for name, size in sizes.items() if name in of_encoder}
     attention = replace(spec.attention, **{name: size for name, size in sizes.items() if name in of_attention})
-    return replace(spec, attention=attention, **{name: size for name, size in sizes.items() if name in of_encoder})
+    return replace(spec, attention=attention, **changed)
 
 
 def graph_files(made: Graphs) -> dict[str, bytes]:
@@ -196,15 +207,19 @@ def graph_files(made: Graphs) -> dict[str, bytes]:
     for place, (method, proto) in enumerate(made.explain.items()):
         protos[names.explain_file(method, place == 0)] = proto
     tidy = PIPELINES["export"](made.block)
-    return share_weights({path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE)
+    return share_weights(
+        {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
+    )
 
 
-def verify_graphs(encoder: Encoder, made: Graphs, files: Mapping[str, bytes], record: Variant, grid: str) -> tuple[GridResult, bytes]:
+def verify_graphs(
+    encoder: Encoder, made: Graphs, files: Mapping[str, bytes], record: Variant, grid: str
+) -> tuple[GridResult, bytes]:
     """The contract grid over the very bytes that will be written, and golden.npz."""
     import onnx
 
+    from edgexf.golden import pack
     from edgexf_exporters import inspect_graph, verify
-    from edgexf_runtimes.golden import pack
     from edgexf_runtimes.providers import create
 
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
@@ -213,7 +228,9 @@ def verify_graphs(encoder: Encoder, made: Graphs, files: Mapping[str, bytes], re
         sessions = {path: create(Path(folder, path), ("cpu",), None) for path in files if path.endswith(".onnx")}
         explain = [sessions[names.explain_file(method, place == 0)] for place, method in enumerate(made.explain)]
         predict = sessions[names.PREDICT_FILE]
-        result, references = verify.compare(encoder, predict, explain[0] if explain else None, grid, made.block, record.tolerance)
+        result, references = verify.compare(
+            encoder, predict, explain[0] if explain else None, grid, made.block, record.tolerance
+        )
         result.checks |= verify.check_behaviour(encoder.spec, made.block, [predict, *explain])
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)))
@@ -313,7 +330,13 @@ GRID_HEADER = ("length", "batch", "mask", "logits", "relevance")
 def grid_cells(grid: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The cells of each row of a manifest's grid, as `GRID_HEADER` names them."""
     return [
-        (f"{row['length']:,}", str(row["batch"]), row["mask"], f"{row['logits']:.1e}", "-" if row["relevance"] is None else f"{row['relevance']:.1e}")
+        (
+            f"{row['length']:,}",
+            str(row["batch"]),
+            row["mask"],
+            f"{row['logits']:.1e}",
+            "-" if row["relevance"] is None else f"{row['relevance']:.1e}",
+        )
         for row in grid["rows"]
     ]
 

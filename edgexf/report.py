@@ -144,7 +144,14 @@ LATENCY_HEADER = ("length", "runs", "p50 ms", "p90 ms", "tokens/s", "peak MiB")
 def latency_cells(row: LengthLatency) -> tuple[str, ...]:
     """A row's cells as `LATENCY_HEADER` names them."""
     p90 = "-" if row.p90_ms is None else f"{row.p90_ms:.2f}"
-    return (f"{row.length:,}", str(row.runs), f"{row.p50_ms:.2f}", p90, f"{row.tokens_per_second:,.0f}", f"{row.peak_mib:.0f}")
+    return (
+        f"{row.length:,}",
+        str(row.runs),
+        f"{row.p50_ms:.2f}",
+        p90,
+        f"{row.tokens_per_second:,.0f}",
+        f"{row.peak_mib:.0f}",
+    )
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

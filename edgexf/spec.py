@@ -145,11 +145,30 @@ class EncoderSpec:
         for name in ("vocabulary", "max_length", "width", "layers", "heads", "feedforward", "context"):
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
-            _require(whole and value >= 1, f"{name} must be a whole number of at least 1", value, "choose another value")
-        _require(self.width % self.heads == 0, f"width must be a multiple of heads ({self.heads})", self.width, "change one of them")
-        _require(self.width % 2 == 0, "width must be even, for pairs of sine and cosine", self.width, "choose an even width")
-        _require(self.context % 2 == 1, "context must be odd, the token itself being its middle", self.context, "choose an odd number")
-        _require(len(set(self.labels)) == len(self.labels) >= 2, "labels must be two or more different names", self.labels, "check them")
+            _require(
+                whole and value >= 1, f"{name} must be a whole number of at least 1", value, "choose another value"
+            )
+        _require(
+            self.width % self.heads == 0,
+            f"width must be a multiple of heads ({self.heads})",
+            self.width,
+            "change one of them",
+        )
+        _require(
+            self.width % 2 == 0, "width must be even, for pairs of sine and cosine", self.width, "choose an even width"
+        )
+        _require(
+            self.context % 2 == 1,
+            "context must be odd, the token itself being its middle",
+            self.context,
+            "choose an odd number",
+        )
+        _require(
+            len(set(self.labels)) == len(self.labels) >= 2,
+            "labels must be two or more different names",
+            self.labels,
+            "check them",
+        )
 
     @property
     def head_width(self) -> int:

@@ -56,8 +56,36 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+CARD = """# {name}: what kind of content is in this file?
+
+{about}
+
+## Data
+
+{data}
+
+## Top-1 on held-out files
+
+| crop, bytes | from a random offset | from the first byte |
+|---:|---:|---:|
+{top1}
+
+A file shorter than the crop is read whole.
+
+## What stays hard
+
+At 4,096 bytes from a random offset:
+
+| is | was called | files |
+|---|---|---:|
+{hard}
+"""
+
+
 class Trainer:
-    def __init__(self, model: Encoder, files: Sequence[Labelled], tokens: int, peak: float, seed: int, bf16: bool) -> None:
+    def __init__(
+        self, model: Encoder, files: Sequence[Labelled], tokens: int, peak: float, seed: int, bf16: bool
+    ) -> None:
         self.model = model.train()
         self.sampler = Sampler(files, seed)
         self.steps = schedule(tokens)
@@ -83,7 +111,12 @@ class Trainer:
         self.step += 1
 
     def save(self, path: Path) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step, "loss": self.loss}
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "loss": self.loss,
+        }
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(path)
@@ -112,7 +145,9 @@ def predict(model: Encoder, crops: Sequence[np.ndarray]) -> list[int]:
         size = max(BATCH_TOKENS // len(crops[rest[0]]), 1)
         rows, rest = rest[:size], rest[size:]
         ids, mask = pad([crops[i] for i in rows])
-        for i, label in zip(rows, model(torch.from_numpy(ids), torch.from_numpy(mask)).argmax(-1).tolist(), strict=True):
+        for i, label in zip(
+            rows, model(torch.from_numpy(ids), torch.from_numpy(mask)).argmax(-1).tolist(), strict=True
+        ):
             answers[i] = label
     return answers
 
@@ -123,7 +158,9 @@ def held_out_crops(files: Sequence[Labelled], length: int, seed: int, at_start: 
     return [crop(file, length, offset) for file, offset in zip(files, offsets, strict=True)]
 
 
-def evaluate(model: Encoder, files: Sequence[Labelled], seed: int) -> tuple[dict[tuple[int, bool], float], Counter[tuple[str, str]]]:
+def evaluate(
+    model: Encoder, files: Sequence[Labelled], seed: int
+) -> tuple[dict[tuple[int, bool], float], Counter[tuple[str, str]]]:
     """Top-1 by (length, crops from the first byte), and the (truth, answer) pairs confused at the full length."""
     model.eval()
     top1, confused = {}, Counter[tuple[str, str]]()
@@ -137,45 +174,40 @@ def evaluate(model: Encoder, files: Sequence[Labelled], seed: int) -> tuple[dict
     return top1, confused
 
 
-def card(name: str, trainer: Trainer, sides: tuple[list[Labelled], list[Labelled]], tested: Sequence[Labelled], notes: Sequence[str]) -> str:
+def card(
+    name: str,
+    trainer: Trainer,
+    sides: tuple[list[Labelled], list[Labelled]],
+    tested: Sequence[Labelled],
+    notes: Sequence[str],
+) -> str:
     """The model card, in Markdown, from figures measured now."""
     top1, confused = evaluate(trainer.model, tested, trainer.sampler.seed)
     a_label = Counter(file.label for file in tested)
     tokens = sum(step.size * step.length for step in trainer.steps)
-    lines = [
-        f"# {name}: what kind of content is in this file?",
-        "",
+    about = (
         f"A {trainer.model.spec.attention.kind}-attention byte encoder, "
-        f"{sum(p.numel() for p in trainer.model.parameters()):,} parameters, that reads up to 4,096 raw bytes and names one of {len(LABELS)} kinds.",
-        "",
-        "## Data",
-        "",
-        *(f"{note}\n" for note in notes),
+        f"{sum(p.numel() for p in trainer.model.parameters()):,} parameters, that reads up to 4,096 raw bytes "
+        f"and names one of {len(LABELS)} kinds."
+    )
+    data = (
         f"Training: {len(sides[0]):,} files from {len({f.group for f in sides[0]}):,} folder groups. "
         f"Held out: {len(sides[1]):,} files from {len({f.group for f in sides[1]}):,} other groups, "
         f"of which {len(tested):,} were tested ({min(a_label.values())} to {max(a_label.values())} a label). "
-        "Files are labelled by extension and split by folder group (the names of the two innermost folders without digits), "
-        f"so that near-copies stay on one side. Seed {trainer.sampler.seed}; {tokens / 1e6:.0f} million tokens, "
-        "in crops of 512, 1,024 and finally 4,096 bytes, half of them from a random offset.",
-        "",
-        "## Top-1 on held-out files",
-        "",
-        "| crop, bytes | from a random offset | from the first byte |",
-        "|---:|---:|---:|",
-        *(f"| {length:,} | {top1[length, False]:.4f} | {top1[length, True]:.4f} |" for length in EVALUATED_LENGTHS),
-        "",
-        "A file shorter than the crop is read whole.",
-        "",
-        "## What stays hard",
-        "",
-        "At 4,096 bytes from a random offset:",
-        "",
-        "| is | was called | files |",
-        "|---|---|---:|",
-        *(f"| {truth} | {answer} | {count} of {a_label[LABELS.index(truth)]} |" for (truth, answer), count in confused.most_common(8)),
-        "",
+        "Files are labelled by extension and split by folder group (the names of the two innermost folders without "
+        f"digits), so that near-copies stay on one side. Seed {trainer.sampler.seed}; {tokens / 1e6:.0f} million tokens, "
+        "in crops of 512, 1,024 and finally 4,096 bytes, half of them from a random offset."
+    )
+    top1_rows = [
+        f"| {length:,} | {top1[length, False]:.4f} | {top1[length, True]:.4f} |" for length in EVALUATED_LENGTHS
     ]
-    return "\n".join(lines)
+    hard_rows = [
+        f"| {truth} | {answer} | {count} of {a_label[LABELS.index(truth)]} |"
+        for (truth, answer), count in confused.most_common(8)
+    ]
+    return CARD.format(
+        name=name, about=about, data="\n\n".join([*notes, data]), top1="\n".join(top1_rows), hard="\n".join(hard_rows)
+    )
 
 
 @click.command()
@@ -184,7 +216,11 @@ def card(name: str, trainer: Trainer, sides: tuple[list[Labelled], list[Labelled
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--exclude", multiple=True, help="Folders to leave out, as globs over their whole path.")
 @click.option("--tokens", default=60_000_000, show_default=True, help="Tokens to train on.")
-@click.option("--start-from", type=click.Path(exists=True, path_type=Path), help="Weights whose tensors of the same name and shape are the start.")
+@click.option(
+    "--start-from",
+    type=click.Path(exists=True, path_type=Path),
+    help="Weights whose tensors of the same name and shape are the start.",
+)
 @click.option("--learning-rate", default=1.5e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", default=2, show_default=True)
@@ -201,7 +237,9 @@ def main(
     model = build(EncoderSpec(attention=architecture(variant).attention))
     if start_from is not None:
         given, own = weights_on_disk.read(start_from)[0], model.state_dict()
-        model.load_state_dict({name: given[name] if name in given and given[name].shape == own[name].shape else own[name] for name in own})
+        model.load_state_dict(
+            {name: given[name] if name in given and given[name].shape == own[name].shape else own[name] for name in own}
+        )
     sides = split(find(folders, exclude), seed)
     trainer = Trainer(model, sides[0], tokens, learning_rate, seed, bf16)
     checkpoint = output.with_suffix(".checkpoint")

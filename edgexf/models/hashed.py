@@ -73,7 +73,9 @@ class HashedAttention(nn.Module):
         chunked = (-1, self.sizes.chunk)
 
         def sort(tokens: Tensor) -> Tensor:
-            return tokens.gather(2, order.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1])).unflatten(2, chunked)
+            ordered = tokens.gather(2, order.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
+            chunks: Tensor = ordered.unflatten(2, chunked)
+            return chunks
 
         queries, values = sort(query), sort(value)  # [batch, heads, chunks, chunk, head_width]
         bucket, position = sort(bucket.unsqueeze(-1)), order.unsqueeze(-1).unflatten(2, chunked)  # [..., chunk, 1]

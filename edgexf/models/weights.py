@@ -36,7 +36,9 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], EncoderSpec | None]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: keys() is its API)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"weights must be a whole safetensors file, got {path} ({error}); fetch or save it again.") from error
+        raise InputError(
+            f"weights must be a whole safetensors file, got {path} ({error}); fetch or save it again."
+        ) from error
     return tensors, EncoderSpec.from_dict(json.loads(metadata[SPEC_KEY])) if SPEC_KEY in metadata else None
 
 
@@ -52,10 +54,14 @@ def load_into(model: Encoder, tensors: dict[str, torch.Tensor], source: str) -> 
             if tensors[name].shape != wanted[name].shape
         ),
         "not finite": sorted(
-            name for name in set(wanted) & set(tensors) if tensors[name].is_floating_point() and not tensors[name].isfinite().all()
+            name
+            for name in set(wanted) & set(tensors)
+            if tensors[name].is_floating_point() and not tensors[name].isfinite().all()
         ),
     }
-    found = "; ".join(f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for what, names in problems.items() if names)
+    found = "; ".join(
+        f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for what, names in problems.items() if names
+    )
     if found:
         raise ExportError(
             f"weights must hold exactly the tensors that the specification asks for, got {source} with {found}; "
@@ -69,9 +75,13 @@ def load(path: Path, spec: EncoderSpec | None = None) -> Encoder:
     """The model of a weights file; `spec` is needed only where the file carries none."""
     tensors, own = read(path)
     if spec is None and own is None:
-        raise ExportError(f"weights without a specification need one, got {path} with neither; name the variant and its sizes.")
+        raise ExportError(
+            f"weights without a specification need one, got {path} with neither; name the variant and its sizes."
+        )
     if spec is not None and own is not None and spec != own:
-        raise ExportError(f"sizes given must be those of the weights, got {spec} for weights of {own}; leave the sizes out.")
+        raise ExportError(
+            f"sizes given must be those of the weights, got {spec} for weights of {own}; leave the sizes out."
+        )
     chosen = own or spec
     assert chosen is not None
     return load_into(build(chosen), tensors, path.name)

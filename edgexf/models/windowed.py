@@ -54,10 +54,14 @@ class WindowedAttention(nn.Module):
         sequence, window = hidden.shape[1], self.window
         rest = -sequence % window  # zeros that fill the last block
         query, key, value = (
-            split_heads(F.pad(project(hidden), (0, 0, 0, rest)), self.heads) for project in (self.query, self.key, self.value)
+            split_heads(F.pad(project(hidden), (0, 0, 0, rest)), self.heads)
+            for project in (self.query, self.key, self.value)
         )
         blocks = query.unflatten(2, (-1, window))  # [batch, heads, blocks, window, head_width]
-        keys, values = neighbourhoods(key, window), neighbourhoods(value, window)  # [batch, heads, blocks, 3 * window, head_width]
+        keys, values = (
+            neighbourhoods(key, window),
+            neighbourhoods(value, window),
+        )  # [batch, heads, blocks, 3 * window, head_width]
         first_key, first_value = (
             token[:, :, None, :1].expand(-1, -1, blocks.shape[2], -1, -1) for token in (key, value)
         )  # [batch, heads, blocks, 1, head_width]

@@ -22,8 +22,11 @@ CROPPED = (names.RELEVANCE,)
 def constant(graph: ir.Graph, name: str, value: list[int]) -> ir.Value:
     """An int64 initializer [len(value)] of the graph, made once."""
     if name not in graph.initializers:
-        tensor = ir.tensor(np.array(value, dtype=np.int64), name=name)
-        graph.register_initializer(ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(ir.DataType.INT64), const_value=tensor))
+        array = np.array(value, dtype=np.int64)
+        tensor = ir.tensor(array, name=name)
+        graph.register_initializer(
+            ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(ir.DataType.INT64), const_value=tensor)
+        )
     return graph.initializers[name]
 
 
@@ -63,7 +66,9 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
 
     def crop(self, graph: ir.Graph, value: ir.Value, length: ir.Value) -> ir.Value:
         name, value.name = value.name, f"{value.name}_in_blocks"
-        cropped = ir.node("Slice", [value, constant(graph, "edge_start", [0]), length, constant(graph, "edge_axis", [1])])
+        cropped = ir.node(
+            "Slice", [value, constant(graph, "edge_start", [0]), length, constant(graph, "edge_axis", [1])]
+        )
         output = cropped.outputs[0]
         output.name, output.type = name, value.type
         graph.append(cropped)

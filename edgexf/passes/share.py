@@ -42,5 +42,10 @@ def external(tensor: ir.TensorProtocol, data: bytearray, places: dict[bytes, int
         places[digest] = len(data)
         data.extend(content)
     return ir.ExternalTensor(
-        location, places[digest], len(content), tensor.dtype, shape=ir.Shape(tensor.shape), name=tensor.name or ""
+        location,
+        places[digest],
+        len(content),
+        tensor.dtype,
+        shape=ir.Shape(tensor.numpy().shape),
+        name=tensor.name or "",
     )

@@ -30,7 +30,9 @@ METHODS = ("gradient",)
 
 def check_method(method: str) -> None:
     if method not in METHODS:
-        raise UsageError(f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them.")
+        raise UsageError(
+            f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them."
+        )
 
 
 def weights_on_logits(logits: Tensor, target: Tensor) -> Tensor:

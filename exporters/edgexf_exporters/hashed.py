@@ -38,7 +38,10 @@ class Hashed(nn.Module):
         query = split_heads(own.query_key(hidden), own.heads)  # [batch, heads, sequence, head_width]
         value = split_heads(own.value(hidden), own.heads)
         bucket, order, back = self.sort(query, mask)  # [batch, heads, rounds, sequence]
-        queries, values = self.chunks(query, order), self.chunks(value, order)  # [batch, heads, rounds, chunks, chunk, head_width]
+        queries, values = (
+            self.chunks(query, order),
+            self.chunks(value, order),
+        )  # [batch, heads, rounds, chunks, chunk, head_width]
         keys = with_previous(queries / queries.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-12))
         scores = queries @ keys.transpose(-1, -2) / math.sqrt(query.shape[-1])  # [..., chunk, 2 * chunk]
         scores = self.hide(scores, bucket.gather(-1, order), order)
@@ -53,7 +56,9 @@ class Hashed(nn.Module):
     def sort(self, query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bucket of each token, tokens in sorted order, and each token's place in it; int64 [batch, heads, rounds, sequence]."""
         own, sequence = self.original, query.shape[2]
-        rotated = query.detach().unsqueeze(2) @ own.rotations.transpose(0, 1)  # [batch, heads, rounds, sequence, buckets / 2]
+        rotated = query.detach().unsqueeze(2) @ own.rotations.transpose(
+            0, 1
+        )  # [batch, heads, rounds, sequence, buckets / 2]
         bucket = torch.cat((rotated, -rotated), dim=-1).argmax(dim=-1)
         bucket = torch.where(mask[:, None, None, :], bucket, own.sizes.buckets)
         position = torch.arange(sequence, device=query.device)
@@ -64,10 +69,13 @@ class Hashed(nn.Module):
     def chunks(self, tokens: Tensor, order: Tensor) -> Tensor:
         """[batch, heads, sequence, head_width] -> [batch, heads, rounds, chunks, chunk, head_width], sorted."""
         index = order.flatten(2).unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1])
-        return tokens.gather(2, index).unflatten(2, (self.original.sizes.rounds, -1, self.block))
+        chunked: Tensor = tokens.gather(2, index).unflatten(2, (self.original.sizes.rounds, -1, self.block))
+        return chunked
 
     def hide(self, scores: Tensor, bucket: Tensor, order: Tensor) -> Tensor:
         """Scores of keys in another bucket and of the token itself, replaced."""
-        bucket, position = (part.to(torch.float32).unflatten(3, (-1, self.block)).unsqueeze(-1) for part in (bucket, order))
+        bucket, position = (
+            part.to(torch.float32).unflatten(3, (-1, self.block)).unsqueeze(-1) for part in (bucket, order)
+        )
         scores = torch.where(bucket == with_previous(bucket, -1.0).transpose(-1, -2), scores, HIDDEN)
         return torch.where(position == with_previous(position, -1.0).transpose(-1, -2), ALONE, scores)

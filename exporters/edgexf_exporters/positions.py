@@ -33,7 +33,10 @@ class SplitPositions(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         position = torch.arange(hidden.shape[1], device=hidden.device)
-        coarse, fine = self.coarse[position // STEP].unflatten(1, (-1, 2)), self.fine[position % STEP].unflatten(1, (-1, 2))
+        coarse, fine = (
+            self.coarse[position // STEP].unflatten(1, (-1, 2)),
+            self.fine[position % STEP].unflatten(1, (-1, 2)),
+        )
         sine = coarse[..., 0] * fine[..., 1] + coarse[..., 1] * fine[..., 0]  # [sequence, width / 2]
         cosine = coarse[..., 1] * fine[..., 1] - coarse[..., 0] * fine[..., 0]
         return torch.stack((sine, cosine), dim=-1).flatten(1)

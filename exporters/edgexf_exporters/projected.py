@@ -29,7 +29,8 @@ class Projected(nn.Module):
         slots = own.projection.transpose(0, 1)[: hidden.shape[1]]  # [sequence, rank]
         query = split_heads(own.query(hidden), own.heads)  # [batch, heads, sequence, head_width]
         key, value = (
-            ((project(hidden) * real).transpose(1, 2) @ slots).unflatten(1, (own.heads, -1)) for project in (own.key, own.value)
+            ((project(hidden) * real).transpose(1, 2) @ slots).unflatten(1, (own.heads, -1))
+            for project in (own.key, own.value)
         )  # [batch, heads, head_width, rank]
         joined: Tensor = own.output(join_heads(attend(query, key, value.transpose(-1, -2))))
         return joined

@@ -79,5 +79,7 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
             external_data=False,
         )
     if translated is None:
-        raise ExportError("torch.onnx.export must return a program, got None; this edgexf needs the torch that it pins.")
+        raise ExportError(
+            "torch.onnx.export must return a program, got None; this edgexf needs the torch that it pins."
+        )
     return translated.model_proto

@@ -18,6 +18,7 @@ import torch
 
 from edgexf import names
 from edgexf.errors import UsageError
+from edgexf.golden import relative_difference
 from edgexf.models.encoder import Encoder
 from edgexf.spec import CLASS_ID, EncoderSpec
 
@@ -78,7 +79,7 @@ class GridResult:
 
     @property
     def failures(self) -> list[str]:
-        """One sentence for each row and check that fails; NaN fails."""
+        """One sentence for each row and check that fails."""
         rows = [
             f"length {row.length}, batch {row.batch}, mask {row.mask}: {max(row.logits, row.relevance or 0.0):.1e}"
             for row in self.rows
@@ -97,10 +98,13 @@ def lengths(spec: EncoderSpec, block: int) -> list[int]:
     return sorted(length for length in wanted if 2 <= length <= spec.max_length)
 
 
-def cells(spec: EncoderSpec, block: int, grid: str) -> Iterator[Cell]:
-    """The grid; `quick` takes batch 1 and two masks at the longest length."""
+def check_grid(grid: str) -> None:
     if grid not in GRIDS:
         raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
+
+
+def cells(spec: EncoderSpec, block: int, grid: str) -> Iterator[Cell]:
+    """The grid; `quick` takes batch 1 and two masks at the longest length."""
     seed = 0
     for length in lengths(spec, block):
         short = grid == "full" or length < spec.max_length
@@ -133,16 +137,13 @@ def with_target(feeds: Feeds, classes: int) -> Feeds:
     return {**feeds, names.TARGET: np.zeros((len(feeds[names.INPUT_IDS]), classes), dtype=np.float32)}
 
 
-def relative(found: Array, wanted: Array) -> float:
-    """max |found - wanted| / max |wanted|; NaN where anything is not finite."""
-    scale = float(np.abs(wanted).max())
-    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
-        return float("nan")
-    return float(np.abs(found - wanted).max()) / max(scale, np.finfo(np.float32).tiny)
-
-
 def compare(
-    encoder: Encoder, predict: ort.InferenceSession, explain: ort.InferenceSession | None, grid: str, block: int, tolerance: float
+    encoder: Encoder,
+    predict: ort.InferenceSession,
+    explain: ort.InferenceSession | None,
+    grid: str,
+    block: int,
+    tolerance: float,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
     """The result, and each cell with its eager outputs for golden.npz."""
     result, references = GridResult(grid, tolerance), []
@@ -150,14 +151,16 @@ def compare(
     for cell in cells(spec, block, grid):
         feeds = cell.feeds(spec)
         wanted = eager(encoder, feeds, explain is not None)
-        logits = relative(run(predict, feeds)[names.LOGITS], wanted[names.LOGITS])
+        logits = relative_difference(run(predict, feeds)[names.LOGITS], wanted[names.LOGITS])
         relevance = None
         if explain is not None:
             found = run(explain, with_target(feeds, len(spec.labels)))
-            logits = max(logits, relative(found[names.LOGITS], wanted[names.LOGITS]))
-            relevance = relative(found[names.RELEVANCE], wanted[names.RELEVANCE])
+            logits = max(logits, relative_difference(found[names.LOGITS], wanted[names.LOGITS]))
+            relevance = relative_difference(found[names.RELEVANCE], wanted[names.RELEVANCE])
             if np.any(found[names.RELEVANCE][feeds[names.ATTENTION_MASK] == 0]):
-                result.checks["relevance of padding is exactly 0"] = f"it is not at length {cell.length}, mask {cell.mask}"
+                result.checks["relevance of padding is exactly 0"] = (
+                    f"it is not at length {cell.length}, mask {cell.mask}"
+                )
         result.rows.append(Row(cell.length, cell.batch, cell.mask, logits, relevance))
         references.append((cell, {**feeds, **wanted}))
     result.checks.setdefault("relevance of padding is exactly 0", "")
@@ -177,10 +180,10 @@ def check_behaviour(spec: EncoderSpec, block: int, sessions: Sequence[ort.Infere
         for name in first:
             if first[name].tobytes() != second[name].tobytes():
                 found["two runs are bit-equal"] = f"{name} differs between two runs"
-            if relative(first[name][:1], alone[name]) > BATCH_TOLERANCE:
+            if relative_difference(first[name][:1], alone[name]) > BATCH_TOLERANCE:
                 found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
         if names.RELEVANCE in first:
             other = run(session, {**given, names.INPUT_IDS: given[names.INPUT_IDS][::-1].copy()})[names.RELEVANCE]
-            constant = relative(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
+            constant = relative_difference(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
             found["relevance follows the input"] = "it is the same for two inputs" if constant else ""
     return found

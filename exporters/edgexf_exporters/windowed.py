@@ -52,7 +52,8 @@ class Windowed(nn.Module):
 
     def split(self, projected: Tensor) -> Tensor:
         """[batch, sequence, width] -> [batch, heads, blocks, window, head_width]."""
-        return projected.unflatten(2, (self.original.heads, -1)).unflatten(1, (-1, self.block)).permute(0, 3, 1, 2, 4)
+        blocks: Tensor = projected.unflatten(2, (self.original.heads, -1)).unflatten(1, (-1, self.block))
+        return blocks.permute(0, 3, 1, 2, 4)
 
     def local(self, hidden: Tensor, mask: Tensor) -> Tensor:
         own = self.original
@@ -67,7 +68,9 @@ class Windowed(nn.Module):
 
     def visible(self, mask: Tensor) -> Tensor:
         """bool [batch, 1, blocks, window, 1 + 3 * window]: token 0 always, then real neighbours but token 0."""
-        later = torch.cat((torch.zeros_like(mask[:, :1]), mask[:, 1:]), dim=1).to(torch.float32)  # token 0 has a column of its own
+        later = torch.cat((torch.zeros_like(mask[:, :1]), mask[:, 1:]), dim=1).to(
+            torch.float32
+        )  # token 0 has a column of its own
         neighbours = with_neighbours(later.unflatten(1, (-1, self.block)), -2, -1) > 0  # [batch, blocks, 3 * window]
         near = neighbours.unsqueeze(2) & self.band  # [batch, blocks, window, 3 * window]
         return torch.cat((torch.ones_like(near[..., :1]), near), dim=-1).unsqueeze(1)
@@ -76,7 +79,9 @@ class Windowed(nn.Module):
         """What token 0 gathers from every real token, [batch, 1, width]."""
         own = self.original
         width, heads = hidden.shape[-1], own.heads
-        query = own.query_global(hidden[:, :1]).unflatten(2, (heads, -1)).transpose(1, 2)  # [batch, heads, 1, head_width]
+        query = (
+            own.query_global(hidden[:, :1]).unflatten(2, (heads, -1)).transpose(1, 2)
+        )  # [batch, heads, 1, head_width]
         query = query / math.sqrt(width // heads)
         key_weight = own.key_global.weight.unflatten(0, (heads, -1))  # [heads, head_width, width]
         value_weight = own.value_global.weight.unflatten(0, (heads, -1)).transpose(-1, -2)  # [heads, width, head_width]

@@ -8,6 +8,6 @@ import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from edgexf_runtimes.session import Session, load  # noqa: E402 (the line above must come first)
+from edgexf_runtimes.session import Session, load
 
 __all__ = ["Session", "load"]

@@ -45,25 +45,33 @@ def parse_lengths(text: str) -> list[int]:
     except ValueError:
         lengths = []
     if not lengths or lengths[0] < 1:
-        raise UsageError(f"lengths must be whole numbers of at least 1, separated by commas, got {text!r}; write them like 128,512.")
+        raise UsageError(
+            f"lengths must be whole numbers of at least 1, separated by commas, got {text!r}; write them like 128,512."
+        )
     return lengths
 
 
 def random_raw(length: int) -> Raw:
     """`length` bytes, the same ones each time: latency does not depend on them."""
-    return Raw(f"{length} bytes", np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes(), False)
+    return Raw(
+        f"{length} bytes", np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes(), False
+    )
 
 
 def run_once(session: Session, raw: Raw) -> None:
     session.run(input_ids=encode(raw, session.manifest.preprocess)[None])
 
 
-def measure(path: Path, lengths: Sequence[int], threads: int | None, advance: Advance = lambda _: None) -> LatencyReport:
+def measure(
+    path: Path, lengths: Sequence[int], threads: int | None, advance: Advance = lambda _: None
+) -> LatencyReport:
     """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit."""
     with load(path, threads=threads) as session:
         most = session.manifest.preprocess.max_bytes
         if max(lengths) > most:
-            raise UsageError(f"lengths must be at most the bundle's {most} bytes, got {max(lengths)}; leave the longer ones out.")
+            raise UsageError(
+                f"lengths must be at most the bundle's {most} bytes, got {max(lengths)}; leave the longer ones out."
+            )
         fresh = [fresh_process(path, length, threads) for length in lengths]
         loads = [load_ms for load_ms, _ in fresh]
         loads += [fresh_process(path, lengths[0], threads)[0] for _ in range(LOADS - len(loads))]
@@ -108,7 +116,9 @@ def fresh_process(path: Path, length: int, threads: int | None) -> tuple[float, 
     command = [sys.executable, "-c", CHILD, str(path), str(length), str(threads or 0)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own interpreter and arguments)
     if done.returncode != 0:
-        raise EdgexfError(f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {done.stderr.strip()[-300:]}.")
+        raise EdgexfError(
+            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {done.stderr.strip()[-300:]}."
+        )
     found = json.loads(done.stdout)
     return found["load_ms"], found["peak_mib"]
 

@@ -17,7 +17,20 @@ from edgexf_runtimes.providers import available_threads, quota
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # Those that decide how fast, and how exactly, int8 and fp32 kernels run.
-INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "sve")
+INSTRUCTION_SETS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
 PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
 UNKNOWN = "unknown"
 

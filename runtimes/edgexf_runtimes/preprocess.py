@@ -61,7 +61,9 @@ def read_file(path: Path, size: int) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise InputError(f"an input must be a readable file, got {path} ({error.strerror}); check the path and its permissions.") from error
+        raise InputError(
+            f"an input must be a readable file, got {path} ({error.strerror}); check the path and its permissions."
+        ) from error
 
 
 def encode(raw: Raw, preprocess: Bytes) -> Tokens:
@@ -115,10 +117,16 @@ def check_tokens(input_ids: Any, attention_mask: Any | None, limits: Limits) -> 
     ids = checked("input_ids", input_ids, limits)
     mask = np.ones_like(ids) if attention_mask is None else checked("attention_mask", attention_mask, limits)
     if ids.min() < 0 or ids.max() >= limits.vocabulary:
-        raise InputError(f"input_ids must be 0 to {limits.vocabulary - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says.")
+        raise InputError(
+            f"input_ids must be 0 to {limits.vocabulary - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says."
+        )
     if mask.shape != ids.shape:
-        raise InputError(f"attention_mask must have the shape of input_ids {list(ids.shape)}, got {list(mask.shape)}; make them alike.")
+        raise InputError(
+            f"attention_mask must have the shape of input_ids {list(ids.shape)}, got {list(mask.shape)}; make them alike."
+        )
     appended = np.all(mask[:, 1:] <= mask[:, :-1]) and np.all(mask[:, 0] == 1) and mask.min() >= 0
     if not appended:
-        raise InputError("attention_mask must be ones and then zeros in each row, got another order; pad behind the real tokens.")
+        raise InputError(
+            "attention_mask must be ones and then zeros in each row, got another order; pad behind the real tokens."
+        )
     return ids, mask

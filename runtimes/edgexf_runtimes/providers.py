@@ -63,7 +63,10 @@ def create(path: Path, providers: Sequence[str], threads: int | None) -> ort.Inf
             f"providers must be among those of this onnxruntime ({', '.join(ort.get_available_providers())}), "
             f"got {', '.join(providers) or 'none'}; install the onnxruntime package that has it."
         )
+    options = session_options(threads)
     try:
-        return ort.InferenceSession(str(path), session_options(threads), providers=wanted)
+        return ort.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # the binding raises its C++ status types, which share no base class
-        raise BundleError(f"{path.name} must be a graph that this onnxruntime {ort.__version__} can load, got: {error}.") from error
+        raise BundleError(
+            f"{path.name} must be a graph that this onnxruntime {ort.__version__} can load, got: {error}."
+        ) from error

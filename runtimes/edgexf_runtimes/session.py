@@ -60,7 +60,9 @@ def softmax(logits: Array) -> Array:
 class Session:
     """A bundle in use; a context manager. Concurrent calls are safe, closing during one is not."""
 
-    def __init__(self, path: Path, manifest: bundle.Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, manifest: bundle.Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.dtype = dtype
@@ -108,7 +110,9 @@ class Session:
         shape = (len(ids), len(self.manifest.labels))
         weights = np.zeros(shape, dtype=np.float32) if target is None else np.asarray(target, dtype=np.float32)
         if weights.shape != shape or not np.isfinite(weights).all():
-            raise InputError(f"target must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each label and row.")
+            raise InputError(
+                f"target must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each label and row."
+            )
         return self._run(self.method(method), {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask, names.TARGET: weights})
 
     def _run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -120,9 +124,13 @@ class Session:
         """The explanation method to use: the bundle's first unless one is named. UsageError if it is not there."""
         have = self.manifest.methods
         if not have:
-            raise UsageError("a bundle must hold an explain graph to explain, got one exported with --explain none; export it with a method.")
+            raise UsageError(
+                "a bundle must hold an explain graph to explain, got one exported with --explain none; export it with a method."
+            )
         if method is not None and method not in have:
-            raise UsageError(f"method must be one of the bundle's ({', '.join(have)}), got {method!r}; choose one or export it.")
+            raise UsageError(
+                f"method must be one of the bundle's ({', '.join(have)}), got {method!r}; choose one or export it."
+            )
         return method or have[0]
 
     def predict(self, inputs: Source | Iterable[Source]) -> list[Prediction]:
@@ -163,7 +171,9 @@ class Session:
             )
         return weights
 
-    def explain(self, source: Source, target: str | Mapping[str, float] | None = None, method: str | None = None) -> Explanation:
+    def explain(
+        self, source: Source, target: str | Mapping[str, float] | None = None, method: str | None = None
+    ) -> Explanation:
         """Why the model answers as it does for one text, bytes or path.
 
         `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
@@ -171,12 +181,16 @@ class Session:
         """
         return self.explain_raw(self.read(source), target, method)
 
-    def explain_raw(self, raw: Raw, target: str | Mapping[str, float] | None = None, method: str | None = None) -> Explanation:
+    def explain_raw(
+        self, raw: Raw, target: str | Mapping[str, float] | None = None, method: str | None = None
+    ) -> Explanation:
         chosen, weights = self.method(method), self.target(target)
         labels = self.manifest.labels
         tokens = preprocess.encode(raw, self.manifest.preprocess)
         start = time.perf_counter()
-        found = self.run_explain(input_ids=tokens[None], target=[[weights.get(label, 0.0) for label in labels]], method=chosen)
+        found = self.run_explain(
+            input_ids=tokens[None], target=[[weights.get(label, 0.0) for label in labels]], method=chosen
+        )
         ms = (time.perf_counter() - start) * 1e3
         prediction = self._prediction(raw, found[names.LOGITS][0], ms)
         graph = self.manifest.graph(chosen, self.dtype)

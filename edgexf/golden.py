@@ -1,0 +1,71 @@
+"""Golden outputs: a sample of the contract grid that travels with a bundle, and how two answers are compared.
+
+In: cells, each a graph's inputs and the eager model's outputs as arrays. Out: ``golden.npz``, and back.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf.errors import BundleError
+
+Array = npt.NDArray[Any]
+
+
+def relative_difference(found: Array, wanted: Array) -> float:
+    """max |found - wanted| / max |wanted|; infinite where anything is not finite, so that no maximum hides it."""
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.inf
+    scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
+    return float(np.abs(found.astype(np.float64) - wanted).max()) / scale
+
+
+def read(path: Path) -> dict[str, dict[str, Array]]:
+    """Cells by name, from arrays that are named ``cell/tensor``."""
+    cells: dict[str, dict[str, Array]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                cell, _, tensor = key.rpartition("/")
+                cells.setdefault(cell, {})[tensor] = arrays[key]
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise BundleError(
+            f"{path.name} must be an archive of arrays, got something else ({error}); export the bundle again."
+        ) from error
+    return cells
+
+
+def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
+    """``golden.npz`` with as many of the cells, in order, as fit into `most` bytes; the same bytes for the same cells.
+
+    Written here and not with `numpy.savez_compressed`, which stamps the time of day on each member.
+    """
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for cell, tensors in cells.items():
+            members = {f"{cell}/{name}.npy": member(array) for name, array in tensors.items()}
+            if buffer.tell() + sum(map(len, members.values())) > most:
+                continue
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def member(array: Array) -> bytes:
+    """An array in numpy's own format; whole numbers below 2^16 are stored as such."""
+    small = (
+        array.astype(np.uint16)
+        if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < 1 << 16
+        else array
+    )
+    buffer = BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(small), allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,52 @@
+"""Small encoders with random weights, for tests that need no trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from edgexf.models import build
+from edgexf.models.encoder import Encoder
+from edgexf.spec import (
+    AttentionSpec,
+    EncoderSpec,
+    FullAttentionSpec,
+    HashedAttentionSpec,
+    ProjectedAttentionSpec,
+    WindowedAttentionSpec,
+)
+from edgexf_exporters import VARIANTS
+
+NAMES = tuple(variant.name for variant in VARIANTS)
+DATA = Path(__file__).parent / "data"
+
+SMALL: dict[str, AttentionSpec] = {
+    "transformer": FullAttentionSpec(),
+    "longformer": WindowedAttentionSpec(window=8),
+    "reformer": HashedAttentionSpec(buckets=4, rounds=2, chunk=8),
+    "linformer": ProjectedAttentionSpec(rank=5),
+}
+
+
+def small_spec(name: str) -> EncoderSpec:
+    return EncoderSpec(
+        attention=SMALL[name], labels=("a", "b", "c"), max_length=100, width=16, heads=2, feedforward=24, context=3
+    )
+
+
+def small_encoder(name: str, seed: int = 0) -> Encoder:
+    """Random weights, the projection too, so that no symmetry hides a mistake."""
+    torch.manual_seed(seed)
+    encoder = build(small_spec(name))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return encoder
+
+
+def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
+    """input_ids int64 [batch, length] with the class token first."""
+    ids = torch.randint(0, 256, (batch, length), generator=torch.Generator().manual_seed(seed))
+    ids[:, 0] = 257
+    return ids

@@ -1,0 +1,201 @@
+"""The command line as a user meets it: processes, standard streams, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Exported
+from small import NAMES, small_encoder
+
+from edgexf.models.weights import save
+
+Done = subprocess.CompletedProcess[str]
+
+
+def edgexf(*arguments: object, stdin: bytes | None = None, cwd: Path | None = None) -> Done:
+    command = [sys.executable, "-m", "edgexf", *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, check=False)
+    return Done(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def refused(done: Done, code: int, *words: str) -> bool:
+    """Exit code `code`, one sentence on standard error that holds the words, nothing on standard output."""
+    lines = done.stderr.strip().splitlines()
+    sentence = len(lines[-1:]) == 1 and lines[-1].startswith("Error: ") and "Traceback" not in done.stderr
+    return done.returncode == code and sentence and all(word in lines[-1] for word in words) and not done.stdout
+
+
+@pytest.fixture(scope="module")
+def bundle(linformer: Exported) -> Path:
+    return linformer.bundle.path
+
+
+def test_variants_lists_every_variant() -> None:
+    done = edgexf("variants")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in NAMES)
+
+
+def test_doctor_reports_the_runtime() -> None:
+    found = json.loads(edgexf("doctor", "--json").stdout)
+    assert "CPUExecutionProvider" in found["providers"]
+    assert found["telemetry of onnxruntime"] == "off"
+    assert int(found["threads used"]) >= 1
+
+
+def test_verify_passes_and_finds_a_changed_byte(bundle: Path, tmp_path: Path) -> None:
+    done = edgexf("verify", bundle)
+    assert (done.returncode, "passed" in done.stdout) == (0, True)
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", bundle, copy], check=True)
+    data = bytearray((copy / "onnx" / "model.onnx_data").read_bytes())
+    data[12345] ^= 4
+    (copy / "onnx" / "model.onnx_data").write_bytes(data)
+    for command in (["verify", copy], ["run", copy, __file__], ["explain", copy, __file__], ["bench", copy]):
+        assert refused(edgexf(*command), 1, "model.onnx_data", "sha256")
+
+
+def test_run_prints_a_json_line_a_file_in_order(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a <b>.json").write_text('{"a": [1, 2, {"b": null}]}\n' * 20)
+    done = edgexf("run", bundle, tmp_path / "a <b>.json", "-", __file__, stdin=b"#!/bin/sh\nset -e\necho done\n" * 9)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["input"] for row in rows] == [str(tmp_path / "a <b>.json"), "-", __file__]
+    assert set(rows[0]) == {"input", "label", "score", "top", "truncated", "ms"}
+    assert [row["truncated"] for row in rows] == [False, False, True]
+    assert rows[2]["label"] == "python"
+
+
+def test_one_bad_input_among_many_is_named_and_the_rest_answered(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    done = edgexf("run", bundle, tmp_path / "missing", __file__, tmp_path / "empty", tmp_path, __file__)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 2
+    errors = done.stderr.splitlines()
+    assert len(errors) == 3
+    assert all(line.startswith("Error: ") for line in errors)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_named(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").chmod(0)
+    done = edgexf("run", bundle, tmp_path / "secret")
+    assert (done.returncode, "secret" in done.stderr) == (1, True)
+
+
+def test_two_thousand_files_are_answered_in_order(bundle: Path, tmp_path: Path) -> None:
+    files = []
+    for index in range(2000):
+        files.append(tmp_path / f"{index:04}")
+        files[-1].write_bytes(b"x = %d\n" % index * (1 + index % 7))
+    done = edgexf("run", bundle, *files)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == [str(file) for file in files]
+
+
+def test_explain_writes_one_page_and_prints_json(bundle: Path, tmp_path: Path) -> None:
+    done = edgexf("explain", bundle, __file__, "--html", tmp_path / "out.html", "--json", "--target", "c")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["target"] == {"c": 1.0}
+    assert len(found["scores"]) == len(found["tokens"]) == 4097
+    assert found["explained"] == pytest.approx(sum(found["scores"]) + found["residual"], rel=1e-3)
+    page = (tmp_path / "out.html").read_text()
+    assert "http" not in page
+    assert "residual" in page.lower()
+
+
+def test_explain_shows_a_short_view(bundle: Path) -> None:
+    done = edgexf("explain", bundle, __file__)
+    assert done.returncode == 0
+    assert "python" in done.stdout
+    assert len(done.stdout.splitlines()) < 40
+
+
+def test_bench_reports_every_length(bundle: Path, tmp_path: Path) -> None:
+    done = edgexf("bench", bundle, "--lengths", "64,128", "--json", tmp_path / "bench.json")
+    assert done.returncode == 0
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["length"] for row in report["rows"]] == [64, 128]
+    assert all(
+        0 < row["p50_ms"] <= row["p90_ms"] and row["peak_mib"] > 10 and row["runs"] >= 44 for row in report["rows"]
+    )
+    assert report["load_ms"] > 0
+    assert "tokens/s" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["export", "--variant", "performer"], 2, ["performer", "linformer"]),
+        (["export", "--variant", "linformer", "--layers", "3"], 2, ["--weights"]),
+        (["export", "--variant", "linformer", "--weights", "nowhere.safetensors"], 1, ["nowhere.safetensors"]),
+        (["export", "--variant", "linformer", "--explain", "magic"], 2, ["magic", "gradient"]),
+        (["run", "nowhere", "x"], 1, ["nowhere"]),
+        (["run", "BUNDLE"], 2, ["input"]),
+        (["run", "BUNDLE", "x", "--dtype", "fp7"], 2, ["fp7"]),
+        (["explain", "BUNDLE", "nofile"], 1, ["nofile"]),
+        (["explain", "BUNDLE", "."], 1, ["folder"]),
+        (["explain", "BUNDLE"], 2, ["one input"]),
+        (["explain", "BUNDLE", "--text", "hi", "--target", "cobol"], 2, ["cobol", "python"]),
+        (["explain", "BUNDLE", "--text", "hi", "--html", "no/such/folder.html"], 2, ["folder.html"]),
+        (["bench", "BUNDLE", "--lengths", "128,many"], 2, ["many"]),
+        (["bench", "BUNDLE", "--lengths", "5000"], 2, ["4096", "5000"]),
+        (["verify", "."], 1, ["edgexf.json"]),
+    ],
+)
+def test_bad_input_is_one_sentence_and_the_right_exit_code(
+    arguments: list[str], code: int, words: list[str], bundle: Path, tmp_path: Path
+) -> None:
+    done = edgexf(*[str(bundle) if part == "BUNDLE" else part for part in arguments], cwd=tmp_path)
+    assert refused(done, code, *words), done
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("mine")
+    assert refused(edgexf("export", "--variant", "linformer", "-o", tmp_path), 2, "empty")
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+SLOW_EXPORT = """
+import os, sys
+from edgexf import bundle, cli
+write = bundle.write_synced
+def slow(path, data):
+    write(path, data)
+    if ".partial-" in str(path):
+        print("half", flush=True)
+        sys.stdin.read()
+bundle.write_synced = slow
+cli.main(["export", "--variant", "linformer", "--weights", sys.argv[1], "-o", sys.argv[2], "--explain", "none"])
+"""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_kill_in_the_middle_of_an_export_leaves_no_half_bundle(kill: signal.Signals, tmp_path: Path) -> None:
+    """The process is stopped when its first file is on disk and the others are not."""
+    save(small_encoder("linformer"), tmp_path / "own.safetensors")
+    out = tmp_path / "out" / "bundle"
+    command = [sys.executable, "-c", SLOW_EXPORT, str(tmp_path / "own.safetensors"), str(out)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    process.send_signal(kill)
+    assert process.wait() != 0
+    process.communicate()
+    assert not out.exists()
+    if kill is not signal.SIGKILL:
+        assert list(out.parent.iterdir()) == []
+    done = edgexf(
+        "export", "--variant", "linformer", "--weights", tmp_path / "own.safetensors", "-o", out, "--explain", "none"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]  # what the kill left is gone as well

@@ -1,0 +1,69 @@
+"""The evaluation set that ships: exported graphs answer as the eager models do, and as well as the cards say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Exported
+from small import DATA
+
+import edgexf
+from edgexf.models.weights import shipped
+from edgexf.spec import LABELS
+
+ROWS = [json.loads(line) for line in (DATA / "evaluation.jsonl").read_text().splitlines()]
+FILES = [DATA / row["input"] for row in ROWS]
+TRUTH = [row["label"] for row in ROWS]
+
+
+def test_the_set_holds_every_label_about_equally_often() -> None:
+    counts = Counter(TRUTH)
+    assert set(counts) == set(LABELS)
+    assert min(counts.values()) >= 12
+    assert max(counts.values()) <= 16
+    assert all(0 < file.stat().st_size <= 4096 for file in FILES)
+
+
+def eager_label(exported: Exported, path: Path) -> str:
+    ids = torch.tensor([[257, *path.read_bytes()]])
+    with torch.no_grad():
+        return LABELS[int(exported.encoder(ids, torch.ones_like(ids)).argmax())]
+
+
+def test_labels_are_those_of_the_eager_model(exported: Exported) -> None:
+    """Each file alone in the eager model, batched by length in the runtime."""
+    with edgexf.load(exported.bundle.path) as session:
+        found = [prediction.label for prediction in session.predict(FILES)]
+    assert found == [eager_label(exported, file) for file in FILES]
+
+
+def card_accuracy(name: str) -> float:
+    """Top-1 on this set as the model card states it."""
+    card = shipped(name).with_suffix(".md").read_text()
+    found = re.search(r"shipped evaluation set of \d+ crops: (0\.\d+)", card)
+    assert found, f"the card of {name} does not state its accuracy on the shipped set"
+    return float(found.group(1))
+
+
+def test_accuracy_is_the_cards(exported: Exported) -> None:
+    with edgexf.load(exported.bundle.path) as session:
+        correct = [prediction.label == label for prediction, label in zip(session.predict(FILES), TRUTH, strict=True)]
+    assert float(np.mean(correct)) == pytest.approx(card_accuracy(exported.name), abs=5e-4)  # the card's rounding
+
+
+def held_out_accuracy(name: str) -> float:
+    """Top-1 at 4,096 bytes from a random offset as the card states it."""
+    found = re.search(r"^\| 4,096 \| (0\.\d+) \|", shipped(name).with_suffix(".md").read_text(), re.MULTILINE)
+    assert found
+    return float(found.group(1))
+
+
+def test_the_cards_state_what_the_reference_task_asks(exported: Exported) -> None:
+    assert held_out_accuracy(exported.name) >= 0.92
+    assert shipped(exported.name).stat().st_size <= 4_000_000

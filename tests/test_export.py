@@ -1,0 +1,186 @@
+"""Exports: what a bundle must hold, and that a wrong graph never becomes one."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from conftest import Exported
+from small import NAMES, small_encoder, small_spec
+from torch import Tensor
+
+import edgexf
+from edgexf.errors import ExportError, UsageError, VerificationError
+from edgexf.models import build
+from edgexf.models.weights import save
+from edgexf_exporters.inspect_graph import quadratic_tensors, random_operators
+from edgexf_exporters.projected import Projected
+from edgexf_exporters.windowed import Windowed
+
+
+def graphs_of(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.onnx"))
+
+
+def test_the_grid_is_kept_and_recorded(exported: Exported) -> None:
+    grid = exported.bundle.manifest.grid
+    assert grid["worst"] <= grid["tolerance"] == 1e-4
+    assert {row["length"] for row in grid["rows"]} == {2, 63, 64, 65, 197, 4097}
+    assert {row["mask"] for row in grid["rows"]} == {"none", "right", "one"}
+    assert not any(grid["checks"].values())
+
+
+def test_a_bundle_verifies_without_the_model(exported: Exported) -> None:
+    verdict = edgexf.verify(exported.bundle.path)
+    assert verdict.passed
+    assert len(verdict.rows) > 10
+
+
+def test_no_graph_draws_random_numbers(exported: Exported) -> None:
+    for path in graphs_of(exported.bundle.path):
+        assert random_operators(onnx.load(path)) == ""
+
+
+def test_only_full_attention_grows_as_length_squared(exported: Exported) -> None:
+    block = exported.bundle.manifest.limits.block
+    found = [quadratic_tensors(onnx.load(path), block, 4097) for path in graphs_of(exported.bundle.path)]
+    assert [bool(text) for text in found] == [exported.name == "transformer"] * 2
+
+
+def test_graphs_use_standard_operators_and_take_any_batch_and_length(exported: Exported) -> None:
+    for path in graphs_of(exported.bundle.path):
+        model = onnx.load(path)
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 20)]
+        onnx.checker.check_model(str(path), full_check=True)
+        for value in model.graph.input[:2]:
+            assert [dimension.dim_param for dimension in value.type.tensor_type.shape.dim] == ["batch", "sequence"]
+
+
+def test_inputs_and_outputs_are_named_as_the_contract_says(exported: Exported) -> None:
+    predict, explain = (
+        onnx.load(exported.bundle.path / "onnx" / f"{name}.onnx", load_external_data=False)
+        for name in ("model", "explain")
+    )
+    names = [
+        [value.name for value in side]
+        for graph in (predict, explain)
+        for side in (graph.graph.input, graph.graph.output)
+    ]
+    assert names == [
+        ["input_ids", "attention_mask"],
+        ["logits"],
+        ["input_ids", "attention_mask", "target"],
+        ["logits", "relevance", "residual"],
+    ]
+
+
+def test_the_explain_graph_shares_the_weights(exported: Exported) -> None:
+    folder = exported.bundle.path / "onnx"
+    weights = exported.encoder.state_dict().values()
+    bytes_of_weights = sum(tensor.nbytes for tensor in weights)
+    assert sorted(path.name for path in folder.iterdir()) == ["explain.onnx", "model.onnx", "model.onnx_data"]
+    assert (folder / "model.onnx_data").stat().st_size < 1.1 * bytes_of_weights
+    assert (folder / "explain.onnx").stat().st_size < 200_000
+
+
+def test_no_file_holds_a_path_of_this_machine(exported: Exported) -> None:
+    home, here = str(Path.home()), str(Path(__file__).parents[1])
+    for path in exported.bundle.path.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            for trace in (home, here, "site-packages", ".py", str(exported.bundle.path.parent)):
+                assert trace.encode() not in data, f"{trace} is in {path.name}"
+
+
+@pytest.mark.parametrize("name", ["linformer", "longformer"])
+def test_two_exports_are_byte_identical(name: str, tmp_path: Path) -> None:
+    encoder = small_encoder(name)
+    one, other = (edgexf.export(encoder, output=tmp_path / folder).path for folder in ("one", "a-longer-name"))
+    files = [path.relative_to(one) for path in one.rglob("*") if path.is_file()]
+    assert len(files) == 7
+    for file in files:
+        assert filecmp.cmp(one / file, other / file, shallow=False), f"{file} differs"
+
+
+def test_a_model_of_ones_own_is_left_as_it_was(tmp_path: Path) -> None:
+    encoder = small_encoder("reformer").train()
+    modules, weights = (
+        dict(encoder.named_modules()),
+        {name: tensor.clone() for name, tensor in encoder.state_dict().items()},
+    )
+    manifest = edgexf.export(encoder, output=tmp_path / "out", explain=()).manifest
+    assert manifest.methods == ()
+    assert manifest.labels == ("a", "b", "c")
+    assert dict(encoder.named_modules()) == modules
+    assert encoder.training
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in encoder.state_dict().items())
+
+
+def forget_the_mask(self: Projected, hidden: Tensor, mask: Tensor, right: object = Projected.forward) -> Tensor:
+    return right(self, hidden, torch.ones_like(mask))  # type: ignore[operator, no-any-return]
+
+
+def shift_the_window(self: Windowed, mask: Tensor, right: object = Windowed.visible) -> Tensor:
+    return right(self, mask).roll(1, dims=-1)  # type: ignore[operator, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "method", "wrong"),
+    [("linformer", Projected, "forward", forget_the_mask), ("longformer", Windowed, "visible", shift_the_window)],
+)
+def test_a_wrong_lowering_never_becomes_a_bundle(
+    name: str, owner: type, method: str, wrong: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, method, wrong)
+    with pytest.raises(VerificationError, match="length"):
+        edgexf.export(small_encoder(name), output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_ones_own_are_exported_with_their_sizes(name: str, tmp_path: Path) -> None:
+    save(small_encoder(name), tmp_path / "own.safetensors")
+    manifest = edgexf.export(
+        variant=name, weights=tmp_path / "own.safetensors", output=tmp_path / "out", explain=()
+    ).manifest
+    assert manifest.limits.max_length == 100
+    assert manifest.provenance["spec"] == small_spec(name).to_dict()
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save(small_encoder("linformer"), path)
+    with pytest.raises(ExportError, match="layers"):
+        edgexf.export(variant="linformer", weights=path, sizes={"layers": 3}, output=tmp_path / "out")
+    with pytest.raises(ExportError, match="transformer"):
+        edgexf.export(variant="transformer", weights=path, output=tmp_path / "out")
+    broken = build(small_spec("linformer"))
+    with torch.no_grad():
+        broken.norm.weight[0] = torch.nan
+    save(broken, path)
+    with pytest.raises(ExportError, match="not finite"):
+        edgexf.export(variant="linformer", weights=path, output=tmp_path / "out")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(edgexf.errors.InputError, match="safetensors"):
+        edgexf.export(variant="linformer", weights=path, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_choices_are_refused_before_any_work(tmp_path: Path) -> None:
+    for choice in (
+        {"variant": "performer"}, {}, {"variant": "linformer", "opset": 11}, {"variant": "linformer", "explain": ("magic",)},
+        {"variant": "linformer", "sizes": {"layers": 3}}, {"variant": "linformer", "grid": "huge"}, {"source": 3},
+    ):  # fmt: skip
+        with pytest.raises(UsageError):
+            edgexf.export(**choice, output=tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_config_names_every_label(linformer: Exported) -> None:
+    config = json.loads((linformer.bundle.path / "config.json").read_text())
+    assert [config["id2label"][str(index)] for index in range(20)] == list(linformer.bundle.manifest.labels)

@@ -1,0 +1,59 @@
+"""What importing and running edgexf leaves unloaded, seen in fresh processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Exported
+
+HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "optimum")
+
+PROBE = """
+import runpy, sys
+try:
+    exec(sys.argv[1])
+finally:
+    heavy = sys.argv[2].split()
+    print("LOADED", *[name for name in heavy if name in sys.modules])
+"""
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Which of `names` are loaded after `code` ran in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, code, " ".join(names)], capture_output=True, text=True, check=False
+    )
+    last = done.stdout.strip().splitlines()[-1].split()
+    assert last[0] == "LOADED", done.stderr
+    return last[1:]
+
+
+@pytest.mark.parametrize(
+    "module", ["edgexf", "edgexf_runtimes", "edgexf.cli", "edgexf.bundle", "edgexf.pipeline", "edgexf_exporters"]
+)
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    assert loaded(f"import {module}", *HEAVY) == []
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert loaded("import onnx", *HEAVY) == ["onnx"]
+
+
+def test_edgexf_alone_loads_neither_numpy_nor_onnxruntime() -> None:
+    assert loaded("import edgexf.cli, edgexf.spec, edgexf.names", "numpy", "onnxruntime", "rich") == []
+
+
+@pytest.mark.parametrize("command", ["variants", "doctor", "verify BUNDLE", "run BUNDLE FILE", "explain BUNDLE FILE"])
+def test_no_command_but_export_loads_torch(command: str, linformer: Exported) -> None:
+    parts = [
+        {"BUNDLE": str(linformer.bundle.path), "FILE": str(Path(__file__))}.get(part, part) for part in command.split()
+    ]
+    assert loaded(f"from edgexf.cli import main; main({parts!r})", *HEAVY) == []
+
+
+def test_the_runtime_switches_telemetry_off_before_onnxruntime_is_imported() -> None:
+    code = "import edgexf_runtimes, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    assert loaded(code, "onnxruntime") == ["onnxruntime"]

@@ -1,0 +1,119 @@
+"""The samples run, and the training resumes where it stopped."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference_data
+import torch
+import train_reference
+from conftest import Exported
+
+from edgexf.models import architecture, build
+from edgexf.models.weights import load
+from edgexf.spec import LABELS, EncoderSpec
+
+SAMPLES = Path(train_reference.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty folders with a file each of three kinds."""
+    root = tmp_path_factory.mktemp("data")
+    chance = np.random.default_rng(0)
+    for index in range(40):
+        word = "".join(chance.choice(list("abcdefgh"), 8))
+        place = root / word / "part"
+        place.mkdir(parents=True)
+        (place / f"{word}.py").write_text(f"def {word}(x):\n    return x + {index}\n" * 20)
+        (place / f"{word}.json").write_text(json.dumps({word: list(range(index + 30))}))
+        (place / f"{word}.gz").write_bytes(gzip.compress(chance.bytes(600), mtime=0))
+    return root
+
+
+def test_files_are_labelled_and_split_by_folder(folder: Path) -> None:
+    train, held_out = reference_data.split(reference_data.find([folder]), seed=0)
+    assert len(train) + len(held_out) == 120
+    assert {LABELS[file.label] for file in train} == {"python", "json", "gzip"}
+    assert held_out
+    assert not {file.group for file in train} & {file.group for file in held_out}
+
+
+def test_copies_and_mislabelled_binaries_are_left_out(tmp_path: Path) -> None:
+    for name, data in {
+        "a/x.py": b"x = 1\n" * 20,
+        "b/y.py": b"x = 1\n" * 20,
+        "c/z.gz": b"no gzip" * 20,
+        "d/small.py": b"x",
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(data)
+    assert [file.path.name for file in reference_data.find([tmp_path])] == ["x.py"]
+
+
+def test_versions_of_one_project_stay_on_one_side() -> None:
+    groups = {
+        reference_data.group_of(Path(f"/opt/v{version}/lib/python3.{version}/json/decoder.py"))
+        for version in range(6, 13)
+    }
+    assert len(groups) == 1
+
+
+def test_a_crop_starts_with_the_class_token(folder: Path) -> None:
+    file = next(file for file in reference_data.find([folder]) if file.path.suffix == ".py")
+    tokens = reference_data.crop(file, 10, 4)
+    assert tokens.tolist() == [257, *file.path.read_bytes()[4:14]]
+
+
+def trainer(folder: Path) -> train_reference.Trainer:
+    torch.manual_seed(0)
+    spec = EncoderSpec(attention=architecture("linformer").attention, width=16, heads=2, feedforward=16, layers=1)
+    train = reference_data.split(reference_data.find([folder]), 0)[0]
+    return train_reference.Trainer(build(spec), train, 200_000, 1e-3, 0, bf16=False)
+
+
+def test_a_resumed_training_is_an_unbroken_one(folder: Path, tmp_path: Path) -> None:
+    unbroken, broken, resumed = (trainer(folder) for _ in range(3))
+    for _ in range(4):
+        unbroken.advance()
+    for _ in range(2):
+        broken.advance()
+    broken.save(tmp_path / "checkpoint")
+    resumed.resume(tmp_path / "checkpoint")
+    for _ in range(2):
+        resumed.advance()
+    for name, tensor in unbroken.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_the_training_script_writes_weights_and_a_card(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "own.safetensors"
+    command = [
+        sys.executable,
+        str(SAMPLES / "train_reference.py"),
+        "linformer",
+        str(folder),
+        "--output",
+        str(output),
+        "--tokens",
+        "1",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    assert load(output).spec.labels == LABELS
+    card = output.with_suffix(".md").read_text()
+    assert "## Top-1 on held-out files" in card
+    assert str(folder) not in card
+
+
+def test_the_embedding_sample_runs(linformer: Exported, tmp_path: Path) -> None:
+    (tmp_path / "data.z").write_bytes(zlib.compress(b"x" * 1000))
+    command = [sys.executable, str(SAMPLES / "sort_folder.py"), str(linformer.bundle.path), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "data.z" in done.stdout
