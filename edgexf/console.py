@@ -5,6 +5,7 @@ On a terminal there is a bar or a spinner and colour; in a pipe there is neither
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -54,11 +55,12 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
 
     Few steps need no bar.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal or (total is not None and total < 2):
         yield lambda _: None
         return
+    shared = sys.stdout.isatty()  # lines of a terminal go above the bar; those of a file go to the file
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps: bar.advance(task, steps)

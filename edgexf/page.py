@@ -89,14 +89,17 @@ def prediction_card(explanation: Explanation) -> str:
 
 def value_card(explanation: Explanation, relevance: Relevance, target: str) -> str:
     """The sum that the explanation is: bytes, class token and residual make the explained value."""
-    rows = [("Bytes", float(relevance.byte_scores.sum()), "")]
-    if relevance.class_score is not None:
-        rows.append(("Class token", relevance.class_score, ""))
-    rows.append(("Sum of relevance", float(explanation.scores.sum(dtype=float)), "sum"))
-    rows.append(("Residual (not attributed)", explanation.residual, ""))
-    rows.append(("Explained value", explanation.explained, "sum"))
+    rows = [
+        ("Bytes", float(relevance.byte_scores.sum()), ""),
+        ("Class token", relevance.class_score, ""),
+        ("Sum of relevance", float(explanation.scores.sum(dtype=float)), "sum"),
+        ("Residual (not attributed)", explanation.residual, ""),
+        ("Explained value", explanation.explained, "sum"),
+    ]
     cells = "".join(
-        f'<tr class="{kind}"><th scope="row">{name}</th><td>{signed(value)}</td></tr>' for name, value, kind in rows
+        f'<tr class="{kind}"><th scope="row">{name}</th><td>{signed(value)}</td></tr>'
+        for name, value, kind in rows
+        if value is not None
     )
     weights = ", ".join(f"{safe(label)} {weight:+g}" for label, weight in explanation.target.items())
     head = '<tr><th scope="col">Part</th><th scope="col">Logits</th></tr>'
@@ -113,27 +116,28 @@ def model_card(explanation: Explanation) -> str:
         ("Time", f"{explanation.ms:.1f} ms"),
         ("Input truncated", "yes" if explanation.prediction.truncated else "no"),
     ]
-    return card(
-        "Provenance", "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts) + "</dl>"
-    )
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return card("Provenance", f"<dl>{rows}</dl>")
 
 
 def bytes_section(relevance: Relevance, target: str) -> str:
     """Both views and their switch; without style sheets both are simply shown."""
-    views = [("text", "Text", text_view(relevance)), ("hex", "Hex", hex_view(relevance))]
+    views = {"text": text_view(relevance), "hex": hex_view(relevance)}
     chosen = "text" if relevance.is_text else "hex"
-    switch = "".join(
-        f'<input type="radio" name="view" id="show-{key}"{" checked" if key == chosen else ""}><label for="show-{key}">{name}</label>'
-        for key, name, _ in views
-    )
+    switch = "".join(radio(key, key == chosen) for key in views)
     boxes = "\n".join(
         f'<div class="view view-{key}" role="region" aria-label="Bytes as {key}" tabindex="0">{view}</div>'
-        for key, _, view in views
+        for key, view in views.items()
     )
     return (
         f"<section><h2>Relevance of every byte</h2>\n{legend(relevance, target)}\n"
         f'<fieldset><legend class="unseen">View of the bytes</legend>{switch}\n{boxes}</fieldset></section>'
     )
+
+
+def radio(key: str, checked: bool) -> str:
+    state = " checked" if checked else ""
+    return f'<input type="radio" name="view" id="show-{key}"{state}><label for="show-{key}">{key.title()}</label>'
 
 
 def legend(relevance: Relevance, target: str) -> str:
@@ -155,9 +159,9 @@ def shade(score: float, peak: float) -> str:
 
 
 def palette() -> str:
-    return "".join(
-        f".{shade(level, LEVELS)}{{background:{hex_colour(colour(level))}}}" for level in range(-LEVELS, LEVELS + 1)
-    )
+    """A rule for every class of `shade`."""
+    levels = range(-LEVELS, LEVELS + 1)
+    return "".join(f".{shade(level, LEVELS)}{{background:{hex_colour(colour(level))}}}" for level in levels)
 
 
 def text_view(relevance: Relevance) -> str:
@@ -202,9 +206,7 @@ def coloured(words: Iterable[str], scores: Iterable[float], peak: float) -> str:
 
 
 def runs_section(relevance: Relevance, target: str) -> str:
-    tables = "".join(
-        runs_table(relevance, sign, f"{side} {escape(target)}") for sign, side in ((1, "For"), (-1, "Against"))
-    )
+    tables = runs_table(relevance, 1, f"For {escape(target)}") + runs_table(relevance, -1, f"Against {escape(target)}")
     return (
         f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
         '<p class="note">A run is a stretch of neighbouring characters that score above half the root mean square of all scores, '
@@ -248,13 +250,12 @@ body { margin: 0; background: #f5f6f8; color: var(--ink); font: 15px/1.5 system-
 main { max-width: 1240px; margin: 0 auto; padding: 28px 20px 48px }
 h1 { margin: 0; font-size: 26px; line-height: 1.25; overflow-wrap: anywhere }
 h2 { margin: 0 0 10px; font-size: 16px; overflow-wrap: anywhere }
-p { margin: 8px 0 0 }
-.kicker { margin: 0; font-size: 12px; letter-spacing: .08em; text-transform: uppercase }
+p { margin: 8px 0 0 } .kicker { margin: 0; font-size: 12px; letter-spacing: .08em; text-transform: uppercase }
 .kicker, .note, figcaption, .card p, dt, thead th { color: var(--soft) }
 .note, figcaption, .card p { font-size: 13px }
 section { min-width: 0; padding: 16px 18px; background: #fff; border: 1px solid var(--line); border-radius: 8px }
 .cards, .detail { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 290px), 1fr)); gap: 16px; margin-top: 16px }
-.detail { grid-template-columns: minmax(0, 1fr) }
+.detail { grid-template-columns: minmax(0, 1fr); align-items: start }
 table { border-spacing: 0; font-variant-numeric: tabular-nums }
 thead th { font-size: 12px } .card table, .runs { width: 100% }
 .card th, .card td, .runs th, .runs td { padding: 3px 0 3px 12px; text-align: right; font-weight: 400; vertical-align: top }
@@ -266,13 +267,10 @@ dd { margin: 0; text-align: right; overflow-wrap: anywhere }
 code, .view, .runs tbody th { font-family: var(--mono); font-size: 13px }
 .legend { margin: 0 0 14px; max-width: 640px }
 .sides, .scale { display: flex; justify-content: space-between; gap: 0 16px; font-size: 13px; font-variant-numeric: tabular-nums }
-.scale { height: 14px; gap: 0; margin: 3px 0; border: 1px solid var(--line) }
-.scale span { flex: 1 }
-fieldset { margin: 0; padding: 0; border: 0; min-width: 0 }
-input { position: absolute; opacity: 0 }
+.scale { height: 14px; gap: 0; margin: 3px 0; border: 1px solid var(--line) } .scale span { flex: 1 }
+fieldset { margin: 0; padding: 0; border: 0; min-width: 0 } input { position: absolute; opacity: 0 }
 label { display: inline-block; padding: 4px 18px; border: 1px solid var(--line); cursor: pointer; font-size: 14px }
-label + input + label { border-left: 0 }
-input:checked + label { background: var(--accent); border-color: var(--accent); color: #fff }
+label + input + label { border-left: 0 } input:checked + label { background: var(--accent); border-color: var(--accent); color: #fff }
 input:focus-visible + label, .view:focus-visible { outline: 3px solid #7a5195; outline-offset: 2px }
 .view { display: none; max-height: 80vh; margin-top: 12px; padding: 10px 0; overflow: auto; line-height: 1.55; color: INK;
   border: 1px solid var(--line); border-radius: 6px }
@@ -286,21 +284,16 @@ input:focus-visible + label, .view:focus-visible { outline: 3px solid #7a5195; o
 .view-hex tr > :nth-child(9) { border-right: 8px solid #fff }
 .view-hex tr > :last-child { padding-left: 18px; text-align: left }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px 36px }
-.runs { align-self: start; font-size: 13px }
-.runs caption { text-align: left; font-weight: 600; font-size: 15px; padding-bottom: 4px }
-.runs tbody > * > * { border-top: 1px solid var(--line) }
-.runs tbody th { white-space: pre-wrap } .runs span { color: INK }
+.runs { align-self: start; font-size: 13px } .runs caption { text-align: left; font-weight: 600; font-size: 15px; padding-bottom: 4px }
+.runs tbody > * > * { border-top: 1px solid var(--line) } .runs tbody th { white-space: pre-wrap } .runs span { color: INK }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 @media screen and (min-width: 1080px) { .detail { grid-template-columns: minmax(0, 1fr) 380px } }
 @media (max-width: 600px) {
-  main { padding: 16px 10px 32px }
-  section { padding: 12px }
-  .line { padding: 0 6px 0 40px }
-  .line::before { width: 32px }
+  main { padding: 16px 10px 32px } section { padding: 12px }
+  .line { padding: 0 6px 0 40px } .line::before { width: 32px }
 }
 @media print {
-  * { print-color-adjust: exact }
+  * { print-color-adjust: exact } tr, .line { break-inside: avoid }
   .view { max-height: none; overflow: visible }
-  tr, .line { break-inside: avoid }
 }
 """.replace("INK", hex_colour(INK))

@@ -63,7 +63,7 @@ def balance(explanation: Explanation, relevance: Relevance) -> str:
     """The line that adds up: explained = sum + residual."""
     total = float(explanation.scores.sum(dtype=float))
     token = "" if relevance.class_score is None else f" (class token {signed(relevance.class_score)})"
-    return f"explained {signed(explanation.explained)} = relevance {signed(total)}{token}, residual {signed(explanation.residual)}"
+    return f"explained {signed(explanation.explained)} = relevance {signed(total)}{token} + residual {signed(explanation.residual)}"
 
 
 def runs_text(relevance: Relevance, sign: int, title: str, width: int) -> Text:
@@ -100,8 +100,8 @@ def text_rows(relevance: Relevance, width: int) -> list[Row]:
 
 
 def hex_rows(relevance: Relevance, width: int) -> list[Row]:
-    """Rows of sixteen bytes where they fit, else of eight."""
-    step = 16 if width >= GUTTER + 1 + 16 * HEX_CELLS else 8
+    """Rows of sixteen bytes where they fit, else of eight or four."""
+    step = next((step for step in (16, 8) if GUTTER + 1 + step * HEX_CELLS <= width), 4)
     size = len(relevance.data)
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
@@ -126,7 +126,8 @@ def strongest_offset(relevance: Relevance) -> int:
 
 
 def left_out(count: int, side: str) -> Text:
-    return Text(f"{'…':>{GUTTER - 2}}  {count} more {'row' if count == 1 else 'rows'} {side}\n" if count else "", SOFT)
+    words = f"{'…':>{GUTTER - 2}}  {count} more {'row' if count == 1 else 'rows'} {side}\n"
+    return Text().append(words if count else "", SOFT)
 
 
 def text_row(relevance: Relevance, row: Row) -> Text:

@@ -11,7 +11,6 @@ A percentile is printed only with enough runs for a 99 % upper bound of it: 44 f
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -125,6 +124,8 @@ def fresh_process(path: Path, length: int, threads: int | None) -> tuple[float, 
 
 def child(path: str, length: str, threads: str) -> None:
     """What `fresh_process` starts: loads, runs, and prints its figures."""
+    import resource  # Unix alone has it; elsewhere only `bench` fails, and says so
+
     start = time.perf_counter()
     with load(path, threads=int(threads) or None) as session:
         load_ms = (time.perf_counter() - start) * 1e3
