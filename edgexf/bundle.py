@@ -106,16 +106,12 @@ class Manifest:
                 f"schema_version of a bundle must be {SCHEMA_VERSION}, got {version!r}; "
                 "load it with the edgexf that wrote it, or export it again."
             )
-        known = record(cls, values)
-        known["limits"] = Limits(**record(Limits, known["limits"]))
-        known["preprocess"] = Bytes(**record(Bytes, known["preprocess"]))
-        known["graphs"] = tuple(Graph(**record(Graph, graph)) for graph in known["graphs"])
-        for side in ("inputs", "outputs"):
-            known[side] = tuple(
-                Tensor(**{**record(Tensor, tensor), "shape": tuple(tensor["shape"])}) for tensor in known[side]
-            )
-        known["labels"] = tuple(known["labels"])
-        return cls(**known)
+        try:
+            return cls(**typed(record(cls, values)))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BundleError(
+                f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
+            ) from error
 
     def graph(self, purpose: str, dtype: str) -> Graph:
         """The graph for a purpose; UsageError names those that the bundle has."""
@@ -129,6 +125,24 @@ class Manifest:
     def methods(self) -> tuple[str, ...]:
         """Explanation methods in the bundle, the default first."""
         return tuple(graph.purpose for graph in self.graphs if graph.purpose != "predict" and graph.dtype == "fp32")
+
+
+def typed(known: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's values with their records and tuples restored."""
+
+    def tensors(side: Any) -> tuple[Tensor, ...]:
+        return tuple(Tensor(**{**record(Tensor, tensor), "shape": tuple(tensor["shape"])}) for tensor in side)
+
+    restored = {
+        "limits": Limits(**record(Limits, known["limits"])),
+        "preprocess": Bytes(**record(Bytes, known["preprocess"])),
+        "graphs": tuple(Graph(**record(Graph, graph)) for graph in known["graphs"]),
+        "inputs": tensors(known["inputs"]),
+        "outputs": tensors(known["outputs"]),
+        "labels": tuple(known["labels"]),
+        "files": dict(known["files"]),
+    }
+    return {**known, **restored}
 
 
 def record(cls: type, values: Any) -> dict[str, Any]:
@@ -271,6 +285,11 @@ def read(folder: Path, verify: bool = True) -> Manifest:
         )
     for path, entry in manifest.files.items():
         check_file(folder, path, entry, verify)
+    unlisted = [graph.file for graph in manifest.graphs if graph.file not in manifest.files]
+    if unlisted:
+        raise BundleError(
+            f"a graph must be one of the bundle's listed files, got {unlisted[0]!r}; don't use this bundle."
+        )
     return manifest
 
 

@@ -205,7 +205,7 @@ def explain(
     bundle: Path, source: Path | None, text: str | None, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input)."""
-    from edgexf.console import show
+    from edgexf.console import show, width
     from edgexf.terminal import explanation_text
     from edgexf_runtimes import load
 
@@ -222,7 +222,7 @@ def explain(
     if as_json:
         click.echo(explanation.to_json())
     elif html is None:
-        show(explanation_text(explanation))
+        show(explanation_text(explanation, width()))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+TEXT_WIDTH = 100  # columns of running text; longer lines are hard to follow
 PIPE_WIDTH = 160  # columns of a table that nobody's terminal limits
 
 
@@ -36,6 +37,11 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def show(text: Text) -> None:
     output().print(text)
+
+
+def width() -> int:
+    """Columns for text that is laid out before it is shown."""
+    return min(output().width, TEXT_WIDTH)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ EXTENSIONS = {
     "python": "py pyi", "c": "c h cc cpp cxx hpp hh hxx", "javascript": "js mjs cjs", "perl": "pl pm",
     "shell": "sh bash", "sql": "sql", "cmake": "cmake", "html": "html htm xhtml",
     "xml": "xml xsd xsl xslt pom rng", "json": "json", "yaml": "yaml yml", "css": "css", "rst": "rst",
-    "markdown": "md markdown", "elf": "so o ko debug elf node", "png": "png", "zip": "zip jar whl egg xpi odt docx",
+    "markdown": "md markdown", "elf": "so o ko elf node", "png": "png", "zip": "zip jar whl egg xpi odt docx",
     "gzip": "gz tgz", "pyc": "pyc pyo", "gettext": "mo gmo po pot",
 }  # fmt: skip
 LABEL_OF_EXTENSION = {extension: label for label, names in EXTENSIONS.items() for extension in names.split()}

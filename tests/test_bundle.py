@@ -116,6 +116,12 @@ def test_a_listed_path_that_leaves_the_bundle_is_refused(copy: Path, path: str) 
         (lambda values: values.pop("limits"), "limits"),
         (lambda values: values["limits"].update(speed=1), "speed"),
         (lambda values: values["graphs"][0].pop("file"), "file"),
+        (lambda values: values["graphs"][0].update(file="../model.onnx"), "listed files"),
+        (lambda values: values["graphs"][0].update(file="/etc/passwd"), "listed files"),
+        (lambda values: values.update(labels=5), "right kind"),
+        (lambda values: values.update(files=[1]), "right kind"),
+        (lambda values: values["inputs"][0].update(shape=None), "right kind"),
+        (lambda values: values.update(limits=None), "limits|Limits"),
     ],
 )
 def test_a_manifest_of_another_shape_is_refused(

@@ -39,7 +39,17 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], EncoderSpec | None]:
         raise InputError(
             f"weights must be a whole safetensors file, got {path} ({error}); fetch or save it again."
         ) from error
-    return tensors, EncoderSpec.from_dict(json.loads(metadata[SPEC_KEY])) if SPEC_KEY in metadata else None
+    return tensors, specification(metadata[SPEC_KEY], path) if SPEC_KEY in metadata else None
+
+
+def specification(text: str, path: Path) -> EncoderSpec:
+    """The specification that a weights file carries. InputError where it is none."""
+    try:
+        return EncoderSpec.from_dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{SPEC_KEY} in a weights file must be what edgexf saved, got another text in {path} ({error}); save it again."
+        ) from error
 
 
 def load_into(model: Encoder, tensors: dict[str, torch.Tensor], source: str) -> Encoder:

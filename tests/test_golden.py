@@ -1,0 +1,43 @@
+"""How two answers are compared: nothing that is not finite may pass."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgexf.golden import relative_difference
+from edgexf_exporters.verify import GridResult, Row
+from edgexf_runtimes.golden import GoldenRow
+
+
+def test_a_difference_is_relative_to_the_largest_reference() -> None:
+    assert relative_difference(np.float32([1.0, -3.9]), np.float32([1.0, -4.0])) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_infinitely_wrong(value: float) -> None:
+    wanted, broken = np.float32([1.0, 2.0]), np.float32([1.0, value])
+    assert relative_difference(broken, wanted) == relative_difference(wanted, broken) == math.inf
+
+
+def test_a_reference_of_zeros_is_no_division_by_zero() -> None:
+    zeros = np.zeros(3, dtype=np.float32)
+    assert relative_difference(zeros, zeros) == 0
+    assert relative_difference(zeros + 1e-3, zeros) > 1
+
+
+@pytest.mark.parametrize(("logits", "relevance"), [(math.inf, 0.0), (0.0, math.inf), (2e-4, None), (0.0, 2e-4)])
+def test_a_row_outside_the_tolerance_fails(logits: float, relevance: float | None) -> None:
+    result = GridResult("quick", 1e-4, [Row(2, 1, "none", 0.0, 0.0), Row(64, 3, "one", logits, relevance)])
+    assert len(result.failures) == 1
+    assert "length 64, batch 3, mask one" in result.failures[0]
+    assert GoldenRow("cell", logits, relevance).worst > 1e-4
+
+
+def test_a_failed_check_is_a_failure() -> None:
+    result = GridResult(
+        "quick", 1e-4, [Row(2, 1, "none", 1e-5, None)], {"two runs are bit-equal": "logits differs between two runs"}
+    )
+    assert result.failures == ["two runs are bit-equal: logits differs between two runs"]
