@@ -1,0 +1,18 @@
+add_library(project_warnings INTERFACE)
+option(WARNINGS_AS_ERRORS "stop at the first warning" OFF)
+
+set(gnu_like -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wdouble-promotion -Wformat=2)
+set(gnu_only -Wduplicated-cond -Wlogical-op -Wuseless-cast)
+set(msvc /W4 /permissive- /w14242 /w14254 /w14263 /w14265 /w14287 /we4289)
+
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang|GNU")
+  target_compile_options(project_warnings INTERFACE ${gnu_like})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(project_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${gnu_only}>")
+  endif()
+  target_compile_options(project_warnings INTERFACE $<$<BOOL:${WARNINGS_AS_ERRORS}>:-Werror>)
+elseif(MSVC)
+  target_compile_options(project_warnings INTERFACE ${msvc} $<$<BOOL:${WARNINGS_AS_ERRORS}>:/WX>)
+else()
+  message(WARNING "no warnings are known for ${CMAKE_CXX_COMPILER_ID}")
+endif()

@@ -1,0 +1,3 @@
+project = "manual"
+author = "Python Software Foundation"
+release = "3.11.2"
