@@ -12,12 +12,17 @@ Importing it imports nothing heavy; `export` and `load` import what they need wh
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgexf.pipeline import export as export
     from edgexf.pipeline import verify as verify
     from edgexf_runtimes.session import load as load
+
+# ONNX Runtime reads this once, at its import, and reports to its makers unless it is set. Every package of
+# edgexf imports this module first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "export", "load", "verify"]

@@ -18,148 +18,21 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 
 from edgexf import names
 from edgexf.errors import BundleError, UsageError
+from edgexf.manifest import Manifest
 
-SCHEMA_VERSION = 1
 LARGEST_JSON = 16 << 20  # bytes
-UNLISTED = (
-    names.MANIFEST_FILE,
-    names.CARD_FILE,
-    "edgexf.sig",
-)  # neither hashed nor read at run time, but the manifest itself
+UNLISTED = (names.MANIFEST_FILE, names.CARD_FILE, "edgexf.sig")  # not hashed; but for the manifest not read at run time
 READ_AT_ONCE = 1 << 20
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an input must keep to. Lengths and `block` are in tokens; ids are below `vocabulary`.
-
-    `padding` is ``invariant`` (padding behind the real tokens changes no answer), ``to_multiple(n)`` or ``none``.
-    """
-
-    vocabulary: int
-    min_length: int
-    max_length: int
-    block: int
-    padding: str
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A graph's input or output; -1 in `shape` is a size that the caller chooses."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """How raw bytes become token ids: `class_id`, then a byte's own value, `padding_id` behind a shorter input."""
-
-    kind: str
-    class_id: int
-    padding_id: int
-    max_bytes: int
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A graph file: what it is for (``predict`` or an explanation's method) and in which dtype."""
-
-    purpose: str
-    dtype: str
-    file: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """All that a reader needs. `grid` and `provenance` are for people and are not interpreted."""
-
-    name: str
-    task: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    limits: Limits
-    labels: tuple[str, ...]
-    preprocess: Bytes
-    graphs: tuple[Graph, ...]
-    grid: dict[str, Any]
-    provenance: dict[str, Any]
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`; BundleError for an unknown schema version, an unknown or a missing key."""
-        version = values.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise BundleError(
-                f"schema_version of a bundle must be {SCHEMA_VERSION}, got {version!r}; "
-                "load it with the edgexf that wrote it, or export it again."
-            )
-        try:
-            return cls(**typed(record(cls, values)))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise BundleError(
-                f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
-            ) from error
-
-    def graph(self, purpose: str, dtype: str) -> Graph:
-        """The graph for a purpose; UsageError names those that the bundle has."""
-        for graph in self.graphs:
-            if (graph.purpose, graph.dtype) == (purpose, dtype):
-                return graph
-        have = ", ".join(f"{graph.purpose} in {graph.dtype}" for graph in self.graphs)
-        raise UsageError(f"a graph must be one of the bundle's ({have}), got {purpose} in {dtype}; choose one of them.")
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Explanation methods in the bundle, the default first."""
-        return tuple(graph.purpose for graph in self.graphs if graph.purpose != "predict" and graph.dtype == "fp32")
-
-
-def typed(known: dict[str, Any]) -> dict[str, Any]:
-    """The manifest's values with their records and tuples restored."""
-
-    def tensors(side: Any) -> tuple[Tensor, ...]:
-        return tuple(Tensor(**{**record(Tensor, tensor), "shape": tuple(tensor["shape"])}) for tensor in side)
-
-    restored = {
-        "limits": Limits(**record(Limits, known["limits"])),
-        "preprocess": Bytes(**record(Bytes, known["preprocess"])),
-        "graphs": tuple(Graph(**record(Graph, graph)) for graph in known["graphs"]),
-        "inputs": tensors(known["inputs"]),
-        "outputs": tensors(known["outputs"]),
-        "labels": tuple(known["labels"]),
-        "files": dict(known["files"]),
-    }
-    return {**known, **restored}
-
-
-def record(cls: type, values: Any) -> dict[str, Any]:
-    """The values as keyword arguments of `cls`; BundleError names unknown and missing keys."""
-    wanted = {item.name for item in fields(cls)}
-    found = set(values) if isinstance(values, Mapping) else set()
-    if found != wanted:
-        raise BundleError(
-            f"{cls.__name__} in {names.MANIFEST_FILE} takes exactly the keys {sorted(wanted)}, got unknown "
-            f"{sorted(found - wanted)} and missing {sorted(wanted - found)}; export the bundle again."
-        )
-    return dict(values)
-
-
 def canonical(values: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys and no spaces, UTF-8."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """JSON with sorted keys, no spaces, and ASCII alone, so that any text has canonical bytes."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
@@ -173,58 +46,98 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
     Until the last moment nothing stands at `target`; an error or an interrupt leaves nothing behind, and
     the remains of a killed process are removed by the next write to the same place.
     """
-    check_target(target, overwrite)
     target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
     remove_remains(target)
+    check_target(target, overwrite)
     listed = {
         path: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for path, data in sorted(files.items())
     }
     values = {**manifest.to_dict(), "files": {path: entry for path, entry in listed.items() if path not in UNLISTED}}
     values["digest"] = digest_of(values)
-    content = {
-        **files,
-        names.MANIFEST_FILE: json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n",
-    }
-    partial = Path(tempfile.mkdtemp(prefix=f"{partial_prefix(target)}{os.getpid()}-", dir=target.parent))
+    content = {**files, names.MANIFEST_FILE: json.dumps(values, indent=1, sort_keys=True).encode() + b"\n"}
+    try:
+        write_aside(target, content)
+    except OSError as error:
+        raise UsageError(
+            f"an output must be in a folder with room that can be written, got {target} ({error.strerror}); choose another."
+        ) from error
+    return target
+
+
+def write_aside(target: Path, content: Mapping[str, bytes]) -> None:
+    """Writes the files into a hidden sibling and renames it; whatever goes wrong, the sibling goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{sibling(target, 'partial')}{os.getpid()}-", dir=target.parent))
     try:
         partial.chmod(0o755)
         for path, data in content.items():
             write_synced(partial / path, data)
+        for folder in {(partial / path).parent for path in content}:
+            sync_folder(folder)
         replace(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return target
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """UsageError where `target` can't take a bundle."""
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
+    """UsageError where `target` can't take a bundle; an export asks before its long work."""
+    try:
+        taken = sorted(listing(target)) if target.is_dir() else []
+        empty = not target.is_dir() or not any(target.iterdir())
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise UsageError(
+                f"an output must be a new or an empty folder, got {target}, which is a file or a link; choose another."
+            )
+    except OSError as error:
         raise UsageError(
-            f"an output must be a new or an empty folder, got {target}, which is a file or a link; choose another."
+            f"an output must be a folder that can be looked into, got {target} ({error.strerror}); choose another."
+        ) from error
+    if not empty and not overwrite:
+        raise UsageError(
+            f"an output folder must be empty, got {target} with files in it; choose another or pass --overwrite."
         )
-    if target.is_dir() and any(target.iterdir()):
-        if not overwrite:
-            raise UsageError(
-                f"an output folder must be empty, got {target} with files in it; choose another or pass --overwrite."
-            )
-        if not (target / names.MANIFEST_FILE).is_file():
-            raise UsageError(
-                f"only a bundle may be overwritten, got {target} without {names.MANIFEST_FILE}; choose another folder."
-            )
+    if not empty:
+        check_replaceable(target, taken)
+    parent = next(path for path in target.absolute().parents if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"an output must be in a folder that can be written, got {target} in {parent}; choose another."
+        )
 
 
-def partial_prefix(target: Path) -> str:
-    return f".{target.name}.partial-"
+def check_replaceable(target: Path, taken: list[str]) -> None:
+    """UsageError unless all that `target` holds is a bundle's own: nothing else may be lost with it."""
+    try:
+        own = set(read_json(target / names.MANIFEST_FILE)["files"]) | set(UNLISTED)
+    except (BundleError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"only a bundle may be overwritten, got {target} without a {names.MANIFEST_FILE}; choose another folder."
+        ) from error
+    hidden = [path.name for path in target.iterdir() if path.name.startswith(".")]
+    foreign = hidden + [path for path in taken if path not in own]
+    if foreign:
+        raise UsageError(
+            f"only a bundle's own files may be overwritten, got {foreign[0]} in {target}; move it, or choose another folder."
+        )
+
+
+def sibling(target: Path, what: str) -> str:
+    """How hidden siblings of `target` are named: partial bundles, and old ones while they are replaced."""
+    return f".{target.name}.{what}-"
 
 
 def remove_remains(target: Path) -> None:
-    """Removes partial bundles for `target` whose process is gone."""
-    for path in target.parent.glob(f"{partial_prefix(target)}*"):
-        owner = re.match(r"\d+", path.name.removeprefix(partial_prefix(target)))
-        if owner and not alive(int(owner.group())):
-            shutil.rmtree(path)
+    """Clears up after killed processes: removes partial bundles, puts an old bundle back that was being replaced."""
+    for what in ("replaced", "partial"):
+        for path in sorted(target.parent.glob(f"{sibling(target, what)}*")):
+            owner = re.match(r"\d+", path.name.removeprefix(sibling(target, what)))
+            if owner is None or alive(int(owner.group())):
+                continue
+            if what == "replaced" and not target.exists():
+                path.rename(target)
+            else:
+                shutil.rmtree(path)
 
 
 def alive(process: int) -> bool:
@@ -246,26 +159,44 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def replace(partial: Path, target: Path) -> None:
-    """Renames `partial` to `target`; an older bundle there is moved away first and then removed."""
-    old = None
+    """Renames `partial` to `target`. An older bundle there is moved aside first, and back if that fails."""
+    old = target.parent / (sibling(target, "replaced") + partial.name.removeprefix(sibling(target, "partial")))
     if target.is_dir() and any(target.iterdir()):
-        old = partial.with_name(f"{partial.name}-old")
         target.rename(old)
-    partial.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    if old is not None:
+        partial.rename(target)
+    except BaseException:
+        if old.exists():
+            old.rename(target)
+        raise
+    sync_folder(target.parent)
+    if old.exists():
         shutil.rmtree(old)
 
 
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read(folder: Path, verify: bool = True) -> Manifest:
-    """The manifest of a bundle. BundleError where the directory is not what was written.
+    """The manifest of a bundle. BundleError where the directory is not what was written, or can't be read.
 
     `verify` hashes every listed file; without it only names and sizes are checked.
     """
+    try:
+        return checked(folder, verify)
+    except OSError as error:
+        raise BundleError(
+            f"every file of a bundle must be readable, got {error.filename} ({error.strerror}); check its permissions."
+        ) from error
+
+
+def checked(folder: Path, verify: bool) -> Manifest:
     if not folder.is_dir():
         raise BundleError(
             f"a bundle must be a folder that `edgexf export` wrote, got {folder}, which is none; check the path."
@@ -285,7 +216,7 @@ def read(folder: Path, verify: bool = True) -> Manifest:
         )
     for path, entry in manifest.files.items():
         check_file(folder, path, entry, verify)
-    unlisted = [graph.file for graph in manifest.graphs if graph.file not in manifest.files]
+    unlisted = [graph.file for graph in manifest.variants if graph.file not in manifest.files]
     if unlisted:
         raise BundleError(
             f"a graph must be one of the bundle's listed files, got {unlisted[0]!r}; don't use this bundle."

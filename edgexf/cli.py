@@ -7,8 +7,10 @@ but `export` loads torch.
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgexf import __version__
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import EdgexfError, UsageError, VerificationError
 
 if TYPE_CHECKING:
     from edgexf.report import Prediction
@@ -58,6 +60,9 @@ def stop(*_: int | FrameType | None) -> None:
 def main() -> None:
     """Efficient transformers as verified, self-explaining ONNX bundles."""
     signal.signal(signal.SIGTERM, stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not end a run
 
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
@@ -115,13 +120,19 @@ def export(
     from edgexf.console import show_table, stages
     from edgexf.pipeline import GRID_HEADER, export, grid_cells
 
+    if "none" in explain and len(explain) > 1:
+        raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
     methods = () if explain == ("none",) else explain
     given = {name: size for name, size in sizes.items() if size is not None}
-    with stages() as stage:
-        bundle = export(
-            variant=variant, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
-            overwrite=overwrite, progress=stage,
-        )  # fmt: skip
+    try:
+        with stages() as stage:
+            bundle = export(
+                variant=variant, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                overwrite=overwrite, progress=stage,
+            )  # fmt: skip
+    except VerificationError as error:
+        show_table(GRID_HEADER, grid_cells(error.grid), to_stderr=True)
+        raise
     found = bundle.manifest.grid
     show_table(GRID_HEADER, grid_cells(found))
     click.echo(
@@ -136,14 +147,11 @@ def export(
 def verify(bundle: Path) -> None:
     """Check a bundle: hashes, contract, golden outputs on this device."""
     from edgexf.console import show_table
-    from edgexf.pipeline import verify
+    from edgexf.pipeline import difference_text, verify
 
     verdict = verify(bundle)
-    rows = [
-        (row.cell, f"{row.logits:.1e}", "-" if row.relevance is None else f"{row.relevance:.1e}")
-        for row in verdict.rows
-    ]
-    show_table(("golden cell", "logits", "relevance"), rows)
+    rows = [(row.cell, *map(difference_text, (row.logits, row.relevance, row.residual))) for row in verdict.rows]
+    show_table(("golden cell", "logits", "relevance", "residual"), rows)
     click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
     click.echo(
         f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}"
@@ -216,6 +224,10 @@ def explain(
         )
     with load(bundle, threads=threads) as session:
         explanation = session.explain(inputs[0], target=target, method=method)
+    if html is not None and source is not None and html.exists() and source.exists() and html.samefile(source):
+        raise UsageError(
+            f"a page must not replace the file that it explains, got {html} for both; choose another name."
+        )
     if html is not None:
         write_text(html, explanation.to_html())
         click.echo(f"wrote {html}", err=True)

@@ -19,12 +19,12 @@ TEXT_WIDTH = 100  # columns of running text; longer lines are hard to follow
 PIPE_WIDTH = 160  # columns of a table that nobody's terminal limits
 
 
-def output() -> Console:
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+def output(to_stderr: bool = False) -> Console:
+    console = Console(highlight=False, stderr=to_stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=to_stderr, width=PIPE_WIDTH)
 
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: bool = False) -> None:
     """Prints a table; columns but the first are right-aligned where they hold numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, title in enumerate(header):
@@ -32,7 +32,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(Text(title), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    output().print(table)
+    output(to_stderr).print(table)
 
 
 def show(text: Text) -> None:

@@ -4,6 +4,8 @@ A subclass says who must act, so that the command line can choose its exit code
 (`exit_code`): 1 for a result that was refused, 2 for a call that was wrong.
 """
 
+from typing import Any
+
 
 class EdgexfError(Exception):
     """Base of every error that edgexf raises on purpose; a result was refused."""
@@ -30,7 +32,14 @@ class ExportError(EdgexfError):
 
 
 class VerificationError(EdgexfError):
-    """The graph differs from the model by more than the tolerance, so no bundle is written."""
+    """The graph differs from the model by more than the tolerance, so no bundle is written.
+
+    `grid` is the whole result, as a manifest would hold it.
+    """
+
+    def __init__(self, sentence: str, grid: dict[str, Any]) -> None:
+        super().__init__(sentence)
+        self.grid = grid
 
 
 class MissingExtraError(UsageError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -15,17 +16,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.errors import BundleError
+from edgexf import names
+from edgexf.errors import BundleError, ExportError
 
 Array = npt.NDArray[Any]
 
 
 def relative_difference(found: Array, wanted: Array) -> float:
-    """max |found - wanted| / max |wanted|; infinite where anything is not finite, so that no maximum hides it."""
+    """max |found - wanted| / max |wanted|; infinite where it can't be compared.
+
+    That is where shapes differ (arrays would broadcast) or a value is not finite (a maximum would hide it).
+    """
+    if found.shape != wanted.shape or found.size == 0:
+        return math.inf
     if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
     scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
     return float(np.abs(found.astype(np.float64) - wanted).max()) / scale
+
+
+def residual_difference(found: Array, wanted: Array, relevance: Array) -> float:
+    """max |found - wanted| of residuals [batch], relative to what they are what is left of.
+
+    A residual is a small difference of large sums, so its own size is no measure: the scale is |residual| plus
+    the sum of |relevance| [batch, sequence].
+    """
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.inf
+    scale = float((np.abs(wanted) + np.abs(relevance).sum(axis=-1)).max())
+    return float(np.abs(found.astype(np.float64) - wanted).max()) / max(scale, float(np.finfo(np.float32).tiny))
 
 
 def read(path: Path) -> dict[str, dict[str, Array]]:
@@ -36,7 +55,7 @@ def read(path: Path) -> dict[str, dict[str, Array]]:
             for key in arrays.files:
                 cell, _, tensor = key.rpartition("/")
                 cells.setdefault(cell, {})[tensor] = arrays[key]
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, MemoryError) as error:
         raise BundleError(
             f"{path.name} must be an archive of arrays, got something else ({error}); export the bundle again."
         ) from error
@@ -48,14 +67,19 @@ def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
 
     Written here and not with `numpy.savez_compressed`, which stamps the time of day on each member.
     """
-    buffer = BytesIO()
+    buffer, packed = BytesIO(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for cell, tensors in cells.items():
             members = {f"{cell}/{name}.npy": member(array) for name, array in tensors.items()}
             if buffer.tell() + sum(map(len, members.values())) > most:
                 continue
+            packed += 1
             for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    if packed == 0:
+        raise ExportError(
+            f"a cell of the grid must fit into {most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels."
+        )
     return buffer.getvalue()
 
 

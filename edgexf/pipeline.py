@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.errors import ExportError, MissingExtraError, UsageError, VerificationError
-from edgexf.spec import CLASS_ID, MAX_BYTES, PADDING_ID, EncoderSpec
+from edgexf.manifest import Bytes, Graph, Limits, Manifest, Tensor
+from edgexf.spec import CLASS_ID, MAX_BYTES, PADDING_ID, VOCABULARY, EncoderSpec
 
 if TYPE_CHECKING:
     from edgexf.models.encoder import Encoder
@@ -39,7 +40,7 @@ class Bundle:
     """A bundle on disk and what it holds."""
 
     path: Path
-    manifest: bundle.Manifest
+    manifest: Manifest
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def export(
     output: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     sizes: Mapping[str, int] | None = None,
-    explain: Sequence[str] = ("gradient",),
+    explain: str | Sequence[str] = ("gradient",),
     grid: str = "quick",
     opset: int = 20,
     overwrite: bool = False,
@@ -93,21 +94,29 @@ def export(
         raise UsageError(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
         )
+    methods = (explain,) if isinstance(explain, str) else tuple(explain)
     encoder, record = choose_model(source, variant, weights, sizes or {})
+    if encoder.spec.vocabulary < VOCABULARY:
+        raise UsageError(
+            f"a model that reads bytes needs a vocabulary of at least {VOCABULARY}, got {encoder.spec.vocabulary}; "
+            "bundles of other inputs come later."
+        )
+    come_from = origin(source, weights, record.name)
     target = Path(output) if output is not None else Path(f"{record.name}-bundle")
     bundle.check_target(target, overwrite)
     progress("tracing and translating")
-    made = graphs.make(encoder, explain, opset)
+    made = graphs.make(encoder, methods, opset)
     progress("verifying against the eager model")
     files = graph_files(made)
     result, golden = verify_graphs(encoder, made, files, record, grid)
     if result.failures:
         raise VerificationError(
             f"a graph must agree with its model within {record.tolerance:g} on the {grid} grid, got "
-            f"{len(result.failures)} failures ({'; '.join(result.failures[:3])}); no bundle was written."
+            f"{len(result.failures)} failures ({'; '.join(result.failures[:3])}); no bundle was written.",
+            result.to_dict(),
         )
     progress("writing")
-    manifest = make_manifest(encoder, made, record, result, opset, origin(source, weights, record.name))
+    manifest = make_manifest(encoder, made, record, result, opset, come_from)
     extra = {
         names.CONFIG_FILE: json_bytes(config(encoder.spec, record.name)),
         names.GOLDEN_FILE: golden,
@@ -204,8 +213,7 @@ def graph_files(made: Graphs) -> dict[str, bytes]:
     from edgexf.passes.share import share_weights
 
     protos = {names.PREDICT_FILE: made.predict}
-    for place, (method, proto) in enumerate(made.explain.items()):
-        protos[names.explain_file(method, place == 0)] = proto
+    protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
     tidy = PIPELINES["export"](made.block)
     return share_weights(
         {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
@@ -226,19 +234,20 @@ def verify_graphs(
         for path, data in files.items():
             bundle.write_synced(Path(folder, path), data)
         sessions = {path: create(Path(folder, path), ("cpu",), None) for path in files if path.endswith(".onnx")}
-        explain = [sessions[names.explain_file(method, place == 0)] for place, method in enumerate(made.explain)]
+        explain = [sessions[path] for path in explain_files(made).values()]
         predict = sessions[names.PREDICT_FILE]
-        result, references = verify.compare(
-            encoder, predict, explain[0] if explain else None, grid, made.block, record.tolerance
-        )
+        result, references = verify.compare(encoder, predict, explain, grid, made.block, record.tolerance)
         result.checks |= verify.check_behaviour(encoder.spec, made.block, [predict, *explain])
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)))
             result.checks[f"no random operator in {path}"] = inspect_graph.random_operators(graph)
-            if record.subquadratic:
+            if (
+                record.subquadratic and encoder.spec.max_length >= 2 * made.block
+            ):  # else there is no length to grow with
                 found = inspect_graph.quadratic_tensors(graph, made.block, encoder.spec.max_length)
                 result.checks[f"nothing grows as length squared in {path}"] = found
-    return result, pack({cell_name(cell): tensors for cell, tensors in sampled(references)}, GOLDEN_BYTES)
+    golden = pack({cell_name(cell): tensors for cell, tensors in sampled(references)}, GOLDEN_BYTES)
+    return result, golden
 
 
 def cell_name(cell: Cell) -> str:
@@ -252,20 +261,27 @@ def sampled(references: Sequence[tuple[Cell, Feeds]]) -> list[tuple[Cell, Feeds]
 
 def make_manifest(
     encoder: Encoder, made: Graphs, record: Variant, result: GridResult, opset: int, origin: Mapping[str, str]
-) -> bundle.Manifest:
+) -> Manifest:
     spec = encoder.spec
-    purposes = {names.PREDICT_FILE: "predict"}
-    purposes |= {names.explain_file(method, place == 0): method for place, method in enumerate(made.explain)}
     tokens, classes = (-1, -1), (-1, len(spec.labels))
-    return bundle.Manifest(
+    inputs = tuple(Tensor(name, "int64", tokens) for name in (names.INPUT_IDS, names.ATTENTION_MASK))
+    logits = Tensor(names.LOGITS, "float32", classes)
+    target = Tensor(names.TARGET, "float32", classes)
+    explained = (logits, Tensor(names.RELEVANCE, "float32", tokens), Tensor(names.RESIDUAL, "float32", (-1,)))
+    return Manifest(
         name=record.name,
         task=TASK,
-        inputs=tuple(bundle.Tensor(name, "int64", tokens) for name in (names.INPUT_IDS, names.ATTENTION_MASK)),
-        outputs=(bundle.Tensor(names.LOGITS, "float32", classes),),
-        limits=bundle.Limits(spec.vocabulary, 2, spec.max_length, made.block, record.padding),
+        limits=Limits(spec.vocabulary, 2, spec.max_length, made.block, 0, record.padding),
         labels=spec.labels,
-        preprocess=bundle.Bytes("bytes", CLASS_ID, PADDING_ID, min(MAX_BYTES, spec.max_length - 1)),
-        graphs=tuple(bundle.Graph(purpose, "fp32", path) for path, purpose in purposes.items()),
+        preprocess=Bytes("bytes", CLASS_ID, PADDING_ID, min(MAX_BYTES, spec.max_length - 1)),
+        variants=(
+            Graph("predict", "fp32", names.PREDICT_FILE, inputs, (logits,)),
+            *(
+                Graph(method, "fp32", path, (*inputs, target), explained)
+                for method, path in explain_files(made).items()
+            ),
+        ),
+        tolerance=record.tolerance,
         grid=result.to_dict(),
         provenance={
             **origin,
@@ -276,6 +292,11 @@ def make_manifest(
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },
     )
+
+
+def explain_files(made: Graphs) -> dict[str, str]:
+    """The explain graphs' paths in the bundle by their method."""
+    return {method: names.explain_file(method, place == 0) for place, method in enumerate(made.explain)}
 
 
 def origin(source: Encoder | None, weights: str | os.PathLike[str] | None, name: str) -> dict[str, str]:
@@ -324,7 +345,7 @@ def card(record: Variant, result: GridResult, trained: bool) -> str:
     )
 
 
-GRID_HEADER = ("length", "batch", "mask", "logits", "relevance")
+GRID_HEADER = ("length", "batch", "mask", "logits", "relevance", "residual")
 
 
 def grid_cells(grid: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -334,11 +355,15 @@ def grid_cells(grid: Mapping[str, Any]) -> list[tuple[str, ...]]:
             f"{row['length']:,}",
             str(row["batch"]),
             row["mask"],
-            f"{row['logits']:.1e}",
-            "-" if row["relevance"] is None else f"{row['relevance']:.1e}",
+            *(difference_text(row[name]) for name in GRID_HEADER[3:]),
         )
         for row in grid["rows"]
     ]
+
+
+def difference_text(difference: float | None) -> str:
+    """A relative difference, or a dash where there was nothing to compare."""
+    return "-" if difference is None else f"{difference:.1e}"
 
 
 def verify(path: str | os.PathLike[str]) -> Verdict:
@@ -347,4 +372,4 @@ def verify(path: str | os.PathLike[str]) -> Verdict:
 
     with load(path) as session:
         rows = tuple(golden.check(session))
-        return Verdict(Bundle(Path(path), session.manifest), rows, float(session.manifest.grid["tolerance"]))
+        return Verdict(Bundle(Path(path), session.manifest), rows, session.manifest.tolerance)

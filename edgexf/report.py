@@ -43,7 +43,7 @@ class Prediction:
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(self.to_dict())
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Explanation:
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(self.to_dict())
 
     def to_html(self) -> str:
         """One self-contained page; see `edgexf.page`."""

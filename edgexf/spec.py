@@ -148,6 +148,7 @@ class EncoderSpec:
             _require(
                 whole and value >= 1, f"{name} must be a whole number of at least 1", value, "choose another value"
             )
+        _require(self.max_length >= 2, "max_length must be at least 2", self.max_length, "leave room for a token")
         _require(
             self.width % self.heads == 0,
             f"width must be a multiple of heads ({self.heads})",

@@ -9,6 +9,7 @@ command: batches are a function of the seed and the step, and a checkpoint is ke
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -88,6 +89,7 @@ class Trainer:
         self, model: Encoder, files: Sequence[Labelled], tokens: int, peak: float, seed: int, bf16: bool
     ) -> None:
         self.model = model.train()
+        self.files = files
         self.sampler = Sampler(files, seed)
         self.steps = schedule(tokens)
         self.peak = peak
@@ -111,8 +113,19 @@ class Trainer:
         self.loss += 0.02 * (loss.item() - self.loss)
         self.step += 1
 
+    def settings(self) -> dict[str, object]:
+        """What a checkpoint belongs to: another attention, schedule or set of files must not go on with it."""
+        files = hashlib.sha256(
+            "\n".join(sorted(str(file.path) for file in self.files)).encode(errors="replace")
+        ).hexdigest()
+        return {
+            "attention": self.model.spec.attention.kind, "seed": self.sampler.seed, "steps": len(self.steps),
+            "learning rate": self.peak, "files": files,
+        }  # fmt: skip
+
     def save(self, path: Path) -> None:
         state = {
+            "settings": self.settings(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -124,6 +137,11 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
+        if state["settings"] != self.settings():
+            raise click.UsageError(
+                f"a checkpoint is resumed with the settings it was made with, got {self.settings()} "
+                f"for {state['settings']}; use them again, or remove {path.name}."
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.loss = state["step"], state["loss"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from conftest import Exported
 import edgexf
 from edgexf import bundle, golden
 from edgexf.errors import BundleError, UsageError
+from edgexf.manifest import Manifest
 
 
 @pytest.fixture
@@ -115,12 +117,21 @@ def test_a_listed_path_that_leaves_the_bundle_is_refused(copy: Path, path: str) 
         (lambda values: values.update(surprise=1), "surprise"),
         (lambda values: values.pop("limits"), "limits"),
         (lambda values: values["limits"].update(speed=1), "speed"),
-        (lambda values: values["graphs"][0].pop("file"), "file"),
-        (lambda values: values["graphs"][0].update(file="../model.onnx"), "listed files"),
-        (lambda values: values["graphs"][0].update(file="/etc/passwd"), "listed files"),
+        (lambda values: values["variants"][0].pop("file"), "file"),
+        (lambda values: values["variants"][0].update(file="../model.onnx"), "listed files"),
+        (lambda values: values["variants"][0].update(file="/etc/passwd"), "listed files"),
         (lambda values: values.update(labels=5), "right kind"),
         (lambda values: values.update(files=[1]), "right kind"),
-        (lambda values: values["inputs"][0].update(shape=None), "right kind"),
+        (lambda values: values["variants"][1]["inputs"][2].update(shape=None), "right kind"),
+        (lambda values: values["limits"].update(max_length="x"), "max_length"),
+        (lambda values: values["limits"].update(padding="whatever"), "padding"),
+        (lambda values: values["preprocess"].update(class_id=9999), "vocab"),
+        (lambda values: values["preprocess"].update(max_bytes=None), "max_bytes"),
+        (lambda values: values.update(labels="abcdefghijklmnopqrst"), "labels"),
+        (lambda values: values.update(labels=["a", "b"]), "label"),
+        (lambda values: values.update(tolerance=1e9), "tolerance"),
+        (lambda values: values["variants"][0].update(file=["a"]), "file"),
+        (lambda values: values.update(name="\ud800", surprise=1), "surprise"),
         (lambda values: values.update(limits=None), "limits|Limits"),
     ],
 )
@@ -154,11 +165,13 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_survives_a_round_trip(linformer: Exported) -> None:
     manifest = linformer.bundle.manifest
-    assert bundle.Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
+    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
 
 
-def manifest_without_files(exported: Exported) -> bundle.Manifest:
-    return replace(exported.bundle.manifest, files={})
+def manifest_without_files(exported: Exported) -> Manifest:
+    """One whose only graph is config.json, so that a test writes what it likes."""
+    manifest = exported.bundle.manifest
+    return replace(manifest, files={}, variants=(replace(manifest.variants[0], file="config.json"),))
 
 
 def test_a_taken_folder_is_left_alone(linformer: Exported, tmp_path: Path) -> None:
@@ -180,6 +193,57 @@ def test_an_older_bundle_is_replaced_only_when_asked(linformer: Exported, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_nothing_but_a_bundles_own_files_is_overwritten(linformer: Exported, tmp_path: Path) -> None:
+    manifest, target = manifest_without_files(linformer), tmp_path / "out"
+    bundle.write(target, {"config.json": b"1"}, manifest)
+    for name in ("notes.txt", ".git"):
+        (target / name).write_text("mine")
+        with pytest.raises(UsageError, match=name):
+            bundle.write(target, {"config.json": b"2"}, manifest, overwrite=True)
+        (target / name).unlink()
+    bundle.write(target, {"config.json": b"2"}, manifest, overwrite=True)
+
+
+def test_a_failed_replacement_puts_the_old_bundle_back(
+    linformer: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, target = manifest_without_files(linformer), tmp_path / "out"
+    bundle.write(target, {"config.json": b"1"}, manifest)
+    rename = Path.rename
+
+    def failing(self: Path, other: Path) -> Path:
+        if ".partial-" in self.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(UsageError, match="Input/output"):
+        bundle.write(target, {"config.json": b"2"}, manifest, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (bundle.read(target) and (target / "config.json").read_bytes()) == b"1"
+
+
+def test_an_old_bundle_of_a_killed_replacement_is_put_back(linformer: Exported, tmp_path: Path) -> None:
+    """The kill came between the two renames: the old bundle has its hidden name, the new one is not in place."""
+    manifest, target = manifest_without_files(linformer), tmp_path / "out"
+    bundle.write(target, {"config.json": b"1"}, manifest)
+    dead = dead_process()
+    target.rename(tmp_path / f".out.replaced-{dead}-x")
+    (tmp_path / f".out.partial-{dead}-x").mkdir()
+    with pytest.raises(UsageError, match="--overwrite"):
+        bundle.write(target, {"config.json": b"2"}, manifest)
+    assert (target / "config.json").read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def dead_process() -> int:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
 def test_an_empty_folder_is_taken(linformer: Exported, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     bundle.write(tmp_path / "out", {"config.json": b"{}"}, manifest_without_files(linformer))
@@ -196,16 +260,13 @@ def test_an_error_while_writing_leaves_nothing(
 
     original = bundle.write_synced
     monkeypatch.setattr(bundle, "write_synced", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UsageError, match="No space"):
         bundle.write(tmp_path / "out", {"first": b"1", "second": b"2"}, manifest_without_files(linformer))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_remains_of_a_dead_process_are_removed(linformer: Exported, tmp_path: Path) -> None:
-    dead = os.fork()
-    if dead == 0:
-        os._exit(0)
-    os.waitpid(dead, 0)
+    dead = dead_process()
     remains, live = tmp_path / f".out.partial-{dead}-x", tmp_path / f".out.partial-{os.getppid()}-x"
     for path in (remains, live):
         path.mkdir()
@@ -229,6 +290,18 @@ def test_golden_outputs_catch_a_graph_that_answers_otherwise(copy: Path) -> None
     verdict = edgexf.verify(copy)
     assert not verdict.passed
     assert verdict.worst == pytest.approx(1e-3, rel=0.05)
+
+
+@pytest.mark.parametrize("cells", [{}, {"cell": {"input_ids": np.zeros((1, 2), dtype=np.int64)}}])
+def test_golden_outputs_that_check_nothing_are_refused(copy: Path, cells: dict[str, Any]) -> None:
+    with zipfile.ZipFile(copy / "golden.npz", "w") as archive:
+        for cell, tensors in cells.items():
+            for name, array in tensors.items():
+                archive.writestr(f"{cell}/{name}.npy", golden.member(array))
+    entry = {"sha256": bundle.sha256(copy / "golden.npz"), "bytes": (copy / "golden.npz").stat().st_size}
+    change_manifest(copy, lambda values: values["files"].update({"golden.npz": entry}))
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        edgexf.verify(copy)
 
 
 def test_a_golden_archive_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from conftest import Exported
 from small import NAMES, small_encoder
 
 from edgexf.models.weights import save
+from edgexf_runtimes.bench import fresh_process
 
 Done = subprocess.CompletedProcess[str]
 
@@ -26,8 +27,8 @@ def edgexf(*arguments: object, stdin: bytes | None = None, cwd: Path | None = No
 
 def refused(done: Done, code: int, *words: str) -> bool:
     """Exit code `code`, one sentence on standard error that holds the words, nothing on standard output."""
-    lines = done.stderr.strip().splitlines()
-    sentence = len(lines[-1:]) == 1 and lines[-1].startswith("Error: ") and "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    sentence = len(lines) == 1 and lines[0].startswith("Error: ")
     return done.returncode == code and sentence and all(word in lines[-1] for word in words) and not done.stdout
 
 
@@ -82,12 +83,46 @@ def test_one_bad_input_among_many_is_named_and_the_rest_answered(bundle: Path, t
     assert all(line.startswith("Error: ") for line in errors)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_named(bundle: Path, tmp_path: Path) -> None:
+def test_inputs_that_cannot_be_opened_are_named_and_the_rest_answered(bundle: Path, tmp_path: Path) -> None:
+    """A name too long, a file under a file, a file without permission (seen where the tests don't run as root)."""
     (tmp_path / "secret").write_text("x")
     (tmp_path / "secret").chmod(0)
-    done = edgexf("run", bundle, tmp_path / "secret")
-    assert (done.returncode, "secret" in done.stderr) == (1, True)
+    bad = [tmp_path / ("n" * 300), Path(__file__) / "x"] + ([tmp_path / "secret"] if os.geteuid() else [])
+    done = edgexf("run", bundle, *bad, __file__)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == len(bad)
+
+
+def test_names_and_text_that_are_not_utf8_are_answered(bundle: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/bad\xff.txt"
+    Path(os.fsdecode(path)).write_text("text\n" * 9)
+    command = [sys.executable, "-m", "edgexf", "run", str(bundle), path, "--text", b"a\xffb"]
+    for encoding in ("utf-8:strict", "latin-1", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == ["text", os.fsdecode(path)]
+
+
+def test_bench_runs_no_code_of_the_current_folder(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('hijacked')")
+    script = Path(sys.executable).with_name("edgexf")
+    done = subprocess.run([script, "bench", bundle, "--lengths", "16"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
+    ballast = bytearray(os.urandom(1)) * (
+        400 << 20
+    )  # resident in this process, and inherited by no child's address space
+    assert fresh_process(bundle, 16, None)[1] < 300 < len(ballast) >> 20
+
+
+def test_a_page_never_replaces_the_file_it_explains(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("x = 1\n")
+    assert refused(edgexf("explain", bundle, tmp_path / "own", "--html", tmp_path / "own"), 2, "own")
+    assert (tmp_path / "own").read_text() == "x = 1\n"
 
 
 def test_two_thousand_files_are_answered_in_order(bundle: Path, tmp_path: Path) -> None:
@@ -141,6 +176,11 @@ def test_bench_reports_every_length(bundle: Path, tmp_path: Path) -> None:
         (["run", "nowhere", "x"], 1, ["nowhere"]),
         (["run", "BUNDLE"], 2, ["input"]),
         (["run", "BUNDLE", "x", "--dtype", "fp7"], 2, ["fp7"]),
+        (["run", "BUNDLE", "x", "--threads", "100000"], 2, ["threads"]),
+        (["run", "n" * 300, "x"], 1, ["n" * 300]),
+        (["export", "--variant", "linformer", "--explain", "none", "--explain", "gradient"], 2, ["none"]),
+        (["export", "--variant", "linformer", "-o", "/proc/x/y"], 2, ["/proc"]),
+        (["export", "--variant", "linformer", "-o", str(Path(__file__) / "x")], 2, ["folder"]),
         (["explain", "BUNDLE", "nofile"], 1, ["nofile"]),
         (["explain", "BUNDLE", "."], 1, ["folder"]),
         (["explain", "BUNDLE"], 2, ["one input"]),

@@ -100,5 +100,7 @@ def test_wrong_targets_and_methods_are_named(linformer: Exported) -> None:
             session.explain(b"x = 1\n", target="cobol")
         with pytest.raises(UsageError, match="tarot"):
             session.explain(b"x = 1\n", method="tarot")
+        with pytest.raises(UsageError, match="weigh"):
+            session.explain(b"x = 1\n", target={"c": 0.0})
         with pytest.raises(InputError, match="target"):
             session.run_explain(input_ids=[[257, 1]], target=[[np.nan] * len(LABELS)])

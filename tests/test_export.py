@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -17,6 +18,8 @@ import edgexf
 from edgexf.errors import ExportError, UsageError, VerificationError
 from edgexf.models import build
 from edgexf.models.weights import save
+from edgexf.spec import WindowedAttentionSpec
+from edgexf_exporters.explain import GradientTimesInput
 from edgexf_exporters.inspect_graph import quadratic_tensors, random_operators
 from edgexf_exporters.projected import Projected
 from edgexf_exporters.windowed import Windowed
@@ -119,6 +122,38 @@ def test_a_model_of_ones_own_is_left_as_it_was(tmp_path: Path) -> None:
     assert encoder.training
     assert all(parameter.requires_grad for parameter in encoder.parameters())
     assert all(torch.equal(tensor, weights[name]) for name, tensor in encoder.state_dict().items())
+
+
+def rubbish_residual(self: GradientTimesInput, *inputs: Tensor, right: object = GradientTimesInput.forward) -> object:
+    logits, relevance, residual = right(self, *inputs)  # type: ignore[operator]
+    return logits, relevance, residual * 1.01
+
+
+def forget_the_target(
+    self: GradientTimesInput, ids: Tensor, mask: Tensor, target: Tensor, right: object = GradientTimesInput.forward
+) -> object:
+    return right(self, ids, mask, target * 0)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("wrong", [rubbish_residual, forget_the_target])
+def test_a_wrong_explanation_never_becomes_a_bundle(
+    wrong: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GradientTimesInput, "forward", wrong)
+    with pytest.raises(VerificationError) as caught:
+        edgexf.export(small_encoder("linformer"), output=tmp_path / "out")
+    assert max(row["logits"] for row in caught.value.grid["rows"]) <= 1e-4  # the prediction alone was right
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("attention", "length"), [(WindowedAttentionSpec(window=256), 300), (WindowedAttentionSpec(window=64), 100)]
+)
+def test_a_block_larger_than_the_position_step_or_a_third_of_the_model_is_exported(
+    attention: WindowedAttentionSpec, length: int, tmp_path: Path
+) -> None:
+    encoder = build(replace(small_spec("longformer"), attention=attention, max_length=length))
+    assert edgexf.export(encoder, output=tmp_path / "out", explain=()).manifest.limits.max_length == length
 
 
 def forget_the_mask(self: Projected, hidden: Tensor, mask: Tensor, right: object = Projected.forward) -> Tensor:

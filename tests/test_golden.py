@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edgexf.golden import relative_difference
+from edgexf.golden import relative_difference, residual_difference
 from edgexf_exporters.verify import GridResult, Row
 from edgexf_runtimes.golden import GoldenRow
 
@@ -26,6 +26,19 @@ def test_a_reference_of_zeros_is_no_division_by_zero() -> None:
     zeros = np.zeros(3, dtype=np.float32)
     assert relative_difference(zeros, zeros) == 0
     assert relative_difference(zeros + 1e-3, zeros) > 1
+
+
+def test_arrays_of_different_shapes_never_agree() -> None:
+    """They would broadcast: a graph that collapses the batch must not pass."""
+    one, three = np.ones((1, 20), dtype=np.float32), np.ones((3, 20), dtype=np.float32)
+    assert relative_difference(one, three) == relative_difference(three, one) == math.inf
+    assert relative_difference(np.float32(1.0), three) == math.inf
+    assert residual_difference(np.ones(1), np.ones(3), three) == math.inf
+
+
+def test_a_residual_is_measured_against_what_it_is_left_of() -> None:
+    relevance = np.float32([[60.0, -39.0]])
+    assert residual_difference(np.float32([1.1]), np.float32([1.0]), relevance) == pytest.approx(0.001, rel=1e-5)
 
 
 @pytest.mark.parametrize(("logits", "relevance"), [(math.inf, 0.0), (0.0, math.inf), (2e-4, None), (0.0, 2e-4)])

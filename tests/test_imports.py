@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def loaded(code: str, *names: str) -> list[str]:
         [sys.executable, "-c", PROBE, code, " ".join(names)], capture_output=True, text=True, check=False
     )
     last = done.stdout.strip().splitlines()[-1].split()
-    assert last[0] == "LOADED", done.stderr
+    assert (done.returncode, last[0]) == (0, "LOADED"), done.stderr
     return last[1:]
 
 
@@ -46,7 +47,10 @@ def test_edgexf_alone_loads_neither_numpy_nor_onnxruntime() -> None:
     assert loaded("import edgexf.cli, edgexf.spec, edgexf.names", "numpy", "onnxruntime", "rich") == []
 
 
-@pytest.mark.parametrize("command", ["variants", "doctor", "verify BUNDLE", "run BUNDLE FILE", "explain BUNDLE FILE"])
+@pytest.mark.parametrize(
+    "command",
+    ["variants", "doctor", "verify BUNDLE", "run BUNDLE FILE", "explain BUNDLE FILE", "bench BUNDLE --lengths 16"],
+)
 def test_no_command_but_export_loads_torch(command: str, linformer: Exported) -> None:
     parts = [
         {"BUNDLE": str(linformer.bundle.path), "FILE": str(Path(__file__))}.get(part, part) for part in command.split()
@@ -54,6 +58,22 @@ def test_no_command_but_export_loads_torch(command: str, linformer: Exported) ->
     assert loaded(f"from edgexf.cli import main; main({parts!r})", *HEAVY) == []
 
 
-def test_the_runtime_switches_telemetry_off_before_onnxruntime_is_imported() -> None:
-    code = "import edgexf_runtimes, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
-    assert loaded(code, "onnxruntime") == ["onnxruntime"]
+WATCH = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            assert os.environ.get("ORT_DISABLE_TELEMETRY") == "1", "onnxruntime is imported with its telemetry on"
+            print("seen")
+sys.meta_path.insert(0, Watch())
+import {module}
+"""
+
+
+@pytest.mark.parametrize("module", ["edgexf_runtimes", "edgexf_exporters.verify", "edgexf_exporters.inspect_graph"])
+def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
+    """It is read once, at that import: later is too late."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", WATCH.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout.split()[:1]) == (0, ["seen"]), done.stderr

@@ -10,11 +10,11 @@ import pytest
 from conftest import Exported
 
 import edgexf
-from edgexf.bundle import Limits
 from edgexf.errors import InputError, UsageError
+from edgexf.manifest import Limits
 from edgexf_runtimes.preprocess import BATCH_TOKENS, batches, check_tokens
 
-LIMITS = Limits(vocabulary=258, min_length=2, max_length=10, block=1, padding="invariant")
+LIMITS = Limits(vocab=258, min_length=2, max_length=10, block=1, max_global=0, padding="invariant")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_every_index_is_in_one_batch_and_batches_are_bounded() -> None:
 
 
 def test_where_padding_matters_only_equal_lengths_share_a_batch() -> None:
-    limits = Limits(258, 2, 10, 1, "none")
+    limits = Limits(258, 2, 10, 1, 0, "none")
     assert sorted(map(sorted, batches([3, 5, 3, 5, 4], limits))) == [[0, 2], [1, 3], [4]]
 
 

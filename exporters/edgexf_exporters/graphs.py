@@ -18,10 +18,9 @@ from edgexf import names
 from edgexf.models.encoder import Encoder
 from edgexf_exporters.explain import check_method, differentiate
 from edgexf_exporters.swap import lowered
-from edgexf_exporters.trace import capture, dynamic_axes, translate
+from edgexf_exporters.trace import BLOCKS_TRACED, capture, dynamic_axes, translate
 
-BLOCKS_TRACED = 3  # the example's length in blocks: more than one, so that nothing is specialised to it
-TOKENS_TRACED = 96  # and in tokens where the block is a single one
+TOKENS_TRACED = 96  # an example's length where the block is a single token
 
 PREDICT_INPUTS = (names.INPUT_IDS, names.ATTENTION_MASK)
 PREDICT_OUTPUTS = (names.LOGITS,)
@@ -53,14 +52,15 @@ class Body(nn.Module):
 def without_gradients(model: nn.Module) -> Iterator[None]:
     """Weights are constants while a graph is made; afterwards each wants a gradient as before."""
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    training = model.training
+    training = {module: module.training for module in model.modules()}
     try:
         model.eval().requires_grad_(False)
         yield
     finally:
         for parameter, gradient in wanted.items():
             parameter.requires_grad_(gradient)
-        model.train(training)
+        for module, mode in training.items():
+            module.training = mode
 
 
 def example(encoder: Encoder, block: int) -> tuple[Tensor, Tensor, Tensor]:

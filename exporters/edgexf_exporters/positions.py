@@ -27,14 +27,15 @@ class SplitPositions(nn.Module):
     def __init__(self, original: Positions) -> None:
         super().__init__()
         length, width = original.table.shape
-        rows = -(-length // STEP) + 1  # one more: the length is rounded up to whole blocks
+        rows = -(-length // STEP)
         self.register_buffer("coarse", sinusoids(rows * STEP, width)[::STEP].contiguous(), persistent=False)
         self.register_buffer("fine", sinusoids(STEP, width), persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
         position = torch.arange(hidden.shape[1], device=hidden.device)
+        step = (position // STEP).clamp(max=len(self.coarse) - 1)  # behind the last row there is only padding
         coarse, fine = (
-            self.coarse[position // STEP].unflatten(1, (-1, 2)),
+            self.coarse[step].unflatten(1, (-1, 2)),
             self.fine[position % STEP].unflatten(1, (-1, 2)),
         )
         sine = coarse[..., 0] * fine[..., 1] + coarse[..., 1] * fine[..., 0]  # [sequence, width / 2]

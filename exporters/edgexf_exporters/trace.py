@@ -26,6 +26,7 @@ from edgexf import names
 from edgexf.errors import ExportError
 
 Axes = Mapping[int, object]
+BLOCKS_TRACED = 3  # an example's length in blocks: more than one, so that nothing is specialised to it
 
 
 def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, object]:
@@ -33,7 +34,7 @@ def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, o
     batch = Dim(names.BATCH, min=1, max=1 << 16)
     if block == 1:
         return batch, Dim(names.SEQUENCE, min=shortest, max=longest)
-    return batch, block * Dim("blocks", min=1, max=-(-longest // block))
+    return batch, block * Dim("blocks", min=1, max=max(-(-longest // block), BLOCKS_TRACED))
 
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.bundle import Bytes, Limits
 from edgexf.errors import InputError
+from edgexf.manifest import Bytes, Limits
 
 Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
@@ -41,7 +41,7 @@ def read_raw(source: Source, max_bytes: int) -> Raw:
     InputError for a path that can't be read and for an input without a byte.
     """
     if isinstance(source, str):
-        name, data = "text", source.encode()
+        name, data = "text", source.encode(errors="surrogateescape")
     elif isinstance(source, bytes):
         name, data = "bytes", source
     else:
@@ -54,15 +54,18 @@ def read_raw(source: Source, max_bytes: int) -> Raw:
 def read_file(path: Path, size: int) -> bytes:
     """At most `size` bytes of a file, or of standard input for ``-``."""
     if str(path) == STDIN:
+        if sys.stdin is None:
+            raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
         return sys.stdin.buffer.read(size)
-    if path.is_dir():
-        raise InputError(f"an input must be a file, got {path}, which is a folder; name the files in it.")
     try:
         with path.open("rb") as file:
             return file.read(size)
-    except OSError as error:
+    except IsADirectoryError as error:
+        raise InputError(f"an input must be a file, got {path}, which is a folder; name the files in it.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"an input must be a readable file, got {path} ({error.strerror}); check the path and its permissions."
+            f"an input must be a readable file, got {path} ({reason}); check the path and its permissions."
         ) from error
 
 
@@ -100,7 +103,10 @@ def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
 
 def checked(name: str, value: Any, limits: Limits) -> Tokens:
     """`value` as int64 [batch, sequence] with a length inside the limits."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, dtype=object)
     if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
         raise InputError(
             f"{name} must be whole numbers [batch, sequence] with at least one row, got {array.dtype} {list(array.shape)}; reshape it."
@@ -116,9 +122,9 @@ def check_tokens(input_ids: Any, attention_mask: Any | None, limits: Limits) -> 
     """Both inputs, checked; without a mask every token is real."""
     ids = checked("input_ids", input_ids, limits)
     mask = np.ones_like(ids) if attention_mask is None else checked("attention_mask", attention_mask, limits)
-    if ids.min() < 0 or ids.max() >= limits.vocabulary:
+    if ids.min() < 0 or ids.max() >= limits.vocab:
         raise InputError(
-            f"input_ids must be 0 to {limits.vocabulary - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says."
+            f"input_ids must be 0 to {limits.vocab - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says."
         )
     if mask.shape != ids.shape:
         raise InputError(

@@ -42,8 +42,11 @@ def available_threads() -> int:
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}; leave it out to use what this process may use.")
+    most = 4 * (os.cpu_count() or 1)
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
+        raise UsageError(
+            f"threads must be 1 to {most} on this machine, got {threads!r}; leave it out to use what this process may use."
+        )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
     options.log_severity_level = 3
@@ -64,9 +67,17 @@ def create(path: Path, providers: Sequence[str], threads: int | None) -> ort.Inf
             f"got {', '.join(providers) or 'none'}; install the onnxruntime package that has it."
         )
     options = session_options(threads)
+    if PROVIDERS["cpu"] not in wanted:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # run where it was asked to, or fail
     try:
-        return ort.InferenceSession(str(path), options, providers=wanted)
+        session = ort.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # the binding raises its C++ status types, which share no base class
         raise BundleError(
             f"{path.name} must be a graph that this onnxruntime {ort.__version__} can load, got: {error}."
         ) from error
+    if session.get_providers()[0] != wanted[0]:
+        raise UsageError(
+            f"a graph must run on the provider that was asked for, got {session.get_providers()[0]} for {wanted[0]}; "
+            "check its driver, or ask for cpu."
+        )
+    return session

@@ -19,6 +19,7 @@ import onnxruntime as ort
 
 from edgexf import bundle, names
 from edgexf.errors import InputError, UsageError
+from edgexf.manifest import Manifest
 from edgexf.report import Explanation, Prediction
 from edgexf_runtimes import preprocess, providers
 from edgexf_runtimes.preprocess import Raw, Source
@@ -61,7 +62,7 @@ class Session:
     """A bundle in use; a context manager. Concurrent calls are safe, closing during one is not."""
 
     def __init__(
-        self, path: Path, manifest: bundle.Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
+        self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
     ) -> None:
         self.path = path
         self.manifest = manifest
@@ -169,6 +170,8 @@ class Session:
             raise UsageError(
                 f"target must be among the model's labels ({', '.join(self.manifest.labels)}), got {', '.join(unknown)}; choose one of them."
             )
+        if weights and not any(weights.values()):
+            raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
         return weights
 
     def explain(
@@ -192,17 +195,18 @@ class Session:
             input_ids=tokens[None], target=[[weights.get(label, 0.0) for label in labels]], method=chosen
         )
         ms = (time.perf_counter() - start) * 1e3
-        prediction = self._prediction(raw, found[names.LOGITS][0], ms)
+        logits = found[names.LOGITS][0]
+        prediction = self._prediction(raw, logits, ms)
         graph = self.manifest.graph(chosen, self.dtype)
-        relevance = found[names.RELEVANCE][0]
+        explained = weights or {prediction.label: 1.0}
         return Explanation(
             input=raw.name,
             data=raw.data,
             tokens=("[class]", *(token_text(byte) for byte in raw.data)),
             offsets=((0, 0), *((i, i + 1) for i in range(len(raw.data)))),
-            scores=relevance,
-            target=weights or {prediction.label: 1.0},
-            explained=float(relevance.sum(dtype=np.float64) + found[names.RESIDUAL][0]),
+            scores=found[names.RELEVANCE][0],
+            target=explained,
+            explained=sum(weight * float(logits[labels.index(label)]) for label, weight in explained.items()),
             residual=float(found[names.RESIDUAL][0]),
             method=chosen,
             prediction=prediction,

@@ -1,0 +1,225 @@
+"""The manifest of a bundle, `edgexf.json`: all that a reader needs to run its graphs.
+
+In: keyword arguments, or a JSON object. Out: frozen values that were checked for kind and range.
+Law: ``Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from edgexf import names
+from edgexf.errors import BundleError, UsageError
+
+SCHEMA_VERSION = 1
+PADDINGS = re.compile(r"invariant|none|to_multiple\([1-9]\d*\)")
+
+
+def require(condition: bool, rule: str, got: object) -> None:
+    """ValueError, which `Manifest.from_dict` turns into a BundleError."""
+    if not condition:
+        raise ValueError(f"{rule}, not {got!r}")
+
+
+def is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def require_text(values: object) -> None:
+    """Every field that is annotated as text holds some."""
+    for item in fields(values):  # type: ignore[arg-type]
+        if item.type == "str":
+            require(
+                isinstance(getattr(values, item.name), str), f"{item.name} must be text", getattr(values, item.name)
+            )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an input must keep to. Lengths and `block` are in tokens; ids are below `vocab`.
+
+    `max_global` is how many global tokens a caller may choose. `padding` is ``invariant`` (padding behind
+    the real tokens changes no answer), ``to_multiple(n)`` or ``none``.
+    """
+
+    vocab: int
+    min_length: int
+    max_length: int
+    block: int
+    max_global: int
+    padding: str
+
+    def __post_init__(self) -> None:
+        for name, least in (("vocab", 1), ("min_length", 1), ("max_length", 1), ("block", 1), ("max_global", 0)):
+            value = getattr(self, name)
+            require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
+        require(self.min_length <= self.max_length, "min_length must not be over max_length", self.min_length)
+        require(
+            isinstance(self.padding, str) and PADDINGS.fullmatch(self.padding) is not None,
+            "padding must be invariant, to_multiple(n) or none",
+            self.padding,
+        )
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A graph's input or output; -1 in `shape` is a size that the caller chooses."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_text(self)
+        require(all(is_count(size, -1) for size in self.shape), "sizes must be whole numbers", self.shape)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """How raw bytes become token ids: `class_id`, then a byte's own value, `padding_id` behind a shorter input."""
+
+    kind: str
+    class_id: int
+    padding_id: int
+    max_bytes: int
+
+    def __post_init__(self) -> None:
+        require(self.kind == "bytes", "kind of a preprocessing must be bytes", self.kind)
+        for name, least in (("class_id", 0), ("padding_id", 0), ("max_bytes", 1)):
+            value = getattr(self, name)
+            require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph file. `method` is ``predict``, or the explanation that it computes as well."""
+
+    method: str
+    dtype: str
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        require_text(self)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a reader needs. `variants` are the graphs, the first of them predicts.
+
+    `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
+    and are not interpreted.
+    """
+
+    name: str
+    task: str
+    limits: Limits
+    labels: tuple[str, ...]
+    preprocess: Bytes
+    variants: tuple[Graph, ...]
+    tolerance: float
+    grid: dict[str, Any]
+    provenance: dict[str, Any]
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        require_text(self)
+        require(all(isinstance(label, str) for label in self.labels), "labels must be text", self.labels)
+        require(
+            len(set(self.labels)) == len(self.labels) >= 2, "labels must be two or more different names", self.labels
+        )
+        require(
+            isinstance(self.tolerance, float) and 0 < self.tolerance <= 0.1,
+            "tolerance must be in (0, 0.1]",
+            self.tolerance,
+        )
+        require(
+            bool(self.variants) and self.variants[0].method == "predict",
+            "the first variant must predict",
+            self.variants,
+        )
+        ids = (255, self.preprocess.class_id, self.preprocess.padding_id)
+        require(max(ids) < self.limits.vocab, f"ids of bytes must be below vocab ({self.limits.vocab})", max(ids))
+        require(
+            self.preprocess.max_bytes < self.limits.max_length,
+            "max_bytes must leave room for the class token",
+            self.preprocess,
+        )
+        for output in self.variants[0].outputs:
+            require(
+                output.shape[-1] in (-1, len(self.labels)), "logits must have a column for each label", output.shape
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. BundleError for an unknown schema version or key, and a value of the wrong kind."""
+        version = values.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"schema_version of a bundle must be {SCHEMA_VERSION}, got {version!r}; "
+                "load it with the edgexf that wrote it, or export it again."
+            )
+        try:
+            return cls(**restored(record(cls, values)))
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            raise BundleError(
+                f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
+            ) from error
+
+    def graph(self, method: str, dtype: str) -> Graph:
+        """The graph for a method; UsageError names those that the bundle has."""
+        for graph in self.variants:
+            if (graph.method, graph.dtype) == (method, dtype):
+                return graph
+        have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
+        raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Explanation methods in the bundle, the default first."""
+        return tuple(graph.method for graph in self.variants[1:] if graph.dtype == self.variants[0].dtype)
+
+
+def restored(known: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object's values with their records and tuples."""
+
+    def as_list(name: str, holder: Mapping[str, Any]) -> list[Any]:
+        require(isinstance(holder[name], list | tuple), f"{name} must be a list", holder[name])
+        return list(holder[name])
+
+    def tensors(name: str, graph: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        rows = [record(Tensor, tensor) for tensor in as_list(name, graph)]
+        return tuple(Tensor(**{**row, "shape": tuple(as_list("shape", row))}) for row in rows)
+
+    graphs = [record(Graph, graph) for graph in as_list("variants", known)]
+    return {
+        **known,
+        "limits": Limits(**record(Limits, known["limits"])),
+        "preprocess": Bytes(**record(Bytes, known["preprocess"])),
+        "variants": tuple(
+            Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})
+            for graph in graphs
+        ),
+        "labels": tuple(as_list("labels", known)),
+        "files": dict(known["files"]),
+    }
+
+
+def record(cls: type, values: Any) -> dict[str, Any]:
+    """The values as keyword arguments of `cls`; BundleError names unknown and missing keys."""
+    wanted = {item.name for item in fields(cls)}
+    found = set(values) if isinstance(values, Mapping) else set()
+    if found != wanted:
+        raise BundleError(
+            f"{cls.__name__} in {names.MANIFEST_FILE} takes exactly the keys {sorted(wanted)}, got unknown "
+            f"{sorted(found - wanted)} and missing {sorted(wanted - found)}; export the bundle again."
+        )
+    return dict(values)
