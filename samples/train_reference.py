@@ -224,7 +224,7 @@ def card(
         f"Held out: {len(sides[1]):,} files from {len({f.group for f in sides[1]}):,} other groups, "
         f"of which {len(tested):,} were tested ({min(a_label.values())} to {max(a_label.values())} a label). "
         "Files are labelled by extension and split by folder group (the names of the two innermost folders without "
-        f"digits), so that near-copies stay on one side. Seed {trainer.sampler.seed}; {tokens / 1e6:.0f} million tokens, "
+        f"digits), so that versions and copies of a folder stay on one side. Seed {trainer.sampler.seed}; {tokens / 1e6:.0f} million tokens, "
         "in crops of 512, 1,024 and finally 4,096 bytes, half of them from a random offset."
     )
     top1_rows = [
