@@ -4,7 +4,7 @@
 command line can print it without torch; see README.md beside this folder for adding to it.
 """
 
-import edgexf  # noqa: F401 (first: it switches the telemetry of onnxruntime off)
+import edgexf.errors  # noqa: F401 (first: loading edgexf switches the telemetry of onnxruntime off)
 from edgexf_exporters.variant import Variant
 
 VARIANTS = (
