@@ -29,7 +29,7 @@ def folder(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """What stands in the clone after the README's first command."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(linformer.bundle.path, folder / "linformer-bundle")
-    for part in ("edgexf", ".ci"):
+    for part in ("edgexf", "runtimes", ".ci"):
         shutil.copytree(ROOT / part, folder / part)
     shutil.copy(ROOT / "README.md", folder)
     return folder
