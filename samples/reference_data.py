@@ -2,9 +2,9 @@
 
 In: folders on this machine. Out: two lists of `Labelled` files, and crops of them as token arrays.
 A file's label follows from its extension; a binary file whose first bytes contradict it is left out.
-Near-copies (the same project in two versions, the same package installed twice) are kept on one side
-of the split: all files whose two innermost folders have the same names, digits aside, go together,
-and a file of which an identical copy was seen is dropped.
+Versions and copies of a folder are kept on one side of the split: all files whose two innermost folders
+have the same names, digits aside, go together, and an identical copy of a file is dropped. That is not
+every near-copy: translations of one catalogue and packages vendored under another name still straddle it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The contract grid: graphs against the untouched eager model, over lengths, batches and masks.
 
 In: an encoder as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for
-each cell with the relative difference max |graph - eager| / max |eager| of logits and relevance, and
+each cell with the relative difference max |graph - eager| / max |eager| of logits, relevance and residual, and
 the checks that are no comparison. A row outside the tolerance fails; the caller refuses the bundle.
 """
 
