@@ -2,9 +2,12 @@
 
 In: folders on this machine. Out: two lists of `Labelled` files, and crops of them as token arrays.
 A file's label follows from its extension; a binary file whose first bytes contradict it is left out.
-Versions and copies of a folder are kept on one side of the split: all files whose two innermost folders
-have the same names, digits aside, go together, and an identical copy of a file is dropped. That is not
-every near-copy: translations of one catalogue and packages vendored under another name still straddle it.
+
+Near-copies stay on one side of the split, by two rules. Versions, vendored copies and translations share
+a *group*, and a group is on one side. What that misses is found by content: a held-out file that shares
+half of its fingerprints with one training file is left out. The fingerprints are the 16-byte windows
+whose hash is small (Manber 1994, "Finding similar files in a large file system", section 2), so that an
+insertion moves none of the others.
 """
 
 from __future__ import annotations
@@ -38,8 +41,15 @@ MAGIC = {
     "elf": (b"\x7fELF",), "png": (b"\x89PNG",), "zip": (b"PK",), "gzip": (b"\x1f\x8b",),
     "gettext": (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde", b"#", b"msgid", b"\n", b"\xef\xbb\xbf"),
 }  # fmt: skip
+PACKAGE_ROOTS = {
+    "site-packages", "dist-packages", "node_modules", "nodejs", "npm", "_vendor", "vendor", "vendored", "third_party",
+}  # fmt: skip
+SAYS_NOTHING = {"locale", "locales", "lcmessages", "po", "pycache", "package", "dist", "src", "lib"}
+LOCALE = re.compile(r"[a-z]{2}|[a-z]{2,3}([_-][A-Z][A-Za-z]{1,3}|@\w+)+")
 HELD_OUT = 0.15  # the share of folder groups that training never sees
 SMALLEST = 64  # bytes; a shorter file says too little
+ALIKE = 0.5  # the share of a file's fingerprints in one other file that makes it a near-copy
+READ = 1 << 16  # bytes of a file that are compared
 A_GROUP = 24  # files of one label taken from one folder group, so that no project dominates
 
 
@@ -61,8 +71,21 @@ def label_of(path: Path) -> str | None:
 
 
 def group_of(path: Path) -> str:
-    """The names of a file's two innermost folders, without digits and punctuation."""
-    return "/".join(re.sub(r"[^a-z]", "", part.lower()) for part in path.parent.parts[-2:])
+    """What copies of a file have in common: its package and folder without versions, or its catalogue's name.
+
+    A path is read from where packages begin (site-packages, vendor ...) and without the names of locales.
+    """
+    parts = path.parent.parts
+    roots = [i for i, part in enumerate(parts) if part.lower() in PACKAGE_ROOTS]
+    parts = parts[roots[-1] + 1 :] if roots else parts
+    names = [re.sub(r"[^a-z]", "", part.lower()) for part in parts if not LOCALE.fullmatch(part)]
+    names = [name for name in names if name and name not in SAYS_NOTHING] or [path.name.split(".")[0]]
+    if LABEL_OF_EXTENSION.get(path.suffix[1:].lower()) == "gettext":
+        named_by_locale = LOCALE.fullmatch(path.stem) or len(path.stem) <= 3  # po/pt_BR.po, po/ast.po
+        if path.parent.name == "LC_MESSAGES" or not named_by_locale:
+            return re.sub(r"[^a-z]", "", path.stem.lower())
+        return names[-1]
+    return "/".join(names[-2:])
 
 
 def walk(folders: Sequence[Path], exclude: Sequence[str]) -> Iterator[Path]:
@@ -84,7 +107,7 @@ def find(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Labelled]
             continue
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(1 << 16)
+            start = file.read(READ)
         digest = hashlib.sha256(start + size.to_bytes(8, "little")).digest()
         if size < SMALLEST or digest in seen or not start.startswith(MAGIC.get(label, (b"",))):
             continue
@@ -94,8 +117,42 @@ def find(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Labelled]
     return found
 
 
+def fingerprints(data: bytes) -> npt.NDArray[np.uint64]:
+    """Hashes, about one in 64, of the different 16-byte windows of `data`, uint64 [fingerprints], sorted."""
+    hashes = []
+    for offset in range(8):
+        words = np.frombuffer(data[offset:], dtype="<u8", count=max(len(data) - offset, 0) // 8)
+        mixed = words[:-1] * np.uint64(0x9E3779B97F4A7C15) + words[1:] * np.uint64(0xC2B2AE3D27D4EB4F)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes.append(mixed[mixed >> np.uint64(58) == 0])
+    return np.unique(np.concatenate(hashes))
+
+
+def prints_of(file: Labelled) -> npt.NDArray[np.uint64]:
+    with file.path.open("rb") as handle:
+        return fingerprints(handle.read(READ))
+
+
+def without_near_copies(candidates: Sequence[Labelled], originals: Sequence[Labelled]) -> list[Labelled]:
+    """The candidates that share less than `ALIKE` of their fingerprints with each of the originals."""
+    prints = [prints_of(file) for file in candidates]
+    owners = np.repeat(np.arange(len(prints)), [len(of_file) for of_file in prints])
+    pool = np.concatenate([*prints, np.empty(0, np.uint64)])
+    order = pool.argsort(kind="stable")
+    pool, owners = pool[order], owners[order]
+    sizes = np.array([max(len(of_file), 1) for of_file in prints])
+    copies = np.zeros(len(prints), dtype=bool)
+    for file in originals:
+        own = prints_of(file)
+        first, last = pool.searchsorted(own, "left"), pool.searchsorted(own, "right")
+        spans = [owners[a:b] for a, b in zip(first, last, strict=True) if b > a]
+        if spans:
+            copies |= np.bincount(np.concatenate(spans), minlength=len(prints)) >= ALIKE * sizes
+    return [file for file, copy in zip(candidates, copies, strict=True) if not copy]
+
+
 def split(files: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:
-    """Training and held-out files; a folder group is on one side with all its labels."""
+    """Training and held-out files; a group is on one side with all its labels."""
     sides: tuple[list[Labelled], list[Labelled]] = ([], [])
     for file in files:
         digest = hashlib.sha256(f"{seed}:{file.group}".encode()).digest()
@@ -144,7 +201,10 @@ class Sampler:
         self.groups = {label: list(by_group.values()) for label, by_group in sorted(groups.items())}
 
     def batch(self, step: int, size: int, length: int) -> tuple[Tokens, Tokens, Tokens]:
-        """input_ids, attention_mask [size, 1 + length] and labels [size]; a quarter of the crops is shorter."""
+        """input_ids, attention_mask [size, 1 + length] and labels [size].
+
+        A quarter of the crops is shorter, a third starts at the first byte.
+        """
         chance = np.random.default_rng((self.seed, step))
         crops, labels = [], []
         for label in chance.choice(list(self.groups), size=size):
@@ -153,7 +213,7 @@ class Sampler:
             file = group[chance.integers(len(group))]
             wanted = length if chance.random() < 0.75 else int(chance.integers(min(128, length), length + 1))
             last = max(file.size - wanted, 0)
-            offset = int(chance.integers(last + 1)) if chance.random() < 0.5 else 0
+            offset = int(chance.integers(last + 1)) if chance.random() < 2 / 3 else 0
             crops.append(crop(file, wanted, offset))
             labels.append(file.label)
         return (*pad(crops), np.array(labels))

@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from reference_data import Labelled, Sampler, balanced, crop, find, pad, split
+from reference_data import Labelled, Sampler, balanced, crop, find, pad, split, without_near_copies
 from rich.progress import track
 from torch.nn import functional as F
 
@@ -223,9 +223,9 @@ def card(
         f"Training: {len(sides[0]):,} files from {len({f.group for f in sides[0]}):,} folder groups. "
         f"Held out: {len(sides[1]):,} files from {len({f.group for f in sides[1]}):,} other groups, "
         f"of which {len(tested):,} were tested ({min(a_label.values())} to {max(a_label.values())} a label). "
-        "Files are labelled by extension and split by folder group (the names of the two innermost folders without "
-        f"digits), so that versions and copies of a folder stay on one side. Seed {trainer.sampler.seed}; {tokens / 1e6:.0f} million tokens, "
-        "in crops of 512, 1,024 and finally 4,096 bytes, half of them from a random offset."
+        "Files are labelled by extension and split by group, so that versions, vendored copies and translations stay "
+        f"on one side; no tested file shares half of its content or more with a file trained on. Seed {trainer.sampler.seed}; "
+        f"{tokens / 1e6:.0f} million tokens, in crops of 512, 1,024 and finally 4,096 bytes, two thirds of them from a random offset."
     )
     top1_rows = [
         f"| {length:,} | {top1[length, False]:.4f} | {top1[length, True]:.4f} |" for length in EVALUATED_LENGTHS
@@ -286,7 +286,7 @@ def main(
         trainer.resume(checkpoint)
     trainer.run(checkpoint)
     weights_on_disk.save(model, output)
-    tested = balanced(sides[1], test_files, seed)
+    tested = balanced(without_near_copies(balanced(sides[1], 3 * test_files, seed), sides[0]), test_files, seed)
     output.with_suffix(".md").write_text(card(variant, trainer, sides, tested, note, evaluation))
 
 

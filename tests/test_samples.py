@@ -58,12 +58,48 @@ def test_copies_and_mislabelled_binaries_are_left_out(tmp_path: Path) -> None:
     assert [file.path.name for file in reference_data.find([tmp_path])] == ["x.py"]
 
 
-def test_versions_of_one_project_stay_on_one_side() -> None:
-    groups = {
-        reference_data.group_of(Path(f"/opt/v{version}/lib/python3.{version}/json/decoder.py"))
-        for version in range(6, 13)
+@pytest.mark.parametrize(
+    "copies",
+    [
+        [f"/opt/v{version}/lib/python3.{version}/json/decoder.py" for version in range(6, 13)],
+        ["/a/site-packages/pygments/lexers/c.py", "/b/pip/_vendor/pygments/lexers/c.py"],
+        ["/a/site-packages/six.py", "/b/urllib3/vendor/six.py", "/c/pkg_resources/_vendor/six.py"],
+        ["/a/node_modules/ajv/lib/x.js", "/npm/ajv/package/dist/x.js", "/usr/share/nodejs/ajv/x.js", "/node_modules/c/node_modules/ajv/x.js"],
+        ["/usr/share/locale/de/LC_MESSAGES/tar.mo", "/usr/share/locale/sr@latin/LC_MESSAGES/tar.mo", "/src/tar-1.34/po/pt_BR.po"],
+        ["/src/kcoreaddons/po/de/kcoreaddons5_qt.po", "/src/kcoreaddons/po/ca@valencia/kcoreaddons6_qt.po"],
+        ["/doc/html/ja/tour/start.html", "/doc/html/zh_TW/tour/start.html", "/doc/html/tour/start.html"],
+        ["/a/site-packages/six/moves.py", "/a/site-packages/six/__pycache__/moves.cpython-311.pyc"],
+    ],
+)  # fmt: skip
+def test_versions_vendored_copies_and_translations_stay_on_one_side(copies: list[str]) -> None:
+    assert len({reference_data.group_of(Path(path)) for path in copies}) == 1
+
+
+def test_different_folders_and_catalogues_are_different_groups() -> None:
+    paths = [
+        "/usr/share/locale/de/LC_MESSAGES/tar.mo", "/usr/share/locale/de/LC_MESSAGES/sed.mo", "/src/git-2.39/po/de.po",
+        "/a/site-packages/pygments/lexers/c.py", "/a/site-packages/pygments/styles/c.py", "/a/site-packages/six.py",
+    ]  # fmt: skip
+    assert len({reference_data.group_of(Path(path)) for path in paths}) == len(paths)
+
+
+def test_a_near_copy_of_a_training_file_is_not_tested(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    text = chance.bytes(20_000)
+    kinds = {
+        "original.gz": text,
+        "shifted.gz": b"a new first line\n" + text[:9_000] + b"an insertion" + text[9_000:],
+        "third.gz": text[:7_000] + chance.bytes(13_000),
+        "other.gz": chance.bytes(20_000),
+        "tiny.gz": b"x" * 70,
     }
-    assert len(groups) == 1
+    files = {}
+    for name, data in kinds.items():
+        (tmp_path / name).write_bytes(data)
+        files[name] = reference_data.Labelled(tmp_path / name, 0, "", len(data))
+    original = files.pop("original.gz")
+    kept = reference_data.without_near_copies(list(files.values()), [original])
+    assert [file.path.name for file in kept] == ["third.gz", "other.gz", "tiny.gz"]
 
 
 def test_a_crop_starts_with_the_class_token(folder: Path) -> None:
