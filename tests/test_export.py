@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import filecmp
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from conftest import Exported
 from small import small_encoder, small_spec
-from torch import Tensor
+from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import ExportError, UsageError, VerificationError
 from edgexf.models import build
 from edgexf.models.weights import save
 from edgexf.spec import WindowedAttentionSpec
+from edgexf_exporters import verify
 from edgexf_exporters.explain import GradientTimesInput
 from edgexf_exporters.inspect_graph import quadratic_tensors, random_operators
 from edgexf_exporters.projected import Projected
@@ -155,6 +159,49 @@ def test_a_block_larger_than_the_position_step_or_a_third_of_the_model_is_export
 ) -> None:
     encoder = build(replace(small_spec("longformer"), attention=attention, max_length=length))
     assert edgexf.export(encoder, output=tmp_path / "out", explain=()).manifest.limits.max_length == length
+
+
+class Odd(nn.Module):
+    """A norm of a user's own that does something to its input which a graph can't hold."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.act(hidden)
+
+
+@pytest.mark.parametrize(
+    ("act", "explain", "sentence"),
+    [
+        (lambda hidden: hidden * int(hidden[0, 0, 0].item() > 0), (), "must trace .*data-dependent"),
+        (torch.special.bessel_j1, (), "translation to ONNX, got .*bessel_j1"),
+        (lambda hidden: hidden + hidden.heaviside(hidden), ("gradient",), "must be differentiable .*heaviside"),
+    ],
+)  # fmt: skip
+def test_a_module_that_no_graph_can_hold_is_an_error_in_a_sentence(
+    act: Callable[[Tensor], Tensor], explain: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    encoder = small_encoder("linformer")
+    encoder.norm = Odd(act)  # type: ignore[assignment]
+    with pytest.raises(ExportError, match=sentence) as caught:
+        edgexf.export(encoder, output=tmp_path / "out", explain=explain)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_that_stops_at_a_shape_is_an_error_in_a_sentence() -> None:
+    ids = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])
+    out = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.INT64, None)
+    shape = onnx.numpy_helper.from_array(np.array([2, 5]), "shape")
+    fixed = onnx.helper.make_node("Reshape", ["input_ids", "shape"], ["logits"])
+    graph = onnx.helper.make_graph([fixed], "fixed", [ids], [out], [shape])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString())
+    assert verify.run(session, {"input_ids": np.zeros((1, 10), np.int64)})["logits"].shape == (2, 5)
+    with pytest.raises(ExportError, match="batch 1, length 7"):
+        verify.run(session, {"input_ids": np.zeros((1, 7), np.int64)})
 
 
 def forget_the_mask(self: Projected, hidden: Tensor, mask: Tensor, right: object = Projected.forward) -> Tensor:

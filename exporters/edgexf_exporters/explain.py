@@ -23,7 +23,7 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
-from edgexf_exporters.trace import Axes, capture
+from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
 METHODS = ("gradient",)
 
@@ -64,7 +64,14 @@ class GradientTimesInput(nn.Module):
 def differentiate(
     tokens: nn.Module, body: ExportedProgram, example: tuple[Tensor, Tensor, Tensor], shapes: Sequence[Axes]
 ) -> ExportedProgram:
-    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, target)."""
+    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, target).
+
+    ExportError where the body has no gradient, or one that depends on values.
+    """
     module = GradientTimesInput(tokens, body.module(check_guards=False))
-    flat = make_fx(module, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+    with in_a_sentence(
+        "an explained model must be differentiable from its logits to its token embeddings",
+        "export it with --explain none, or lower the module that this names",
+    ):
+        flat = make_fx(module, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
     return capture(flat, example, shapes)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from edgexf import names
-from edgexf.errors import ExportError
+from edgexf.errors import EdgexfError, ExportError
 
 Axes = Mapping[int, object]
 BLOCKS_TRACED = 3  # an example's length in blocks: more than one, so that nothing is specialised to it
@@ -39,17 +39,25 @@ def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, o
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
     """The module as an aten graph. ExportError where its shapes or control flow depend on values."""
-    try:
+    with in_a_sentence(
+        "a model must trace with dynamic batch and length", "lower the module that this names, or fix it to one shape"
+    ):
         return torch.export.export(module, example, dynamic_shapes=tuple(dict(axes) for axes in shapes), strict=False)
-    except Exception as error:  # torch raises a dozen unrelated types here; the cause stays attached
-        raise ExportError(
-            f"a model must trace with dynamic batch and length, got {type(error).__name__}: {first_line(error)}; "
-            "lower the module that this names, or fix it to one shape."
-        ) from error
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+@contextmanager
+def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
+    """ExportError for what other people's code raises inside: dozens of unrelated types; the cause stays attached."""
+    try:
+        yield
+    except EdgexfError:
+        raise
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:  # the outer ones only say at which step it happened
+            root = root.__cause__
+        first_line = (str(root).strip().splitlines() or [""])[0].rstrip(".")
+        raise ExportError(f"{rule}, got {type(root).__name__}: {first_line}; {remedy}.") from error
 
 
 @contextmanager
@@ -67,8 +75,17 @@ def quiet() -> Iterator[None]:
 
 
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
-    """The program in ONNX, its inputs and outputs named in order, initializers inside."""
-    with quiet():
+    """The program in ONNX, its inputs and outputs named in order, initializers inside.
+
+    ExportError where an operator has no translation.
+    """
+    with (
+        quiet(),
+        in_a_sentence(
+            "every operator of a model must have a translation to ONNX",
+            "lower the module that holds the one that this names",
+        ),
+    ):
         translated = torch.onnx.export(
             program,
             (),

@@ -21,6 +21,7 @@ from edgexf.errors import UsageError
 from edgexf.golden import relative_difference, residual_difference
 from edgexf.models.encoder import Encoder
 from edgexf.spec import CLASS_ID, EncoderSpec
+from edgexf_exporters.trace import in_a_sentence
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
@@ -153,8 +154,14 @@ def eager(encoder: Encoder, feeds: Feeds, explain: bool) -> Feeds:
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
+    """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
     outputs = [value.name for value in session.get_outputs()]
-    return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+    shape = next(iter(feeds.values())).shape
+    with in_a_sentence(
+        f"a graph must run at every shape of the grid (here batch {shape[0]}, length {shape[1]})",
+        "lower the module that this names without fixing its shapes",
+    ):
+        return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
 
 
 def run_with(session: ort.InferenceSession, feeds: Feeds) -> Feeds:
