@@ -28,10 +28,14 @@ def with_previous(chunks: Tensor, fill: float = 0.0) -> Tensor:
 
 
 class Hashed(nn.Module):
+    itself: Tensor
+
     def __init__(self, original: HashedAttention) -> None:
         super().__init__()
         self.original = original
-        self.block = original.sizes.chunk
+        self.block = chunk = original.sizes.chunk
+        own = torch.arange(2 * chunk) == chunk + torch.arange(chunk).unsqueeze(1)
+        self.register_buffer("itself", own, persistent=False)  # [chunk, 2 * chunk]: where a query meets its own key
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         own = self.original
@@ -44,7 +48,7 @@ class Hashed(nn.Module):
         )  # [batch, heads, rounds, chunks, chunk, head_width]
         keys = with_previous(queries / queries.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-12))
         scores = queries @ keys.transpose(-1, -2) / math.sqrt(query.shape[-1])  # [..., chunk, 2 * chunk]
-        scores = self.hide(scores, bucket.gather(-1, order), order)
+        scores = self.hide(scores, bucket.gather(-1, order))
         normaliser = scores.logsumexp(dim=-1, keepdim=True)
         mixed = torch.exp(scores - normaliser) @ with_previous(values)
         index = back.unsqueeze(-1)  # [batch, heads, rounds, sequence, 1]
@@ -72,10 +76,8 @@ class Hashed(nn.Module):
         chunked: Tensor = tokens.gather(2, index).unflatten(2, (self.original.sizes.rounds, -1, self.block))
         return chunked
 
-    def hide(self, scores: Tensor, bucket: Tensor, order: Tensor) -> Tensor:
-        """Scores of keys in another bucket and of the token itself, replaced."""
-        bucket, position = (
-            part.to(torch.float32).unflatten(3, (-1, self.block)).unsqueeze(-1) for part in (bucket, order)
-        )
+    def hide(self, scores: Tensor, bucket: Tensor) -> Tensor:
+        """Scores of keys in another bucket and of the token itself, replaced; bucket sorted."""
+        bucket = bucket.to(torch.float32).unflatten(3, (-1, self.block)).unsqueeze(-1)
         scores = torch.where(bucket == with_previous(bucket, -1.0).transpose(-1, -2), scores, HIDDEN)
-        return torch.where(position == with_previous(position, -1.0).transpose(-1, -2), ALONE, scores)
+        return torch.where(self.itself, ALONE, scores)

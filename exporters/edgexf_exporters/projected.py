@@ -9,6 +9,8 @@ see a constant only when it stands on the right. Source: Linformer, Wang et al. 
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from edgexf.models.full import join_heads, split_heads
@@ -32,5 +34,6 @@ class Projected(nn.Module):
             ((project(hidden) * real).transpose(1, 2) @ slots).unflatten(1, (own.heads, -1))
             for project in (own.key, own.value)
         )  # [batch, heads, head_width, rank]
+        query = query / math.sqrt(query.shape[-1])
         joined: Tensor = own.output(join_heads(attend(query, key, value.transpose(-1, -2))))
         return joined

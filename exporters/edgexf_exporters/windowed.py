@@ -1,8 +1,8 @@
 """Sliding-window attention with a global first token, in whole blocks.
 
     before  unfold over strides, padding to whole blocks, an in-place mask
-    after   block j attends to blocks j-1, j, j+1 (shifted copies) and token 0, one MatMul and one
-            Softmax; token 0 attends to everything
+    after   block j attends to blocks j-1, j, j+1 (shifted copies) and token 0: MatMul, Add of the
+            constant band, Softmax, MatMul; token 0 attends to everything
 
 The length is a multiple of the window; the graph's edge pads. Keys are transposed before they are
 copied to their neighbours, since a transpose of the three-fold copy costs more than the products
@@ -21,16 +21,15 @@ from torch.nn import functional as F
 
 from edgexf.models.full import join_heads
 from edgexf.models.windowed import WindowedAttention
-from edgexf_exporters.full import HIDDEN, attend
+from edgexf_exporters.full import HIDDEN, hide
 
 
-def with_neighbours(blocks: Tensor, axis: int, join: int) -> Tensor:
-    """Every block beside the one before and the one after it, zeros at the ends.
+def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tensor:
+    """Every block beside the one before and the one after it, `edge` (one block) at the ends.
 
     `axis` (negative) counts the blocks; the three are joined along `join` (negative).
     """
-    padding = [0, 0] * (-axis - 1) + [1, 1]
-    padded, count = F.pad(blocks, padding), blocks.shape[axis]
+    padded, count = torch.cat((edge, blocks, edge), dim=axis), blocks.shape[axis]
     return torch.cat([padded.narrow(axis, 0, count), blocks, padded.narrow(axis, 2, count)], dim=join)
 
 
@@ -42,7 +41,8 @@ class Windowed(nn.Module):
         self.original = original
         self.block = window = original.window
         offset = torch.arange(3 * window) - window - torch.arange(window).unsqueeze(1)  # key minus query
-        self.register_buffer("band", offset.abs() <= window, persistent=False)  # [window, 3 * window]
+        band = torch.where(offset.abs() <= window, 0.0, HIDDEN)
+        self.register_buffer("band", F.pad(band, (1, 0)), persistent=False)  # [window, 1 + 3 * window], token 0 first
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         local = self.local(hidden, mask)  # [batch, sequence, width]
@@ -57,23 +57,20 @@ class Windowed(nn.Module):
 
     def local(self, hidden: Tensor, mask: Tensor) -> Tensor:
         own = self.original
-        query, value = self.split(own.query(hidden)), self.split(own.value(hidden))
-        key = self.split(own.key(hidden)).transpose(-1, -2)  # [batch, heads, blocks, head_width, window]
-        first_key, first_value = key[:, :, :1, :, :1], value[:, :, :1, :1]
-        blocks = query.shape[2]
-        keys = torch.cat((first_key.expand(-1, -1, blocks, -1, -1), with_neighbours(key, -3, -1)), dim=-1)
-        values = torch.cat((first_value.expand(-1, -1, blocks, -1, -1), with_neighbours(value, -3, -2)), dim=-2)
-        mixed = attend(query, keys, values, self.visible(mask))
-        return join_heads(mixed.flatten(2, 3))
-
-    def visible(self, mask: Tensor) -> Tensor:
-        """bool [batch, 1, blocks, window, 1 + 3 * window]: token 0 always, then real neighbours but token 0."""
-        later = torch.cat((torch.zeros_like(mask[:, :1]), mask[:, 1:]), dim=1).to(
-            torch.float32
-        )  # token 0 has a column of its own
-        neighbours = with_neighbours(later.unflatten(1, (-1, self.block)), -2, -1) > 0  # [batch, blocks, 3 * window]
-        near = neighbours.unsqueeze(2) & self.band  # [batch, blocks, window, 3 * window]
-        return torch.cat((torch.ones_like(near[..., :1]), near), dim=-1).unsqueeze(1)
+        query, key, value = (self.split(project(hidden)) for project in (own.query, own.key, own.value))
+        first_key = F.pad(key[:, :, :1, :1], (0, 1)).transpose(-1, -2)  # [batch, heads, 1, head_width + 1, 1]
+        first_value = value[:, :, :1, :1]
+        # Token 0 has a column of its own, so among the neighbours it is not real.
+        later = torch.cat((torch.zeros_like(mask[:, :1]), mask[:, 1:]), dim=1).unflatten(1, (-1, self.block))
+        query, key = hide(query / math.sqrt(query.shape[-1]), key, later.unsqueeze(1))
+        key = key.transpose(-1, -2)  # [batch, heads, blocks, head_width + 1, window]
+        no_key = F.pad(torch.zeros_like(key[:, :, :1, :-1]), (0, 0, 0, 1), value=HIDDEN)
+        no_value = torch.zeros_like(value[:, :, :1])
+        every_block = (-1, -1, query.shape[2], -1, -1)
+        keys = torch.cat((first_key.expand(every_block), with_neighbours(key, no_key, -3, -1)), dim=-1)
+        values = torch.cat((first_value.expand(every_block), with_neighbours(value, no_value, -3, -2)), dim=-2)
+        scores = query @ keys + self.band  # [batch, heads, blocks, window, 1 + 3 * window]
+        return join_heads((scores.softmax(dim=-1) @ values).flatten(2, 3))
 
     def first(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """What token 0 gathers from every real token, [batch, 1, width]."""
