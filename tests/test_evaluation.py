@@ -57,8 +57,11 @@ def test_accuracy_is_the_cards(exported: Exported) -> None:
     assert float(np.mean(correct)) == pytest.approx(card_accuracy(exported.name), abs=5e-4)  # the card's rounding
 
 
-def test_weights_are_at_most_four_megabytes_and_their_card_says_what_was_measured(exported: Exported) -> None:
+def test_weights_are_at_most_four_megabytes_and_their_card_says_how_good_they_are(exported: Exported) -> None:
     assert shipped(exported.name).stat().st_size <= 4_000_000
     card = shipped(exported.name).with_suffix(".md").read_text()
-    assert len(re.findall(r"^\| (512|1,024|4,096) \| 0\.\d+ \| 0\.\d+ \|$", card, re.MULTILINE)) == 3
+    rows = re.findall(r"^\| (512|1,024|4,096) \| (0\.\d+) \| 0\.\d+ \|$", card, re.MULTILINE)
+    top1 = {length: float(found) for length, found in rows}
+    assert set(top1) == {"512", "1,024", "4,096"}
+    assert top1["4,096"] >= 0.92  # what the reference task asks of held-out crops from a random offset
     assert "## What stays hard" in card

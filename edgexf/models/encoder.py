@@ -3,13 +3,18 @@
 In: ``input_ids`` int64 [batch, sequence] and ``attention_mask`` int64 [batch, sequence] (1 = real,
 0 = padding appended behind the real tokens). Out: ``logits`` float32 [batch, labels].
 
-    ids -> token embedding -> + n-gram context + positions -> layers x (attention, feed-forward) -> norm
-        -> [first token, mean of the real tokens] -> logits
+    ids -> token embedding -> layers x (n-gram context, attention, feed-forward) -> norm
+        -> [first token, attentive means of the real tokens] -> logits
 
-Appended padding changes no answer: padded tokens are zeroed before anything mixes tokens.
+Positions join at the attention of every layer and nowhere else: the context knows order by itself, and
+a feature of three bytes should look the same wherever they stand. Appended padding changes no answer:
+padded tokens are zeroed, or hidden, before anything mixes tokens.
+
 Two alternatives to the n-gram context were weighed. Without it a projected attention, which sees
 only sums over positions, can't tell ``</`` from ``/<``. A strided convolution that merges bytes
-would be faster, but then no token of the graph is a byte of the user's file any more.
+would be faster, but then no token of the graph is a byte of the user's file any more. Two alternatives
+to the attentive means: a plain mean dilutes one telling token by the length, and a maximum jumps, and
+its gradient with it, when two tokens are nearly equal.
 """
 
 from __future__ import annotations
@@ -71,16 +76,32 @@ class Layer(nn.Module):
 
     def __init__(self, spec: EncoderSpec, attention: nn.Module) -> None:
         super().__init__()
+        self.context_norm = nn.LayerNorm(spec.width)
+        self.context = Context(spec.width, spec.context)
         self.attention_norm = nn.LayerNorm(spec.width)
         self.attention = attention
         self.feedforward_norm = nn.LayerNorm(spec.width)
         self.expand = nn.Linear(spec.width, spec.feedforward)
         self.contract = nn.Linear(spec.feedforward, spec.width)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = hidden + self.attention(self.attention_norm(hidden), mask)
+    def forward(self, hidden: Tensor, positions: Tensor, real: Tensor) -> Tensor:
+        hidden = hidden + self.context(self.context_norm(hidden), real)
+        hidden = hidden + self.attention(self.attention_norm(hidden) + positions, real.squeeze(-1) > 0)
         update: Tensor = self.contract(F.gelu(self.expand(self.feedforward_norm(hidden))))
         return hidden + update
+
+
+class AttentiveMeans(nn.Module):
+    """`heads` weighted means of the real tokens, by learned scores (Lin et al. 2017, eq. 5 to 7, without its tanh)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, heads)
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        score = self.score(hidden).masked_fill(real == 0, -torch.inf)  # [batch, sequence, heads]
+        means: Tensor = score.softmax(dim=1).transpose(1, 2) @ hidden  # [batch, heads, width]
+        return means.flatten(1)
 
 
 class Encoder(nn.Module):
@@ -95,10 +116,10 @@ class Encoder(nn.Module):
         self.spec = spec
         self.tokens = nn.Embedding(spec.vocabulary, spec.width)
         self.positions = Positions(spec.max_length, spec.width)
-        self.context = Context(spec.width, spec.context)
         self.layers = nn.ModuleList(Layer(spec, attention(spec)) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.width)
-        self.classifier = nn.Linear(2 * spec.width, len(spec.labels))
+        self.means = AttentiveMeans(spec.width, spec.heads)
+        self.classifier = nn.Linear((1 + spec.heads) * spec.width, len(spec.labels))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         return self.classify(self.tokens(input_ids), attention_mask)
@@ -106,11 +127,10 @@ class Encoder(nn.Module):
     def classify(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits [batch, labels] from token embeddings [batch, sequence, width]: what an explanation differentiates."""
         real = attention_mask.unsqueeze(-1).to(embeddings.dtype)  # [batch, sequence, 1]
-        mask = attention_mask > 0  # [batch, sequence]
-        hidden = embeddings + self.context(embeddings, real) + self.positions(embeddings)
+        positions = self.positions(embeddings)  # [sequence, width]
+        hidden = embeddings
         for layer in self.layers:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, positions, real)
         hidden = self.norm(hidden)
-        mean = (hidden * real).sum(dim=1) / real.sum(dim=1)  # [batch, width]
-        logits: Tensor = self.classifier(torch.cat((hidden[:, 0], mean), dim=-1))
+        logits: Tensor = self.classifier(torch.cat((hidden[:, 0], self.means(hidden, real)), dim=-1))
         return logits
