@@ -88,17 +88,23 @@ def variants() -> None:
     from edgexf.console import show_table
     from edgexf_exporters import VARIANTS
 
-    header = ("variant", "attention", "padding", "sub-quadratic", "tolerance", "source")
+    header = ("variant", "family", "attention", "heads", "inputs", "limits", "padding", "tolerance")
     rows = [
-        (v.name, v.attention, v.padding, "yes" if v.subquadratic else "no", f"{v.tolerance:g}", v.source)
+        (
+            v.name, v.family, f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
+            ", ".join(v.heads), ", ".join(v.inputs), v.limits, v.padding, f"{v.tolerance:g}",
+        )
         for v in VARIANTS
-    ]
+    ]  # fmt: skip
     show_table(header, rows)
 
 
 @main.command()
-@click.option("--variant", required=True, help="A reference model; see `edgexf variants`.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<variant>-bundle.")
+@click.option("--variant", help="A reference model; see `edgexf variants`.")
+@click.option("--model", help="A folder that save_pretrained wrote, or the id of a model on the hub.")
+@click.option("--task", help="With --model: what to export it for; by default what it was saved for.")
+@click.option("--max-global", type=int, help="With --model: most global tokens a row; 1 to classify, else 64.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<name>-bundle.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="A safetensors file of your own in the same architecture."
 )
@@ -106,35 +112,33 @@ def variants() -> None:
 @click.option(
     "--explain",
     multiple=True,
-    default=("gradient",),
-    show_default=True,
-    help="Method to compile, or none; may be repeated.",
+    help="Method to compile, or none; may be repeated. By default gradient, for a head of classes.",
 )
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
 def export(
-    variant: str, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+    variant: str | None, model: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
     from edgexf.console import show_table, stages
-    from edgexf.pipeline import GRID_HEADER, export, grid_cells
+    from edgexf.pipeline import export, grid_table
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
-    methods = () if explain == ("none",) else explain
+    methods = () if explain == ("none",) else explain or None
     given = {name: size for name, size in sizes.items() if size is not None}
     try:
         with stages() as stage:
             bundle = export(
-                variant=variant, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                model, variant=variant, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
                 overwrite=overwrite, progress=stage,
             )  # fmt: skip
     except VerificationError as error:
-        show_table(GRID_HEADER, grid_cells(error.grid), to_stderr=True)
+        show_table(*grid_table(error.grid), to_stderr=True)
         raise
     found = bundle.manifest.grid
-    show_table(GRID_HEADER, grid_cells(found))
+    show_table(*grid_table(found))
     click.echo(
         f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
     )
@@ -150,8 +154,8 @@ def verify(bundle: Path) -> None:
     from edgexf.pipeline import difference_text, verify
 
     verdict = verify(bundle)
-    rows = [(row.cell, *map(difference_text, (row.logits, row.relevance, row.residual))) for row in verdict.rows]
-    show_table(("golden cell", "logits", "relevance", "residual"), rows)
+    rows = [(row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual))) for row in verdict.rows]
+    show_table(("golden cell", "outputs", "relevance", "residual"), rows)
     click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
     click.echo(
         f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}"
@@ -249,7 +253,10 @@ def write_text(path: Path, text: str) -> None:
 @main.command()
 @bundle_argument
 @click.option(
-    "--lengths", default="128,256,512,1024,2048,4096", show_default=True, help="Bytes a run, separated by commas."
+    "--lengths",
+    default="128,256,512,1024,2048,4096",
+    show_default=True,
+    help="Bytes a run (tokens, for a model that takes token ids), separated by commas.",
 )
 @click.option(
     "--json",

@@ -18,8 +18,11 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import BundleError, ExportError
+from edgexf.manifest import Tensor
 
 Array = npt.NDArray[Any]
+
+SAMPLE = 64
 
 
 def relative_difference(found: Array, wanted: Array) -> float:
@@ -33,6 +36,31 @@ def relative_difference(found: Array, wanted: Array) -> float:
         return math.inf
     scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
     return float(np.abs(found.astype(np.float64) - wanted).max()) / scale
+
+
+def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) -> float:
+    """`relative_difference` of a graph's output; on the real tokens alone where it has an axis of tokens.
+
+    `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite, and belongs to the
+    scale: where a single token is real, one logit that happens to be near 0 is no measure of the output.
+    """
+    if output.has_tokens and found.shape == wanted.shape and np.isfinite(found).all():
+        at_real = real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim))
+        return relative_difference(np.where(at_real, found, wanted), wanted)
+    return relative_difference(found, wanted)
+
+
+def thinned(output: Tensor, array: Array) -> Array:
+    """A sample of an output that has an axis of tokens: at most `SAMPLE` tokens, and as many columns, evenly spread.
+
+    Which ones follows from the shape alone, so that a device takes the same ones of its own answer.
+    """
+    if not output.has_tokens:
+        return array
+    for axis in range(1, array.ndim):
+        size = array.shape[axis]
+        array = array.take(np.unique(np.linspace(0, size - 1, min(size, SAMPLE)).astype(np.int64)), axis=axis)
+    return array
 
 
 def residual_difference(found: Array, wanted: Array, relevance: Array) -> float:

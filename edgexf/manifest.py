@@ -41,7 +41,8 @@ def require_text(values: object) -> None:
 class Limits:
     """What an input must keep to. Lengths and `block` are in tokens; ids are below `vocab`.
 
-    `max_global` is how many global tokens a caller may choose. `padding` is ``invariant`` (padding behind
+    `max_global` is how many global tokens a caller may choose; `token_types` are below it, and 0 for a model without
+    them. `padding` is ``invariant`` (padding behind
     the real tokens changes no answer), ``to_multiple(n)`` or ``none``.
     """
 
@@ -51,9 +52,17 @@ class Limits:
     block: int
     max_global: int
     padding: str
+    token_types: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("vocab", 1), ("min_length", 1), ("max_length", 1), ("block", 1), ("max_global", 0)):
+        for name, least in (
+            ("vocab", 1),
+            ("min_length", 1),
+            ("max_length", 1),
+            ("block", 1),
+            ("max_global", 0),
+            ("token_types", 0),
+        ):
             value = getattr(self, name)
             require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
         require(self.min_length <= self.max_length, "min_length must not be over max_length", self.min_length)
@@ -65,16 +74,41 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Globals:
+    """Which tokens are global where a caller names none: ``none``, ``first``, or the ``question``.
+
+    The question is all that stands before the first of three `separator_id`, as in a pair of RoBERTa; -1 for a rule
+    that needs none.
+    """
+
+    rule: str
+    separator_id: int
+
+    def __post_init__(self) -> None:
+        require(
+            self.rule in ("none", "first", "question"), "rule of globals must be none, first or question", self.rule
+        )
+        fits = is_count(self.separator_id, 0 if self.rule == "question" else -1)
+        require(fits, "separator_id must be a token's id", self.separator_id)
+
+
+@dataclass(frozen=True)
 class Tensor:
-    """A graph's input or output; -1 in `shape` is a size that the caller chooses."""
+    """A graph's input or output. `shape` holds sizes, and names of axes (``batch``, ``sequence``) whose size varies."""
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
 
     def __post_init__(self) -> None:
         require_text(self)
-        require(all(is_count(size, -1) for size in self.shape), "sizes must be whole numbers", self.shape)
+        fits = all(isinstance(size, str) or is_count(size, 1) for size in self.shape)
+        require(fits, "a shape must hold whole numbers and names of axes", self.shape)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the axis behind the batch is that of the tokens."""
+        return self.shape[1:2] == (names.SEQUENCE,)
 
 
 @dataclass(frozen=True)
@@ -91,6 +125,12 @@ class Bytes:
         for name, least in (("class_id", 0), ("padding_id", 0), ("max_bytes", 1)):
             value = getattr(self, name)
             require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
+
+    def check(self, limits: Limits) -> None:
+        """ValueError where what this makes of bytes breaks the limits."""
+        ids = (255, self.class_id, self.padding_id)
+        require(max(ids) < limits.vocab, f"ids of bytes must be below vocab ({limits.vocab})", max(ids))
+        require(self.max_bytes < limits.max_length, "max_bytes must leave room for the class token", self)
 
 
 @dataclass(frozen=True)
@@ -111,6 +151,7 @@ class Graph:
 class Manifest:
     """All that a reader needs. `variants` are the graphs, the first of them predicts.
 
+    `globals` is there for a model with global tokens, `preprocess` for one that reads bytes.
     `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
     and are not interpreted.
     """
@@ -119,20 +160,19 @@ class Manifest:
     task: str
     limits: Limits
     labels: tuple[str, ...]
-    preprocess: Bytes
+    preprocess: Bytes | None
     variants: tuple[Graph, ...]
     tolerance: float
     grid: dict[str, Any]
     provenance: dict[str, Any]
+    globals: Globals | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         require_text(self)
         require(all(isinstance(label, str) for label in self.labels), "labels must be text", self.labels)
-        require(
-            len(set(self.labels)) == len(self.labels) >= 2, "labels must be two or more different names", self.labels
-        )
+        require(len(set(self.labels)) == len(self.labels), "labels must be different names", self.labels)
         require(
             isinstance(self.tolerance, float) and 0 < self.tolerance <= 0.1,
             "tolerance must be in (0, 0.1]",
@@ -143,17 +183,18 @@ class Manifest:
             "the first variant must predict",
             self.variants,
         )
-        ids = (255, self.preprocess.class_id, self.preprocess.padding_id)
-        require(max(ids) < self.limits.vocab, f"ids of bytes must be below vocab ({self.limits.vocab})", max(ids))
-        require(
-            self.preprocess.max_bytes < self.limits.max_length,
-            "max_bytes must leave room for the class token",
-            self.preprocess,
-        )
+        if self.preprocess is not None:
+            self.preprocess.check(self.limits)
+        inputs = [tensor.name for tensor in self.variants[0].inputs]
+        for name, there in (
+            (names.GLOBAL_ATTENTION_MASK, self.globals is not None and self.limits.max_global > 0),
+            (names.TOKEN_TYPE_IDS, self.limits.token_types > 0),
+        ):
+            require((name in inputs) == there, f"{name} must be an input exactly where the limits speak of it", inputs)
         for output in self.variants[0].outputs:
-            require(
-                output.shape[-1] in (-1, len(self.labels)), "logits must have a column for each label", output.shape
-            )
+            columns = output.shape[-1:] == (len(self.labels),)
+            labelled = bool(self.labels) and output.name == names.LOGITS
+            require(not labelled or columns, "logits must have a column for each label", output.shape)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -203,7 +244,8 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
     return {
         **known,
         "limits": Limits(**record(Limits, known["limits"])),
-        "preprocess": Bytes(**record(Bytes, known["preprocess"])),
+        "preprocess": None if known["preprocess"] is None else Bytes(**record(Bytes, known["preprocess"])),
+        "globals": None if known["globals"] is None else Globals(**record(Globals, known["globals"])),
         "variants": tuple(
             Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})
             for graph in graphs

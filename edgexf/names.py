@@ -2,6 +2,8 @@
 
 INPUT_IDS = "input_ids"  # int64 [batch, sequence]
 ATTENTION_MASK = "attention_mask"  # int64 [batch, sequence], 1 = real, 0 = padding
+TOKEN_TYPE_IDS = "token_type_ids"  # int64 [batch, sequence], the segment of a pair; 0 where none is given  # noqa: S105 (no password)
+GLOBAL_ATTENTION_MASK = "global_attention_mask"  # int64 [batch, sequence], 1 = sees and is seen by every token
 TARGET = "target"  # float32 [batch, classes], weights on the logits; a row of zeros means the predicted class
 LOGITS = "logits"  # float32 [batch, classes]
 RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding

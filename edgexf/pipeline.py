@@ -12,26 +12,26 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
-from edgexf.errors import ExportError, MissingExtraError, UsageError, VerificationError
-from edgexf.manifest import Bytes, Graph, Limits, Manifest, Tensor
-from edgexf.spec import CLASS_ID, MAX_BYTES, PADDING_ID, VOCABULARY, EncoderSpec
+from edgexf.errors import MissingExtraError, UsageError, VerificationError
+from edgexf.manifest import Graph, Manifest, Tensor
 
 if TYPE_CHECKING:
-    from edgexf.models.encoder import Encoder
+    from torch import nn
+
     from edgexf_exporters.graphs import Graphs
-    from edgexf_exporters.variant import Variant
-    from edgexf_exporters.verify import Cell, Feeds, GridResult
+    from edgexf_exporters.source import Source
+    from edgexf_exporters.verify import GridResult
     from edgexf_runtimes.golden import GoldenRow
 
 OPSETS = range(20, 24)
 GOLDEN_BYTES = 1_000_000
-TASK = "content-kind"
+JS_CONFIG = {"dtype": "fp32", "use_external_data_format": True}  # what transformers.js must know of a bundle
 Progress = Callable[[str], None]
 
 
@@ -65,27 +65,31 @@ def silent(_: str) -> None:
 
 
 def export(
-    source: Encoder | None = None,
+    source: nn.Module | str | os.PathLike[str] | None = None,
     *,
     variant: str | None = None,
+    task: str | None = None,
+    max_global: int | None = None,
     output: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     sizes: Mapping[str, int] | None = None,
-    explain: str | Sequence[str] = ("gradient",),
+    explain: str | Sequence[str] | None = None,
     grid: str = "quick",
     opset: int = 20,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Bundle:
-    """Exports a reference model and verifies it; nothing is written unless every check passes.
+    """Exports a model and verifies it; nothing is written unless every check passes.
 
-    `source` is an encoder of `edgexf.models`; without it `variant` names an architecture, with the
-    trained weights or those of `weights`, a safetensors file, and `sizes` (such as ``layers``) where
-    that file carries no specification. `output` defaults to ``./<name>-bundle``. `explain` names the
-    methods to compile, none for ``()``. Raises UsageError for a wrong choice, ExportError where the model
-    does not trace or the weights do not fit, VerificationError where a graph differs from the model.
+    `source` is a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
+    transformers in memory, or an encoder of `edgexf.models`; `task` and `max_global`, the most global tokens a
+    row may have, go with it. Without it `variant` names a reference model, with the trained weights or those of
+    `weights`, a safetensors file, and `sizes` (such as ``layers``) where that file carries no specification.
+    `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
+    gradient x input, where the head has logits of classes. Raises UsageError for a wrong choice, ExportError
+    where the model does not trace or the weights do not fit, VerificationError where a graph differs.
     """
-    require_export()
+    require_packages("torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     from edgexf_exporters import graphs
     from edgexf_exporters.verify import check_grid
 
@@ -94,41 +98,53 @@ def export(
         raise UsageError(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
         )
-    methods = (explain,) if isinstance(explain, str) else tuple(explain)
-    encoder, record = choose_model(source, variant, weights, sizes or {})
-    if encoder.spec.vocabulary < VOCABULARY:
-        raise UsageError(
-            f"a model that reads bytes needs a vocabulary of at least {VOCABULARY}, got {encoder.spec.vocabulary}; "
-            "bundles of other inputs come later."
-        )
-    come_from = origin(source, weights, record.name)
-    target = Path(output) if output is not None else Path(f"{record.name}-bundle")
+    if source is None:
+        if task is not None or max_global is not None:
+            raise UsageError("task and max_global belong to a model, got them without one; leave them out.")
+        chosen = choose_reference(variant, weights, sizes or {})
+    elif variant is not None or weights is not None or sizes:
+        raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
+    else:
+        chosen = choose_model(source, task, max_global)
+    methods = methods_for(chosen, explain)
+    if not methods and explain is None:
+        progress("leaving the explain graph out: this head has no logits of classes to explain yet")
+    target = Path(output) if output is not None else Path(f"{chosen.name}-bundle")
     bundle.check_target(target, overwrite)
-    progress("tracing and translating")
-    made = graphs.make(encoder, methods, opset)
-    progress("verifying against the eager model")
-    files = graph_files(made)
-    result, golden = verify_graphs(encoder, made, files, record, grid)
+    with chosen.quiet(), graphs.frozen(chosen.module):
+        progress("tracing and translating")
+        made = graphs.make(chosen, methods, opset)
+        progress("verifying against the eager model")
+        files = graph_files(chosen, made)
+        result, golden = verify_graphs(chosen, made, files, grid)
     if result.failures:
         raise VerificationError(
-            f"a graph must agree with its model within {record.tolerance:g} on the {grid} grid, got "
+            f"a graph must agree with its model within {result.tolerance:g} on the {grid} grid, got "
             f"{len(result.failures)} failures ({'; '.join(result.failures[:3])}); no bundle was written.",
             result.to_dict(),
         )
     progress("writing")
-    manifest = make_manifest(encoder, made, record, result, opset, come_from)
     extra = {
-        names.CONFIG_FILE: json_bytes(config(encoder.spec, record.name)),
+        names.CONFIG_FILE: json_bytes({**chosen.config, "transformers.js_config": JS_CONFIG}),
         names.GOLDEN_FILE: golden,
-        names.CARD_FILE: card(record, result, weights is None and source is None).encode(),
+        names.CARD_FILE: card(chosen, result).encode(),
     }
-    path = bundle.write(target, {**files, **extra}, manifest, overwrite)
+    path = bundle.write(target, {**files, **extra}, make_manifest(chosen, made, result, opset), overwrite)
     return Bundle(path, bundle.read(path))
 
 
-def require_export() -> None:
-    """MissingExtraError where the packages that only an export needs are not installed."""
-    for package in ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors"):
+def methods_for(source: Source, explain: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The methods to compile; where none is named, the first that there is, for a model that it can explain."""
+    if explain is None:
+        from edgexf_exporters.explain import METHODS
+
+        return METHODS[:1] if source.classes is not None else ()
+    return (explain,) if isinstance(explain, str) else tuple(explain)
+
+
+def require_packages(*packages: str) -> None:
+    """MissingExtraError where packages that only an export needs are not installed."""
+    for package in packages:
         try:
             version(package)
         except ModuleNotFoundError as error:
@@ -137,92 +153,59 @@ def require_export() -> None:
             ) from error
 
 
-def choose_model(
-    source: Encoder | None, variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]
-) -> tuple[Encoder, Variant]:
-    """The encoder to export and the record of its attention."""
-    from edgexf.models.encoder import Encoder
-    from edgexf.models.weights import load, shipped
-    from edgexf_exporters import VARIANTS
-    from edgexf_exporters.swap import variants_in
+def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
+    """A variant with its trained weights or the user's."""
+    from edgexf_exporters import VARIANTS, reference
 
-    known = {record.name: record for record in VARIANTS}
-    if variant is not None and variant not in known:
-        raise UsageError(f"variant must be one of {', '.join(known)}, got {variant!r}; choose one of them.")
-    if source is not None:
-        if not isinstance(source, Encoder):
-            raise UsageError(
-                f"a model must be an encoder of edgexf.models, got {type(source).__name__}; build one with edgexf.models.build."
-            )
-        found = variants_in(source)
-        if len(found) != 1 or variant not in (None, found[0].name) or weights is not None or sizes:
-            raise UsageError(
-                "an encoder brings its own attention, weights and sizes, got others beside it; leave them out."
-            )
-        return source, found[0]
     if variant is None:
-        raise UsageError(f"an export needs a model or a variant ({', '.join(known)}), got neither; name one.")
-    if weights is None:
-        if sizes:
-            raise UsageError(
-                f"sizes describe weights of your own, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
-            )
-        return load(shipped(variant)), known[variant]
-    return load_own(Path(weights), variant, sizes), known[variant]
+        known = ", ".join(record.name for record in VARIANTS if record.reference)
+        raise UsageError(f"an export needs a model or a variant ({known}), got neither; name one.")
+    return reference.from_variant(variant, None if weights is None else Path(weights), sizes)
 
 
-def load_own(path: Path, variant: str, sizes: Mapping[str, int]) -> Encoder:
-    """A user's weights: the file's own specification, or the variant's with `sizes` where it carries none."""
-    from edgexf.models.weights import load, read
+def choose_model(source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None) -> Source:
+    """A checkpoint of transformers by its folder or hub id, or a model in memory."""
+    from edgexf.models.encoder import Encoder
+    from edgexf_exporters import reference
 
-    own = read(path)[1]
-    chosen = resize(own or default_spec(variant), sizes)
-    encoder = load(path, chosen)
-    if type(chosen.attention) is not type(default_spec(variant).attention):
-        raise ExportError(
-            f"weights must be of the variant that is named, got {chosen.attention.kind} attention for {variant}; name its own variant."
-        )
-    return encoder
+    if isinstance(source, Encoder):
+        return reference.from_encoder(source)
+    bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    if isinstance(source, str | os.PathLike) or "transformers" in bases:
+        require_packages("transformers", "optimum")
+        from transformers import PreTrainedModel
 
+        from edgexf_exporters import checkpoint
 
-def default_spec(variant: str) -> EncoderSpec:
-    from edgexf.models import architecture
-
-    return EncoderSpec(attention=architecture(variant).attention)
-
-
-def resize(spec: EncoderSpec, sizes: Mapping[str, int]) -> EncoderSpec:
-    """`spec` with other sizes, the attention's own among them; UsageError for a size that it does not have."""
-    of_attention = {field.name for field in fields(spec.attention)}
-    of_encoder = {field.name for field in fields(spec)} - {"attention", "labels"}
-    unknown = sorted(set(sizes) - of_attention - of_encoder)
-    if unknown:
-        raise UsageError(
-            f"sizes of a {spec.attention.kind} model are {', '.join(sorted(of_attention | of_encoder))}, got {', '.join(unknown)}; leave them out."
-        )
-    changed: dict[str, Any] = {name: size for name, size in sizes.items() if name in of_encoder}
-    attention = replace(spec.attention, **{name: size for name, size in sizes.items() if name in of_attention})
-    return replace(spec, attention=attention, **changed)
+        if isinstance(source, str | os.PathLike):
+            return checkpoint.from_checkpoint(os.fspath(source), task, max_global)
+        if isinstance(source, PreTrainedModel) and task is None:
+            return checkpoint.from_model(source, max_global)
+        if isinstance(source, PreTrainedModel):
+            raise UsageError(f"a model in memory has its task already, got {task!r} beside it; leave it out.")
+    raise UsageError(
+        f"a model must be an encoder of edgexf.models or a model of transformers, got {type(source).__name__}; build one of these."
+    )
 
 
-def graph_files(made: Graphs) -> dict[str, bytes]:
+def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
     """The graphs after the passes, by their path in the bundle, with one file of weights."""
     import onnx_ir as ir
 
     from edgexf.passes import PIPELINES
+    from edgexf.passes.edges import Edges
     from edgexf.passes.share import share_weights
 
     protos = {names.PREDICT_FILE: made.predict}
     protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
-    tidy = PIPELINES["export"](made.block)
+    tokens = [output.name for output in source.outputs if output.has_tokens]
+    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, frozenset([*tokens, names.RELEVANCE])))
     return share_weights(
         {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
     )
 
 
-def verify_graphs(
-    encoder: Encoder, made: Graphs, files: Mapping[str, bytes], record: Variant, grid: str
-) -> tuple[GridResult, bytes]:
+def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid: str) -> tuple[GridResult, bytes]:
     """The contract grid over the very bytes that will be written, and golden.npz."""
     import onnx
 
@@ -230,64 +213,51 @@ def verify_graphs(
     from edgexf_exporters import inspect_graph, verify
     from edgexf_runtimes.providers import create
 
+    variant, longest = source.variant, source.limits.max_length
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for path, data in files.items():
             bundle.write_synced(Path(folder, path), data)
         sessions = {path: create(Path(folder, path), ("cpu",), None) for path in files if path.endswith(".onnx")}
         explain = [sessions[path] for path in explain_files(made).values()]
         predict = sessions[names.PREDICT_FILE]
-        result, references = verify.compare(encoder, predict, explain, grid, made.block, record.tolerance)
-        result.checks |= verify.check_behaviour(encoder.spec, made.block, [predict, *explain])
+        result, references = verify.compare(source, predict, explain, grid, made.block, variant.tolerance)
+        result.checks |= verify.check_behaviour(source, made.block, [predict, *explain])
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)))
             result.checks[f"no random operator in {path}"] = inspect_graph.random_operators(graph)
-            if (
-                record.subquadratic and encoder.spec.max_length >= 2 * made.block
-            ):  # else there is no length to grow with
-                found = inspect_graph.quadratic_tensors(graph, made.block, encoder.spec.max_length)
+            if variant.subquadratic and longest >= 2 * made.block:  # else there is no length to grow with
+                found = inspect_graph.quadratic_tensors(graph, made.block, longest)
                 result.checks[f"nothing grows as length squared in {path}"] = found
-    golden = pack({cell_name(cell): tensors for cell, tensors in sampled(references)}, GOLDEN_BYTES)
-    return result, golden
+    # Batch 1 first, since it holds more lengths in the same bytes.
+    sampled = sorted(references, key=lambda reference: reference[0].batch)
+    return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)
 
 
-def cell_name(cell: Cell) -> str:
-    return f"length{cell.length}-batch{cell.batch}-{cell.mask}"
-
-
-def sampled(references: Sequence[tuple[Cell, Feeds]]) -> list[tuple[Cell, Feeds]]:
-    """The cells that golden.npz takes: batch 1 first, since it holds more lengths in the same bytes."""
-    return sorted(references, key=lambda reference: reference[0].batch)
-
-
-def make_manifest(
-    encoder: Encoder, made: Graphs, record: Variant, result: GridResult, opset: int, origin: Mapping[str, str]
-) -> Manifest:
-    spec = encoder.spec
-    tokens, classes = (-1, -1), (-1, len(spec.labels))
-    inputs = tuple(Tensor(name, "int64", tokens) for name in (names.INPUT_IDS, names.ATTENTION_MASK))
-    logits = Tensor(names.LOGITS, "float32", classes)
-    target = Tensor(names.TARGET, "float32", classes)
-    explained = (logits, Tensor(names.RELEVANCE, "float32", tokens), Tensor(names.RESIDUAL, "float32", (-1,)))
+def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) -> Manifest:
+    tokens = (names.BATCH, names.SEQUENCE)
+    inputs = tuple(Tensor(name, "int64", tokens) for name in source.inputs)
+    target = Tensor(names.TARGET, "float32", (names.BATCH, source.classes or 1))
+    relevance, residual = Tensor(names.RELEVANCE, "float32", tokens), Tensor(names.RESIDUAL, "float32", tokens[:1])
     return Manifest(
-        name=record.name,
-        task=TASK,
-        limits=Limits(spec.vocabulary, 2, spec.max_length, made.block, 0, record.padding),
-        labels=spec.labels,
-        preprocess=Bytes("bytes", CLASS_ID, PADDING_ID, min(MAX_BYTES, spec.max_length - 1)),
+        name=source.name,
+        task=source.task,
+        limits=replace(source.limits, block=made.block),
+        labels=source.labels,
+        preprocess=source.preprocess,
+        globals=source.globals,
         variants=(
-            Graph("predict", "fp32", names.PREDICT_FILE, inputs, (logits,)),
+            Graph("predict", "fp32", names.PREDICT_FILE, inputs, source.outputs),
             *(
-                Graph(method, "fp32", path, (*inputs, target), explained)
+                Graph(method, "fp32", path, (*inputs, target), (*source.outputs, relevance, residual))
                 for method, path in explain_files(made).items()
             ),
         ),
-        tolerance=record.tolerance,
+        tolerance=result.tolerance,
         grid=result.to_dict(),
         provenance={
-            **origin,
-            "variant": record.name,
-            "attention": record.attention,
-            "spec": spec.to_dict(),
+            **source.provenance,
+            "variant": source.variant.name,
+            "attention": source.variant.attention,
             "opset": opset,
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },
@@ -299,66 +269,36 @@ def explain_files(made: Graphs) -> dict[str, str]:
     return {method: names.explain_file(method, place == 0) for place, method in enumerate(made.explain)}
 
 
-def origin(source: Encoder | None, weights: str | os.PathLike[str] | None, name: str) -> dict[str, str]:
-    """Where the weights came from: their kind and, for a file, its hash; never a path."""
-    if source is not None:
-        return {"source": "an encoder in memory"}
-    if weights is not None:
-        return {"source": "weights of the user", "weights_sha256": bundle.sha256(Path(weights))}
-    from edgexf.models.weights import shipped
-
-    return {"source": f"reference weights {name}", "weights_sha256": bundle.sha256(shipped(name))}
-
-
-def config(spec: EncoderSpec, name: str) -> dict[str, Any]:
-    """config.json, in the words that readers of the ecosystem look for."""
-    return {
-        "architectures": ["Encoder"],
-        "model_type": f"edgexf-{name}",
-        "vocab_size": spec.vocabulary,
-        "hidden_size": spec.width,
-        "num_hidden_layers": spec.layers,
-        "num_attention_heads": spec.heads,
-        "max_position_embeddings": spec.max_length,
-        "id2label": {str(index): label for index, label in enumerate(spec.labels)},
-        "label2id": {label: index for index, label in enumerate(spec.labels)},
-        "transformers.js_config": {"dtype": "fp32", "use_external_data_format": True},
-    }
-
-
 def json_bytes(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def card(record: Variant, result: GridResult, trained: bool) -> str:
-    """The bundle's README.md: the trained model's card where it is one, and the grid."""
-    from edgexf.models.weights import shipped
+def card(source: Source, result: GridResult) -> str:
+    """The bundle's README.md: the model's own card where it has one, and the grid."""
     from edgexf.report import markdown_table
 
-    head = f"# {record.name}\n\nExported by edgexf.\n"
-    if trained:
-        head = shipped(record.name).with_suffix(".md").read_text(encoding="utf-8")
-    table = markdown_table(GRID_HEADER, grid_cells(result.to_dict()))
+    head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
+    table = markdown_table(*grid_table(result.to_dict()))
     return (
         f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
         f"{result.grid} grid.\n\n{table}"
     )
 
 
-GRID_HEADER = ("length", "batch", "mask", "logits", "relevance", "residual")
-
-
-def grid_cells(grid: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The cells of each row of a manifest's grid, as `GRID_HEADER` names them."""
-    return [
+def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and cells of a manifest's grid; without a column for global tokens where the model has none."""
+    chosen = ("globals",) if any(row["globals"] for row in grid["rows"]) else ()
+    measured = ("outputs", "relevance", "residual")
+    cells = [
         (
             f"{row['length']:,}",
             str(row["batch"]),
-            row["mask"],
-            *(difference_text(row[name]) for name in GRID_HEADER[3:]),
+            *(row[name] for name in ("mask", *chosen)),
+            *(difference_text(row[name]) for name in measured),
         )
         for row in grid["rows"]
     ]
+    return ("length", "batch", "mask", *chosen, *measured), cells
 
 
 def difference_text(difference: float | None) -> str:

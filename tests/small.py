@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from edgexf.manifest import Limits
 from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.spec import (
@@ -18,7 +19,8 @@ from edgexf.spec import (
 )
 from edgexf_exporters import VARIANTS
 
-NAMES = tuple(variant.name for variant in VARIANTS)
+NAMES = tuple(variant.name for variant in VARIANTS if variant.reference)
+LIMITS = Limits(vocab=258, min_length=2, max_length=100, block=1, max_global=0, padding="invariant")
 DATA = Path(__file__).parent / "data"
 
 SMALL: dict[str, AttentionSpec] = {

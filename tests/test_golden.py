@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from edgexf.golden import relative_difference, residual_difference
+from edgexf.golden import output_difference, relative_difference, residual_difference
+from edgexf.manifest import Tensor
 from edgexf_exporters.verify import GridResult, Row
 from edgexf_runtimes.golden import GoldenRow
 
@@ -39,6 +40,21 @@ def test_arrays_of_different_shapes_never_agree() -> None:
 def test_a_residual_is_measured_against_what_it_is_left_of() -> None:
     relevance = np.float32([[60.0, -39.0]])
     assert residual_difference(np.float32([1.1]), np.float32([1.0]), relevance) == pytest.approx(0.001, rel=1e-5)
+
+
+def test_only_real_tokens_are_compared_but_padding_must_be_finite() -> None:
+    output = Tensor("logits", "float32", ("batch", "sequence", 3))
+    wanted = np.ones((2, 4, 3), dtype=np.float32)
+    real = np.arange(4) < np.array([[4], [2]])
+    found = wanted.copy()
+    found[1, 2:] = 7
+    assert output_difference(output, found, wanted, real) == 0
+    found[1, 1] = 2
+    assert output_difference(output, found, wanted, real) == 1
+    found[1, 1], found[1, 3] = 1, np.nan
+    assert output_difference(output, found, wanted, real) == math.inf
+    assert output_difference(output, wanted[:1], wanted, real) == math.inf
+    assert output_difference(Tensor("logits", "float32", ("batch", 3)), wanted[:, 0] * 2, wanted[:, 0], real) == 1
 
 
 @pytest.mark.parametrize(("logits", "relevance"), [(math.inf, 0.0), (0.0, math.inf), (2e-4, None), (0.0, 2e-4)])

@@ -11,16 +11,16 @@ from collections.abc import Callable
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgexf.passes.edges import PadInputsToBlocks
+from edgexf.passes.edges import Edges, PadInputsToBlocks
 from edgexf.passes.tidy import DropTraces
 
-Pipeline = Callable[[int], ir.passes.Sequential]
+Pipeline = Callable[[Edges], ir.passes.Sequential]
 
 PIPELINES: dict[str, Pipeline] = {
     # After an export. Edges come first, so that the passes behind them see the final inputs; traces are
     # dropped last, since any pass may leave some.
-    "export": lambda block: ir.passes.Sequential(
-        PadInputsToBlocks(block),
+    "export": lambda edges: ir.passes.Sequential(
+        PadInputsToBlocks(edges),
         common.CommonSubexpressionEliminationPass(),
         common.DeduplicateInitializersPass(size_limit=1 << 30),
         common.IdentityEliminationPass(),

@@ -1,8 +1,8 @@
 """Compile an explanation into the graph: the model, its reverse pass, and relevance in one program.
 
-In: token embeddings and a body ``(embeddings, mask) -> logits``. Out: an `ExportedProgram`
+In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -> logits``. Out: an `ExportedProgram`
 
-    (input_ids, attention_mask, target) -> (logits, relevance, residual)
+    (input_ids, attention_mask, ..., target) -> (logits, relevance, residual)
 
     f          = sum over classes of target * logits       a row of zeros in target: the predicted class
     relevance  = sum over width of embedding * df/d embedding, 0 at padding             gradient x input
@@ -28,7 +28,12 @@ from edgexf_exporters.trace import Axes, capture, in_a_sentence
 METHODS = ("gradient",)
 
 
-def check_method(method: str) -> None:
+def check_method(method: str, classes: int | None) -> None:
+    """UsageError for a method that is unknown, or asked of a model without logits [batch, classes]."""
+    if classes is None:
+        raise UsageError(
+            f"an explanation needs logits of classes, got {method!r} for a model without them; export it with --explain none."
+        )
     if method not in METHODS:
         raise UsageError(
             f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them."
@@ -50,9 +55,10 @@ class GradientTimesInput(nn.Module):
         self.tokens = tokens
         self.body = body
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        *rest, target = others
         embeddings = self.tokens(input_ids).detach().requires_grad_(True)
-        logits = self.body(embeddings, attention_mask)
+        logits = self.body(embeddings, input_ids, attention_mask, *rest)
         weights = weights_on_logits(logits.detach(), target)
         explained = (weights * logits).sum(dim=-1)  # [batch]
         (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
@@ -62,9 +68,9 @@ class GradientTimesInput(nn.Module):
 
 
 def differentiate(
-    tokens: nn.Module, body: ExportedProgram, example: tuple[Tensor, Tensor, Tensor], shapes: Sequence[Axes]
+    tokens: nn.Module, body: ExportedProgram, example: tuple[Tensor, ...], shapes: Sequence[Axes]
 ) -> ExportedProgram:
-    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, target).
+    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, ..., target).
 
     ExportError where the body has no gradient, or one that depends on values.
     """

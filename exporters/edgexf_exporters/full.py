@@ -15,6 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from edgexf.manifest import Limits
 from edgexf.models.full import FullAttention, join_heads, split_heads
 
 HIDDEN = -1e30  # added to a score, which softmax then turns into exactly 0; finite, so that no difference is NaN
@@ -40,7 +41,7 @@ def attend(query: Tensor, key_transposed: Tensor, value: Tensor) -> Tensor:
 class Full(nn.Module):
     block = 1
 
-    def __init__(self, original: FullAttention) -> None:
+    def __init__(self, original: FullAttention, _: Limits) -> None:
         super().__init__()
         self.original = original
 

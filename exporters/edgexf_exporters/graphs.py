@@ -1,7 +1,7 @@
-"""From an encoder to its two graphs: predict, and one explain graph for each method.
+"""From a source to its graphs: predict, and one explain graph for each method.
 
-In: an `edgexf.models.encoder.Encoder`. Out: `Graphs`, ONNX models over block-aligned lengths, and the
-block. `edgexf.passes` makes them take any length.
+In: a `Source`. Out: `Graphs`, ONNX models over block-aligned lengths, and the block. `edgexf.passes`
+makes them take any length.
 """
 
 from __future__ import annotations
@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from edgexf import names
-from edgexf.models.encoder import Encoder
 from edgexf_exporters.explain import check_method, differentiate
-from edgexf_exporters.swap import lowered
+from edgexf_exporters.source import Source
+from edgexf_exporters.swap import lowered, replaced
 from edgexf_exporters.trace import BLOCKS_TRACED, capture, dynamic_axes, translate
 
 TOKENS_TRACED = 96  # an example's length where the block is a single token
-
-PREDICT_INPUTS = (names.INPUT_IDS, names.ATTENTION_MASK)
-PREDICT_OUTPUTS = (names.LOGITS,)
-EXPLAIN_INPUTS = (*PREDICT_INPUTS, names.TARGET)
-EXPLAIN_OUTPUTS = (*PREDICT_OUTPUTS, names.RELEVANCE, names.RESIDUAL)
 
 
 @dataclass(frozen=True)
@@ -37,20 +33,49 @@ class Graphs:
     block: int
 
 
-class Body(nn.Module):
-    """An encoder from its token embeddings on."""
+class Program(nn.Module):
+    """A source with its inputs and outputs in order instead of by name."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.source = source
+        self.module = source.module
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.encoder.classify(embeddings, attention_mask)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        by_name = dict(zip(self.source.inputs, inputs, strict=True))
+        return tuple(self.source.answer(by_name, self.module).values())
+
+
+class Given(nn.Module):
+    """Stands where an embedding was, and hands out the vectors that it holds."""
+
+    vectors: Any = None
+
+    def forward(self, _: Tensor) -> Tensor:
+        vectors: Tensor = self.vectors
+        return vectors
+
+
+class Body(nn.Module):
+    """A source's logits from its token embeddings on; the embedding itself is replaced by `given`."""
+
+    def __init__(self, program: Program, given: Given) -> None:
+        super().__init__()
+        self.program = program
+        self.given = given
+
+    def forward(self, embeddings: Tensor, *inputs: Tensor) -> Tensor:
+        self.given.vectors = embeddings
+        try:
+            logits: Tensor = self.program(*inputs)[0]
+            return logits
+        finally:
+            self.given.vectors = None
 
 
 @contextmanager
-def without_gradients(model: nn.Module) -> Iterator[None]:
-    """Weights are constants while a graph is made; afterwards each wants a gradient as before."""
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model as it answers on a device: no dropout, weights that are constants. Afterwards it is as before."""
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     training = {module: module.training for module in model.modules()}
     try:
@@ -63,26 +88,37 @@ def without_gradients(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def example(encoder: Encoder, block: int) -> tuple[Tensor, Tensor, Tensor]:
-    """input_ids and attention_mask [2, aligned length], target [2, labels]: shapes matter, values don't."""
-    length = BLOCKS_TRACED * block if block > 1 else min(TOKENS_TRACED, encoder.spec.max_length)
-    ids = torch.arange(2 * length).reshape(2, length) % encoder.spec.vocabulary
-    return ids, torch.ones_like(ids), torch.zeros(2, len(encoder.spec.labels))
+def example(source: Source, block: int) -> tuple[Tensor, ...]:
+    """The source's inputs, int64 [2, aligned length]: shapes matter, values don't."""
+    length = BLOCKS_TRACED * block if block > 1 else min(TOKENS_TRACED, source.limits.max_length)
+    ids = torch.arange(2 * length).reshape(2, length) % source.limits.vocab
+    values = {names.INPUT_IDS: ids, names.ATTENTION_MASK: torch.ones_like(ids)}
+    return tuple(values.get(name, torch.zeros_like(ids)) for name in source.inputs)
 
 
-def make(encoder: Encoder, methods: Sequence[str], opset: int) -> Graphs:
-    """The encoder's graphs. UsageError for an unknown method, ExportError where a trace fails."""
+def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
+    """The graphs of a source that is `frozen`. UsageError for a method that is unknown or has nothing to explain, ExportError where a trace fails."""
     for method in methods:
-        check_method(method)
-    with without_gradients(encoder), lowered(encoder) as block:
-        ids, mask, target = example(encoder, block)
-        batch, sequence = dynamic_axes(block, encoder.spec.max_length)
-        tokens = {0: batch, 1: sequence}
-        program = capture(encoder, (ids, mask), (tokens, tokens))
-        predict = translate(program, PREDICT_INPUTS, PREDICT_OUTPUTS, opset)
+        check_method(method, source.classes)
+    outputs = tuple(output.name for output in source.outputs)
+    program = Program(source)
+    with lowered(program, source.limits) as block:
+        inputs = example(source, block)
+        batch, sequence = dynamic_axes(block, source.limits.max_length)
+        axes = ({0: batch, 1: sequence},) * len(inputs)
+        predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
         explain = {}
+        if methods:
+            given, vectors = Given(), source.embedding(inputs[0])
+            with replaced(program, {source.embedding: given}):
+                body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
+            target = torch.zeros(2, source.classes or 0)
         for method in methods:
-            body = capture(Body(encoder), (encoder.tokens(ids), mask), (tokens, tokens))
-            program = differentiate(encoder.tokens, body, (ids, mask, target), (tokens, tokens, {0: batch}))
-            explain[method] = translate(program, EXPLAIN_INPUTS, EXPLAIN_OUTPUTS, opset)
+            explained = differentiate(source.embedding, body, (*inputs, target), (*axes, {0: batch}))
+            explain[method] = translate(
+                explained,
+                (*source.inputs, names.TARGET),
+                (*outputs, names.RELEVANCE, names.RESIDUAL),
+                opset,
+            )
     return Graphs(predict, explain, block)

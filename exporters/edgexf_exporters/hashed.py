@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf.models.hashed import ALONE, HIDDEN, HashedAttention
 
@@ -30,7 +31,7 @@ def with_previous(chunks: Tensor, fill: float = 0.0) -> Tensor:
 class Hashed(nn.Module):
     itself: Tensor
 
-    def __init__(self, original: HashedAttention) -> None:
+    def __init__(self, original: HashedAttention, _: Limits) -> None:
         super().__init__()
         self.original = original
         self.block = chunk = original.sizes.chunk

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgexf.manifest import Limits
 from edgexf.models.encoder import Positions, sinusoids
 
 STEP = 64
@@ -24,7 +25,7 @@ class SplitPositions(nn.Module):
 
     block = 1
 
-    def __init__(self, original: Positions) -> None:
+    def __init__(self, original: Positions, _: Limits) -> None:
         super().__init__()
         length, width = original.table.shape
         rows = -(-length // STEP)

@@ -13,6 +13,7 @@ import math
 
 from torch import Tensor, nn
 
+from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf.models.projected import ProjectedAttention
 from edgexf_exporters.full import attend
@@ -21,7 +22,7 @@ from edgexf_exporters.full import attend
 class Projected(nn.Module):
     block = 1
 
-    def __init__(self, original: ProjectedAttention) -> None:
+    def __init__(self, original: ProjectedAttention, _: Limits) -> None:
         super().__init__()
         self.original = original
 

@@ -11,11 +11,12 @@ of a large model. Patching `forward` of the classes reaches every model in the p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
 
+from edgexf.manifest import Limits
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.variant import Variant, load
 
@@ -34,17 +35,26 @@ def variants_in(model: nn.Module) -> list[Variant]:
 
 
 @contextmanager
-def lowered(model: nn.Module) -> Iterator[int]:
-    """Lowers the known modules of `model`; yields the multiple of tokens that its lengths must have."""
-    lowerings = {variant.lowers: variant.lowering for variant in VARIANTS} | dict(SUPPORT)
-    originals = {name: module for name, module in model.named_modules() if class_name(module) in lowerings}
-    block = 1
+def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
+    """`model` with other modules in the place of some of its own, wherever they occur."""
+    originals = {name: module for name, module in model.named_modules(remove_duplicate=False) if module in replacements}
     try:
         for name, original in originals.items():
-            replacement = load(lowerings[class_name(original)])(original).eval()
-            model.set_submodule(name, replacement, strict=True)
-            block = math.lcm(block, replacement.block)
-        yield block
+            model.set_submodule(name, replacements[original], strict=True)
+        yield
     finally:
-        for name, original in originals.items():
+        for name, original in reversed(originals.items()):
             model.set_submodule(name, original, strict=True)
+
+
+@contextmanager
+def lowered(model: nn.Module, limits: Limits) -> Iterator[int]:
+    """Lowers the known modules of `model`; yields the multiple of tokens that its lengths must have."""
+    lowerings = {variant.lowers: variant.lowering for variant in VARIANTS} | dict(SUPPORT)
+    replacements = {
+        module: load(lowerings[class_name(module)])(module, limits)
+        for module in model.modules()
+        if class_name(module) in lowerings
+    }
+    with replaced(model, replacements):
+        yield math.lcm(*(replacement.block for replacement in replacements.values()))

@@ -16,6 +16,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 
 import onnx
 import torch
@@ -39,10 +40,11 @@ def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, o
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
     """The module as an aten graph. ExportError where its shapes or control flow depend on values."""
+    by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     with in_a_sentence(
         "a model must trace with dynamic batch and length", "lower the module that this names, or fix it to one shape"
     ):
-        return torch.export.export(module, example, dynamic_shapes=tuple(dict(axes) for axes in shapes), strict=False)
+        return torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The record of one attention that edgexf can lower, as data: reading it imports no torch.
 
 `lowers` and `lowering` name classes as ``module:Class``; `load` imports them when an export needs
-them. The lowering is a module made from the original one: it shares the weights, has the same
-``forward`` and an attribute `block`, the multiple of tokens its lengths must have.
+them. The lowering is a module made from the original one and the source's limits: it shares the weights,
+has the same ``forward`` and an attribute `block`, the multiple of tokens its lengths must have.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from edgexf import names
+
+REFERENCE = "edgexf.models"
+
 
 @dataclass(frozen=True)
 class Variant:
     """What `edgexf variants` prints and what an export needs to know.
 
     `padding` is the manifest's padding rule. `subquadratic` promises that no intermediate grows with
-    the square of the length. `tolerance` bounds max |difference| / max |reference| in float32.
+    the square of the length. `tolerance` bounds max |difference| / max |reference| in float32. `globals`: the
+    model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
+    that are exported; edgexf ships a trained model of each of its own.
     """
 
     name: str
@@ -27,7 +33,21 @@ class Variant:
     source: str
     padding: str = "invariant"
     subquadratic: bool = True
+    family: str = REFERENCE
+    heads: tuple[str, ...] = ("content-kind",)
+    limits: str = "trained to 4,097 tokens"
+    globals: bool = False
     tolerance: float = 1e-4
+
+    @property
+    def reference(self) -> bool:
+        return self.family == REFERENCE
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The graph's inputs, int64 [batch, sequence] each."""
+        chosen = (names.GLOBAL_ATTENTION_MASK,) if self.globals else ()
+        return (names.INPUT_IDS, names.ATTENTION_MASK, *chosen)
 
 
 def load(reference: str) -> Any:

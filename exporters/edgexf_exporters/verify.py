@@ -1,58 +1,85 @@
 """The contract grid: graphs against the untouched eager model, over lengths, batches and masks.
 
-In: an encoder as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for
-each cell with the relative difference max |graph - eager| / max |eager| of logits, relevance and residual, and
-the checks that are no comparison. A row outside the tolerance fails; the caller refuses the bundle.
+In: a source as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for each
+cell with the relative difference max |graph - eager| / max |eager| of outputs, relevance and residual on the
+real tokens, and the checks that are no comparison. A row outside the tolerance fails; the caller refuses
+the bundle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 import torch
+from torch import nn
 
 from edgexf import names
-from edgexf.errors import UsageError
-from edgexf.golden import relative_difference, residual_difference
-from edgexf.models.encoder import Encoder
-from edgexf.spec import CLASS_ID, EncoderSpec
+from edgexf.errors import ExportError, UsageError
+from edgexf.golden import output_difference, relative_difference, residual_difference, thinned
+from edgexf.manifest import Limits
+from edgexf_exporters.source import Source
 from edgexf_exporters.trace import in_a_sentence
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
 
 GRIDS = ("quick", "full")
+GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
 MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
+BROKEN_CONFIG = "mend its config, or save it again with its own"
 NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid; a seed makes its tokens."""
+    """One point of the grid; a seed makes its tokens. `globals` is "" for a model without global tokens."""
 
     length: int
     batch: int
     mask: str
     seed: int
+    globals: str = ""
 
-    def feeds(self, spec: EncoderSpec) -> Feeds:
-        """input_ids and attention_mask int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
+    @property
+    def name(self) -> str:
+        return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
+
+    def feeds(self, source: Source) -> Feeds:
+        """The source's inputs int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
         chance = np.random.default_rng(self.seed)
-        ids = chance.integers(0, min(256, spec.vocabulary), (self.batch, self.length))
-        ids[:, 0] = min(CLASS_ID, spec.vocabulary - 1)
+        ids = chance.integers(0, source.limits.vocab, (self.batch, self.length))
+        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
+        ids[:, 0] = source.first_id
         real = np.full(self.batch, self.length)
         if self.mask == "right":
             real = np.maximum(self.length - self.length // 3 - np.arange(self.batch) * (self.length // 8), 1)
         if self.mask == "one":
             real = np.ones(self.batch, dtype=np.int64)
         mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
-        return {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask, names.TARGET: self.target(len(spec.labels))}
+        values = {
+            names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
+            names.ATTENTION_MASK: mask,
+            names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
+            names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
+        }
+        feeds = {name: values[name] for name in source.inputs}
+        return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
+
+    def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
+        """int64 [batch, length]; a scattered set is another one in each row, and of another size."""
+        chosen = np.zeros((self.batch, self.length), dtype=np.int64)
+        chosen[:, 0] = self.globals == "first"
+        if self.globals == "scattered":
+            for row, tokens in enumerate(real):
+                chosen[row, chance.permutation(tokens)[: max(most - row, 1)]] = 1
+        return chosen
 
     def target(self, classes: int) -> Array:
         """In turn: zeros (the predicted class), one class, one class against another."""
@@ -73,13 +100,14 @@ class Row:
     length: int
     batch: int
     mask: str
-    logits: float
+    outputs: float
     relevance: float | None
     residual: float | None = None
+    globals: str = ""
 
     @property
     def worst(self) -> float:
-        return max(self.logits, self.relevance or 0.0, self.residual or 0.0)
+        return max(self.outputs, self.relevance or 0.0, self.residual or 0.0)
 
 
 @dataclass
@@ -99,7 +127,7 @@ class GridResult:
     def failures(self) -> list[str]:
         """One sentence for each row and check that fails."""
         rows = [
-            f"length {row.length}, batch {row.batch}, mask {row.mask}: {row.worst:.1e}"
+            f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}"
             for row in self.rows
             if not row.worst <= self.tolerance
         ]
@@ -109,11 +137,11 @@ class GridResult:
         return {**asdict(self), "worst": self.worst}
 
 
-def lengths(spec: EncoderSpec, block: int) -> list[int]:
+def lengths(limits: Limits, block: int) -> list[int]:
     """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
     block = block if block > 1 else NOMINAL_BLOCK
-    wanted = {2, block - 1, block, block + 1, 3 * block + 5, spec.max_length}
-    return sorted(length for length in wanted if 2 <= length <= spec.max_length)
+    wanted = {limits.min_length, block - 1, block, block + 1, 3 * block + 5, limits.max_length}
+    return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
 
 
 def check_grid(grid: str) -> None:
@@ -121,36 +149,65 @@ def check_grid(grid: str) -> None:
         raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
 
 
-def cells(spec: EncoderSpec, block: int, grid: str) -> Iterator[Cell]:
+def cells(limits: Limits, block: int, grid: str) -> Iterator[Cell]:
     """The grid; `quick` takes batch 1 and two masks at the longest length."""
     seed = 0
-    for length in lengths(spec, block):
-        short = grid == "full" or length < spec.max_length
-        for batch in (1, 3) if short else (1,):
-            for mask in MASKS if short else MASKS[:2]:
-                seed += 1
-                yield Cell(length, batch, mask, seed)
+    for length in lengths(limits, block):
+        short = grid == "full" or length < limits.max_length
+        batches, masks = (1, 3) if short else (1,), MASKS if short else MASKS[:2]
+        for batch, mask, chosen in product(batches, masks, GLOBALS if limits.max_global else ("",)):
+            seed += 1
+            yield Cell(length, batch, mask, seed, chosen)
 
 
-def eager(encoder: Encoder, feeds: Feeds, explain: bool) -> Feeds:
-    """What the graphs must answer: logits, and gradient x input and residual, from the eager model and torch autograd."""
-    ids, mask, target = (
-        torch.from_numpy(feeds[name]) for name in (names.INPUT_IDS, names.ATTENTION_MASK, names.TARGET)
-    )
+def answers(source: Source, inputs: Mapping[str, torch.Tensor]) -> Feeds:
+    with torch.no_grad():
+        return {name: output.numpy() for name, output in source.answer(inputs).items()}
+
+
+def check_contract(source: Source) -> None:
+    """Runs the eager model on a short and a longer input. ExportError where it fails, or answers with other shapes than
+    its config promises.
+    """
+    for length in {source.limits.min_length, min(NOMINAL_BLOCK, source.limits.max_length)}:
+        feeds = Cell(length, 2, "none", 1).feeds(source)
+        with in_a_sentence("a model must run before it is exported", BROKEN_CONFIG):
+            found = answers(source, {name: torch.from_numpy(feeds[name]) for name in source.inputs})
+        sizes = {names.BATCH: 2, names.SEQUENCE: length}
+        for output in source.outputs:
+            wanted = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in output.shape)
+            if found[output.name].shape != wanted:
+                raise ExportError(
+                    f"{output.name} must have the shape that the config promises, {list(wanted)}, got {list(found[output.name].shape)}; "
+                    "mend num_labels and id2label, or save the model again with its own config."
+                )
+
+
+def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
+    """What the graphs must answer: the outputs, and gradient x input and residual, from the eager model and torch autograd."""
+    inputs = {name: torch.from_numpy(feeds[name]) for name in source.inputs}
     if not explain:
-        with torch.no_grad():
-            return {names.LOGITS: encoder(ids, mask).numpy()}
-    embeddings = encoder.tokens(ids).detach().requires_grad_(True)
-    logits = encoder.classify(embeddings, mask)
+        return answers(source, inputs)
+    leaves: list[torch.Tensor] = []
+
+    def leaf(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[-1]
+
+    with source.embedding.register_forward_hook(leaf):
+        outputs = source.answer(inputs)
+    (embeddings,) = leaves
     values = [
         row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
-        for row, weights in zip(logits, target, strict=True)
+        for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
     ]
     explained = torch.stack(values)  # [batch]
     (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
-    relevance = (gradient * embeddings.detach()).sum(-1) * mask
+    mask = inputs[names.ATTENTION_MASK]
+    relevance = (gradient * embeddings.detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
     residual = (explained - relevance.sum(-1)).detach()
-    return {names.LOGITS: logits.detach().numpy(), names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
+    plain = {name: output.detach().numpy() for name, output in outputs.items()}
+    return {**plain, names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
@@ -170,7 +227,7 @@ def run_with(session: ort.InferenceSession, feeds: Feeds) -> Feeds:
 
 
 def compare(
-    encoder: Encoder,
+    source: Source,
     predict: ort.InferenceSession,
     explain: Sequence[ort.InferenceSession],
     grid: str,
@@ -180,12 +237,14 @@ def compare(
     """The result, and each cell with its feeds and eager outputs for golden.npz."""
     result, references = GridResult(grid, tolerance), []
     padding = "relevance of padding is exactly 0"
-    for cell in cells(encoder.spec, block, grid):
-        feeds = cell.feeds(encoder.spec)
-        wanted = eager(encoder, feeds, bool(explain))
+    for cell in cells(source.limits, block, grid):
+        feeds = cell.feeds(source)
+        with in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG):
+            wanted = eager(source, feeds, bool(explain))
         found = [run_with(session, feeds) for session in (predict, *explain)]
-        result.rows.append(measured(cell, found, wanted))
-        references.append((cell, {**feeds, **wanted}))
+        result.rows.append(measured(source, cell, feeds[names.ATTENTION_MASK] > 0, found, wanted))
+        small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
+        references.append((cell, {**feeds, **wanted, **small}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][feeds[names.ATTENTION_MASK] == 0]):
@@ -193,21 +252,27 @@ def compare(
     return result, references
 
 
-def measured(cell: Cell, found: Sequence[Feeds], wanted: Feeds) -> Row:
-    """The worst of all graphs in a cell; the first predicts, the others explain."""
-    logits = max(relative_difference(answer[names.LOGITS], wanted[names.LOGITS]) for answer in found)
+def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Feeds) -> Row:
+    """The worst of all graphs in a cell; the first predicts, the others explain. `real` is bool [batch, sequence]."""
+    outputs = max(
+        output_difference(output, answer[output.name], wanted[output.name], real)
+        for answer in found
+        for output in source.outputs
+    )
     relevance = [relative_difference(answer[names.RELEVANCE], wanted[names.RELEVANCE]) for answer in found[1:]]
     residual = [
         residual_difference(answer[names.RESIDUAL], wanted[names.RESIDUAL], wanted[names.RELEVANCE])
         for answer in found[1:]
     ]
-    return Row(cell.length, cell.batch, cell.mask, logits, max(relevance, default=None), max(residual, default=None))
+    worst = outputs, max(relevance, default=None), max(residual, default=None)
+    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals)
 
 
-def check_behaviour(spec: EncoderSpec, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
+def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
     """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
-    cell = Cell(lengths(spec, block)[-2:][0], 3, "right", 97)  # long, but not the longest
-    feeds = cell.feeds(spec)
+    chosen = "scattered" if source.limits.max_global else ""
+    cell = Cell(lengths(source.limits, block)[-2:][0], 3, "right", 97, chosen)  # long, but not the longest
+    feeds = cell.feeds(source)
     found = {"two runs are bit-equal": "", "a sample is independent of its batch mates": ""}
     for session in sessions:
         given = {value.name: feeds[value.name] for value in session.get_inputs()}
@@ -219,7 +284,8 @@ def check_behaviour(spec: EncoderSpec, block: int, sessions: Sequence[ort.Infere
             if relative_difference(first[name][:1], alone[name]) > BATCH_TOLERANCE:
                 found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
         if names.RELEVANCE in first:
-            other = run(session, {**given, names.INPUT_IDS: given[names.INPUT_IDS][::-1].copy()})[names.RELEVANCE]
+            turned = {name: value[::-1].copy() for name, value in given.items() if name in source.inputs}
+            other = run(session, {**given, **turned})[names.RELEVANCE]
             constant = relative_difference(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
             found.setdefault("relevance follows the input", "")
             if constant:

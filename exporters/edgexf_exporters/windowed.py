@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgexf.manifest import Limits
 from edgexf.models.full import join_heads
 from edgexf.models.windowed import WindowedAttention
 from edgexf_exporters.full import HIDDEN, hide
@@ -36,7 +37,7 @@ def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tenso
 class Windowed(nn.Module):
     band: Tensor
 
-    def __init__(self, original: WindowedAttention) -> None:
+    def __init__(self, original: WindowedAttention, _: Limits) -> None:
         super().__init__()
         self.original = original
         self.block = window = original.window

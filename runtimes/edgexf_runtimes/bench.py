@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report import LatencyReport, LengthLatency
 from edgexf_runtimes.device import describe
-from edgexf_runtimes.preprocess import Raw, encode
+from edgexf_runtimes.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.providers import available_threads
 from edgexf_runtimes.session import Session, load
 
@@ -52,15 +53,28 @@ def parse_lengths(text: str) -> list[int]:
     return lengths
 
 
-def random_raw(length: int) -> Raw:
-    """`length` bytes, the same ones each time: latency does not depend on them."""
-    return Raw(
-        f"{length} bytes", np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes(), False
-    )
+def random_inputs(session: Session, length: int) -> dict[str, Tokens]:
+    """int64 [1, tokens], the same ones each time: latency does not depend on them, nor on which tokens are global.
+
+    `length` is in bytes, with the class token before them, where the model reads bytes, and in tokens elsewhere.
+    """
+    ids = random_ids(session, length)
+    if session.manifest.globals is None:
+        return {names.INPUT_IDS: ids}
+    return {names.INPUT_IDS: ids, names.GLOBAL_ATTENTION_MASK: (np.arange(ids.shape[1]) == 0).astype(np.int64)[None]}
 
 
-def run_once(session: Session, raw: Raw) -> None:
-    session.run(input_ids=encode(raw, session.manifest.preprocess)[None])
+def random_ids(session: Session, length: int) -> Tokens:
+    manifest, chance = session.manifest, np.random.default_rng(length)
+    if manifest.preprocess is None:
+        return chance.integers(0, manifest.limits.vocab, (1, length))
+    return encode(Raw("", chance.integers(0, 256, length, dtype=np.uint8).tobytes(), False), manifest.preprocess)[None]
+
+
+def longest(session: Session) -> int:
+    """The greatest length, counted as in `random_inputs`."""
+    manifest = session.manifest
+    return manifest.limits.max_length if manifest.preprocess is None else manifest.preprocess.max_bytes
 
 
 def measure(
@@ -68,10 +82,10 @@ def measure(
 ) -> LatencyReport:
     """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit."""
     with load(path, threads=threads) as session:
-        most = session.manifest.preprocess.max_bytes
+        most = longest(session)
         if max(lengths) > most:
             raise UsageError(
-                f"lengths must be at most the bundle's {most} bytes, got {max(lengths)}; leave the longer ones out."
+                f"lengths must be at most the bundle's {most}, got {max(lengths)}; leave the longer ones out."
             )
         fresh = [fresh_process(path, length, threads) for length in lengths]
         loads = [load_ms for load_ms, _ in fresh]
@@ -85,16 +99,16 @@ def measure(
 
 def in_turns(session: Session, lengths: Sequence[int], advance: Advance) -> dict[int, list[float]]:
     """Seconds of each run by length; one run of each length a turn."""
-    raws = {length: random_raw(length) for length in lengths}
-    for raw in raws.values():
+    inputs = {length: random_inputs(session, length) for length in lengths}
+    for given in inputs.values():
         for _ in range(WARM_UP):
-            run_once(session, raw)
+            session.run(**given)
     times: dict[int, list[float]] = {length: [] for length in lengths}
     for _ in range(RUNS):
-        for length, raw in raws.items():
+        for length, given in inputs.items():
             if len(times[length]) < FEWEST_RUNS or sum(times[length]) < SECONDS:
                 start = time.perf_counter()
-                run_once(session, raw)
+                session.run(**given)
                 times[length].append(time.perf_counter() - start)
                 advance(1)
     return times
@@ -144,6 +158,6 @@ def child(path: str, length: str, threads: str) -> None:
     with load(path, threads=int(threads) or None) as session:
         load_ms = (time.perf_counter() - start) * 1e3
         for _ in range(WARM_UP):
-            run_once(session, random_raw(int(length)))
+            session.run(**random_inputs(session, int(length)))
     peak = peak_mib()
     print(json.dumps({"load_ms": load_ms, "peak_mib": peak}))  # noqa: T201 (the parent reads it)

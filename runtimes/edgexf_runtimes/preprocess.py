@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.errors import InputError
-from edgexf.manifest import Bytes, Limits
+from edgexf import names
+from edgexf.errors import InputError, UsageError
+from edgexf.manifest import Bytes, Globals, Limits, Manifest
 
 Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
 
 STDIN = "-"
+SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
 BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
 
 
@@ -116,6 +118,72 @@ def checked(name: str, value: Any, limits: Limits) -> Tokens:
             f"{name} must have {limits.min_length} to {limits.max_length} tokens a row, got {array.shape[1]}; cut it or cut it into parts."
         )
     return array.astype(np.int64)
+
+
+def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Tokens]:
+    """The graph's inputs by name, checked. What is not given is filled in: every token is real, and the model's own
+    rule says which are global. InputError for arrays outside the limits, UsageError for an input that the model lacks.
+    """
+    wanted = [tensor.name for tensor in manifest.variants[0].inputs]
+    unknown = sorted(name for name in given if name not in wanted)
+    if unknown:
+        raise UsageError(
+            f"inputs must be among the model's ({', '.join(wanted)}), got {', '.join(unknown)}; leave it out."
+        )
+    ids, mask = check_tokens(given[names.INPUT_IDS], given.get(names.ATTENTION_MASK), manifest.limits)
+    inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+    if manifest.globals is not None:
+        chosen = given.get(names.GLOBAL_ATTENTION_MASK)
+        inputs[names.GLOBAL_ATTENTION_MASK] = (
+            default_globals(ids, mask, manifest.globals)
+            if chosen is None
+            else alike(names.GLOBAL_ATTENTION_MASK, chosen, ids, 2, manifest.limits)
+        )
+        check_globals(inputs[names.GLOBAL_ATTENTION_MASK] * mask, manifest.limits)
+    if manifest.limits.token_types:
+        types = given.get(names.TOKEN_TYPE_IDS)
+        inputs[names.TOKEN_TYPE_IDS] = (
+            np.zeros_like(ids)
+            if types is None
+            else alike(names.TOKEN_TYPE_IDS, types, ids, manifest.limits.token_types, manifest.limits)
+        )
+    return inputs
+
+
+def alike(name: str, value: Any, ids: Tokens, below: int, limits: Limits) -> Tokens:
+    """`value` as whole numbers from 0 to `below` - 1 in the shape of `ids`."""
+    array = checked(name, value, limits)
+    if array.shape != ids.shape:
+        raise InputError(
+            f"{name} must have the shape of input_ids {list(ids.shape)}, got {list(array.shape)}; make them alike."
+        )
+    if array.min() < 0 or array.max() >= below:
+        raise InputError(f"{name} must be 0 to {below - 1}, got {array.min()} to {array.max()}; check its values.")
+    return array
+
+
+def default_globals(ids: Tokens, mask: Tokens, rule: Globals) -> Tokens:
+    """int64 [batch, sequence], 1 at the tokens that the model's rule makes global."""
+    chosen = np.zeros_like(ids)
+    if rule.rule == "first":
+        chosen[:, 0] = 1
+    if rule.rule == "question":
+        separators = (ids == rule.separator_id) & (mask > 0)
+        if np.any(separators.sum(axis=1) != SEPARATORS):
+            raise InputError(
+                f"a row must hold {SEPARATORS} separators {rule.separator_id}, the first behind the question, got "
+                f"{separators.sum(axis=1).tolist()}; encode question and text as a pair, or give the global_attention_mask."
+            )
+        chosen[:] = np.arange(ids.shape[1]) < separators.argmax(axis=1)[:, None]
+    return chosen
+
+
+def check_globals(chosen: Tokens, limits: Limits) -> None:
+    most = int(chosen.sum(axis=1).max())
+    if most > limits.max_global:
+        raise InputError(
+            f"a row may have at most {limits.max_global} global tokens, got {most}; choose fewer, or export with --max-global {most}."
+        )
 
 
 def check_tokens(input_ids: Any, attention_mask: Any | None, limits: Limits) -> tuple[Tokens, Tokens]:

@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from edgexf import bundle, names
 from edgexf.errors import InputError, UsageError
-from edgexf.manifest import Manifest
+from edgexf.manifest import Bytes, Manifest
 from edgexf.report import Explanation, Prediction
 from edgexf_runtimes import preprocess, providers
 from edgexf_runtimes.preprocess import Raw, Source
@@ -91,30 +91,37 @@ class Session:
                 self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self._threads)
             return self._sessions[purpose]
 
-    def run(self, *, input_ids: Any, attention_mask: Any | None = None) -> dict[str, Array]:
-        """The predict graph's outputs, ``logits`` float32 [batch, labels].
+    def run(self, *, input_ids: Any, attention_mask: Any | None = None, **others: Any) -> dict[str, Array]:
+        """The predict graph's outputs, such as ``logits`` float32 [batch, labels].
 
-        Both inputs are whole numbers [batch, sequence]; without a mask every token is real. InputError
-        for arrays outside the bundle's limits.
+        Inputs are whole numbers [batch, sequence]; without a mask every token is real. `others` are those that the
+        manifest names, such as ``global_attention_mask``. InputError for arrays outside the bundle's limits.
         """
-        ids, mask = preprocess.check_tokens(input_ids, attention_mask, self.manifest.limits)
-        return self._run(PREDICT, {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask})
+        given = {names.INPUT_IDS: input_ids, names.ATTENTION_MASK: attention_mask, **others}
+        return self._run(PREDICT, preprocess.check_inputs(given, self.manifest))
 
     def run_explain(
-        self, *, input_ids: Any, attention_mask: Any | None = None, target: Any | None = None, method: str | None = None
+        self,
+        *,
+        input_ids: Any,
+        attention_mask: Any | None = None,
+        target: Any | None = None,
+        method: str | None = None,
+        **others: Any,
     ) -> dict[str, Array]:
         """The explain graph's outputs: ``logits``, ``relevance`` float32 [batch, sequence], ``residual`` [batch].
 
         `target` float32 [batch, labels] weighs the logits; a row of zeros, the default, means the predicted label.
         """
-        ids, mask = preprocess.check_tokens(input_ids, attention_mask, self.manifest.limits)
-        shape = (len(ids), len(self.manifest.labels))
+        given = {names.INPUT_IDS: input_ids, names.ATTENTION_MASK: attention_mask, **others}
+        inputs = preprocess.check_inputs(given, self.manifest)
+        shape = (len(inputs[names.INPUT_IDS]), len(self.manifest.labels))
         weights = np.zeros(shape, dtype=np.float32) if target is None else np.asarray(target, dtype=np.float32)
         if weights.shape != shape or not np.isfinite(weights).all():
             raise InputError(
                 f"target must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each label and row."
             )
-        return self._run(self.method(method), {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask, names.TARGET: weights})
+        return self._run(self.method(method), {**inputs, names.TARGET: weights})
 
     def _run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         session = self._open(purpose)
@@ -126,7 +133,7 @@ class Session:
         have = self.manifest.methods
         if not have:
             raise UsageError(
-                "a bundle must hold an explain graph to explain, got one exported with --explain none; export it with a method."
+                "a bundle must hold an explain graph to explain, got one without; export it with a method, where its head has classes."
             )
         if method is not None and method not in have:
             raise UsageError(
@@ -141,15 +148,24 @@ class Session:
 
     def read(self, source: Source) -> Raw:
         """The part of a source that the model reads."""
-        return preprocess.read_raw(source, self.manifest.preprocess.max_bytes)
+        return preprocess.read_raw(source, self.reader.max_bytes)
+
+    @property
+    def reader(self) -> Bytes:
+        """How this model reads bytes. UsageError for one that takes token ids."""
+        if self.manifest.preprocess is None:
+            raise UsageError(
+                f"files and text are for models that read bytes, got {self.manifest.name}, which takes token ids; call session.run with arrays."
+            )
+        return self.manifest.preprocess
 
     def predict_raw(self, raws: Sequence[Raw]) -> list[Prediction]:
         """Answers in the order given; inputs of similar length run together."""
-        sequences = [preprocess.encode(raw, self.manifest.preprocess) for raw in raws]
+        sequences = [preprocess.encode(raw, self.reader) for raw in raws]
         found: dict[int, Prediction] = {}
         for batch in preprocess.batches([len(tokens) for tokens in sequences], self.manifest.limits):
             start = time.perf_counter()
-            ids, mask = preprocess.pad([sequences[i] for i in batch], self.manifest.preprocess.padding_id)
+            ids, mask = preprocess.pad([sequences[i] for i in batch], self.reader.padding_id)
             logits = self._run(PREDICT, {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask})[names.LOGITS]
             share = (time.perf_counter() - start) * 1e3 / len(batch)
             for index, row in zip(batch, logits, strict=True):
@@ -189,7 +205,7 @@ class Session:
     ) -> Explanation:
         chosen, weights = self.method(method), self.target(target)
         labels = self.manifest.labels
-        tokens = preprocess.encode(raw, self.manifest.preprocess)
+        tokens = preprocess.encode(raw, self.reader)
         start = time.perf_counter()
         found = self.run_explain(
             input_ids=tokens[None], target=[[weights.get(label, 0.0) for label in labels]], method=chosen

@@ -91,7 +91,12 @@ def main(bundles: Path, length: int, runs: int, output: Path | None) -> None:
         "autograd / explain",
     )
     table = markdown_table(
-        header, [measure(variant.name, bundles / variant.name, length, runs, threads) for variant in VARIANTS]
+        header,
+        [
+            measure(variant.name, bundles / variant.name, length, runs, threads)
+            for variant in VARIANTS
+            if variant.reference
+        ],
     )
     text = f"{length:,} bytes, batch 1, {threads} threads, {runs} interleaved runs, medians; ratios above 1: the graph is faster.\n\n{table}"
     print(text)
