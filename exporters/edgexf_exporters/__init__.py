@@ -37,4 +37,15 @@ VARIANTS = (
         lowering="edgexf_exporters.projected:Projected",
         source="Wang et al. 2020",
     ),
+    Variant(
+        name="hf-longformer",
+        attention="sliding window, global tokens anywhere",
+        lowers="transformers.models.longformer.modeling_longformer:LongformerModel",
+        lowering="edgexf_exporters.longformer:Longformer",
+        source="Beltagy et al. 2020",
+        family="transformers",
+        heads=("feature-extraction", "text-classification", "token-classification", "question-answering", "fill-mask"),
+        limits="the position embeddings; --max-global tokens",
+        globals=True,
+    ),
 )

@@ -1,0 +1,241 @@
+"""Models of transformers as sources.
+
+In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel`
+in memory. Out: a `Source` with the inputs that its family takes, in float32. A checkpoint must hold exactly
+the weights of its head: transformers itself draws missing ones at random and only warns.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from optimum.exporters.tasks import TasksManager
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel
+
+from edgexf.errors import ExportError, UsageError
+from edgexf.manifest import Globals, Limits
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.heads import HEADS, Head, head_of
+from edgexf_exporters.source import Source
+from edgexf_exporters.trace import in_a_sentence
+from edgexf_exporters.variant import Variant
+from edgexf_exporters.verify import check_contract
+
+MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
+MAX_GLOBAL_OTHERWISE = 64
+
+
+def from_model(
+    model: PreTrainedModel, max_global: int | None = None, name: str = "", origin: Mapping[str, Any] | None = None
+) -> Source:
+    """A model in memory, or from `origin` by its `name`.
+
+    `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
+    """
+    variant, head = family_of(type(model))
+    model = in_float32(model)
+    config: Any = model.config
+    labels = labels_of(config) if head.labelled else ()
+    reach = longest(config)
+    if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
+        raise UsageError(
+            f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
+        )
+    most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
+    first = config.bos_token_id or 0
+    types = config.type_vocab_size if config.type_vocab_size > 1 else 0
+    source = Source(
+        name=name or config.model_type,
+        task=head.task,
+        variant=variant,
+        module=model,
+        embedding=model.get_input_embeddings(),
+        outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
+        limits=Limits(config.vocab_size, 2, reach, 1, most, variant.padding, types),
+        labels=labels,
+        preprocess=None,
+        globals=default_globals(head, config) if variant.globals else None,
+        first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
+        padding_id=config.pad_token_id,
+        config=portable(config, type(model).__name__),
+        provenance={
+            **(origin or {"source": "a model in memory"}),
+            "architecture": type(model).__name__,
+            "transformers": transformers.__version__,
+        },
+        quiet=quiet,
+    )
+    check_contract(source)
+    return source
+
+
+def portable(config: Any, architecture: str) -> dict[str, Any]:
+    """config.json as the library reads it, without the folder that the model was loaded from."""
+    values = {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
+    return {**values, "architectures": [architecture]}
+
+
+def family_of(cls: type) -> tuple[Variant, Head]:
+    """The record whose attention the models of a class have, and the head; ExportError for others.
+
+    A class of the user's own counts as the one of the library that it extends.
+    """
+    families = {variant.lowers.partition(":")[0]: variant for variant in VARIANTS if variant.family == "transformers"}
+    for base in cls.__mro__:
+        if base.__module__ in families:
+            return families[base.__module__], head_of(base.__name__)
+    known = ", ".join(variant.name for variant in families.values())
+    raise ExportError(
+        f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
+    )
+
+
+def labels_of(config: Any) -> tuple[str, ...]:
+    """The labels' names in order; ExportError where the config does not name each column once."""
+    found = {int(index): str(label) for index, label in config.id2label.items()}
+    if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
+        raise ExportError(
+            f"id2label must give each label from 0 on a name of its own, got {some([f'{i}: {n}' for i, n in found.items()])}; mend the config."
+        )
+    return tuple(found[index] for index in range(len(found)))
+
+
+def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
+    """A saved or published model. `task` defaults to that of the class that the checkpoint names.
+
+    UsageError for an unknown task, ExportError for a checkpoint that can't be read, or whose weights and config don't
+    fit each other. Nothing pickled is loaded but tensors.
+    """
+    local = Path(path_or_id).is_dir()
+    if Path(path_or_id).exists() and not local:
+        raise ExportError(
+            f"a model must be a folder that save_pretrained wrote, got the file {path_or_id}; name its folder."
+        )
+    where = f"{path_or_id}, " + ("a local folder" if local else "no local folder")
+    with (
+        quiet(),
+        in_a_sentence(
+            f"a model must be a folder that save_pretrained wrote or the id of one on the hub ({where})",
+            "check the path, or the network for an id",
+        ),
+    ):
+        config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
+    cls = model_class(config, task)
+    family_of(cls)  # refuses before gigabytes are fetched
+    with (
+        quiet(),
+        in_a_sentence(f"weights must be whole and fit their config ({where})", "fetch or save the checkpoint again"),
+    ):
+        model, report = cls.from_pretrained(
+            path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,  # the report tells of them all, the error of none
+        )  # fmt: skip
+    origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": check_weights(cls, report)}
+    revision = getattr(config, "_commit_hash", None)
+    name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
+    return from_model(model, max_global, name, origin if revision is None else {**origin, "revision": revision})
+
+
+def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
+    """What of a checkpoint was left out without changing an answer; ExportError for weights that should be there, or not.
+
+    Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; the pooler
+    gives no output that is exported.
+    """
+    missing = [key for key in report["missing_keys"] if ".pooler." not in f".{key}"]
+    extra = [
+        key for key in report["unexpected_keys"] if ".pooler." not in f".{key}" and not key.endswith("position_ids")
+    ]
+    problems = {
+        "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
+    }  # fmt: skip
+    found = "; ".join(f"{what}: {some(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise ExportError(
+            f"a checkpoint must hold exactly the weights of {cls.__name__}, got {found}; "
+            "name the --task that it was trained for, or save it again with its own config."
+        )
+    return sorted({*report["missing_keys"], *report["unexpected_keys"]})
+
+
+def some(keys: Collection[str]) -> str:
+    """The first three, and how many there are."""
+    listed = sorted(map(str, keys))
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def model_class(config: Any, task: str | None) -> Any:
+    """The class to load: by the task, or the one that the checkpoint names."""
+    if task is None:
+        named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
+        found = getattr(transformers, named, None) if isinstance(named, str) else None
+        if getattr(found, "config_class", None) is not type(config):
+            raise ExportError(
+                f"a config must name an architecture of its model_type {config.model_type} that transformers "
+                f"{transformers.__version__} has, got {config.architectures}; name the --task."
+            )
+        return found
+    known = sorted({head.task for head in HEADS.values()})
+    if task not in known:
+        raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
+    loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
+    classes = loader._model_mapping  # an Auto class: config class -> model class
+    if type(config) not in classes:
+        raise ExportError(
+            f"a model of {config.model_type} must have a head for {task}, got none in transformers; choose another task."
+        )
+    return classes[type(config)]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the progress bars and reports of transformers: what is wrong with a checkpoint is said once, by us."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    hub.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+def in_float32(model: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
+    if all(tensor.dtype == torch.float32 for tensor in model.parameters()):
+        return model
+    copied = copy.deepcopy(model)
+    nn.Module.to(copied, torch.float32)
+    return copied
+
+
+def default_globals(head: Head, config: Any) -> Globals:
+    separator = config.sep_token_id if head.globals == "question" else -1
+    if separator is None:
+        raise ExportError(
+            "a model that finds the question by itself needs sep_token_id, got none in its config; set it."
+        )
+    return Globals(head.globals, separator)
+
+
+def longest(config: Any) -> int:
+    """Tokens that the position embeddings reach: in RoBERTa's line positions start behind the padding's id."""
+    reach = config.max_position_embeddings - (config.pad_token_id or 0) - 1
+    if config.pad_token_id is None or reach < 2:
+        raise ExportError(
+            f"a config must name its pad_token_id and leave positions for 2 tokens, got {config.pad_token_id} of {config.max_position_embeddings}; mend it."
+        )
+    return int(reach)
