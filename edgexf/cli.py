@@ -122,7 +122,7 @@ def export(
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
     from edgexf.console import show_table, stages
-    from edgexf.pipeline import export, grid_table
+    from edgexf.pipeline import UNEXPLAINED, export, grid_table
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
@@ -142,6 +142,8 @@ def export(
     click.echo(
         f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
     )
+    if UNEXPLAINED in bundle.manifest.provenance:
+        click.echo(f"no explain graph was written: {bundle.manifest.provenance[UNEXPLAINED]}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
 

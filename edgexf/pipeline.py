@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 OPSETS = range(20, 24)
 GOLDEN_BYTES = 1_000_000
+UNEXPLAINED = "unexplained"  # in a manifest's provenance: why there is no explain graph
 JS_CONFIG = {"dtype": "fp32", "use_external_data_format": True}  # what transformers.js must know of a bundle
 Progress = Callable[[str], None]
 
@@ -107,8 +108,6 @@ def export(
     else:
         chosen = choose_model(source, task, max_global)
     methods = methods_for(chosen, explain)
-    if not methods and explain is None:
-        progress("leaving the explain graph out: this head has no logits of classes to explain yet")
     target = Path(output) if output is not None else Path(f"{chosen.name}-bundle")
     bundle.check_target(target, overwrite)
     with chosen.quiet(), graphs.frozen(chosen.module):
@@ -169,6 +168,10 @@ def choose_model(source: nn.Module | str | os.PathLike[str], task: str | None, m
     from edgexf_exporters import reference
 
     if isinstance(source, Encoder):
+        if task is not None or max_global is not None:
+            raise UsageError(
+                "task and max_global belong to a model of transformers, got them beside an encoder; leave them out."
+            )
         return reference.from_encoder(source)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
     if isinstance(source, str | os.PathLike) or "transformers" in bases:
@@ -258,6 +261,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
             **source.provenance,
             "variant": source.variant.name,
             "attention": source.variant.attention,
+            **({UNEXPLAINED: "the head gives no logits of classes"} if source.classes is None else {}),
             "opset": opset,
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },

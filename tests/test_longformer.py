@@ -12,6 +12,7 @@ import torch
 import transformers
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
+from small import small_encoder
 from torch import Tensor, nn
 from transformers import LongformerConfig
 
@@ -281,6 +282,7 @@ def test_the_command_line_exports_a_checkpoint_and_times_it(tmp_path: Path) -> N
     ):
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 0, done.output
+        assert ("no explain graph was written: the head" in done.output) == (arguments[0] == "export")
     given = inputs(40, 0)
     ids, mask = given["input_ids"], given["attention_mask"]
     mask[2, :20], ids[2, :20] = 1, 7
@@ -391,6 +393,8 @@ def test_wrong_choices_are_named(tmp_path: Path) -> None:
             edgexf.export(str(tmp_path / "checkpoint"), output=tmp_path / "out", **choice)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="task"):
         edgexf.export(variant="linformer", task="fill-mask", output=tmp_path / "out")
+    with pytest.raises(UsageError, match="beside an encoder"):
+        edgexf.export(small_encoder("linformer"), output=tmp_path / "out", max_global=3)
     with pytest.raises(UsageError, match="classes"):
         edgexf.export(small("LongformerForMaskedLM"), output=tmp_path / "out", explain="gradient")
     assert not (tmp_path / "out").exists()
