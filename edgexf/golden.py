@@ -23,6 +23,7 @@ from edgexf.manifest import Tensor
 Array = npt.NDArray[Any]
 
 SAMPLE = 64
+BARRED = -1e5  # a library subtracts 1e6 from the logits of what can't be an answer, and loses their digits
 
 
 def relative_difference(found: Array, wanted: Array) -> float:
@@ -42,20 +43,26 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     """`relative_difference` of a graph's output; on the real tokens alone where it has an axis of tokens.
 
     `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite, and belongs to the
-    scale: where a single token is real, one logit that happens to be near 0 is no measure of the output.
+    scale: where a single token is real, one logit that happens to be near 0 is no measure of the output. A logit that
+    the model bars must be barred, but its size is no scale either.
     """
-    if output.has_tokens and found.shape == wanted.shape and np.isfinite(found).all():
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return math.inf
+    if output.has_tokens:
         at_real = real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim))
-        return relative_difference(np.where(at_real, found, wanted), wanted)
-    return relative_difference(found, wanted)
+        found = np.where(at_real, found, wanted)
+    barred = wanted < BARRED
+    if np.any(barred != (found < BARRED)) or barred.all():
+        return math.inf
+    return relative_difference(found[~barred], wanted[~barred])
 
 
 def thinned(output: Tensor, array: Array) -> Array:
-    """A sample of an output that has an axis of tokens: at most `SAMPLE` tokens, and as many columns, evenly spread.
+    """A sample of an output that has no fixed size: at most `SAMPLE` tokens, and as many columns, evenly spread.
 
     Which ones follows from the shape alone, so that a device takes the same ones of its own answer.
     """
-    if not output.has_tokens:
+    if not output.varies:
         return array
     for axis in range(1, array.ndim):
         size = array.shape[axis]

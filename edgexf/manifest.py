@@ -42,8 +42,9 @@ class Limits:
     """What an input must keep to. Lengths and `block` are in tokens; ids are below `vocab`.
 
     `max_global` is how many global tokens a caller may choose; `token_types` are below it, and 0 for a model without
-    them. `padding` is ``invariant`` (padding behind
-    the real tokens changes no answer), ``to_multiple(n)`` or ``none``.
+    them. `padding` is ``invariant`` (padding behind the real tokens changes no answer), ``to_multiple(n)`` (padding to
+    the next multiple changes none) or ``none``. Up to `switch` tokens the model attends fully, 0 for one that never
+    changes its attention with the length.
     """
 
     vocab: int
@@ -53,6 +54,7 @@ class Limits:
     max_global: int
     padding: str
     token_types: int = 0
+    switch: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -62,9 +64,11 @@ class Limits:
             ("block", 1),
             ("max_global", 0),
             ("token_types", 0),
+            ("switch", 0),
         ):
             value = getattr(self, name)
             require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
+        require(self.switch <= self.max_length, "switch must not be over max_length", self.switch)
         require(self.min_length <= self.max_length, "min_length must not be over max_length", self.min_length)
         require(
             isinstance(self.padding, str) and PADDINGS.fullmatch(self.padding) is not None,
@@ -72,24 +76,64 @@ class Limits:
             self.padding,
         )
 
+    def padded(self, length: int) -> int:
+        """The length that the model's own padding rule makes of one: inputs with the same one may share a batch."""
+        if self.padding == "invariant":
+            return self.max_length
+        if self.padding == "none":
+            return length
+        multiple = int(self.padding.removeprefix("to_multiple(").removesuffix(")"))
+        return -(-length // multiple) * multiple
+
 
 @dataclass(frozen=True)
 class Globals:
-    """Which tokens are global where a caller names none: ``none``, ``first``, or the ``question``.
+    """Which tokens are global where a caller names none: ``none``, ``first``, the ``question`` or the ``answer``.
 
-    The question is all that stands before the first of three `separator_id`, as in a pair of RoBERTa; -1 for a rule
-    that needs none.
+    In a pair of RoBERTa's line, which holds three `separator_id`, the question is all before the first of them and the
+    answer all behind the second; -1 for a rule that needs none.
     """
 
     rule: str
     separator_id: int
 
     def __post_init__(self) -> None:
-        require(
-            self.rule in ("none", "first", "question"), "rule of globals must be none, first or question", self.rule
-        )
-        fits = is_count(self.separator_id, 0 if self.rule == "question" else -1)
-        require(fits, "separator_id must be a token's id", self.separator_id)
+        require_rule(self.rule, ("none", "first"), ("question", "answer"), self.separator_id)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Which segment a token belongs to where a caller gives no ``token_type_ids``: 0 for all of them (``zeros``), or 1
+    behind the first `separator_id` of a row that holds one (``context``), as the model itself fills them in.
+    """
+
+    rule: str
+    separator_id: int
+
+    def __post_init__(self) -> None:
+        require_rule(self.rule, ("zeros",), ("context",), self.separator_id)
+
+
+def require_rule(rule: str, plain: tuple[str, ...], separated: tuple[str, ...], separator_id: int) -> None:
+    require(rule in (*plain, *separated), f"rule must be one of {', '.join((*plain, *separated))}", rule)
+    require(
+        is_count(separator_id, 0 if rule in separated else -1), "separator_id must be the id of a token", separator_id
+    )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The second half of a sequence-to-sequence model: at most `max_length` tokens, which begin with `start_id`.
+
+    Where a caller gives none, they are the input itself, one place later.
+    """
+
+    start_id: int
+    max_length: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("start_id", 0), ("max_length", 1)):
+            require(is_count(getattr(self, name), least), f"{name} must be a whole number of at least {least}", self)
 
 
 @dataclass(frozen=True)
@@ -109,6 +153,11 @@ class Tensor:
     def has_tokens(self) -> bool:
         """Whether the axis behind the batch is that of the tokens."""
         return self.shape[1:2] == (names.SEQUENCE,)
+
+    @property
+    def varies(self) -> bool:
+        """Whether an axis behind the batch has no fixed size."""
+        return any(isinstance(size, str) for size in self.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -151,7 +200,8 @@ class Graph:
 class Manifest:
     """All that a reader needs. `variants` are the graphs, the first of them predicts.
 
-    `globals` is there for a model with global tokens, `preprocess` for one that reads bytes.
+    `globals` is there for a model with global tokens, `segments` for one with several token types, `decoder` for one of
+    sequence to sequence, `preprocess` for one that reads bytes.
     `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
     and are not interpreted.
     """
@@ -166,6 +216,8 @@ class Manifest:
     grid: dict[str, Any]
     provenance: dict[str, Any]
     globals: Globals | None = None
+    segments: Segments | None = None
+    decoder: Decoder | None = None
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -188,7 +240,8 @@ class Manifest:
         inputs = [tensor.name for tensor in self.variants[0].inputs]
         for name, there in (
             (names.GLOBAL_ATTENTION_MASK, self.globals is not None and self.limits.max_global > 0),
-            (names.TOKEN_TYPE_IDS, self.limits.token_types > 0),
+            (names.TOKEN_TYPE_IDS, self.segments is not None and self.limits.token_types > 0),
+            (names.DECODER_INPUT_IDS, self.decoder is not None),
         ):
             require((name in inputs) == there, f"{name} must be an input exactly where the limits speak of it", inputs)
         for output in self.variants[0].outputs:
@@ -244,8 +297,7 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
     return {
         **known,
         "limits": Limits(**record(Limits, known["limits"])),
-        "preprocess": None if known["preprocess"] is None else Bytes(**record(Bytes, known["preprocess"])),
-        "globals": None if known["globals"] is None else Globals(**record(Globals, known["globals"])),
+        **{name: optional(kind, known[name]) for name, kind in OPTIONAL.items()},
         "variants": tuple(
             Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})
             for graph in graphs
@@ -253,6 +305,13 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
         "labels": tuple(as_list("labels", known)),
         "files": dict(known["files"]),
     }
+
+
+OPTIONAL: dict[str, type] = {"preprocess": Bytes, "globals": Globals, "segments": Segments, "decoder": Decoder}
+
+
+def optional(kind: type, values: Any) -> Any:
+    return None if values is None else kind(**record(kind, values))
 
 
 def record(cls: type, values: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 INPUT_IDS = "input_ids"  # int64 [batch, sequence]
 ATTENTION_MASK = "attention_mask"  # int64 [batch, sequence], 1 = real, 0 = padding
 TOKEN_TYPE_IDS = "token_type_ids"  # int64 [batch, sequence], the segment of a pair; 0 where none is given  # noqa: S105 (no password)
+DECODER_INPUT_IDS = "decoder_input_ids"  # int64 [batch, decoder_sequence], what the decoder has written so far
 GLOBAL_ATTENTION_MASK = "global_attention_mask"  # int64 [batch, sequence], 1 = sees and is seen by every token
 TARGET = "target"  # float32 [batch, classes], weights on the logits; a row of zeros means the predicted class
 LOGITS = "logits"  # float32 [batch, classes]
@@ -11,6 +12,8 @@ RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of r
 
 BATCH = "batch"
 SEQUENCE = "sequence"
+CHOICES = "choices"  # of a multiple-choice model: its inputs are [batch, choices, sequence]
+DECODER_SEQUENCE = "decoder_sequence"
 
 MANIFEST_FILE = "edgexf.json"
 CONFIG_FILE = "config.json"

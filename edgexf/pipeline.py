@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.errors import MissingExtraError, UsageError, VerificationError
-from edgexf.manifest import Graph, Manifest, Tensor
+from edgexf.manifest import Graph, Manifest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -201,8 +201,10 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
 
     protos = {names.PREDICT_FILE: made.predict}
     protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
-    tokens = [output.name for output in source.outputs if output.has_tokens]
-    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, frozenset([*tokens, names.RELEVANCE])))
+    given, found = source.explained
+    shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
+    switch = source.limits.switch if made.framed else 0
+    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch))
     return share_weights(
         {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
     )
@@ -216,7 +218,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
     from edgexf_exporters import inspect_graph, verify
     from edgexf_runtimes.providers import create
 
-    variant, longest = source.variant, source.limits.max_length
+    variant = source.variant
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for path, data in files.items():
             bundle.write_synced(Path(folder, path), data)
@@ -228,8 +230,8 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)))
             result.checks[f"no random operator in {path}"] = inspect_graph.random_operators(graph)
-            if variant.subquadratic and longest >= 2 * made.block:  # else there is no length to grow with
-                found = inspect_graph.quadratic_tensors(graph, made.block, longest)
+            if variant.subquadratic:
+                found = inspect_graph.quadratic_tensors(graph, source.tensors, made.block, source.limits)
                 result.checks[f"nothing grows as length squared in {path}"] = found
     # Batch 1 first, since it holds more lengths in the same bytes.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
@@ -237,10 +239,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
 
 
 def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) -> Manifest:
-    tokens = (names.BATCH, names.SEQUENCE)
-    inputs = tuple(Tensor(name, "int64", tokens) for name in source.inputs)
-    target = Tensor(names.TARGET, "float32", (names.BATCH, source.classes or 1))
-    relevance, residual = Tensor(names.RELEVANCE, "float32", tokens), Tensor(names.RESIDUAL, "float32", tokens[:1])
+    given, found = source.explained
     return Manifest(
         name=source.name,
         task=source.task,
@@ -248,10 +247,12 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         labels=source.labels,
         preprocess=source.preprocess,
         globals=source.globals,
+        segments=source.segments,
+        decoder=source.decoder,
         variants=(
-            Graph("predict", "fp32", names.PREDICT_FILE, inputs, source.outputs),
+            Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),
             *(
-                Graph(method, "fp32", path, (*inputs, target), (*source.outputs, relevance, residual))
+                Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
                 for method, path in explain_files(made).items()
             ),
         ),

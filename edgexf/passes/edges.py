@@ -3,11 +3,18 @@
     before  input_ids [batch, 64*blocks]                       -> ... -> relevance [batch, 64*blocks]
     after   input_ids [batch, sequence] -> Pad to 64*blocks    -> ... -> Slice -> relevance [batch, sequence]
 
-Padded tokens have `attention_mask` 0, so they change no answer of a model that masks.
+Where a model changes its attention with the length the graph takes framed inputs, and both of their last axes vary:
+
+    before  input_ids [batch, blocks, block]                   -> ... -> logits
+    after   input_ids [batch, sequence] -> Pad, Reshape        -> ... -> logits
+
+with blocks of `block` tokens over the switch, and two of half the length up to it. Padded tokens have
+`attention_mask` 0, so they change no answer of a model that masks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +22,34 @@ import onnx_ir as ir
 
 from edgexf import names
 
+Axes = tuple[int | str, ...]
+
 
 @dataclass(frozen=True)
 class Edges:
     """What a graph needs at its edges: whole blocks of `block` tokens, the id that pads `input_ids` (other inputs are
-    padded with 0), and the `outputs` that have an axis of tokens behind the batch, by name.
+    padded with 0), the `shapes` that its inputs and outputs shall have, by name, and whether inputs are framed up to
+    and over `switch` tokens (0: they are not).
     """
 
     block: int
     padding_id: int
-    outputs: frozenset[str]
+    shapes: Mapping[str, Axes]
+    switch: int = 0
+
+    def tokens(self, value: ir.Value) -> int | None:
+        """The axis of tokens of an input or output, None without one."""
+        shape = self.shapes[value.name or ""]
+        return shape.index(names.SEQUENCE) if names.SEQUENCE in shape else None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is known in the graph of an input's length, each int64 [1]; `sizes` are those of a framed input."""
+
+    length: ir.Value
+    rest: ir.Value
+    sizes: tuple[ir.Value, ...] = ()
 
 
 def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
@@ -40,49 +65,70 @@ def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
 
 @dataclass
 class PadInputsToBlocks(ir.passes.InPlacePass):
-    """Makes a graph over multiples of a block take any length. With a block of 1 it only names the axes."""
+    """Makes a graph over multiples of a block, or over frames, take any length. Else it only names the axes."""
 
     edges: Edges
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         graph = model.graph
-        if self.edges.block > 1:
+        if self.edges.block > 1 or self.edges.switch:
             self.pad_and_crop(graph)
         for value in (*graph.inputs, *graph.outputs):
-            sizes = list(value.shape or ())
-            tokens = [names.SEQUENCE] if self.has_tokens(value) else sizes[1:2]
-            value.shape = ir.Shape([names.BATCH, *tokens, *sizes[2:]])
+            value.shape = ir.Shape(self.edges.shapes[value.name or ""])
         return ir.passes.PassResult(model, modified=True)
 
-    def has_tokens(self, value: ir.Value) -> bool:
-        """Inputs but the target, and the outputs that were named, have an axis of tokens."""
-        return value.name in self.edges.outputs or (value.is_graph_input() and value.name != names.TARGET)
-
     def pad_and_crop(self, graph: ir.Graph) -> None:
-        inputs = {value.name: value for value in graph.inputs if self.has_tokens(value)}
-        length = ir.node("Shape", [inputs[names.INPUT_IDS]], attributes={"start": 1, "end": 2})
-        negative = ir.node("Neg", length.outputs)
-        rest = ir.node("Mod", [negative.outputs[0], constant(graph, "edge_block", [self.edges.block])])
-        pads = ir.node("Concat", [constant(graph, "edge_none", [0, 0, 0]), rest.outputs[0]], attributes={"axis": 0})
-        first = [length, negative, rest, pads]
-        filler = constant(graph, "edge_padding", self.edges.padding_id)
-        for name, value in inputs.items():
-            ids = [filler] if name == names.INPUT_IDS else []
-            pad = ir.node("Pad", [value, pads.outputs[0], *ids])  # else with 0: "not real" in a mask
-            ir.convenience.replace_all_uses_with(value, pad.outputs[0])
-            pad.replace_input_with(0, value)
-            first.append(pad)
-        length.replace_input_with(0, inputs[names.INPUT_IDS])
+        inputs = [value for value in graph.inputs if self.edges.tokens(value) is not None]
+        first: list[ir.Node] = []
+        uses = {value: list(value.uses()) for value in inputs}
+        ids = next(value for value in inputs if value.name == names.INPUT_IDS)
+        frame = self.frame(graph, ids, first)
+        for value, users in uses.items():
+            whole = self.padded(graph, value, frame, first)
+            for user, index in users:
+                user.replace_input_with(index, whole)
         graph.insert_before(graph[0], first)
         for index, value in enumerate(graph.outputs):
-            if self.has_tokens(value):
-                graph.outputs[index] = self.crop(graph, value, length.outputs[0])
+            if self.edges.tokens(value) is not None:
+                graph.outputs[index] = self.crop(graph, value, frame.length)
+
+    def frame(self, graph: ir.Graph, ids: ir.Value, nodes: list[ir.Node]) -> Frame:
+        """How far `ids` is from whole blocks, or from its frame."""
+
+        def node(kind: str, *inputs: ir.Value, **attributes: int) -> ir.Value:
+            nodes.append(ir.node(kind, list(inputs), attributes=attributes))
+            return nodes[-1].outputs[0]
+
+        block, one = constant(graph, "edge_block", [self.edges.block]), constant(graph, "edge_one", [1])
+        length = node("Shape", ids, start=-1)
+        if not self.edges.switch:
+            return Frame(length, node("Mod", node("Neg", length), block))
+        two, switch = constant(graph, "edge_two", [2]), constant(graph, "edge_switch", [self.edges.switch])
+        short = node("LessOrEqual", length, switch)
+        last = node("Sub", length, one)
+        blocks = node("Where", short, two, node("Add", node("Div", last, block), one))
+        size = node("Where", short, node("Add", node("Div", last, two), one), block)
+        return Frame(length, node("Sub", node("Mul", blocks, size), length), (blocks, size))
+
+    def padded(self, graph: ir.Graph, value: ir.Value, frame: Frame, nodes: list[ir.Node]) -> ir.Value:
+        """`value` with whole blocks; its last axis is that of the tokens."""
+        axes = len(self.edges.shapes[value.name or ""])
+        none = constant(graph, f"edge_none_{axes}", [0] * (2 * axes - 1))
+        pads = ir.node("Concat", [none, frame.rest], attributes={"axis": 0})
+        filler = [constant(graph, "edge_padding", self.edges.padding_id)] if value.name == names.INPUT_IDS else []
+        pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # else with 0: "not real" in a mask
+        nodes += [pads, pad]
+        if frame.sizes:
+            before = ir.node("Shape", [value], attributes={"end": -1})
+            shape = ir.node("Concat", [before.outputs[0], *frame.sizes], attributes={"axis": 0})
+            nodes += [before, shape, ir.node("Reshape", [pad.outputs[0], shape.outputs[0]])]
+        return nodes[-1].outputs[0]
 
     def crop(self, graph: ir.Graph, value: ir.Value, length: ir.Value) -> ir.Value:
+        axis = self.edges.tokens(value) or 0
         name, value.name = value.name, f"{value.name}_in_blocks"
-        cropped = ir.node(
-            "Slice", [value, constant(graph, "edge_start", [0]), length, constant(graph, "edge_axis", [1])]
-        )
+        start, axes = constant(graph, "edge_start", [0]), constant(graph, f"edge_axis_{axis}", [axis])
+        cropped = ir.node("Slice", [value, start, length, axes])
         output = cropped.outputs[0]
         output.name, output.type, output.shape = name, value.type, value.shape
         graph.append(cropped)

@@ -7,6 +7,13 @@ command line can print it without torch; see README.md beside this folder for ad
 import edgexf.errors  # noqa: F401 (first: loading edgexf switches the telemetry of onnxruntime off)
 from edgexf_exporters.variant import Variant
 
+ENCODER_HEADS = (
+    "feature-extraction",
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+)
 VARIANTS = (
     Variant(
         name="transformer",
@@ -44,8 +51,33 @@ VARIANTS = (
         lowering="edgexf_exporters.longformer:Longformer",
         source="Beltagy et al. 2020",
         family="transformers",
-        heads=("feature-extraction", "text-classification", "token-classification", "question-answering", "fill-mask"),
+        heads=(*ENCODER_HEADS, "multiple-choice"),
         limits="the position embeddings; --max-global tokens",
         globals=True,
+        describe="edgexf_exporters.longformer:describe",
+    ),
+    Variant(
+        name="hf-led",
+        attention="sliding window, global tokens anywhere; full attention in the decoder",
+        lowers="transformers.models.led.modeling_led:LEDEncoder",
+        lowering="edgexf_exporters.led:Encoder",
+        source="Beltagy et al. 2020, section 7",
+        family="transformers",
+        heads=("feature-extraction", "text2text-generation", "question-answering"),
+        limits="the position embeddings; --max-global tokens",
+        globals=True,
+        describe="edgexf_exporters.led:describe",
+    ),
+    Variant(
+        name="hf-bigbird",
+        attention="neighbours, first and last block; full attention for short inputs",
+        lowers="transformers.models.big_bird.modeling_big_bird:BigBirdModel",
+        lowering="edgexf_exporters.bigbird:BigBird",
+        source="Zaheer et al. 2020",
+        padding="to_multiple(block)",
+        family="transformers",
+        heads=(*ENCODER_HEADS, "multiple-choice"),
+        limits="the position embeddings",
+        describe="edgexf_exporters.bigbird:describe",
     ),
 )

@@ -11,6 +11,7 @@ import copy
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from optimum.exporters.tasks import TasksManager
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
+from edgexf import names
 from edgexf.errors import ExportError, UsageError
 from edgexf.manifest import Globals, Limits
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.heads import HEADS, Head, head_of
-from edgexf_exporters.source import Source
+from edgexf_exporters.heads import Head, head_of
+from edgexf_exporters.source import Family, Source
 from edgexf_exporters.trace import in_a_sentence
-from edgexf_exporters.variant import Variant
+from edgexf_exporters.variant import Variant, load
 from edgexf_exporters.verify import check_contract
 
 MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
@@ -43,15 +45,16 @@ def from_model(
     variant, head = family_of(type(model))
     model = in_float32(model)
     config: Any = model.config
-    labels = labels_of(config) if head.labelled else ()
-    reach = longest(config)
+    about: Family = load(variant.describe)(model)
+    reach = about.longest
     if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
         raise UsageError(
             f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
         )
     most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
     first = config.bos_token_id or 0
-    types = config.type_vocab_size if config.type_vocab_size > 1 else 0
+    types = getattr(config, "type_vocab_size", 1)
+    types = types if types > 1 else 0
     source = Source(
         name=name or config.model_type,
         task=head.task,
@@ -59,12 +62,17 @@ def from_model(
         module=model,
         embedding=model.get_input_embeddings(),
         outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
-        limits=Limits(config.vocab_size, 2, reach, 1, most, variant.padding, types),
-        labels=labels,
+        limits=Limits(config.vocab_size, 2, reach, 1, most, about.padding, types, about.switch),
+        labels=labels_of(config) if head.labelled else (),
         preprocess=None,
-        globals=default_globals(head, config) if variant.globals else None,
         first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
         padding_id=config.pad_token_id,
+        globals=default_globals(head, config) if variant.globals else None,
+        segments=about.segments if types else None,
+        decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
+        choices=head.choices,
+        settings={"use_cache": False} if config.is_encoder_decoder else {},
+        around=about.around,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),
@@ -73,7 +81,8 @@ def from_model(
         },
         quiet=quiet,
     )
-    check_contract(source)
+    with quiet():
+        check_contract(source)
     return source
 
 
@@ -83,19 +92,25 @@ def portable(config: Any, architecture: str) -> dict[str, Any]:
     return {**values, "architectures": [architecture]}
 
 
-def family_of(cls: type) -> tuple[Variant, Head]:
+def family_of(cls: Any) -> tuple[Variant, Head]:
     """The record whose attention the models of a class have, and the head; ExportError for others.
 
     A class of the user's own counts as the one of the library that it extends.
     """
-    families = {variant.lowers.partition(":")[0]: variant for variant in VARIANTS if variant.family == "transformers"}
+    families = {module_of(variant): variant for variant in VARIANTS if variant.family == "transformers"}
+    writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
     for base in cls.__mro__:
         if base.__module__ in families:
-            return families[base.__module__], head_of(base.__name__)
+            return families[base.__module__], head_of(base.__name__, writes)
     known = ", ".join(variant.name for variant in families.values())
     raise ExportError(
         f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
     )
+
+
+def module_of(variant: Variant) -> str:
+    """The module of transformers that holds a family's classes."""
+    return variant.lowers.partition(":")[0]
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
@@ -138,21 +153,25 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
             path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
             output_loading_info=True, ignore_mismatched_sizes=True,  # the report tells of them all, the error of none
         )  # fmt: skip
-    origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": check_weights(cls, report)}
+    ignored = check_weights(cls, report, task is not None)
+    origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
     revision = getattr(config, "_commit_hash", None)
     name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
     return from_model(model, max_global, name, origin if revision is None else {**origin, "revision": revision})
 
 
-def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
+def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str]:
     """What of a checkpoint was left out without changing an answer; ExportError for weights that should be there, or not.
 
-    Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; the pooler
-    gives no output that is exported.
+    Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; where no answer
+    comes from the pooler it may be missing too. With a task that was `chosen` the weights of other heads are left out.
     """
-    missing = [key for key in report["missing_keys"] if ".pooler." not in f".{key}"]
+    pooled = cls.__name__.endswith("ForMultipleChoice")
+    missing = [key for key in report["missing_keys"] if pooled or ".pooler." not in f".{key}"]
     extra = [
-        key for key in report["unexpected_keys"] if ".pooler." not in f".{key}" and not key.endswith("position_ids")
+        key
+        for key in report["unexpected_keys"]
+        if ".pooler." not in f".{key}" and not key.endswith("position_ids") and not (chosen and is_of_a_head(cls, key))
     ]
     problems = {
         "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
@@ -166,6 +185,13 @@ def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
     return sorted({*report["missing_keys"], *report["unexpected_keys"]})
 
 
+def is_of_a_head(cls: Any, key: str) -> bool:
+    """Whether a weight lies outside the base model, whose names `cls` has without a prefix if it is the base itself."""
+    prefix = f"{cls.base_model_prefix}."
+    base = key.startswith(prefix) or key.partition(".")[0] in ("embeddings", "encoder", "decoder", "shared")
+    return not base
+
+
 def some(keys: Collection[str]) -> str:
     """The first three, and how many there are."""
     listed = sorted(map(str, keys))
@@ -176,14 +202,14 @@ def model_class(config: Any, task: str | None) -> Any:
     """The class to load: by the task, or the one that the checkpoint names."""
     if task is None:
         named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
-        found = getattr(transformers, named, None) if isinstance(named, str) else None
+        found = class_named(named) if isinstance(named, str) else None
         if getattr(found, "config_class", None) is not type(config):
             raise ExportError(
                 f"a config must name an architecture of its model_type {config.model_type} that transformers "
                 f"{transformers.__version__} has, got {config.architectures}; name the --task."
             )
         return found
-    known = sorted({head.task for head in HEADS.values()})
+    known = sorted({task for variant in VARIANTS if not variant.reference for task in variant.heads})
     if task not in known:
         raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
     loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
@@ -193,6 +219,14 @@ def model_class(config: Any, task: str | None) -> Any:
             f"a model of {config.model_type} must have a head for {task}, got none in transformers; choose another task."
         )
     return classes[type(config)]
+
+
+def class_named(name: str) -> Any:
+    """A model's class: a public one, or a part of a known family such as an encoder; None where there is none."""
+    found = getattr(transformers, name, None)
+    modules = [import_module(module_of(variant)) for variant in VARIANTS if variant.family == "transformers"]
+    parts = [getattr(module, name) for module in modules if hasattr(module, name)] if found is None else [found]
+    return parts[0] if parts else None
 
 
 @contextmanager
@@ -223,19 +257,9 @@ def in_float32(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def default_globals(head: Head, config: Any) -> Globals:
-    separator = config.sep_token_id if head.globals == "question" else -1
+    separator = config.sep_token_id if head.globals in ("question", "answer") else -1
     if separator is None:
         raise ExportError(
-            "a model that finds the question by itself needs sep_token_id, got none in its config; set it."
+            f"a model that finds the {head.globals} by itself needs sep_token_id, got none in its config; set it."
         )
     return Globals(head.globals, separator)
-
-
-def longest(config: Any) -> int:
-    """Tokens that the position embeddings reach: in RoBERTa's line positions start behind the padding's id."""
-    reach = config.max_position_embeddings - (config.pad_token_id or 0) - 1
-    if config.pad_token_id is None or reach < 2:
-        raise ExportError(
-            f"a config must name its pad_token_id and leave positions for 2 tokens, got {config.pad_token_id} of {config.max_position_embeddings}; mend it."
-        )
-    return int(reach)

@@ -6,6 +6,7 @@ makes them take any length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,23 +19,26 @@ from torch import Tensor, nn
 from edgexf import names
 from edgexf_exporters.explain import check_method, differentiate
 from edgexf_exporters.source import Source
-from edgexf_exporters.swap import lowered, replaced
-from edgexf_exporters.trace import BLOCKS_TRACED, capture, dynamic_axes, translate
-
-TOKENS_TRACED = 96  # an example's length where the block is a single token
+from edgexf_exporters.swap import Lowered, lowered, replaced
+from edgexf_exporters.trace import capture, dynamic_axes, translate
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """`explain` maps a method to its graph, the first method first; `block` is in tokens."""
+    """`explain` maps a method to its graph, the first method first; `block` is in tokens. `framed` graphs take inputs
+    [batch, blocks, block].
+    """
 
     predict: onnx.ModelProto
     explain: dict[str, onnx.ModelProto]
     block: int
+    framed: bool = False
 
 
 class Program(nn.Module):
-    """A source with its inputs and outputs in order instead of by name."""
+    """A source with its inputs and outputs in order instead of by name; `framed` are modules to be told the frame."""
+
+    framed: tuple[Any, ...] = ()
 
     def __init__(self, source: Source) -> None:
         super().__init__()
@@ -42,8 +46,17 @@ class Program(nn.Module):
         self.module = source.module
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        by_name = dict(zip(self.source.inputs, inputs, strict=True))
-        return tuple(self.source.answer(by_name, self.module).values())
+        by_name = {
+            tensor.name: given.flatten(-2) if self.framed and names.SEQUENCE in tensor.shape else given
+            for tensor, given in zip(self.source.tensors, inputs, strict=True)
+        }
+        try:
+            for module in self.framed:
+                module.frame = tuple(inputs[0].shape[-2:])
+            return tuple(self.source.answer(by_name, self.module).values())
+        finally:
+            for module in self.framed:
+                module.frame = (0, 0)
 
 
 class Given(nn.Module):
@@ -65,7 +78,7 @@ class Body(nn.Module):
         self.given = given
 
     def forward(self, embeddings: Tensor, *inputs: Tensor) -> Tensor:
-        self.given.vectors = embeddings
+        self.given.vectors = embeddings.flatten(1, -2)  # of a frame: [batch, blocks, block, width]
         try:
             logits: Tensor = self.program(*inputs)[0]
             return logits
@@ -88,12 +101,24 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def example(source: Source, block: int) -> tuple[Tensor, ...]:
-    """The source's inputs, int64 [2, aligned length]: shapes matter, values don't."""
-    length = BLOCKS_TRACED * block if block > 1 else min(TOKENS_TRACED, source.limits.max_length)
-    ids = torch.arange(2 * length).reshape(2, length) % source.limits.vocab
-    values = {names.INPUT_IDS: ids, names.ATTENTION_MASK: torch.ones_like(ids)}
-    return tuple(values.get(name, torch.zeros_like(ids)) for name in source.inputs)
+def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """The source's inputs, int64, and their dynamic axes: shapes matter, values don't."""
+    reach = source.decoder.max_length if source.decoder is not None else 0
+    classes, framed = source.classes or 0, bool(lowering.framed)
+    axes = dynamic_axes(lowering.block, source.limits.max_length, reach, classes, framed)
+    inputs, dimensions = [], []
+    for tensor in source.tensors:
+        parts = [part for axis in tensor.shape for part in axes[str(axis)]]
+        inputs.append(filled(tensor.name, [part.size for part in parts], source.limits.vocab))
+        dimensions.append({place: part.dimension for place, part in enumerate(parts)})
+    return tuple(inputs), tuple(dimensions)
+
+
+def filled(name: str, sizes: Sequence[int], vocabulary: int) -> Tensor:
+    """int64 of the sizes: ids that count, a mask of ones, else zeros."""
+    if name == names.INPUT_IDS:
+        return torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary
+    return torch.full(tuple(sizes), int(name == names.ATTENTION_MASK))
 
 
 def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
@@ -102,23 +127,22 @@ def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
         check_method(method, source.classes)
     outputs = tuple(output.name for output in source.outputs)
     program = Program(source)
-    with lowered(program, source.limits) as block:
-        inputs = example(source, block)
-        batch, sequence = dynamic_axes(block, source.limits.max_length)
-        axes = ({0: batch, 1: sequence},) * len(inputs)
+    with lowered(program, source.limits) as lowering:
+        program.framed = lowering.framed
+        inputs, axes = example(source, lowering)
         predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
         explain = {}
         if methods:
             given, vectors = Given(), source.embedding(inputs[0])
             with replaced(program, {source.embedding: given}):
                 body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
-            target = torch.zeros(2, source.classes or 0)
+            target = torch.zeros(len(inputs[0]), source.classes or 0)
         for method in methods:
-            explained = differentiate(source.embedding, body, (*inputs, target), (*axes, {0: batch}))
+            explained = differentiate(source.embedding, body, (*inputs, target), (*axes, {0: axes[0][0]}))
             explain[method] = translate(
                 explained,
                 (*source.inputs, names.TARGET),
                 (*outputs, names.RELEVANCE, names.RESIDUAL),
                 opset,
             )
-    return Graphs(predict, explain, block)
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed))

@@ -22,12 +22,13 @@ class Head:
     """`outputs` are names and trailing axes; a negative size stands for one of the config's.
 
     `globals` says which tokens are global where a family has such tokens and the caller names none:
-    ``first``, ``question`` (all before the first separator) or ``none``.
+    ``first``, ``question``, ``answer`` or ``none``. `choices`: inputs are [batch, choices, sequence].
     """
 
     task: str
     outputs: tuple[tuple[str, tuple[int | str, ...]], ...]
     globals: str = "none"
+    choices: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -55,14 +56,26 @@ HEADS = {
         "question-answering", (("start_logits", (TOKENS,)), ("end_logits", (TOKENS,))), "question"
     ),
     "ForMaskedLM": Head("fill-mask", ((names.LOGITS, (TOKENS, VOCABULARY)),)),
+    "ForMultipleChoice": Head("multiple-choice", ((names.LOGITS, (names.CHOICES,)),), "answer", choices=True),
+}
+WRITTEN = names.DECODER_SEQUENCE
+SEQUENCE_TO_SEQUENCE = {
+    "Encoder": HEADS["Model"],
+    "Model": Head(
+        "feature-extraction",
+        (("last_hidden_state", (WRITTEN, HIDDEN)), ("encoder_last_hidden_state", (TOKENS, HIDDEN))),
+    ),
+    "ForConditionalGeneration": Head("text2text-generation", ((names.LOGITS, (WRITTEN, VOCABULARY)),)),
+    "ForQuestionAnswering": Head("question-answering", (("start_logits", (WRITTEN,)), ("end_logits", (WRITTEN,)))),
 }
 
 
-def head_of(architecture: str) -> Head:
-    """The head of a class of transformers; ExportError where edgexf does not know it."""
-    for suffix, head in HEADS.items():
+def head_of(architecture: str, writes: bool = False) -> Head:
+    """The head of a class of transformers, `writes` for one with a decoder; ExportError where edgexf does not know it."""
+    heads = SEQUENCE_TO_SEQUENCE if writes else HEADS
+    for suffix, head in heads.items():
         if architecture.endswith(suffix):
             return head
     raise ExportError(
-        f"a model's head must be one of {', '.join(HEADS)}, got {architecture}; export another head of the same weights."
+        f"a model's head must be one of {', '.join(heads)}, got {architecture}; export another head of the same weights."
     )

@@ -6,14 +6,17 @@ In: an ONNX model that takes any length. Out: a sentence for each finding, empty
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 
 from edgexf import names
+from edgexf.manifest import Limits, Tensor
 
 LONG = 1024  # tokens; a shorter model is looked at in its whole length
+OTHER = 2
 QUADRATIC = 3.0  # doubling the length doubles a linear tensor and quadruples a quadratic one
 
 
@@ -24,8 +27,11 @@ def random_operators(model: onnx.ModelProto) -> str:
     return f"the graph holds {', '.join(found)}" if found else ""
 
 
-def sizes(model: onnx.ModelProto, length: int) -> dict[str, int]:
-    """Elements of every intermediate tensor at this length, seen in a run with nothing optimised away."""
+def sizes(model: onnx.ModelProto, inputs: Sequence[Tensor], length: int) -> dict[str, int]:
+    """Elements of every intermediate tensor at this length, seen in a run with nothing optimised away.
+
+    Other axes are the same for every length: one row, `OTHER` choices, as many tokens that a decoder has written.
+    """
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     produced = [name for node in probe.graph.node for name in node.output if name]
@@ -35,21 +41,26 @@ def sizes(model: onnx.ModelProto, length: int) -> dict[str, int]:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feeds = {}
+    axes = {names.BATCH: 1, names.SEQUENCE: length}
+    feeds = {
+        tensor.name: np.ones([axes.get(str(axis), OTHER) for axis in tensor.shape], dtype=np.int64) for tensor in inputs
+    }
     for value in session.get_inputs():
         if value.name == names.TARGET:
             feeds[value.name] = np.zeros((1, value.shape[1]), dtype=np.float32)
-        else:
-            feeds[value.name] = np.ones((1, length), dtype=np.int64)
     values = session.run(produced, feeds)
     return {name: math.prod(np.shape(value)) for name, value in zip(produced, values, strict=True)}
 
 
-def quadratic_tensors(model: onnx.ModelProto, block: int, longest: int) -> str:
-    """Intermediate tensors that grow faster than the length, up to `longest` tokens and in whole blocks."""
-    half = min(LONG, longest) // (2 * block) * block
-    if half == 0:
-        return ""  # one block is the whole model: there is no length to grow with
-    short, long = sizes(model, half), sizes(model, 2 * half)
+def quadratic_tensors(model: onnx.ModelProto, inputs: Sequence[Tensor], block: int, limits: Limits) -> str:
+    """Intermediate tensors that grow faster than the length, in whole blocks up to the longest input.
+
+    Where a model attends fully up to a switch, the lengths lie beyond it.
+    """
+    most = min(max(LONG, 4 * limits.switch), limits.max_length)
+    half = most // (2 * block) * block
+    if half == 0 or half <= limits.switch:
+        return ""  # one block, or full attention, is the whole model: there is no length to grow with
+    short, long = sizes(model, inputs, half), sizes(model, inputs, 2 * half)
     found = [name for name in short if long[name] > QUADRATIC * max(short[name], 1)]
     return f"{len(found)} tensors grow as length squared, {found[0]} first" if found else ""

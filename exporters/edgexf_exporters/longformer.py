@@ -21,15 +21,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LongformerModel
+from transformers import LongformerModel, PreTrainedModel
 from transformers.models.longformer.modeling_longformer import (
     LongformerBaseModelOutputWithPooling,
     LongformerSelfAttention,
 )
 
+from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import HIDDEN, hide
+from edgexf_exporters.source import Family
 from edgexf_exporters.windowed import with_neighbours
 
 
@@ -152,3 +154,14 @@ class Longformer(nn.Module):
             hidden = layer.ff_chunk(layer.attention.output(attention(hidden, seen), hidden))
         pooled = None if own.pooler is None else own.pooler(hidden)
         return LongformerBaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+
+
+def describe(model: PreTrainedModel) -> Family:
+    """Positions start behind the padding's id, as in RoBERTa's line; ExportError for a config that leaves none."""
+    config: Any = model.config
+    reach = config.max_position_embeddings - (config.pad_token_id or 0) - 1
+    if config.pad_token_id is None or reach < 2:
+        raise ExportError(
+            f"a config must name its pad_token_id and leave positions for 2 tokens, got {config.pad_token_id} of {config.max_position_embeddings}; mend it."
+        )
+    return Family(reach)

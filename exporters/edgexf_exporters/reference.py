@@ -76,7 +76,6 @@ def source(encoder: Encoder, variant: Variant, origin: Mapping[str, str], card: 
         limits=Limits(spec.vocabulary, 2, spec.max_length, 1, 0, variant.padding),
         labels=spec.labels,
         preprocess=Bytes("bytes", CLASS_ID, PADDING_ID, min(MAX_BYTES, spec.max_length - 1)),
-        globals=None,
         first_id=CLASS_ID,
         padding_id=PADDING_ID,
         config=config(spec, variant.name),

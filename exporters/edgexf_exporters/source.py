@@ -24,13 +24,29 @@ from edgexf_exporters.variant import Variant
 
 
 @dataclass(frozen=True)
+class Family:
+    """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
+    of `Limits`, how it fills in segments, its decoder, and what must surround each call of the untouched model, where a
+    call changes it.
+    """
+
+    longest: int
+    padding: str = "invariant"
+    switch: int = 0
+    segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
+    decoder: contract.Decoder | None = None
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
 class Source:
     """A model to export.
 
-    `module` takes `inputs` by name and answers with a mapping of `outputs`, or with
-    the only one of them. `embedding` is its submodule from token ids to vectors, which explanations start from.
-    `first_id` stands first in every input of the grid, `padding_id` behind the real tokens. `limits.block` is 1:
-    the lowering says what it needs. `config` becomes config.json, `card` the head of README.md. `quiet` silences what its library says while it runs.
+    `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
+    the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
+    which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
+    tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
+    chosen. `config` becomes config.json, `card` the head of README.md. `quiet` silences what its library says.
     """
 
     name: str
@@ -42,30 +58,54 @@ class Source:
     limits: contract.Limits
     labels: tuple[str, ...]
     preprocess: contract.Bytes | None
-    globals: contract.Globals | None
     first_id: int
     padding_id: int
+    globals: contract.Globals | None = None
+    segments: contract.Segments | None = None
+    decoder: contract.Decoder | None = None
+    choices: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
     card: str = ""
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """The graph's inputs in order, int64 [batch, sequence] each."""
+    def tensors(self) -> tuple[contract.Tensor, ...]:
+        """The graph's inputs in order, all of them int64."""
         types = (names.TOKEN_TYPE_IDS,) if self.limits.token_types else ()
-        return (*self.variant.inputs, *types)
+        row = (names.BATCH, names.CHOICES, names.SEQUENCE) if self.choices else (names.BATCH, names.SEQUENCE)
+        shapes = dict.fromkeys((*self.variant.inputs, *types), row)
+        if self.decoder is not None:
+            shapes[names.DECODER_INPUT_IDS] = (names.BATCH, names.DECODER_SEQUENCE)
+        return tuple(contract.Tensor(name, "int64", shape) for name, shape in shapes.items())
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the graph's inputs in order."""
+        return tuple(tensor.name for tensor in self.tensors)
+
+    @property
+    def explained(self) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
+        """What an explain graph takes and gives besides."""
+        tokens = (names.BATCH, names.SEQUENCE)
+        return (contract.Tensor(names.TARGET, "float32", (names.BATCH, self.classes or 1)),), (
+            contract.Tensor(names.RELEVANCE, "float32", tokens),
+            contract.Tensor(names.RESIDUAL, "float32", tokens[:1]),
+        )
 
     @property
     def classes(self) -> int | None:
         """Columns of ``logits`` [batch, classes]; None where the model gives no such thing, and can't be explained yet."""
         first = self.outputs[0]
-        classifies = first.name == names.LOGITS and len(first.shape) == 2
+        classifies = first.name == names.LOGITS and len(first.shape) == 2 and not first.varies
         return len(self.labels) if classifies else None
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
         """The outputs by name, of `module` where another one stands in for the source's own."""
-        found = (module or self.module)(**inputs)
+        with self.around():
+            found = (module or self.module)(**inputs, **self.settings)
         if isinstance(found, Tensor):
             found = {self.outputs[0].name: found}
         return {output.name: found[output.name] for output in self.outputs}

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -21,7 +23,10 @@ from edgexf_exporters import VARIANTS
 from edgexf_exporters.variant import Variant, load
 
 # Modules that are no attention and yet export better in another form: (original, lowering).
-SUPPORT = (("edgexf.models.encoder:Positions", "edgexf_exporters.positions:SplitPositions"),)
+SUPPORT = (
+    ("edgexf.models.encoder:Positions", "edgexf_exporters.positions:SplitPositions"),
+    ("transformers.models.led.modeling_led:LEDDecoderAttention", "edgexf_exporters.led:DecoderAttention"),
+)
 
 
 def class_name(module: nn.Module) -> str:
@@ -47,9 +52,19 @@ def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> I
             model.set_submodule(name, original, strict=True)
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """What the lowered modules ask for: lengths in multiples of `block` tokens, and for `framed` ones inputs
+    [..., blocks, block] with both axes free, whose sizes they are told in `frame`.
+    """
+
+    block: int
+    framed: tuple[Any, ...]
+
+
 @contextmanager
-def lowered(model: nn.Module, limits: Limits) -> Iterator[int]:
-    """Lowers the known modules of `model`; yields the multiple of tokens that its lengths must have."""
+def lowered(model: nn.Module, limits: Limits) -> Iterator[Lowered]:
+    """Lowers the known modules of `model` for the duration."""
     lowerings = {variant.lowers: variant.lowering for variant in VARIANTS} | dict(SUPPORT)
     replacements = {
         module: load(lowerings[class_name(module)])(module, limits)
@@ -57,4 +72,6 @@ def lowered(model: nn.Module, limits: Limits) -> Iterator[int]:
         if class_name(module) in lowerings
     }
     with replaced(model, replacements):
-        yield math.lcm(*(replacement.block for replacement in replacements.values()))
+        modules: list[Any] = list(replacements.values())
+        framed = tuple(module for module in modules if hasattr(module, "frame"))
+        yield Lowered(math.lcm(*(module.block for module in modules)), framed)

@@ -16,6 +16,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
 
 import onnx
@@ -28,14 +29,46 @@ from edgexf.errors import EdgexfError, ExportError
 
 Axes = Mapping[int, object]
 BLOCKS_TRACED = 3  # an example's length in blocks: more than one, so that nothing is specialised to it
+FRAME_TRACED = 7, 11  # blocks and tokens of a framed example: several blocks stand between the first and the last
+# Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
+BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
+TOKENS_TRACED = 96  # an example's length where the block is a single token
+ANY = 1 << 16
 
 
-def dynamic_axes(block: int, longest: int, shortest: int = 2) -> tuple[object, object]:
-    """Dimensions `batch` and `sequence`; the latter is a multiple of `block` up to `longest`, rounded up to blocks."""
-    batch = Dim(names.BATCH, min=1, max=1 << 16)
-    if block == 1:
-        return batch, Dim(names.SEQUENCE, min=shortest, max=longest)
-    return batch, block * Dim("blocks", min=1, max=max(-(-longest // block), BLOCKS_TRACED))
+@dataclass(frozen=True)
+class Traced:
+    """An axis of the example, and the dimension that it stands for."""
+
+    size: int
+    dimension: object
+
+
+def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: bool) -> dict[str, tuple[Traced, ...]]:
+    """The axes by name. That of the tokens is a multiple of `block` up to `longest`, rounded up to blocks, or two free
+    axes for a frame; a decoder reads up to `decoder` tokens. No axis has as many entries as there are `classes`.
+    """
+
+    def unlike(size: int, step: int = 1) -> int:
+        return size + step if size == classes else size
+
+    most = max(-(-longest // block), FRAME_TRACED[0] + 1)
+    tokens: tuple[Traced, ...]
+    if framed:
+        blocks, tokens_each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, FRAME_TRACED[1] + 1))
+        tokens = Traced(unlike(FRAME_TRACED[0]), blocks), Traced(unlike(FRAME_TRACED[1]), tokens_each)
+    elif block == 1:
+        tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=2, max=longest)),)
+    else:
+        tokens = (Traced(unlike(BLOCKS_TRACED * block, block), block * Dim("blocks", min=1, max=most)),)
+    return {
+        names.BATCH: (Traced(unlike(BATCH_TRACED), Dim(names.BATCH, min=1, max=ANY)),),
+        names.CHOICES: (Traced(CHOICES_TRACED, Dim(names.CHOICES, min=1, max=ANY)),),
+        names.SEQUENCE: tokens,
+        names.DECODER_SEQUENCE: (
+            Traced(DECODER_TRACED, Dim(names.DECODER_SEQUENCE, min=2, max=max(decoder, DECODER_TRACED))),
+        ),
+    }
 
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:

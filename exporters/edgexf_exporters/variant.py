@@ -23,7 +23,8 @@ class Variant:
     `padding` is the manifest's padding rule. `subquadratic` promises that no intermediate grows with
     the square of the length. `tolerance` bounds max |difference| / max |reference| in float32. `globals`: the
     model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
-    that are exported; edgexf ships a trained model of each of its own.
+    that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
+    another library to its `Family`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Variant:
     heads: tuple[str, ...] = ("content-kind",)
     limits: str = "trained to 4,097 tokens"
     globals: bool = False
+    describe: str = ""
     tolerance: float = 1e-4
 
     @property

@@ -33,6 +33,8 @@ GRIDS = ("quick", "full")
 GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
 MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
 BROKEN_CONFIG = "mend its config, or save it again with its own"
+CHOICES = 2  # and one more in every other cell of a multiple-choice model
+DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn
 NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
 
@@ -54,14 +56,16 @@ class Cell:
     def feeds(self, source: Source) -> Feeds:
         """The source's inputs int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
         chance = np.random.default_rng(self.seed)
-        ids = chance.integers(0, source.limits.vocab, (self.batch, self.length))
+        choices = CHOICES + self.seed % 2 if source.choices else 1
+        rows = self.batch * choices
+        ids = chance.integers(0, source.limits.vocab, (rows, self.length))
         ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
         ids[:, 0] = source.first_id
-        real = np.full(self.batch, self.length)
+        real = np.full(rows, self.length)
         if self.mask == "right":
-            real = np.maximum(self.length - self.length // 3 - np.arange(self.batch) * (self.length // 8), 1)
+            real = np.maximum(self.length - self.length // 3 - np.arange(rows) * (self.length // 8), 1)
         if self.mask == "one":
-            real = np.ones(self.batch, dtype=np.int64)
+            real = np.ones(rows, dtype=np.int64)
         mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
         values = {
             names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
@@ -69,12 +73,18 @@ class Cell:
             names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
             names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
         }
-        feeds = {name: values[name] for name in source.inputs}
+        sizes = (self.batch, choices, self.length) if source.choices else ids.shape
+        feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
+        if source.decoder is not None:
+            longest = min(source.decoder.max_length, DECODED[self.seed % len(DECODED)])
+            written = chance.integers(0, source.limits.vocab, (self.batch, longest))
+            written[:, 0] = source.decoder.start_id
+            feeds[names.DECODER_INPUT_IDS] = written
         return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
 
     def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
-        """int64 [batch, length]; a scattered set is another one in each row, and of another size."""
-        chosen = np.zeros((self.batch, self.length), dtype=np.int64)
+        """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
+        chosen = np.zeros((len(real), self.length), dtype=np.int64)
         chosen[:, 0] = self.globals == "first"
         if self.globals == "scattered":
             for row, tokens in enumerate(real):
@@ -141,6 +151,8 @@ def lengths(limits: Limits, block: int) -> list[int]:
     """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
     block = block if block > 1 else NOMINAL_BLOCK
     wanted = {limits.min_length, block - 1, block, block + 1, 3 * block + 5, limits.max_length}
+    if limits.switch:
+        wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
     return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
 
 
@@ -173,9 +185,13 @@ def check_contract(source: Source) -> None:
         feeds = Cell(length, 2, "none", 1).feeds(source)
         with in_a_sentence("a model must run before it is exported", BROKEN_CONFIG):
             found = answers(source, {name: torch.from_numpy(feeds[name]) for name in source.inputs})
-        sizes = {names.BATCH: 2, names.SEQUENCE: length}
+        sizes = {
+            axis: size
+            for tensor in source.tensors
+            for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
+        }
         for output in source.outputs:
-            wanted = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in output.shape)
+            wanted = tuple(sizes.get(axis, axis) for axis in output.shape)
             if found[output.name].shape != wanted:
                 raise ExportError(
                     f"{output.name} must have the shape that the config promises, {list(wanted)}, got {list(found[output.name].shape)}; "
@@ -213,9 +229,9 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
     """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
     outputs = [value.name for value in session.get_outputs()]
-    shape = next(iter(feeds.values())).shape
+    shape = feeds[names.INPUT_IDS].shape
     with in_a_sentence(
-        f"a graph must run at every shape of the grid (here batch {shape[0]}, length {shape[1]})",
+        f"a graph must run at every shape of the grid (here batch {shape[0]}, length {shape[-1]})",
         "lower the module that this names without fixing its shapes",
     ):
         return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))

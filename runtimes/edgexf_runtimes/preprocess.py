@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import InputError, UsageError
-from edgexf.manifest import Bytes, Globals, Limits, Manifest
+from edgexf.manifest import Bytes, Decoder, Globals, Limits, Manifest, Segments
 
 Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
@@ -89,12 +89,12 @@ def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
 def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
     """Indices that may run together, shortest first, so that little is padded.
 
-    Where padding changes answers only equal lengths share a batch.
+    Where padding changes answers only lengths share a batch that the model itself would pad alike.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         fits = (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
-        same = not batch or limits.padding == "invariant" or lengths[batch[0]] == lengths[index]
+        same = not batch or limits.padded(lengths[batch[0]]) == limits.padded(lengths[index])
         if batch and not (fits and same):
             yield batch
             batch = []
@@ -103,79 +103,116 @@ def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
         yield batch
 
 
-def checked(name: str, value: Any, limits: Limits) -> Tokens:
-    """`value` as int64 [batch, sequence] with a length inside the limits."""
+def checked(name: str, value: Any, axes: int = 2) -> Tokens:
+    """`value` as int64 with so many axes, none of them empty."""
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         array = np.empty(0, dtype=object)
-    if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
+    if array.ndim != axes or array.dtype.kind not in "iu" or 0 in array.shape:
+        shape = "[batch, sequence]" if axes == 2 else "[batch, choices, sequence]"
         raise InputError(
-            f"{name} must be whole numbers [batch, sequence] with at least one row, got {array.dtype} {list(array.shape)}; reshape it."
-        )
-    if not limits.min_length <= array.shape[1] <= limits.max_length:
-        raise InputError(
-            f"{name} must have {limits.min_length} to {limits.max_length} tokens a row, got {array.shape[1]}; cut it or cut it into parts."
+            f"{name} must be whole numbers {shape} with at least one row, got {array.dtype} {list(array.shape)}; reshape it."
         )
     return array.astype(np.int64)
 
 
+def check_length(name: str, array: Tokens, least: int, most: int) -> None:
+    if not least <= array.shape[-1] <= most:
+        raise InputError(
+            f"{name} must have {least} to {most} tokens a row, got {array.shape[-1]}; cut it or cut it into parts."
+        )
+
+
 def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Tokens]:
     """The graph's inputs by name, checked. What is not given is filled in: every token is real, and the model's own
-    rule says which are global. InputError for arrays outside the limits, UsageError for an input that the model lacks.
+    rules say which are global, to which segment they belong, and what its decoder begins with. InputError for arrays
+    outside the limits, UsageError for an input that the model lacks.
     """
-    wanted = [tensor.name for tensor in manifest.variants[0].inputs]
+    wanted = {tensor.name: len(tensor.shape) for tensor in manifest.variants[0].inputs}
     unknown = sorted(name for name in given if name not in wanted)
     if unknown:
         raise UsageError(
             f"inputs must be among the model's ({', '.join(wanted)}), got {', '.join(unknown)}; leave it out."
         )
-    ids, mask = check_tokens(given[names.INPUT_IDS], given.get(names.ATTENTION_MASK), manifest.limits)
-    inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
-    if manifest.globals is not None:
-        chosen = given.get(names.GLOBAL_ATTENTION_MASK)
-        inputs[names.GLOBAL_ATTENTION_MASK] = (
-            default_globals(ids, mask, manifest.globals)
-            if chosen is None
-            else alike(names.GLOBAL_ATTENTION_MASK, chosen, ids, 2, manifest.limits)
-        )
-        check_globals(inputs[names.GLOBAL_ATTENTION_MASK] * mask, manifest.limits)
-    if manifest.limits.token_types:
-        types = given.get(names.TOKEN_TYPE_IDS)
-        inputs[names.TOKEN_TYPE_IDS] = (
-            np.zeros_like(ids)
-            if types is None
-            else alike(names.TOKEN_TYPE_IDS, types, ids, manifest.limits.token_types, manifest.limits)
-        )
+    arrays = {name: checked(name, value, wanted[name]) for name, value in given.items() if value is not None}
+    shape = arrays[names.INPUT_IDS].shape
+    for name, array in arrays.items():
+        if name != names.DECODER_INPUT_IDS and array.shape != shape:
+            raise InputError(
+                f"{name} must have the shape of input_ids {list(shape)}, got {list(array.shape)}; make them alike."
+            )
+    written = arrays.pop(names.DECODER_INPUT_IDS, None)
+    rows = {name: array.reshape(-1, shape[-1]) for name, array in arrays.items()}  # of choices each is a row
+    inputs = {name: array.reshape(shape) for name, array in check_rows(rows, manifest).items()}
+    if manifest.decoder is not None:
+        inputs[names.DECODER_INPUT_IDS] = check_written(written, inputs[names.INPUT_IDS], manifest.decoder, manifest)
     return inputs
 
 
-def alike(name: str, value: Any, ids: Tokens, below: int, limits: Limits) -> Tokens:
-    """`value` as whole numbers from 0 to `below` - 1 in the shape of `ids`."""
-    array = checked(name, value, limits)
-    if array.shape != ids.shape:
+def check_rows(rows: Mapping[str, Tokens], manifest: Manifest) -> dict[str, Tokens]:
+    """What is given int64 [rows, sequence], checked and complete."""
+    limits = manifest.limits
+    ids, mask = check_tokens(rows[names.INPUT_IDS], rows.get(names.ATTENTION_MASK), limits)
+    inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+    if manifest.globals is not None:
+        chosen = rows.get(names.GLOBAL_ATTENTION_MASK)
+        if chosen is None:
+            chosen = default_globals(ids, mask, manifest.globals)
+        check_range(names.GLOBAL_ATTENTION_MASK, chosen, 2)
+        check_globals(chosen * mask, limits)
+        inputs[names.GLOBAL_ATTENTION_MASK] = chosen
+    if manifest.segments is not None:
+        types = rows.get(names.TOKEN_TYPE_IDS)
+        types = default_segments(ids, manifest.segments) if types is None else types
+        check_range(names.TOKEN_TYPE_IDS, types, limits.token_types)
+        inputs[names.TOKEN_TYPE_IDS] = types
+    return inputs
+
+
+def check_written(written: Tokens | None, ids: Tokens, decoder: Decoder, manifest: Manifest) -> Tokens:
+    """decoder_input_ids int64 [batch, decoder_sequence]; by default the input one place later, as the library shifts it."""
+    name = names.DECODER_INPUT_IDS
+    if written is None:
+        written = np.concatenate((np.full_like(ids[:, :1], decoder.start_id), ids[:, :-1]), axis=1)
+    if len(written) != len(ids):
         raise InputError(
-            f"{name} must have the shape of input_ids {list(ids.shape)}, got {list(array.shape)}; make them alike."
+            f"{name} must have a row for each of input_ids ({len(ids)}), got {len(written)}; make them alike."
         )
+    check_length(name, written, 1, decoder.max_length)
+    check_range(name, written, manifest.limits.vocab)
+    return written
+
+
+def check_range(name: str, array: Tokens, below: int) -> None:
     if array.min() < 0 or array.max() >= below:
         raise InputError(f"{name} must be 0 to {below - 1}, got {array.min()} to {array.max()}; check its values.")
-    return array
 
 
 def default_globals(ids: Tokens, mask: Tokens, rule: Globals) -> Tokens:
-    """int64 [batch, sequence], 1 at the tokens that the model's rule makes global."""
+    """int64 [rows, sequence], 1 at the tokens that the model's rule makes global."""
     chosen = np.zeros_like(ids)
     if rule.rule == "first":
         chosen[:, 0] = 1
-    if rule.rule == "question":
+    if rule.rule in ("question", "answer"):
         separators = (ids == rule.separator_id) & (mask > 0)
         if np.any(separators.sum(axis=1) != SEPARATORS):
             raise InputError(
                 f"a row must hold {SEPARATORS} separators {rule.separator_id}, the first behind the question, got "
-                f"{separators.sum(axis=1).tolist()}; encode question and text as a pair, or give the global_attention_mask."
+                f"{separators.sum(axis=1).tolist()}; encode the two texts as a pair, or give the global_attention_mask."
             )
-        chosen[:] = np.arange(ids.shape[1]) < separators.argmax(axis=1)[:, None]
+        end, place = separators.argmax(axis=1)[:, None], np.arange(ids.shape[1])
+        chosen[:] = place < end if rule.rule == "question" else place > end + 1
     return chosen
+
+
+def default_segments(ids: Tokens, rule: Segments) -> Tokens:
+    """int64 [rows, sequence], the segment of each token; without a separator the context begins behind the first token."""
+    if rule.rule == "zeros":
+        return np.zeros_like(ids)
+    end = (ids == rule.separator_id).argmax(axis=1)[:, None]
+    behind: Tokens = (np.arange(ids.shape[1]) > end).astype(np.int64)
+    return behind
 
 
 def check_globals(chosen: Tokens, limits: Limits) -> None:
@@ -186,17 +223,13 @@ def check_globals(chosen: Tokens, limits: Limits) -> None:
         )
 
 
-def check_tokens(input_ids: Any, attention_mask: Any | None, limits: Limits) -> tuple[Tokens, Tokens]:
+def check_tokens(ids: Tokens, mask: Tokens | None, limits: Limits) -> tuple[Tokens, Tokens]:
     """Both inputs, checked; without a mask every token is real."""
-    ids = checked("input_ids", input_ids, limits)
-    mask = np.ones_like(ids) if attention_mask is None else checked("attention_mask", attention_mask, limits)
+    mask = np.ones_like(ids) if mask is None else mask
+    check_length(names.INPUT_IDS, ids, limits.min_length, limits.max_length)
     if ids.min() < 0 or ids.max() >= limits.vocab:
         raise InputError(
             f"input_ids must be 0 to {limits.vocab - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says."
-        )
-    if mask.shape != ids.shape:
-        raise InputError(
-            f"attention_mask must have the shape of input_ids {list(ids.shape)}, got {list(mask.shape)}; make them alike."
         )
     appended = np.all(mask[:, 1:] <= mask[:, :-1]) and np.all(mask[:, 0] == 1) and mask.min() >= 0
     if not appended:
