@@ -22,7 +22,7 @@ from edgexf import __version__
 from edgexf.errors import EdgexfError, UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from edgexf.report import Prediction
+    from edgexf.report import Features, Prediction
     from edgexf_runtimes import Session
 
 AT_ONCE = 256  # inputs read before they are batched by length: bounds memory, keeps answers coming
@@ -67,6 +67,9 @@ def main() -> None:
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+
+
+truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -170,9 +173,13 @@ def verify(bundle: Path) -> None:
 @bundle_argument
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--text", help="Text to classify instead of, or before, files.")
+@truncate_option
+@click.option("--stride", type=int, help="Read a text that is too long in windows that share so many tokens.")
 @click.option("--dtype", default="auto", show_default=True)
 @threads_option
-def run(bundle: Path, inputs: tuple[str, ...], text: str | None, dtype: str, threads: int | None) -> None:
+def run(
+    bundle: Path, inputs: tuple[str, ...], text: str | None, truncate: bool, stride: int | None, dtype: str, threads: int | None
+) -> None:  # fmt: skip
     """Classify files (- is standard input); a JSON line each, in the order given."""
     from edgexf.console import progress
     from edgexf_runtimes import load
@@ -184,7 +191,7 @@ def run(bundle: Path, inputs: tuple[str, ...], text: str | None, dtype: str, thr
     with load(bundle, dtype=dtype, threads=threads) as session, progress(len(sources), "inputs") as advance:
         for start in range(0, len(sources), AT_ONCE):
             part = sources[start : start + AT_ONCE]
-            predictions, errors = predict_readable(session, part)
+            predictions, errors = predict_readable(session, part, truncate, stride)
             failed |= bool(errors)
             for error in errors:
                 click.echo(f"Error: {error}", err=True)
@@ -195,28 +202,33 @@ def run(bundle: Path, inputs: tuple[str, ...], text: str | None, dtype: str, thr
         raise click.exceptions.Exit(1)
 
 
-def predict_readable(session: Session, sources: Sequence[str | Path]) -> tuple[list[Prediction], list[EdgexfError]]:
-    """Answers for the inputs that can be read, and the errors of the others."""
-    raws, errors = [], []
+def predict_readable(
+    session: Session, sources: Sequence[str | Path], truncate: bool, stride: int | None
+) -> tuple[Sequence[Prediction | Features], list[EdgexfError]]:
+    """Answers for the inputs that can be read, and the errors of the others; a call that is wrong is wrong for all."""
+    prepared, errors = [], []
     for source in sources:
         try:
-            raws.append(session.read(source))
+            prepared.append(session.prepare(source, truncate, stride))
+        except UsageError:
+            raise
         except EdgexfError as error:
             errors.append(error)
-    return session.predict_raw(raws), errors
+    return session.predict_prepared(prepared), errors
 
 
 @main.command()
 @bundle_argument
 @click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
+@truncate_option
 @click.option("--target", help="Label to explain; by default the predicted one.")
 @click.option("--method", help="Explanation method; by default the bundle's first.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input)."""
     from edgexf.console import show, width
@@ -229,7 +241,7 @@ def explain(
             "an explanation needs one input, got none or two; name a file, - for standard input, or --text."
         )
     with load(bundle, threads=threads) as session:
-        explanation = session.explain(inputs[0], target=target, method=method)
+        explanation = session.explain(inputs[0], target=target, method=method, truncate=truncate)
     if html is not None and source is not None and html.exists() and source.exists() and html.samefile(source):
         raise UsageError(
             f"a page must not replace the file that it explains, got {html} for both; choose another name."

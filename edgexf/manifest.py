@@ -15,6 +15,7 @@ from edgexf import names
 from edgexf.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
+SCORES = ("softmax", "sigmoid", "none")
 PADDINGS = re.compile(r"invariant|none|to_multiple\([1-9]\d*\)")
 
 
@@ -183,6 +184,27 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+class Text:
+    """How text becomes token ids: by the bundle's tokenizer.json, special tokens included, `padding_id` behind.
+
+    `segments`: the tokenizer tells the texts of a pair apart for the model, which else does so by its own rule.
+    """
+
+    kind: str
+    padding_id: int
+    segments: bool
+
+    def __post_init__(self) -> None:
+        require(self.kind == "text", "kind of a preprocessing must be text", self.kind)
+        require(is_count(self.padding_id, 0), "padding_id must be a token's id", self.padding_id)
+        require(isinstance(self.segments, bool), "segments must be true or false", self.segments)
+
+    def check(self, limits: Limits) -> None:
+        """ValueError where what this makes of text breaks the limits."""
+        require(self.padding_id < limits.vocab, f"ids must be below vocab ({limits.vocab})", self.padding_id)
+
+
+@dataclass(frozen=True)
 class Graph:
     """A graph file. `method` is ``predict``, or the explanation that it computes as well."""
 
@@ -201,7 +223,8 @@ class Manifest:
     """All that a reader needs. `variants` are the graphs, the first of them predicts.
 
     `globals` is there for a model with global tokens, `segments` for one with several token types, `decoder` for one of
-    sequence to sequence, `preprocess` for one that reads bytes.
+    sequence to sequence, `preprocess` for one that reads bytes or text. `scores` says how logits of classes become
+    scores: ``softmax``, ``sigmoid`` (each class on its own) or ``none`` (a number, not a class).
     `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
     and are not interpreted.
     """
@@ -210,7 +233,7 @@ class Manifest:
     task: str
     limits: Limits
     labels: tuple[str, ...]
-    preprocess: Bytes | None
+    preprocess: Bytes | Text | None
     variants: tuple[Graph, ...]
     tolerance: float
     grid: dict[str, Any]
@@ -218,6 +241,7 @@ class Manifest:
     globals: Globals | None = None
     segments: Segments | None = None
     decoder: Decoder | None = None
+    scores: str = "softmax"
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -235,6 +259,7 @@ class Manifest:
             "the first variant must predict",
             self.variants,
         )
+        require(self.scores in SCORES, f"scores must be one of {', '.join(SCORES)}", self.scores)
         if self.preprocess is not None:
             self.preprocess.check(self.limits)
         inputs = [tensor.name for tensor in self.variants[0].inputs]
@@ -307,11 +332,21 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-OPTIONAL: dict[str, type] = {"preprocess": Bytes, "globals": Globals, "segments": Segments, "decoder": Decoder}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "preprocess": (Bytes, Text),
+    "globals": (Globals,),
+    "segments": (Segments,),
+    "decoder": (Decoder,),
+}
 
 
-def optional(kind: type, values: Any) -> Any:
-    return None if values is None else kind(**record(kind, values))
+def optional(kinds: tuple[type, ...], values: Any) -> Any:
+    """A record or None; where there are several kinds the value names its own."""
+    if values is None:
+        return None
+    named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
+    chosen = (named or kinds)[0]
+    return chosen(**record(chosen, values))
 
 
 def record(cls: type, values: Any) -> dict[str, Any]:

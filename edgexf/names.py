@@ -17,6 +17,7 @@ DECODER_SEQUENCE = "decoder_sequence"
 
 MANIFEST_FILE = "edgexf.json"
 CONFIG_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.npz"
 CARD_FILE = "README.md"
 PREDICT_FILE = "onnx/model.onnx"

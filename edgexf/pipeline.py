@@ -71,6 +71,7 @@ def export(
     variant: str | None = None,
     task: str | None = None,
     max_global: int | None = None,
+    tokenizer: Any = None,
     output: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -84,7 +85,7 @@ def export(
 
     `source` is a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
     transformers in memory, or an encoder of `edgexf.models`; `task` and `max_global`, the most global tokens a
-    row may have, go with it. Without it `variant` names a reference model, with the trained weights or those of
+    row may have, go with it, and for a model in memory its `tokenizer` of transformers. Without it `variant` names a reference model, with the trained weights or those of
     `weights`, a safetensors file, and `sizes` (such as ``layers``) where that file carries no specification.
     `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
     gradient x input, where the head has logits of classes. Raises UsageError for a wrong choice, ExportError
@@ -100,13 +101,13 @@ def export(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
         )
     if source is None:
-        if task is not None or max_global is not None:
-            raise UsageError("task and max_global belong to a model, got them without one; leave them out.")
+        if task is not None or max_global is not None or tokenizer is not None:
+            raise UsageError("task, max_global and tokenizer belong to a model, got one without it; leave it out.")
         chosen = choose_reference(variant, weights, sizes or {})
     elif variant is not None or weights is not None or sizes:
         raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
     else:
-        chosen = choose_model(source, task, max_global)
+        chosen = choose_model(source, task, max_global, tokenizer)
     methods = methods_for(chosen, explain)
     target = Path(output) if output is not None else Path(f"{chosen.name}-bundle")
     bundle.check_target(target, overwrite)
@@ -124,6 +125,7 @@ def export(
         )
     progress("writing")
     extra = {
+        **chosen.files,
         names.CONFIG_FILE: json_bytes({**chosen.config, "transformers.js_config": JS_CONFIG}),
         names.GOLDEN_FILE: golden,
         names.CARD_FILE: card(chosen, result).encode(),
@@ -162,15 +164,17 @@ def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None
     return reference.from_variant(variant, None if weights is None else Path(weights), sizes)
 
 
-def choose_model(source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None) -> Source:
+def choose_model(
+    source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None, tokenizer: Any
+) -> Source:
     """A checkpoint of transformers by its folder or hub id, or a model in memory."""
     from edgexf.models.encoder import Encoder
     from edgexf_exporters import reference
 
     if isinstance(source, Encoder):
-        if task is not None or max_global is not None:
+        if task is not None or max_global is not None or tokenizer is not None:
             raise UsageError(
-                "task and max_global belong to a model of transformers, got them beside an encoder; leave them out."
+                "task, max_global and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
             )
         return reference.from_encoder(source)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
@@ -180,10 +184,12 @@ def choose_model(source: nn.Module | str | os.PathLike[str], task: str | None, m
 
         from edgexf_exporters import checkpoint
 
+        if isinstance(source, str | os.PathLike) and tokenizer is not None:
+            raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
         if isinstance(source, str | os.PathLike):
             return checkpoint.from_checkpoint(os.fspath(source), task, max_global)
         if isinstance(source, PreTrainedModel) and task is None:
-            return checkpoint.from_model(source, max_global)
+            return checkpoint.from_model(source, max_global, tokenizer=tokenizer)
         if isinstance(source, PreTrainedModel):
             raise UsageError(f"a model in memory has its task already, got {task!r} beside it; leave it out.")
     raise UsageError(
@@ -249,6 +255,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         globals=source.globals,
         segments=source.segments,
         decoder=source.decoder,
+        scores=source.scores,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),
             *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from conftest import Exported
 
 import edgexf
 from edgexf.errors import InputError, UsageError
-from edgexf.manifest import Limits
-from edgexf_runtimes.preprocess import BATCH_TOKENS, batches, check_tokens
+from edgexf.manifest import Decoder, Globals, Graph, Limits, Manifest, Segments, Tensor
+from edgexf_runtimes.preprocess import BATCH_TOKENS, batches, check_inputs
 
 LIMITS = Limits(vocab=258, min_length=2, max_length=10, block=1, max_global=0, padding="invariant")
 
@@ -37,14 +38,57 @@ LIMITS = Limits(vocab=258, min_length=2, max_length=10, block=1, max_global=0, p
 )
 def test_an_array_outside_the_contract_is_refused(ids: Any, mask: Any, word: str) -> None:
     with pytest.raises(InputError, match=word):
-        check_tokens(ids if not isinstance(ids, list) else to_array(ids), mask, LIMITS)
+        check_inputs({"input_ids": ids, "attention_mask": mask}, manifest())
 
 
-def to_array(rows: list[Any]) -> Any:
-    try:
-        return np.array(rows)
-    except ValueError:
-        return np.array(rows, dtype=object)
+def manifest(
+    axes: tuple[str, ...] = ("batch", "sequence"), extra: dict[str, tuple[str, ...]] | None = None, **fields: Any
+) -> Manifest:
+    """Of a model that takes ids and a mask, and `extra` inputs of other shapes."""
+    shapes = {"input_ids": axes, "attention_mask": axes, **(extra or {})}
+    inputs = tuple(Tensor(name, "int64", shape) for name, shape in shapes.items())
+    graph = Graph("predict", "fp32", "onnx/model.onnx", inputs, (Tensor("logits", "float32", ("batch", 2)),))
+    plain = {
+        "name": "m", "task": "t", "limits": LIMITS, "labels": ("a", "b"), "preprocess": None, "variants": (graph,),
+        "tolerance": 1e-4, "grid": {}, "provenance": {},
+    }  # fmt: skip
+    return Manifest(**{**plain, **fields})
+
+
+def test_of_choices_each_is_a_row_and_the_answer_is_global() -> None:
+    axes = ("batch", "choices", "sequence")
+    globals_ = Globals("answer", 9)
+    limits = replace(LIMITS, max_global=5)
+    chosen = manifest(axes, {"global_attention_mask": axes}, limits=limits, globals=globals_)
+    ids = np.array([[[0, 5, 9, 9, 6, 9], [0, 9, 9, 6, 7, 9]]])
+    found = check_inputs({"input_ids": ids}, chosen)
+    assert found["global_attention_mask"].tolist() == [[[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1]]]
+    with pytest.raises(InputError, match="choices"):
+        check_inputs({"input_ids": ids[0]}, chosen)
+
+
+def test_what_a_decoder_begins_with_is_the_input_one_place_later() -> None:
+    model = manifest(extra={"decoder_input_ids": ("batch", "decoder_sequence")}, decoder=Decoder(2, 3))
+    found = check_inputs({"input_ids": [[7, 8, 9]]}, model)
+    assert found["decoder_input_ids"].tolist() == [[2, 7, 8]]
+    written = check_inputs({"input_ids": [[7, 8, 9, 5]], "decoder_input_ids": [[2]]}, model)["decoder_input_ids"]
+    assert written.tolist() == [[2]]
+    for wrong, word in (([[2, 1, 1, 1]], "1 to 3"), ([[2], [2]], "row for each"), ([[258]], "0 to 257")):
+        with pytest.raises(InputError, match=word):
+            check_inputs({"input_ids": [[7, 8]], "decoder_input_ids": wrong}, model)
+    with pytest.raises(InputError, match="decoder_input_ids must have 1 to 3"):
+        check_inputs({"input_ids": [[7, 8, 9, 5]]}, model)
+
+
+@pytest.mark.parametrize(("row", "segments"), [([0, 5, 9, 6, 9], [0, 0, 0, 1, 1]), ([0, 5, 5, 5, 5], [0, 1, 1, 1, 1])])
+def test_the_context_begins_behind_the_first_separator(row: list[int], segments: list[int]) -> None:
+    """As BigBird's head for question answering fills segments in, without a separator too."""
+    model = manifest(
+        extra={"token_type_ids": ("batch", "sequence")},
+        limits=replace(LIMITS, token_types=2),
+        segments=Segments("context", 9),
+    )
+    assert check_inputs({"input_ids": [row]}, model)["token_type_ids"].tolist() == [segments]
 
 
 def test_every_index_is_in_one_batch_and_batches_are_bounded() -> None:
@@ -57,6 +101,11 @@ def test_every_index_is_in_one_batch_and_batches_are_bounded() -> None:
 def test_where_padding_matters_only_equal_lengths_share_a_batch() -> None:
     limits = Limits(258, 2, 10, 1, 0, "none")
     assert sorted(map(sorted, batches([3, 5, 3, 5, 4], limits))) == [[0, 2], [1, 3], [4]]
+
+
+def test_lengths_that_the_model_itself_pads_alike_share_a_batch() -> None:
+    limits = Limits(258, 2, 10, 1, 0, "to_multiple(4)")
+    assert sorted(map(sorted, batches([3, 5, 4, 8, 9], limits))) == [[0, 2], [1, 3], [4]]
 
 
 def test_batches_change_no_answer(linformer: Exported, tmp_path: Path) -> None:

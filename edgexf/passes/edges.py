@@ -1,15 +1,10 @@
 """Pad token inputs to whole blocks where the graph begins, and crop token outputs where it ends.
 
-    before  input_ids [batch, 64*blocks]                       -> ... -> relevance [batch, 64*blocks]
-    after   input_ids [batch, sequence] -> Pad to 64*blocks    -> ... -> Slice -> relevance [batch, sequence]
+    before  input_ids [batch, blocks, 64]                      -> ... -> relevance [batch, 64*blocks]
+    after   input_ids [batch, sequence] -> Pad, Reshape        -> ... -> Slice -> relevance [batch, sequence]
 
-Where a model changes its attention with the length the graph takes framed inputs, and both of their last axes vary:
-
-    before  input_ids [batch, blocks, block]                   -> ... -> logits
-    after   input_ids [batch, sequence] -> Pad, Reshape        -> ... -> logits
-
-with blocks of `block` tokens over the switch, and two of half the length up to it. Padded tokens have
-`attention_mask` 0, so they change no answer of a model that masks.
+Where a model changes its attention with the length, up to a switch it gets two blocks of half the length
+instead. Padded tokens have `attention_mask` 0, so they change no answer of a model that masks.
 """
 
 from __future__ import annotations
@@ -28,8 +23,8 @@ Axes = tuple[int | str, ...]
 @dataclass(frozen=True)
 class Edges:
     """What a graph needs at its edges: whole blocks of `block` tokens, the id that pads `input_ids` (other inputs are
-    padded with 0), the `shapes` that its inputs and outputs shall have, by name, and whether inputs are framed up to
-    and over `switch` tokens (0: they are not).
+    padded with 0), the `shapes` that its inputs and outputs shall have, by name, and the `switch` of a model that
+    changes its attention with the length (0: it does not).
     """
 
     block: int
@@ -45,11 +40,14 @@ class Edges:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is known in the graph of an input's length, each int64 [1]; `sizes` are those of a framed input."""
+    """What is known in the graph of an input's length, each int64 [1]: the padding behind it, and how many blocks of
+    which size it then has.
+    """
 
     length: ir.Value
     rest: ir.Value
-    sizes: tuple[ir.Value, ...] = ()
+    blocks: ir.Value
+    block: ir.Value
 
 
 def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
@@ -65,13 +63,13 @@ def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
 
 @dataclass
 class PadInputsToBlocks(ir.passes.InPlacePass):
-    """Makes a graph over multiples of a block, or over frames, take any length. Else it only names the axes."""
+    """Makes a graph over blocks of tokens take any length. One of single tokens only gets its axes named."""
 
     edges: Edges
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         graph = model.graph
-        if self.edges.block > 1 or self.edges.switch:
+        if self.edges.block > 1:
             self.pad_and_crop(graph)
         for value in (*graph.inputs, *graph.outputs):
             value.shape = ir.Shape(self.edges.shapes[value.name or ""])
@@ -93,7 +91,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
                 graph.outputs[index] = self.crop(graph, value, frame.length)
 
     def frame(self, graph: ir.Graph, ids: ir.Value, nodes: list[ir.Node]) -> Frame:
-        """How far `ids` is from whole blocks, or from its frame."""
+        """How `ids` becomes whole blocks."""
 
         def node(kind: str, *inputs: ir.Value, **attributes: int) -> ir.Value:
             nodes.append(ir.node(kind, list(inputs), attributes=attributes))
@@ -101,14 +99,13 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
 
         block, one = constant(graph, "edge_block", [self.edges.block]), constant(graph, "edge_one", [1])
         length = node("Shape", ids, start=-1)
-        if not self.edges.switch:
-            return Frame(length, node("Mod", node("Neg", length), block))
-        two, switch = constant(graph, "edge_two", [2]), constant(graph, "edge_switch", [self.edges.switch])
-        short = node("LessOrEqual", length, switch)
         last = node("Sub", length, one)
-        blocks = node("Where", short, two, node("Add", node("Div", last, block), one))
-        size = node("Where", short, node("Add", node("Div", last, two), one), block)
-        return Frame(length, node("Sub", node("Mul", blocks, size), length), (blocks, size))
+        blocks = node("Add", node("Div", last, block), one)
+        if self.edges.switch:
+            two, switch = constant(graph, "edge_two", [2]), constant(graph, "edge_switch", [self.edges.switch])
+            short, half = node("LessOrEqual", length, switch), node("Add", node("Div", last, two), one)
+            blocks, block = node("Where", short, two, blocks), node("Where", short, half, block)
+        return Frame(length, node("Sub", node("Mul", blocks, block), length), blocks, block)
 
     def padded(self, graph: ir.Graph, value: ir.Value, frame: Frame, nodes: list[ir.Node]) -> ir.Value:
         """`value` with whole blocks; its last axis is that of the tokens."""
@@ -117,11 +114,9 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         pads = ir.node("Concat", [none, frame.rest], attributes={"axis": 0})
         filler = [constant(graph, "edge_padding", self.edges.padding_id)] if value.name == names.INPUT_IDS else []
         pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # else with 0: "not real" in a mask
-        nodes += [pads, pad]
-        if frame.sizes:
-            before = ir.node("Shape", [value], attributes={"end": -1})
-            shape = ir.node("Concat", [before.outputs[0], *frame.sizes], attributes={"axis": 0})
-            nodes += [before, shape, ir.node("Reshape", [pad.outputs[0], shape.outputs[0]])]
+        before = ir.node("Shape", [value], attributes={"end": -1})
+        shape = ir.node("Concat", [before.outputs[0], frame.blocks, frame.block], attributes={"axis": 0})
+        nodes += [pads, pad, before, shape, ir.node("Reshape", [pad.outputs[0], shape.outputs[0]])]
         return nodes[-1].outputs[0]
 
     def crop(self, graph: ir.Graph, value: ir.Value, length: ir.Value) -> ir.Value:

@@ -23,10 +23,11 @@ from transformers import AutoConfig, PreTrainedModel
 
 from edgexf import names
 from edgexf.errors import ExportError, UsageError
-from edgexf.manifest import Globals, Limits
+from edgexf.manifest import Globals, Limits, Text
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.heads import Head, head_of
 from edgexf_exporters.source import Family, Source
+from edgexf_exporters.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.trace import in_a_sentence
 from edgexf_exporters.variant import Variant, load
 from edgexf_exporters.verify import check_contract
@@ -36,9 +37,15 @@ MAX_GLOBAL_OTHERWISE = 64
 
 
 def from_model(
-    model: PreTrainedModel, max_global: int | None = None, name: str = "", origin: Mapping[str, Any] | None = None
+    model: PreTrainedModel,
+    max_global: int | None = None,
+    name: str = "",
+    origin: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
+    carried: Carried | None = None,
 ) -> Source:
-    """A model in memory, or from `origin` by its `name`.
+    """A model in memory, with its `tokenizer` where it reads text; or from `origin` by its `name`, with the one that is
+    `carried`.
 
     `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
     """
@@ -55,6 +62,7 @@ def from_model(
     first = config.bos_token_id or 0
     types = getattr(config, "type_vocab_size", 1)
     types = types if types > 1 else 0
+    carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
     source = Source(
         name=name or config.model_type,
         task=head.task,
@@ -64,13 +72,15 @@ def from_model(
         outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
         limits=Limits(config.vocab_size, 2, reach, 1, most, about.padding, types, about.switch),
         labels=labels_of(config) if head.labelled else (),
-        preprocess=None,
+        preprocess=Text("text", config.pad_token_id, carried.segments) if carried.files else None,
         first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
         padding_id=config.pad_token_id,
         globals=default_globals(head, config) if variant.globals else None,
         segments=about.segments if types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
         choices=head.choices,
+        scores=scores_of(config),
+        files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},
         around=about.around,
         config=portable(config, type(model).__name__),
@@ -106,6 +116,13 @@ def family_of(cls: Any) -> tuple[Variant, Head]:
     raise ExportError(
         f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
     )
+
+
+def scores_of(config: Any) -> str:
+    """How the library's own pipeline makes scores of logits."""
+    if config.problem_type == "regression":
+        return "none"
+    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
 
 
 def module_of(variant: Variant) -> str:
@@ -157,7 +174,11 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
     revision = getattr(config, "_commit_hash", None)
     name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
-    return from_model(model, max_global, name, origin if revision is None else {**origin, "revision": revision})
+    with quiet():
+        carried = of_checkpoint(path_or_id, local, config.vocab_size)
+    return from_model(
+        model, max_global, name, origin if revision is None else {**origin, "revision": revision}, carried=carried
+    )
 
 
 def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str]:

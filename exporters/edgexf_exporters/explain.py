@@ -63,7 +63,9 @@ class GradientTimesInput(nn.Module):
         explained = (weights * logits).sum(dim=-1)  # [batch]
         (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
         relevance = (gradient * embeddings.detach()).sum(dim=-1)
-        relevance = torch.where(attention_mask > 0, relevance, 0.0).flatten(1)  # of a frame: [batch, blocks, block]
+        relevance = torch.where(attention_mask > 0, relevance, 0.0).flatten(
+            1
+        )  # of folded inputs [batch, blocks, block]
         return logits.detach(), relevance, explained.detach() - relevance.sum(dim=-1)
 
 

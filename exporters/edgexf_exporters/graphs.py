@@ -25,20 +25,20 @@ from edgexf_exporters.trace import capture, dynamic_axes, translate
 
 @dataclass(frozen=True)
 class Graphs:
-    """`explain` maps a method to its graph, the first method first; `block` is in tokens. `framed` graphs take inputs
-    [batch, blocks, block].
+    """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
+    in tokens, is more than one; its size is free if they are `framed`.
     """
 
     predict: onnx.ModelProto
     explain: dict[str, onnx.ModelProto]
     block: int
-    framed: bool = False
+    framed: bool
 
 
 class Program(nn.Module):
-    """A source with its inputs and outputs in order instead of by name; `framed` are modules to be told the frame."""
+    """A source with its inputs and outputs in order instead of by name; once it is lowered, inputs may be folded."""
 
-    framed: tuple[Any, ...] = ()
+    lowering = Lowered(1, ())
 
     def __init__(self, source: Source) -> None:
         super().__init__()
@@ -47,15 +47,15 @@ class Program(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         by_name = {
-            tensor.name: given.flatten(-2) if self.framed and names.SEQUENCE in tensor.shape else given
+            tensor.name: given.flatten(-2) if self.lowering.folded and names.SEQUENCE in tensor.shape else given
             for tensor, given in zip(self.source.tensors, inputs, strict=True)
         }
         try:
-            for module in self.framed:
+            for module in self.lowering.framed:
                 module.frame = tuple(inputs[0].shape[-2:])
             return tuple(self.source.answer(by_name, self.module).values())
         finally:
-            for module in self.framed:
+            for module in self.lowering.framed:
                 module.frame = (0, 0)
 
 
@@ -78,7 +78,7 @@ class Body(nn.Module):
         self.given = given
 
     def forward(self, embeddings: Tensor, *inputs: Tensor) -> Tensor:
-        self.given.vectors = embeddings.flatten(1, -2)  # of a frame: [batch, blocks, block, width]
+        self.given.vectors = embeddings.flatten(1, -2)  # of folded inputs [batch, blocks, block, width]
         try:
             logits: Tensor = self.program(*inputs)[0]
             return logits
@@ -110,7 +110,7 @@ def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tupl
     for tensor in source.tensors:
         parts = [part for axis in tensor.shape for part in axes[str(axis)]]
         inputs.append(filled(tensor.name, [part.size for part in parts], source.limits.vocab))
-        dimensions.append({place: part.dimension for place, part in enumerate(parts)})
+        dimensions.append({place: part.dimension for place, part in enumerate(parts) if part.dimension is not None})
     return tuple(inputs), tuple(dimensions)
 
 
@@ -128,7 +128,7 @@ def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
     outputs = tuple(output.name for output in source.outputs)
     program = Program(source)
     with lowered(program, source.limits) as lowering:
-        program.framed = lowering.framed
+        program.lowering = lowering
         inputs, axes = example(source, lowering)
         predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
         explain = {}

@@ -46,7 +46,7 @@ class Source:
     the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
     which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `config` becomes config.json, `card` the head of README.md. `quiet` silences what its library says.
+    chosen. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json, `card` the head of README.md. `quiet` silences what its library says.
     """
 
     name: str
@@ -57,13 +57,15 @@ class Source:
     outputs: tuple[contract.Tensor, ...]
     limits: contract.Limits
     labels: tuple[str, ...]
-    preprocess: contract.Bytes | None
+    preprocess: contract.Bytes | contract.Text | None
     first_id: int
     padding_id: int
     globals: contract.Globals | None = None
     segments: contract.Segments | None = None
     decoder: contract.Decoder | None = None
     choices: bool = False
+    scores: str = "softmax"
+    files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     around: Callable[[], AbstractContextManager[None]] = nullcontext
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -54,12 +54,17 @@ def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> I
 
 @dataclass(frozen=True)
 class Lowered:
-    """What the lowered modules ask for: lengths in multiples of `block` tokens, and for `framed` ones inputs
-    [..., blocks, block] with both axes free, whose sizes they are told in `frame`.
+    """What the lowered modules ask for: lengths in multiples of `block` tokens, and for `framed` ones blocks of any
+    size, which they are told in `frame`.
     """
 
     block: int
     framed: tuple[Any, ...]
+
+    @property
+    def folded(self) -> bool:
+        """Whether inputs are traced as [..., blocks, block]."""
+        return self.block > 1 or bool(self.framed)
 
 
 @contextmanager

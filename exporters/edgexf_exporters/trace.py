@@ -3,11 +3,13 @@
 In: a module over aligned tensors. Out: an `ExportedProgram` with dynamic batch and length, and an
 `onnx.ModelProto` without the exporting machine's paths.
 
-    module(float [batch, block * blocks, ...], ...)  ->  ExportedProgram  ->  ONNX
+    module(int64 [batch, blocks, block], ...)  ->  ExportedProgram  ->  ONNX
 
 Two alternatives were weighed for lengths that are no multiple of the block. Padding inside the traced
 code yields guards that torch.export rejects. Padding in every layer copies each tensor in each layer.
-So lengths are multiples here, and `edgexf.passes.edges` pads once where the graph begins.
+So lengths are multiples here, and `edgexf.passes.edges` pads once where the graph begins. Inputs come in
+blocks and are flattened, because a length that is only known to be a multiple leaves length // block
+unsimplified, and each layer nests it once more: guards grew tenfold a layer, and six layers took hours.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from edgexf import names
 from edgexf.errors import EdgexfError, ExportError
 
 Axes = Mapping[int, object]
-BLOCKS_TRACED = 3  # an example's length in blocks: more than one, so that nothing is specialised to it
-FRAME_TRACED = 7, 11  # blocks and tokens of a framed example: several blocks stand between the first and the last
+BLOCKS_TRACED = 7  # an example's length in blocks: several, so that nothing is specialised to it
+BLOCK_TRACED = 11  # tokens of a block whose size is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # an example's length where the block is a single token
@@ -38,29 +40,29 @@ ANY = 1 << 16
 
 @dataclass(frozen=True)
 class Traced:
-    """An axis of the example, and the dimension that it stands for."""
+    """An axis of the example, and the dimension that it stands for; None for one of fixed size."""
 
     size: int
-    dimension: object
+    dimension: object = None
 
 
 def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: bool) -> dict[str, tuple[Traced, ...]]:
-    """The axes by name. That of the tokens is a multiple of `block` up to `longest`, rounded up to blocks, or two free
-    axes for a frame; a decoder reads up to `decoder` tokens. No axis has as many entries as there are `classes`.
+    """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
+    up to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as there are `classes`.
     """
 
     def unlike(size: int, step: int = 1) -> int:
         return size + step if size == classes else size
 
-    most = max(-(-longest // block), FRAME_TRACED[0] + 1)
+    most = max(-(-longest // block), BLOCKS_TRACED + 1)
     tokens: tuple[Traced, ...]
     if framed:
-        blocks, tokens_each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, FRAME_TRACED[1] + 1))
-        tokens = Traced(unlike(FRAME_TRACED[0]), blocks), Traced(unlike(FRAME_TRACED[1]), tokens_each)
+        blocks, each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, BLOCK_TRACED + 1))
+        tokens = Traced(unlike(BLOCKS_TRACED), blocks), Traced(unlike(BLOCK_TRACED), each)
     elif block == 1:
         tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=2, max=longest)),)
     else:
-        tokens = (Traced(unlike(BLOCKS_TRACED * block, block), block * Dim("blocks", min=1, max=most)),)
+        tokens = Traced(unlike(BLOCKS_TRACED), Dim("blocks", min=1, max=most)), Traced(block)
     return {
         names.BATCH: (Traced(unlike(BATCH_TRACED), Dim(names.BATCH, min=1, max=ANY)),),
         names.CHOICES: (Traced(CHOICES_TRACED, Dim(names.CHOICES, min=1, max=ANY)),),

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
+from edgexf.manifest import Bytes
 from edgexf.report import LatencyReport, LengthLatency
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.preprocess import Raw, Tokens, encode
@@ -33,6 +34,7 @@ RUNS_FOR_P90 = 44
 SECONDS = 30.0  # a length that takes longer than this for all its runs gets fewer
 FEWEST_RUNS = 5
 WARM_UP = 3
+CHOICES = 2
 LOADS = 5  # fresh processes at least
 
 STATUS = Path("/proc/self/status")
@@ -54,27 +56,35 @@ def parse_lengths(text: str) -> list[int]:
 
 
 def random_inputs(session: Session, length: int) -> dict[str, Tokens]:
-    """int64 [1, tokens], the same ones each time: latency does not depend on them, nor on which tokens are global.
+    """int64 [1, tokens], the same ones each time: latency does not depend on them, nor on which tokens are global. Of
+    two choices for a model that chooses; a decoder has written as many tokens as it may, up to the input's length.
 
     `length` is in bytes, with the class token before them, where the model reads bytes, and in tokens elsewhere.
     """
-    ids = random_ids(session, length)
-    if session.manifest.globals is None:
-        return {names.INPUT_IDS: ids}
-    return {names.INPUT_IDS: ids, names.GLOBAL_ATTENTION_MASK: (np.arange(ids.shape[1]) == 0).astype(np.int64)[None]}
+    ids, manifest = random_ids(session, length), session.manifest
+    inputs = {names.INPUT_IDS: ids}
+    if manifest.globals is not None:
+        inputs[names.GLOBAL_ATTENTION_MASK] = (np.arange(ids.shape[1]) == 0).astype(np.int64)[None]
+    if names.CHOICES in manifest.variants[0].inputs[0].shape:
+        inputs = {name: np.repeat(array[:, None], CHOICES, axis=1) for name, array in inputs.items()}
+    if manifest.decoder is not None:
+        inputs[names.DECODER_INPUT_IDS] = ids[:, : manifest.decoder.max_length]
+    return inputs
 
 
 def random_ids(session: Session, length: int) -> Tokens:
     manifest, chance = session.manifest, np.random.default_rng(length)
-    if manifest.preprocess is None:
+    if not isinstance(manifest.preprocess, Bytes):
         return chance.integers(0, manifest.limits.vocab, (1, length))
-    return encode(Raw("", chance.integers(0, 256, length, dtype=np.uint8).tobytes(), False), manifest.preprocess)[None]
+    return encode(Raw("", chance.integers(0, 256, length, dtype=np.uint8).tobytes(), False), manifest.preprocess).ids[
+        None
+    ]
 
 
 def longest(session: Session) -> int:
     """The greatest length, counted as in `random_inputs`."""
     manifest = session.manifest
-    return manifest.limits.max_length if manifest.preprocess is None else manifest.preprocess.max_bytes
+    return manifest.preprocess.max_bytes if isinstance(manifest.preprocess, Bytes) else manifest.limits.max_length
 
 
 def measure(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Bytes, Decoder, Globals, Limits, Manifest, Segments
+from edgexf_runtimes.text import Encoded, Text, token_text
 
 Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
@@ -30,11 +31,12 @@ BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slo
 
 @dataclass(frozen=True)
 class Raw:
-    """An input's name and the bytes of it that the model reads."""
+    """An input's name, the bytes of it that the model reads, and for text the text itself or a pair of texts."""
 
     name: str
     data: bytes
     truncated: bool
+    text: Text | None = None
 
 
 def read_raw(source: Source, max_bytes: int) -> Raw:
@@ -42,19 +44,40 @@ def read_raw(source: Source, max_bytes: int) -> Raw:
 
     InputError for a path that can't be read and for an input without a byte.
     """
-    if isinstance(source, str):
-        name, data = "text", source.encode(errors="surrogateescape")
-    elif isinstance(source, bytes):
-        name, data = "bytes", source
-    else:
-        name, data = os.fspath(source), read_file(Path(source), max_bytes + 1)
-    if not data:
-        raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
+    name, data = named(source, max_bytes + 1)
     return Raw(name, data[:max_bytes], len(data) > max_bytes)
 
 
+def read_text(source: Source | tuple[str, str]) -> Raw:
+    """All of a source as text, or a pair of texts as it is. InputError for one that is no UTF-8 or has no character."""
+    if isinstance(source, tuple):
+        joined = "\n".join(source)
+        return Raw("pair", joined.encode("utf-8", "surrogatepass"), False, source)
+    name, data = named(source, -1)
+    try:
+        text = source if isinstance(source, str) else data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"an input of this model must be UTF-8 text, got {name} with {error.reason} at byte {error.start}; convert it."
+        ) from error
+    return Raw(name, data, False, text)
+
+
+def named(source: Source, size: int) -> tuple[str, bytes]:
+    """The name of a source and at most `size` of its bytes, all of them for -1. InputError where there are none."""
+    if isinstance(source, str):
+        name, data = "text", source.encode("utf-8", "surrogateescape" if size >= 0 else "surrogatepass")
+    elif isinstance(source, bytes):
+        name, data = "bytes", source
+    else:
+        name, data = os.fspath(source), read_file(Path(source), size)
+    if not data:
+        raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
+    return name, data
+
+
 def read_file(path: Path, size: int) -> bytes:
-    """At most `size` bytes of a file, or of standard input for ``-``."""
+    """At most `size` bytes of a file, or of standard input for ``-``; all of them for -1."""
     if str(path) == STDIN:
         if sys.stdin is None:
             raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
@@ -71,9 +94,12 @@ def read_file(path: Path, size: int) -> bytes:
         ) from error
 
 
-def encode(raw: Raw, preprocess: Bytes) -> Tokens:
-    """The class token and one id a byte, int64 [1 + bytes]."""
-    return np.concatenate(([preprocess.class_id], np.frombuffer(raw.data, dtype=np.uint8)), dtype=np.int64)
+def encode(raw: Raw, preprocess: Bytes) -> Encoded:
+    """The class token and one id a byte, [1 + bytes]."""
+    ids = np.concatenate(([preprocess.class_id], np.frombuffer(raw.data, dtype=np.uint8)), dtype=np.int64)
+    tokens = ("[class]", *(token_text(byte) for byte in raw.data))
+    offsets = ((0, 0), *((place, place + 1) for place in range(len(raw.data))))
+    return Encoded(ids, np.zeros_like(ids), tokens, offsets, raw.truncated)
 
 
 def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +19,16 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edgexf import bundle, names
-from edgexf.errors import InputError, UsageError
-from edgexf.manifest import Bytes, Manifest
-from edgexf.report import Explanation, Prediction
+from edgexf.errors import BundleError, InputError, UsageError
+from edgexf.manifest import Bytes, Manifest, Text
+from edgexf.report import Explanation, Features, Prediction
 from edgexf_runtimes import preprocess, providers
 from edgexf_runtimes.preprocess import Raw, Source
+from edgexf_runtimes.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
+Pair = tuple[str, str]
+Answer = tuple[dict[str, Array], float]  # outputs of one row, and its share of the time in milliseconds
 
 PREDICT = "predict"
 TOP = 3  # labels that a prediction lists
@@ -58,6 +62,34 @@ def softmax(logits: Array) -> Array:
     return probabilities
 
 
+def sigmoid(logits: Array) -> Array:
+    """Probabilities of each class on its own, float64."""
+    probabilities: Array = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return probabilities
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input and its windows of tokens, one unless it is read with a stride."""
+
+    raw: Raw
+    windows: Sequence[Encoded]
+
+    @property
+    def truncated(self) -> bool:
+        return self.raw.truncated or self.windows[0].truncated
+
+
+def listed(inputs: Source | Pair | Iterable[Source | Pair]) -> list[Source | Pair]:
+    """Inputs as a list, also a single one."""
+    if isinstance(inputs, str | bytes | os.PathLike | tuple):
+        return [inputs]
+    return list(inputs)
+
+
+SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}
+
+
 class Session:
     """A bundle in use; a context manager. Concurrent calls are safe, closing during one is not."""
 
@@ -70,6 +102,7 @@ class Session:
         self._threads = threads
         self._providers = tuple(provider_names)
         self._sessions: dict[str, ort.InferenceSession] = {}
+        self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
         self._open(PREDICT)
 
@@ -141,42 +174,114 @@ class Session:
             )
         return method or have[0]
 
-    def predict(self, inputs: Source | Iterable[Source]) -> list[Prediction]:
-        """Labels and scores for text, bytes or paths, in the order given; see `preprocess.read_raw` for errors."""
-        sources = [inputs] if isinstance(inputs, str | bytes | os.PathLike) else list(inputs)
-        return self.predict_raw([self.read(source) for source in sources])
+    def predict(
+        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
+    ) -> list[Prediction] | list[Features]:
+        """Answers for text, bytes or paths, and for pairs of texts as tuples, in the order given: labels and scores of a
+        classifier, the outputs of another model. See `Tokenizer.encode` for `truncate` and `stride`, which a model of
+        text takes; `preprocess.read_raw` and `read_text` for errors.
+        """
+        return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
 
-    def read(self, source: Source) -> Raw:
+    def prepare(self, source: Source | Pair, truncate: bool = False, stride: int | None = None) -> Prepared:
+        """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
+        raw = self.read(source)
+        if stride is not None and not self.classifies:
+            raise UsageError(
+                "a stride joins the labels of windows, got one for a model without; encode with it and run the rows."
+            )
+        return Prepared(raw, self._tokens(raw, truncate, stride))
+
+    def read(self, source: Source | Pair) -> Raw:
         """The part of a source that the model reads."""
-        return preprocess.read_raw(source, self.reader.max_bytes)
+        reader = self.reader
+        if isinstance(reader, Text):
+            return preprocess.read_text(source)
+        if isinstance(source, tuple):
+            raise UsageError("a pair of texts is for models that read text, got one for a model of bytes; join them.")
+        return preprocess.read_raw(source, reader.max_bytes)
 
     @property
-    def reader(self) -> Bytes:
-        """How this model reads bytes. UsageError for one that takes token ids."""
+    def reader(self) -> Bytes | Text:
+        """How this model reads its input. UsageError for one that takes token ids."""
         if self.manifest.preprocess is None:
             raise UsageError(
-                f"files and text are for models that read bytes, got {self.manifest.name}, which takes token ids; call session.run with arrays."
+                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids; call session.run with arrays."
             )
         return self.manifest.preprocess
 
-    def predict_raw(self, raws: Sequence[Raw]) -> list[Prediction]:
-        """Answers in the order given; inputs of similar length run together."""
-        sequences = [preprocess.encode(raw, self.reader) for raw in raws]
-        found: dict[int, Prediction] = {}
-        for batch in preprocess.batches([len(tokens) for tokens in sequences], self.manifest.limits):
-            start = time.perf_counter()
-            ids, mask = preprocess.pad([sequences[i] for i in batch], self.reader.padding_id)
-            logits = self._run(PREDICT, {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask})[names.LOGITS]
-            share = (time.perf_counter() - start) * 1e3 / len(batch)
-            for index, row in zip(batch, logits, strict=True):
-                found[index] = self._prediction(raws[index], row, share)
-        return [found[index] for index in range(len(raws))]
+    def _tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
+        """An input as windows of tokens, one of them unless a stride is given."""
+        reader = self.reader
+        if isinstance(reader, Text):
+            return self._open_tokenizer().encode(raw.text or "", truncate, stride)
+        if stride is not None:
+            raise UsageError(f"a stride is for models that read text, got {stride} for a model of bytes; leave it out.")
+        return [preprocess.encode(raw, reader)]
 
-    def _prediction(self, raw: Raw, logits: Array, ms: float) -> Prediction:
-        scores = softmax(logits)
+    def _open_tokenizer(self) -> Tokenizer:
+        with self._lock:
+            if self._tokenizer is None:
+                if names.TOKENIZER_FILE not in self.manifest.files:
+                    raise BundleError(
+                        f"a bundle that reads text must list {names.TOKENIZER_FILE}, got none; export it again."
+                    )
+                path = self.path / names.TOKENIZER_FILE
+                self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
+            return self._tokenizer
+
+    def encode(
+        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
+    ) -> dict[str, Array]:
+        """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window."""
+        read = [self.read(source) for source in listed(inputs)]
+        return self._arrays([window for raw in read for window in self._tokens(raw, truncate, stride)])
+
+    def _arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
+        """The graph's inputs int64 [windows, longest], checked."""
+        reader = self.reader
+        ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
+        given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+        if isinstance(reader, Text) and reader.segments and self.manifest.segments is not None:
+            given[names.TOKEN_TYPE_IDS], _ = preprocess.pad([window.types for window in windows], 0)
+        return preprocess.check_inputs(given, self.manifest)
+
+    def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
+        """Answers in the order given; windows of similar length run together."""
+        windows = [window for given in inputs for window in given.windows]
+        answers: dict[int, Answer] = {}
+        for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits):
+            start = time.perf_counter()
+            found = self._run(PREDICT, self._arrays([windows[i] for i in batch]))
+            share = (time.perf_counter() - start) * 1e3 / len(batch)
+            for row, index in enumerate(batch):
+                answers[index] = {name: array[row] for name, array in found.items()}, share
+        in_order = iter([answers[index] for index in range(len(windows))])
+        mine = [[next(in_order) for _ in given.windows] for given in inputs]
+        if self.classifies:
+            return [self._prediction(given, found) for given, found in zip(inputs, mine, strict=True)]
+        return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether an input gets a label, by logits [batch, labels]."""
+        first = self.manifest.variants[0].outputs[0]
+        return first.name == names.LOGITS and bool(self.manifest.labels) and not first.varies
+
+    def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
+        """From the answer to each of an input's windows."""
+        logits = np.mean([outputs[names.LOGITS] for outputs, _ in answers], axis=0)
+        scores = SCORES[self.manifest.scores](logits)
         best = np.argsort(-scores, kind="stable")[:TOP]
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
-        return Prediction(raw.name, top[0][0], top[0][1], top, raw.truncated, ms)
+        ms = sum(ms for _, ms in answers)
+        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers))
+
+    def _features(self, given: Prepared, answer: Answer) -> Features:
+        (window,), (outputs, ms) = given.windows, answer
+        tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
+        kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
+        return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms)
 
     def target(self, target: str | Mapping[str, float] | None) -> dict[str, float]:
         """Weights by label; UsageError for a label that the model does not know."""
@@ -191,35 +296,35 @@ class Session:
         return weights
 
     def explain(
-        self, source: Source, target: str | Mapping[str, float] | None = None, method: str | None = None
+        self,
+        source: Source | Pair,
+        target: str | Mapping[str, float] | None = None,
+        method: str | None = None,
+        truncate: bool = False,
     ) -> Explanation:
         """Why the model answers as it does for one text, bytes or path.
 
         `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
-        label by default. `method` is one of the bundle's; its first by default.
+        label by default. `method` is one of the bundle's; its first by default. `truncate` reads only the
+        beginning of a text that is too long.
         """
-        return self.explain_raw(self.read(source), target, method)
-
-    def explain_raw(
-        self, raw: Raw, target: str | Mapping[str, float] | None = None, method: str | None = None
-    ) -> Explanation:
         chosen, weights = self.method(method), self.target(target)
         labels = self.manifest.labels
-        tokens = preprocess.encode(raw, self.reader)
+        given = self.prepare(source, truncate)
+        (window,), raw = given.windows, given.raw
         start = time.perf_counter()
-        found = self.run_explain(
-            input_ids=tokens[None], target=[[weights.get(label, 0.0) for label in labels]], method=chosen
-        )
+        row = [[weights.get(label, 0.0) for label in labels]]
+        found = self.run_explain(**self._arrays([window]), target=row, method=chosen)
         ms = (time.perf_counter() - start) * 1e3
         logits = found[names.LOGITS][0]
-        prediction = self._prediction(raw, logits, ms)
+        prediction = self._prediction(given, [({names.LOGITS: logits}, ms)])
         graph = self.manifest.graph(chosen, self.dtype)
         explained = weights or {prediction.label: 1.0}
         return Explanation(
             input=raw.name,
             data=raw.data,
-            tokens=("[class]", *(token_text(byte) for byte in raw.data)),
-            offsets=((0, 0), *((i, i + 1) for i in range(len(raw.data)))),
+            tokens=window.tokens,
+            offsets=window.offsets,
             scores=found[names.RELEVANCE][0],
             target=explained,
             explained=sum(weight * float(logits[labels.index(label)]) for label, weight in explained.items()),
@@ -230,8 +335,3 @@ class Session:
             graph_sha256=self.manifest.files[graph.file]["sha256"],
             ms=ms,
         )
-
-
-def token_text(byte: int) -> str:
-    """A byte as a printable ASCII character, or as \\xNN."""
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"

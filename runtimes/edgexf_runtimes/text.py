@@ -1,0 +1,127 @@
+"""From text to token ids with the model's own tokenizer, through `tokenizers` alone.
+
+In: a bundle's tokenizer.json and a text, or a pair of texts. Out: `Encoded` windows, each within the model's limit:
+one for a text that fits or is truncated, several that overlap where a stride is given. A text that is too long is an
+error otherwise: a model that silently reads the beginning of a document answers another question.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf.errors import BundleError, InputError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+Tokens = npt.NDArray[np.int64]
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Token ids and segments int64 [tokens], the tokens as text, and their [start, end) in the bytes of the input.
+
+    Tokens that stand for nothing in the input, such as a class token, have (0, 0).
+    """
+
+    ids: Tokens
+    types: Tokens
+    tokens: tuple[str, ...]
+    offsets: tuple[tuple[int, int], ...]
+    truncated: bool = False
+
+
+class Tokenizer:
+    """A bundle's tokenizer; safe to use from several threads. `longest` is in tokens, special ones included."""
+
+    def __init__(self, path: Path, longest: int) -> None:
+        try:
+            import tokenizers
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                "text needs the extra `text`, got no tokenizers in this environment; install it with: pip install 'edgexf[text]'."
+            ) from error
+        try:
+            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the binding raises plain Exception
+            raise BundleError(
+                f"{path.name} must be a tokenizer that tokenizers {tokenizers.__version__} can read, got: {error}; export the bundle again."
+            ) from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()  # a file may carry the settings of its training
+        self._lock = threading.Lock()
+        self.longest = longest
+
+    def encode(self, text: Text, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
+        """The windows of a text. InputError for one that is too long, unless it may be cut: `truncate` keeps the first
+        window, `stride` all of them, each sharing so many tokens with the one before. Of a pair the second is cut.
+        """
+        if truncate and stride is not None:
+            raise UsageError("a long text is truncated or read with a stride, got both; choose one of them.")
+        pair = (text, None) if isinstance(text, str) else text
+        start = offset_table(pair)
+        whole = self._encode(pair)
+        if len(whole.ids) <= self.longest:
+            return [encoded(whole, start)]
+        if not truncate and stride is None:
+            raise InputError(
+                f"a text must have at most {self.longest} tokens, got {len(whole.ids)}; shorten it, truncate it, or read it with a stride."
+            )
+        room = self.longest - sum(whole.special_tokens_mask)
+        if stride is not None and not 0 <= stride < room:
+            raise UsageError(
+                f"a stride must be 0 to {room - 1} tokens for this model, got {stride}; choose a smaller one."
+            )
+        first = self._encode(pair, stride or 0)
+        windows = [first, *first.overflowing] if stride is not None else [first]
+        return [encoded(window, start, truncate) for window in windows]
+
+    def _encode(self, pair: tuple[str, str | None], stride: int | None = None) -> Encoding:
+        """With a stride in windows; the settings belong to the tokenizer, so that threads take turns."""
+        with self._lock:
+            try:
+                if stride is not None:
+                    strategy = "longest_first" if pair[1] is None else "only_second"
+                    self._tokenizer.enable_truncation(self.longest, stride=stride, strategy=strategy)
+                found: Encoding = self._tokenizer.encode(*pair)
+                return found
+            except (TypeError, UnicodeError) as error:
+                raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
+            except Exception as error:  # the binding's own, where the first of a pair leaves no room for the second
+                raise InputError(
+                    f"the first of a pair must leave room for the second in {self.longest} tokens, got one that does not ({error}); shorten it."
+                ) from error
+            finally:
+                self._tokenizer.no_truncation()
+
+
+def offset_table(pair: tuple[str, str | None]) -> tuple[npt.NDArray[np.int64], ...]:
+    """For each text of a pair, where each of its characters starts in the bytes of both, one behind the other."""
+    tables, before = [], 0
+    for text in pair:
+        if text is not None:
+            sizes = [len(char.encode("utf-8", "surrogatepass")) for char in text]
+            tables.append(np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))) + before)
+            before = int(tables[-1][-1]) + 1  # a line break stands between them
+    return tuple(tables)
+
+
+def encoded(window: Encoding, start: tuple[npt.NDArray[np.int64], ...], truncated: bool = False) -> Encoded:
+    offsets = [
+        (0, 0) if text is None else (int(start[text][first]), int(start[text][last]))
+        for text, (first, last) in zip(window.sequence_ids, window.offsets, strict=True)
+    ]
+    ids, types = (np.array(values, dtype=np.int64) for values in (window.ids, window.type_ids))
+    return Encoded(ids, types, tuple(window.tokens), tuple(offsets), truncated)
+
+
+def token_text(byte: int) -> str:
+    """A byte as a printable ASCII character, or as \\xNN."""
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"

