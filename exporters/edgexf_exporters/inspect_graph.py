@@ -1,12 +1,15 @@
 """What can be seen in a graph without comparing answers: random operators, and how tensors grow.
 
-In: an ONNX model that takes any length. Out: a sentence for each finding, empty where there is none.
+In: an ONNX model that takes any length, or the path of one. Out: a sentence for each finding, empty where there is none.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -27,32 +30,39 @@ def random_operators(model: onnx.ModelProto) -> str:
     return f"the graph holds {', '.join(found)}" if found else ""
 
 
-def sizes(model: onnx.ModelProto, inputs: Sequence[Tensor], length: int) -> dict[str, int]:
-    """Elements of every intermediate tensor at this length, seen in a run with nothing optimised away.
+def sizes(path: Path, inputs: Sequence[Tensor], length: int) -> dict[str, int]:
+    """Elements of every intermediate tensor at this length, by the node that makes it, with nothing optimised away.
 
-    Other axes are the same for every length: one row, `OTHER` choices, as many tokens that a decoder has written.
+    They come from ONNX Runtime's own profile of a run, which keeps shapes: the tensors together may take many times the
+    memory of a run. Other axes are the same for every length: one row, `OTHER` choices, as many tokens that a decoder
+    has written.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    produced = [name for node in probe.graph.node for name in node.output if name]
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in produced)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    axes = {names.BATCH: 1, names.SEQUENCE: length}
-    feeds = {
-        tensor.name: np.ones([axes.get(str(axis), OTHER) for axis in tensor.shape], dtype=np.int64) for tensor in inputs
-    }
-    for value in session.get_inputs():
-        if value.name == names.TARGET:
-            feeds[value.name] = np.zeros((1, value.shape[1]), dtype=np.float32)
-    values = session.run(produced, feeds)
-    return {name: math.prod(np.shape(value)) for name, value in zip(produced, values, strict=True)}
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder, "run"))
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        axes = {names.BATCH: 1, names.SEQUENCE: length}
+        feeds = {
+            tensor.name: np.ones([axes.get(str(axis), OTHER) for axis in tensor.shape], dtype=np.int64)
+            for tensor in inputs
+        }
+        for value in session.get_inputs():
+            if value.name == names.TARGET:
+                feeds[value.name] = np.zeros((1, value.shape[1]), dtype=np.float32)
+        session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    found = {}
+    for event in events:
+        for place, made in enumerate(event.get("args", {}).get("output_type_shape", ())):
+            for shape in made.values():
+                found[f"{event['name'].removesuffix('_kernel_time')}:{place}"] = math.prod(shape)
+    return found
 
 
-def quadratic_tensors(model: onnx.ModelProto, inputs: Sequence[Tensor], block: int, limits: Limits) -> str:
+def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: Limits) -> str:
     """Intermediate tensors that grow faster than the length, in whole blocks up to the longest input.
 
     Where a model attends fully up to a switch, the lengths lie beyond it.
@@ -61,6 +71,6 @@ def quadratic_tensors(model: onnx.ModelProto, inputs: Sequence[Tensor], block: i
     half = most // (2 * block) * block
     if half == 0 or half <= limits.switch:
         return ""  # one block, or full attention, is the whole model: there is no length to grow with
-    short, long = sizes(model, inputs, half), sizes(model, inputs, 2 * half)
+    short, long = sizes(path, inputs, half), sizes(path, inputs, 2 * half)
     found = [name for name in short if long[name] > QUADRATIC * max(short[name], 1)]
     return f"{len(found)} tensors grow as length squared, {found[0]} first" if found else ""

@@ -23,6 +23,11 @@ from edgexf import names
 from edgexf_exporters.variant import Variant
 
 
+def nothing(_: nn.Module) -> AbstractContextManager[None]:
+    """Around a model that a call does not change."""
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
@@ -35,7 +40,7 @@ class Family:
     switch: int = 0
     segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
     decoder: contract.Decoder | None = None
-    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Source:
     scores: str = "softmax"
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -106,8 +111,9 @@ class Source:
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
         """The outputs by name, of `module` where another one stands in for the source's own."""
-        with self.around():
-            found = (module or self.module)(**inputs, **self.settings)
+        called = module or self.module
+        with self.around(called):
+            found = called(**inputs, **self.settings)
         if isinstance(found, Tensor):
             found = {self.outputs[0].name: found}
         return {output.name: found[output.name] for output in self.outputs}

@@ -162,14 +162,20 @@ def check_grid(grid: str) -> None:
 
 
 def cells(limits: Limits, block: int, grid: str) -> Iterator[Cell]:
-    """The grid; `quick` takes batch 1 and two masks at the longest length."""
-    seed = 0
-    for length in lengths(limits, block):
-        short = grid == "full" or length < limits.max_length
+    """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
+
+    They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
+    the work, and the eager model's work is most of an export: 12 layers x 768 would take over ten minutes.
+    """
+    seed, full = 0, grid == "full"
+    for turn, length in enumerate(lengths(limits, block)):
+        short = full or length < limits.max_length
         batches, masks = (1, 3) if short else (1,), MASKS if short else MASKS[:2]
-        for batch, mask, chosen in product(batches, masks, GLOBALS if limits.max_global else ("",)):
-            seed += 1
-            yield Cell(length, batch, mask, seed, chosen)
+        for (place, batch), (row, mask) in product(enumerate(batches), enumerate(masks)):
+            taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
+            for chosen in taken if limits.max_global else ("",):
+                seed += 1
+                yield Cell(length, batch, mask, seed, chosen)
 
 
 def answers(source: Source, inputs: Mapping[str, torch.Tensor]) -> Feeds:

@@ -1,0 +1,121 @@
+"""The full matrix: every family and head of transformers that edgexf lowers, over the full grid.
+
+    python tests/benchmarks/families.py [--output FILE]
+
+Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
+outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
+is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
+768, 12 heads, window 512 or block 64): nodes a layer, and the largest intermediate tensor of one row.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import onnx
+import transformers
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from families import small
+
+import edgexf
+from edgexf import names
+from edgexf.report import markdown_table
+from edgexf_exporters.checkpoint import from_model
+from edgexf_exporters.double import worst_difference
+from edgexf_exporters.inspect_graph import sizes
+
+ENCODER = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
+HEADS = {
+    "Longformer": (*ENCODER, "ForMultipleChoice"),
+    "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
+    "BigBird": (*ENCODER, "ForMultipleChoice"),
+}
+LENGTHS = (1024, 4096)
+
+
+def most_global(family: str) -> int | None:
+    return None if family == "BigBird" else 3
+
+
+def matrix() -> list[tuple[str, ...]]:
+    """A row for each family and head."""
+    rows = []
+    for family, heads in HEADS.items():
+        for head in heads:
+            with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+                small(family, head, layers=2).save_pretrained(Path(folder, "model"))
+                made = edgexf.export(
+                    Path(folder, "model"), output=Path(folder, "out"), grid="full", max_global=most_global(family)
+                )
+                grid = made.manifest.grid
+            explained = ", ".join(made.manifest.methods) or "-"
+            row = (family, head, str(len(grid["rows"])), f"{grid['worst']:.1e}", explained)
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    return rows
+
+
+def published(family: str, layers: int) -> Any:
+    """Layers as they are published, of a small vocabulary."""
+    sizes = {"vocab_size": 1000, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+    if family == "Longformer":
+        return transformers.LongformerModel(
+            transformers.LongformerConfig(
+                **sizes, num_hidden_layers=layers, attention_window=512, max_position_embeddings=4098,
+                pad_token_id=1, bos_token_id=0, sep_token_id=2,
+            ), add_pooling_layer=False,
+        )  # fmt: skip
+    if family == "BigBird":
+        return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
+    config = transformers.LEDConfig(
+        vocab_size=1000, d_model=768, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=12,
+        encoder_ffn_dim=3072, decoder_ffn_dim=3072, attention_window=1024, max_encoder_position_embeddings=4096,
+    )  # fmt: skip
+    return transformers.LEDModel(config).get_encoder()
+
+
+def layer_row(family: str) -> tuple[str, ...]:
+    """Nodes a layer, and the elements of the largest intermediate at `LENGTHS`."""
+    nodes, largest = [], []
+    for layers in (1, 2):
+        with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+            model = published(family, layers).eval()
+            made = edgexf.export(model, output=Path(folder, "out"), max_global=None if family == "BigBird" else 1)
+            path = made.path / names.PREDICT_FILE
+            nodes.append(len(onnx.load(str(path), load_external_data=False).graph.node))
+            inputs = made.manifest.variants[0].inputs
+            largest = [max(sizes(path, inputs, length).values()) for length in LENGTHS]
+    row = (family, str(nodes[1] - nodes[0]), *(f"{size * 4 / 1e6:,.1f}" for size in largest))
+    print(json.dumps(row), flush=True)
+    return row
+
+
+@click.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write the tables here.")
+def main(output: Path | None) -> None:
+    """Run the matrix and print Markdown tables."""
+    transformers.logging.set_verbosity_error()
+    text = "## Full grid, small models\n\n"
+    text += markdown_table(("family", "head", "cells", "worst difference", "explained"), matrix())
+    wide = [
+        (family, f"{worst_difference(from_model(small(family, 'Model', 2), most_global(family))):.1e}")
+        for family in HEADS
+    ]
+    text += "\n## Lowering against library in float64, quick grid\n\n" + markdown_table(
+        ("family", "worst difference"), wide
+    )
+    header = ("family", "nodes a layer", *(f"largest tensor at {length:,}, MB" for length in LENGTHS))
+    text += "\n## Layers of width 768, one row\n\n" + markdown_table(header, [layer_row(family) for family in HEADS])
+    print(text)
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Small models of Hugging Face's families with random weights, and inputs for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+import edgexf
+
+TOLERANCE = 1e-4  # of an output's largest value: the contract's own
+VOCABULARY = 50
+BIG_BIRD = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
+    "max_position_embeddings": 160, "block_size": 8, "num_random_blocks": 2, "sep_token_id": 3,
+}  # fmt: skip
+LED = {
+    "vocab_size": VOCABULARY, "d_model": 32, "decoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
+    "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_encoder_position_embeddings": 128,
+    "max_decoder_position_embeddings": 40,
+}  # fmt: skip
+LONGFORMER = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "bos_token_id": 0,
+    "max_position_embeddings": 130, "pad_token_id": 1, "sep_token_id": 2, "type_vocab_size": 1,
+}  # fmt: skip
+
+
+def config(family: str, layers: int) -> Any:
+    windows = [8, 16][:layers]
+    if family == "BigBird":
+        return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
+    if family == "LED":
+        return transformers.LEDConfig(**LED, encoder_layers=layers, attention_window=windows)
+    return transformers.LongformerConfig(**LONGFORMER, num_hidden_layers=layers, attention_window=windows)
+
+
+def small(family: str, head: str, layers: int = 1) -> Any:
+    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform."""
+    torch.manual_seed(0)
+    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers)).eval()
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return whole.get_encoder() if head == "Encoder" else whole
+
+
+def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: int = 3) -> dict[str, Tensor]:
+    """Three rows, or three times `choices`: whole, half and one token real; global tokens elsewhere in each row."""
+    chance = torch.Generator().manual_seed(length)
+    rows = 3 * (choices or 1)
+    real = torch.tensor([length, length // 2, 1] * (choices or 1))
+    mask = (torch.arange(length) < real[:, None]).long()
+    ids = torch.where(
+        mask > 0, torch.randint(4, VOCABULARY, (rows, length), generator=chance), model.config.pad_token_id
+    )
+    found = {"input_ids": ids, "attention_mask": mask}
+    if model.config.model_type != "big_bird":
+        chosen = torch.rand(ids.shape, generator=chance) * mask
+        found["global_attention_mask"] = (chosen >= chosen.topk(min(most, length)).values[:, -1:]).long() * mask
+    else:
+        found["token_type_ids"] = torch.randint(0, 2, ids.shape, generator=chance)
+    if choices:
+        found = {name: tensor.unflatten(0, (3, choices)) for name, tensor in found.items()}
+    if written:
+        found["decoder_input_ids"] = torch.randint(4, VOCABULARY, (3, written), generator=chance)
+    return found
+
+
+def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
+    """Every output of the bundle on the real tokens against the model's own answer."""
+    with edgexf.load(bundle) as session:
+        found = session.run(**{name: tensor.numpy() for name, tensor in given.items()})
+        tokens = {output.name for output in session.manifest.variants[0].outputs if output.has_tokens}
+    with torch.no_grad():
+        wanted = model(**given)
+    real = (given["attention_mask"] > 0).numpy()
+    for name, output in found.items():
+        reference = wanted[name].numpy()
+        assert output.shape == reference.shape
+        assert np.isfinite(output).all()
+        kept = (output[real], reference[real]) if name in tokens else (output, reference)
+        found_, wanted_ = (array[np.abs(kept[1]) < 1e5] for array in kept)  # the library bars a question with -1e6
+        assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()

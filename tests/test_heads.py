@@ -1,0 +1,245 @@
+"""Every head of LED and BigBird, and multiple choice: from the checkpoint's folder through the command line to answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from families import check, inputs, small
+from torch import Tensor, nn
+
+import edgexf
+from edgexf.cli import main
+from edgexf.errors import ExportError, InputError, UsageError, VerificationError
+from edgexf.manifest import Decoder, Limits, Segments
+from edgexf.pipeline import Bundle
+from edgexf_exporters import bigbird, led
+from edgexf_exporters.bigbird import BigBird, BlockSparseAttention, as_it_was
+from edgexf_exporters.checkpoint import from_model
+from edgexf_exporters.double import worst_difference
+from edgexf_exporters.led import DecoderAttention
+from edgexf_exporters.source import Family
+
+ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
+SWITCH = 72  # tokens up to which the small BigBird attends fully
+
+
+def export(model: Any, folder: Path, *options: str) -> Path:
+    """By the command line, from a folder that save_pretrained wrote."""
+    model.save_pretrained(folder / "checkpoint")
+    done = CliRunner().invoke(
+        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *options]
+    )
+    assert done.exit_code == 0, done.output
+    return folder / "out"
+
+
+@pytest.mark.parametrize("head", ["Model", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM"])
+def test_bigbird_answers_as_the_library_on_both_sides_of_its_switch(head: str, tmp_path: Path) -> None:
+    out = export(small("BigBird", head), tmp_path)
+    for length in (2, 41, SWITCH, SWITCH + 1, 131, 160):
+        model = small("BigBird", head)  # afresh: a short input turns a model to full attention for good
+        check(out, model, inputs(model, length))
+    with edgexf.load(out) as session:
+        rule = "context" if head == "ForQuestionAnswering" else "zeros"
+        assert session.manifest.segments is not None
+        assert session.manifest.segments.rule == rule
+        assert session.manifest.limits.padding == "to_multiple(8)"
+        assert session.manifest.limits.switch == SWITCH
+        ids = inputs(model, 100)["input_ids"]
+        ids[:, 30] = 3
+        found = session.run(input_ids=ids[:1].numpy())
+    with torch.no_grad():
+        model = small("BigBird", head)
+        wanted = model(input_ids=ids[:1])
+    name = next(iter(found))
+    kept = wanted[name].numpy() > -1e5
+    assert np.abs(found[name] - wanted[name].numpy())[kept].max() <= 1e-4 * np.abs(wanted[name].numpy()[kept]).max()
+
+
+@pytest.mark.parametrize("family", ["BigBird", "Longformer"])
+def test_a_choice_is_made_among_rows_of_inputs(family: str, tmp_path: Path) -> None:
+    model = small(family, "ForMultipleChoice")
+    options = [] if family == "BigBird" else ["--max-global", "3"]
+    out = export(model, tmp_path, *options)
+    for length, choices in ((17, 2), (90, 4)):
+        model = small(family, "ForMultipleChoice")
+        check(out, model, inputs(model, length, choices=choices))
+    assert CliRunner().invoke(main, ["verify", str(out)]).exit_code == 0
+    assert CliRunner().invoke(main, ["bench", str(out), "--lengths", "16"]).exit_code == 0
+
+
+@pytest.mark.parametrize("head", ["Model", "ForConditionalGeneration", "ForQuestionAnswering"])
+def test_led_answers_with_encoder_and_decoder_as_the_library(head: str, tmp_path: Path) -> None:
+    model = small("LED", head, layers=2 if head == "Model" else 1)
+    out = export(model, tmp_path, "--max-global", "3")
+    for length, written in ((2, 1), (17, 2), (77, 9), (128, 40)):
+        check(out, model, inputs(model, length, written))
+    given = inputs(model, 33)
+    with edgexf.load(out) as session:
+        assert session.manifest.decoder == Decoder(2, 40)
+        found = session.run(input_ids=given["input_ids"][:1].numpy())
+        with pytest.raises(InputError, match="decoder_input_ids must have 1 to 40"):
+            session.run(input_ids=np.full((1, 41), 7))
+    with torch.no_grad():
+        wanted = model(input_ids=given["input_ids"][:1])
+    for name, output in found.items():
+        assert np.abs(output - wanted[name].numpy()).max() <= 1e-4 * wanted[name].abs().max()
+
+
+def test_an_encoder_alone_is_a_model_too(tmp_path: Path) -> None:
+    model = small("LED", "Encoder", layers=2)
+    out = export(model, tmp_path, "--max-global", "3")
+    for length in (5, 77, 128):
+        check(out, model, inputs(model, length))
+    assert CliRunner().invoke(main, ["bench", str(out), "--lengths", "16"]).exit_code == 0
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """BigBird's classifier from memory, with an explain graph."""
+    model = small("BigBird", "ForSequenceClassification", layers=2)
+    return edgexf.export(model, output=tmp_path_factory.mktemp("bigbird") / "out")
+
+
+@pytest.mark.parametrize("length", [2, 57, SWITCH, SWITCH + 1, 155])
+def test_bigbirds_relevance_is_autograds_at_lengths_never_traced(classifier: Bundle, length: int) -> None:
+    model = small("BigBird", "ForSequenceClassification", layers=2)
+    given, leaves = inputs(model, length), []
+
+    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[0]
+
+    with model.get_input_embeddings().register_forward_hook(leaf):
+        logits = model(**given).logits
+    (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
+    mask = given["attention_mask"]
+    wanted = ((gradient * leaves[0].detach()).sum(-1)[:, :length] * mask).numpy()
+    with edgexf.load(classifier.path) as session:
+        found = session.run_explain(**{name: value.numpy() for name, value in given.items()})
+    assert np.abs(found["logits"] - logits.detach().numpy()).max() <= 1e-4 * logits.detach().abs().max()
+    assert np.abs(found["relevance"] - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    assert not found["relevance"][mask.numpy() == 0].any()
+
+
+def test_the_grid_has_both_sides_of_the_switch(classifier: Bundle) -> None:
+    rows = classifier.manifest.grid["rows"]
+    assert {SWITCH - 1, SWITCH, SWITCH + 1} <= {row["length"] for row in rows}
+    assert classifier.manifest.methods == ("gradient",)
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "rounding"),
+    [("BigBird", "Model", 1e-13), ("LED", "Model", 1e-6), ("Longformer", "Model", 1e-6)],  # a softmax in float32
+)
+def test_in_float64_a_lowering_differs_by_less_than_rounding(family: str, head: str, rounding: float) -> None:
+    source = from_model(small(family, head, layers=2), None if family == "BigBird" else 3)
+    assert 0 < worst_difference(source) <= rounding
+
+
+@pytest.mark.parametrize(("block", "random"), [(8, 2), (4, 1), (5, 3)])
+def test_bigbirds_lowering_is_the_library(block: int, random: int) -> None:
+    model = small("BigBird", "Model")
+    model.config.block_size, model.config.num_random_blocks = block, random
+    model = type(model)(model.config).eval()
+    about = bigbird.describe(model)
+    module = BigBird(model, Limits(50, 2, about.longest, 1, 0, about.padding, 2, about.switch))
+    for blocks in (6 + 2 * random, 7 + 2 * random, 12 + random):
+        given = inputs(model, blocks * block)
+        module.frame = blocks, block
+        with torch.no_grad():
+            found, wanted = (run(**given).last_hidden_state for run in (module, model))
+        real = given["attention_mask"] > 0
+        assert (found - wanted)[real].abs().max() <= ROUNDING * wanted[real].abs().max()
+
+
+def test_a_short_input_leaves_the_model_as_it_was() -> None:
+    model = small("BigBird", "Model")
+    modules, kinds = dict(model.named_modules()), kinds_of(model)
+    with torch.no_grad(), as_it_was(model):
+        model(**inputs(model, 9))
+        assert kinds_of(model) == {"original_full"}
+    assert (dict(model.named_modules()), kinds_of(model)) == (modules, kinds)
+
+
+def kinds_of(model: nn.Module) -> set[str]:
+    return {module.attention_type for module in model.modules() if hasattr(module, "attention_type")}
+
+
+def test_a_model_that_was_turned_to_full_attention_is_refused(tmp_path: Path) -> None:
+    model = small("BigBird", "Model")
+    with torch.no_grad():
+        model(**inputs(model, 9))
+    with pytest.raises(ExportError, match="original_full"):
+        edgexf.export(model, output=tmp_path / "out")
+
+
+def forget_the_random_blocks(_: int, frame: Any, dtype: Any, right: Any = bigbird.biases) -> Tensor:
+    found: Tensor = right(0, frame, dtype)
+    return found
+
+
+def forget_the_switch(model: Any, right: Any = bigbird.describe) -> Family:
+    about = right(model)
+    return Family(about.longest, about.padding, about.switch - 1, Segments("zeros", -1), around=about.around)
+
+
+def swap_the_ends(blocks: Tensor, join: int, right: Any = bigbird.around) -> Tensor:
+    found: Tensor = right(blocks.flip(2), join).flip(2)
+    return found
+
+
+def forget_the_decoders_mask(
+    self: DecoderAttention, *inputs: Any, right: Any = DecoderAttention.forward, **named: Any
+) -> Any:
+    return right(self, *inputs, **{**named, "attention_mask": None})
+
+
+def see_padding(
+    self: BlockSparseAttention, hidden: Tensor, real: Tensor, *rest: Any, right: Any = BlockSparseAttention.forward
+) -> Any:
+    return right(self, hidden, torch.ones_like(real), *rest)
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "place", "name", "broken"),
+    [
+        ("BigBird", "Model", bigbird, "biases", forget_the_random_blocks),
+        ("BigBird", "Model", bigbird, "describe", forget_the_switch),
+        ("BigBird", "Model", bigbird, "around", swap_the_ends),
+        ("BigBird", "Model", BlockSparseAttention, "forward", see_padding),
+        ("LED", "Model", DecoderAttention, "forward", forget_the_decoders_mask),
+    ],
+)
+def test_a_lowering_that_is_broken_never_becomes_a_bundle(
+    family: str, head: str, place: Any, name: str, broken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, name, broken)
+    with pytest.raises(VerificationError, match="length"):
+        edgexf.export(small(family, head), output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_lowering_that_forgets_its_global_tokens_never_becomes_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = led.Seen.of
+    monkeypatch.setattr(led.Seen, "of", staticmethod(lambda mask, chosen, most: seen(mask, 0 * chosen, most)))
+    with pytest.raises(VerificationError, match="globals first"):
+        edgexf.export(small("LED", "Encoder"), output=tmp_path / "out", max_global=3)
+
+
+def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: Path) -> None:
+    """As for the published BigBird, which was saved with its pretraining heads."""
+    small("BigBird", "ForPreTraining").save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(ExportError, match="ForPreTraining"):
+        edgexf.export(str(tmp_path / "checkpoint"), output=tmp_path / "out")
+    bundle = edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", output=tmp_path / "out")
+    assert any("seq_relationship" in name for name in bundle.manifest.provenance["ignored"])
+    with pytest.raises(UsageError, match="max_global"):
+        edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", output=tmp_path / "other", max_global=2)

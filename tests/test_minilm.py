@@ -1,0 +1,69 @@
+"""Real weights on real text: a Longformer made from all-MiniLM-L6-v2, read through its own tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from minilm import LONGEST, make_longformer
+from transformers import AutoTokenizer
+
+import edgexf
+from edgexf.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+TEXT = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "exporters/README.md", "LICENSE"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    """The eager model, its folder and its bundle."""
+    folder = tmp_path_factory.mktemp("minilm")
+    model = make_longformer(folder / "checkpoint")
+    return model, folder / "checkpoint", edgexf.export(folder / "checkpoint", output=folder / "out", max_global=2).path
+
+
+@pytest.mark.parametrize("characters", [20, 900, 5000, 12500])
+def test_features_of_real_text_are_the_eager_models(made: tuple[Any, Path, Path], characters: int) -> None:
+    """Tokenized by transformers on one side, by the bundle on the other, without a global token as the library does."""
+    model, checkpoint, bundle = made
+    encoded = AutoTokenizer.from_pretrained(checkpoint)(TEXT[:characters], return_tensors="pt")
+    with torch.no_grad():
+        wanted = model(**encoded).last_hidden_state[0].numpy()
+    with edgexf.load(bundle) as session:
+        (answer,) = session.predict(TEXT[:characters])
+    found = answer.outputs["last_hidden_state"]
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def test_a_document_of_the_full_length_is_read_and_a_longer_one_is_not_cut_in_silence(
+    made: tuple[Any, Path, Path],
+) -> None:
+    model, _, bundle = made
+    with edgexf.load(bundle) as session:
+        with pytest.raises(InputError, match=f"at most {LONGEST} tokens"):
+            session.predict(TEXT)
+        (answer,) = session.predict(TEXT, truncate=True)
+        rows = session.encode(TEXT, stride=64)
+        ids = session.encode(TEXT, truncate=True)["input_ids"]
+        session.run(**{name: array[-1:] for name, array in rows.items()})
+    assert answer.truncated
+    assert len(answer.tokens) == LONGEST
+    with torch.no_grad():
+        wanted = model(input_ids=torch.from_numpy(ids)).last_hidden_state[0].numpy()
+    assert np.abs(answer.outputs["last_hidden_state"] - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    assert len(rows["input_ids"]) > 1
+
+
+def test_the_recipe_keeps_what_a_short_text_meant(made: tuple[Any, Path, Path]) -> None:
+    """Mean vectors of two sentences about one thing are closer than of two about different things."""
+    _, _, bundle = made
+    sentences = ["The cat sleeps on the sofa.", "A kitten naps on a couch.", "Interest rates rose again this year."]
+    with edgexf.load(bundle) as session:
+        means = [answer.outputs["last_hidden_state"].mean(axis=0) for answer in session.predict(sentences)]
+    cosine = [[float(one @ other / np.linalg.norm(one) / np.linalg.norm(other)) for other in means] for one in means]
+    assert cosine[0][1] > cosine[0][2] + 0.2

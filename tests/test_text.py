@@ -1,0 +1,169 @@
+"""Text through a bundle's own tokenizer: arrays, labels, windows, offsets, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from families import small
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+import edgexf
+from edgexf.cli import main
+from edgexf.errors import BundleError, ExportError, InputError, UsageError
+from edgexf_runtimes.text import Tokenizer
+
+WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
+
+
+def tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
+    """Words, as RoBERTa's line encloses them; its file carries the truncation of somebody's training."""
+    backend = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))  # noqa: S106
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    backend.enable_truncation(5)
+    backend.enable_padding(length=9, pad_id=1, pad_token="<pad>")  # noqa: S106
+    names = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names, **changes)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Longformer that reads text, at most 128 tokens, with an explain graph."""
+    folder = tmp_path_factory.mktemp("text")
+    small("Longformer", "ForSequenceClassification").save_pretrained(folder / "checkpoint")
+    tokenizer().save_pretrained(folder / "checkpoint")
+    return edgexf.export(folder / "checkpoint", output=folder / "out").path
+
+
+def logits(*words: str) -> np.ndarray[Any, Any]:
+    ids = torch.tensor([[0, *(WORDS.index(word) for word in words), 2]])
+    with torch.no_grad():
+        found: np.ndarray[Any, Any] = small("Longformer", "ForSequenceClassification")(input_ids=ids).logits[0].numpy()
+    return found
+
+
+def softmax(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.exp(values) / np.exp(values).sum()
+
+
+def test_a_text_gets_the_models_label_and_score(classifier: Path) -> None:
+    texts = {"w1 w2 W3 Straße": ("w1", "w2", "w3", "straße"), "日本": ("日本",), "w5 " * 20: ("w5",) * 20}
+    with edgexf.load(classifier) as session:
+        found = session.predict(list(texts))
+    for prediction, words in zip(found, texts.values(), strict=True):
+        assert max(softmax(logits(*words))) == pytest.approx(prediction.score, rel=1e-4)
+        assert not prediction.truncated
+
+
+def test_a_text_that_is_too_long_is_an_error_unless_it_may_be_cut(classifier: Path) -> None:
+    words = [f"w{index % 40}" for index in range(200)]
+    long = " ".join(words)
+    with edgexf.load(classifier) as session:
+        with pytest.raises(InputError, match="at most 128 tokens, got 202"):
+            session.predict(long)
+        (cut,) = session.predict(long, truncate=True)
+        (joined,) = session.predict(long, stride=20)
+        for wrong in ({"truncate": True, "stride": 2}, {"stride": 126}, {"stride": -1}):
+            with pytest.raises(UsageError, match="choose"):
+                session.predict(long, **wrong)
+        arrays = session.encode(long, stride=20)
+    assert cut.truncated
+    assert cut.score == pytest.approx(max(softmax(logits(*words[:126]))), rel=1e-4)
+    windows = [words[:126], words[106:]]
+    assert [row.sum() for row in arrays["attention_mask"]] == [len(part) + 2 for part in windows]
+    assert joined.windows == 2
+    assert joined.to_dict()["windows"] == 2
+    mean = np.mean([logits(*part) for part in windows], axis=0)
+    assert joined.score == pytest.approx(max(softmax(mean)), rel=1e-4)
+
+
+def test_an_explanation_points_at_the_bytes_of_its_tokens(classifier: Path) -> None:
+    text = "w1  日本 straße"
+    with edgexf.load(classifier) as session:
+        why = session.explain(text)
+    assert why.tokens == ("<s>", "w1", "日本", "straße", "</s>")
+    assert [why.data[start:end].decode() for start, end in why.offsets] == ["", "w1", "日本", "straße", ""]
+    assert why.explained == pytest.approx(float(why.scores.sum()) + why.residual, rel=1e-4, abs=1e-5)
+    assert "日" in why.to_html()
+
+
+def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("w1 w2", encoding="utf-8")
+    (tmp_path / "long.txt").write_text("w1 " * 200, encoding="utf-8")
+    (tmp_path / "bytes.bin").write_bytes(b"w1 \xff")
+    files = [str(tmp_path / name) for name in ("good.txt", "long.txt", "bytes.bin")]
+    done = CliRunner().invoke(main, ["run", str(classifier), "--text", "w1 w2", *files])
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert [answer["label"] for answer in answers] == [answers[0]["label"]] * 2
+    assert "at most 128 tokens" in done.stderr
+    assert "UTF-8" in done.stderr
+    done = CliRunner().invoke(main, ["run", str(classifier), "--stride", "8", files[1]])
+    assert json.loads(done.stdout)["windows"] == 2
+    assert json.loads(CliRunner().invoke(main, ["run", str(classifier), "--truncate", files[1]]).stdout)["truncated"]
+    assert CliRunner().invoke(main, ["run", str(classifier), "--stride", "127", *files]).exit_code == 2
+    shown = CliRunner().invoke(main, ["explain", str(classifier), "--truncate", files[1]])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path: Path) -> None:
+    """Of a pair of texts too; without labels an answer is the outputs, without padding."""
+    model = small("Longformer", "Model")
+    bundle = edgexf.export(model, tokenizer=tokenizer(), output=tmp_path / "out", max_global=3)
+    with edgexf.load(bundle.path) as session:
+        one, pair = session.predict(["w1 w2 w3", ("w1", "day w2")])
+        with pytest.raises(UsageError, match="stride"):
+            session.predict("w1 " * 200, stride=4)
+    assert one.tokens == ("<s>", "w1", "w2", "w3", "</s>")
+    assert pair.tokens == ("<s>", "w1", "</s>", "</s>", "day", "w2", "</s>")
+    assert [b"w1\nday w2"[start:end] for start, end in pair.offsets] == [b"", b"w1", b"", b"", b"day", b"w2", b""]
+    for answer, ids in ((one, [0, 5, 6, 7, 2]), (pair, [0, 5, 2, 2, 46, 6, 2])):
+        with torch.no_grad():
+            wanted = model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
+        found = answer.outputs["last_hidden_state"]
+        assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    assert json.loads(one.to_json())["tokens"] == list(one.tokens)
+
+
+def test_the_bundle_holds_the_tokenizer_as_it_came(classifier: Path) -> None:
+    came = classifier.parent / "checkpoint"
+    assert (classifier / "tokenizer.json").read_bytes() == (came / "tokenizer.json").read_bytes()
+    assert "tokenizer.json" in edgexf.load(classifier).manifest.files
+    assert json.loads((classifier / "tokenizer_config.json").read_text())["pad_token"] == WORDS[1]
+
+
+def test_a_tokenizer_that_does_not_fit_its_model_is_a_sentence(tmp_path: Path) -> None:
+    model = small("Longformer", "ForSequenceClassification")
+    more = tokenizer()
+    more.add_tokens([f"new{index}" for index in range(9)])
+    for name, made, sentence in (("large", more, "embedding, got the id 55"), ("broken", tokenizer(), "whole")):
+        model.save_pretrained(tmp_path / name)
+        made.save_pretrained(tmp_path / name)
+        if name == "broken":
+            path = tmp_path / name / "tokenizer.json"
+            path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(ExportError, match=sentence) as caught:
+            edgexf.export(tmp_path / name, output=tmp_path / "out")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"tokenizer\.json must be a tokenizer"):
+        Tokenizer(path, 10)
+    path.write_text(tokenizer().backend_tokenizer.to_str(), encoding="utf-8")
+    with pytest.raises(InputError, match="Unicode"):
+        Tokenizer(path, 10).encode("w1 \ud800")
+    with pytest.raises(InputError, match="first of a pair"):
+        Tokenizer(path, 10).encode(("w1 " * 20, "w2"), truncate=True)
