@@ -88,18 +88,22 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 def variants() -> None:
     """What can be exported, and how it is verified."""
-    from edgexf.console import show_table
+    from edgexf.console import show_records
     from edgexf_exporters import VARIANTS
 
-    header = ("variant", "family", "attention", "heads", "inputs", "limits", "padding", "tolerance")
-    rows = [
-        (
-            v.name, v.family, f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
-            ", ".join(v.heads), ", ".join(v.inputs), v.limits, v.padding, f"{v.tolerance:g}",
-        )
+    show_records(
+        {
+            "variant": v.name,
+            "family": v.family,
+            "attention": f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
+            "heads": ", ".join(v.heads),
+            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.sometimes))),
+            "limits": v.limits,
+            "padding": v.padding,
+            "tolerance": f"{v.tolerance:g}, reached {v.reached:.1e}",
+        }
         for v in VARIANTS
-    ]  # fmt: skip
-    show_table(header, rows)
+    )
 
 
 @main.command()

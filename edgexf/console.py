@@ -6,7 +6,7 @@ On a terminal there is a bar or a spinner and colour; in a pipe there is neither
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -29,10 +29,21 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, title in enumerate(header):
         numeric = index > 0 and all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
-        table.add_column(Text(title), justify="right" if numeric else "left")
+        table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     output(to_stderr).print(table)
+
+
+def show_records(records: Iterable[Mapping[str, str]]) -> None:
+    """Prints each record as lines of name and value, which a narrow terminal wraps; an empty line between records."""
+    for place, record in enumerate(records):
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in record.items():
+            table.add_row(Text(name), Text(value))
+        if place:
+            output().print()
+        output().print(table)
 
 
 def show(text: Text) -> None:

@@ -19,7 +19,7 @@ from edgexf.manifest import Decoder, Limits, Segments
 from edgexf.pipeline import Bundle
 from edgexf_exporters import bigbird, led
 from edgexf_exporters.bigbird import BigBird, BlockSparseAttention, as_it_was
-from edgexf_exporters.checkpoint import from_model
+from edgexf_exporters.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.double import worst_difference
 from edgexf_exporters.led import DecoderAttention
 from edgexf_exporters.source import Family
@@ -243,3 +243,18 @@ def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: P
     assert any("seq_relationship" in name for name in bundle.manifest.provenance["ignored"])
     with pytest.raises(UsageError, match="max_global"):
         edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", output=tmp_path / "other", max_global=2)
+
+
+def test_a_hub_cache_of_links_is_read_and_a_broken_one_is_a_sentence(tmp_path: Path) -> None:
+    """A snapshot folder holds links to blobs; a bundle never does, but a checkpoint is only read."""
+    small("LED", "Model").save_pretrained(tmp_path / "blobs")
+    (tmp_path / "snapshot").mkdir()
+    for blob in (tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / blob.name).symlink_to(blob)
+    source = from_checkpoint(str(tmp_path / "snapshot"))
+    assert (source.variant.name, source.task) == ("hf-led", "feature-extraction")
+    (tmp_path / "blobs" / "model.safetensors").unlink()
+    with pytest.raises(ExportError) as caught:
+        edgexf.export(tmp_path / "snapshot", output=tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()

@@ -55,6 +55,7 @@ VARIANTS = (
         limits="the position embeddings; --max-global tokens",
         globals=True,
         describe="edgexf_exporters.longformer:describe",
+        sometimes=("token_type_ids",),
     ),
     Variant(
         name="hf-led",
@@ -67,6 +68,7 @@ VARIANTS = (
         limits="the position embeddings; --max-global tokens",
         globals=True,
         describe="edgexf_exporters.led:describe",
+        sometimes=("decoder_input_ids",),
     ),
     Variant(
         name="hf-bigbird",
@@ -79,5 +81,6 @@ VARIANTS = (
         heads=(*ENCODER_HEADS, "multiple-choice"),
         limits="the position embeddings",
         describe="edgexf_exporters.bigbird:describe",
+        sometimes=("token_type_ids",),
     ),
 )

@@ -21,10 +21,11 @@ class Variant:
     """What `edgexf variants` prints and what an export needs to know.
 
     `padding` is the manifest's padding rule. `subquadratic` promises that no intermediate grows with
-    the square of the length. `tolerance` bounds max |difference| / max |reference| in float32. `globals`: the
+    the square of the length. `tolerance` bounds max |difference| / max |reference| in float32, `reached` is the worst
+    that tests/benchmarks/families.py saw. `globals`: the
     model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
     that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
-    another library to its `Family`.
+    another library to its `Family`, `sometimes` are inputs that only some of its models take.
     """
 
     name: str
@@ -39,7 +40,9 @@ class Variant:
     limits: str = "trained to 4,097 tokens"
     globals: bool = False
     describe: str = ""
+    sometimes: tuple[str, ...] = ()
     tolerance: float = 1e-4
+    reached: float = 0.0
 
     @property
     def reference(self) -> bool:

@@ -1,8 +1,8 @@
 """The full matrix: every family and head of transformers that edgexf lowers, over the full grid.
 
-    python tests/benchmarks/families.py [--output FILE]
+    python tests/benchmarks/families.py [--output FOLDER]
 
-Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
+The trained reference models over the quick grid. Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
 768, 12 heads, window 512 or block 64): nodes a layer, and the largest intermediate tensor of one row.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from families import small
 import edgexf
 from edgexf import names
 from edgexf.report import markdown_table
+from edgexf_exporters import VARIANTS
 from edgexf_exporters.checkpoint import from_model
 from edgexf_exporters.double import worst_difference
 from edgexf_exporters.inspect_graph import sizes
@@ -43,21 +45,30 @@ def most_global(family: str) -> int | None:
     return None if family == "BigBird" else 3
 
 
-def matrix() -> list[tuple[str, ...]]:
-    """A row for each family and head."""
-    rows = []
+def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
+    """Variant, head, and how it is exported: the reference models by name over the quick grid, the others over the full."""
+    for variant in VARIANTS:
+        if variant.reference:
+            yield variant.name, variant.heads[0], {"variant": variant.name}, None
     for family, heads in HEADS.items():
         for head in heads:
-            with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
-                small(family, head, layers=2).save_pretrained(Path(folder, "model"))
-                made = edgexf.export(
-                    Path(folder, "model"), output=Path(folder, "out"), grid="full", max_global=most_global(family)
-                )
-                grid = made.manifest.grid
-            explained = ", ".join(made.manifest.methods) or "-"
-            row = (family, head, str(len(grid["rows"])), f"{grid['worst']:.1e}", explained)
-            print(json.dumps(row), flush=True)
-            rows.append(row)
+            options = {"grid": "full", "max_global": most_global(family)}
+            yield f"hf-{family.lower()}", f"{family}{head}", options, small(family, head, layers=2)
+
+
+def matrix() -> list[tuple[str, str, int, float, str]]:
+    """A row for each variant and head: cells of the grid, the worst relative difference, how it is explained."""
+    rows = []
+    for variant, head, options, model in cases():
+        with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+            source = None
+            if model is not None:
+                source = Path(folder, "model")
+                model.save_pretrained(source)
+            manifest = edgexf.export(source, output=Path(folder, "out"), **options).manifest
+        explained = ", ".join(manifest.methods) or "-"
+        rows.append((variant, head, len(manifest.grid["rows"]), manifest.grid["worst"], explained))
+        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
@@ -97,12 +108,18 @@ def layer_row(family: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write the tables here.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Also write families.md and .json here."
+)
 def main(output: Path | None) -> None:
     """Run the matrix and print Markdown tables."""
     transformers.logging.set_verbosity_error()
-    text = "## Full grid, small models\n\n"
-    text += markdown_table(("family", "head", "cells", "worst difference", "explained"), matrix())
+    rows = matrix()
+    cells = [
+        (variant, head, f"{count:,}", f"{worst:.1e}", explained) for variant, head, count, worst, explained in rows
+    ]
+    text = "## Every head\n\n"
+    text += markdown_table(("variant", "head", "cells", "worst difference", "explained"), cells)
     wide = [
         (family, f"{worst_difference(from_model(small(family, 'Model', 2), most_global(family))):.1e}")
         for family in HEADS
@@ -114,7 +131,9 @@ def main(output: Path | None) -> None:
     text += "\n## Layers of width 768, one row\n\n" + markdown_table(header, [layer_row(family) for family in HEADS])
     print(text)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        (output / "families.md").write_text(text, encoding="utf-8")
+        reached = {name: max(row[3] for row in rows if row[0] == name) for name, *_ in rows}
+        (output / "families.json").write_text(json.dumps(reached, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
