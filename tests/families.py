@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 import edgexf
 
@@ -85,3 +85,19 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
         kept = (output[real], reference[real]) if name in tokens else (output, reference)
         found_, wanted_ = (array[np.abs(kept[1]) < 1e5] for array in kept)  # the library bars a question with -1e6
         assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()
+
+
+def autograd(model: Any, given: dict[str, Tensor]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Logits [batch, classes], and gradient x input of the highest one at each token, 0 at padding."""
+    leaves: list[Tensor] = []
+
+    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[0]
+
+    with model.get_input_embeddings().register_forward_hook(leaf):
+        logits = model(**given).logits
+    (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
+    mask = given["attention_mask"]
+    relevance = (gradient * leaves[0].detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
+    return logits.detach().numpy(), relevance.numpy()

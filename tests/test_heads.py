@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from families import check, inputs, small
+from families import autograd, check, inputs, small
 from torch import Tensor, nn
 
 import edgexf
@@ -109,22 +109,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.mark.parametrize("length", [2, 57, SWITCH, SWITCH + 1, 155])
 def test_bigbirds_relevance_is_autograds_at_lengths_never_traced(classifier: Bundle, length: int) -> None:
     model = small("BigBird", "ForSequenceClassification", layers=2)
-    given, leaves = inputs(model, length), []
-
-    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        leaves.append(output.detach().requires_grad_(True))
-        return leaves[0]
-
-    with model.get_input_embeddings().register_forward_hook(leaf):
-        logits = model(**given).logits
-    (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
-    mask = given["attention_mask"]
-    wanted = ((gradient * leaves[0].detach()).sum(-1)[:, :length] * mask).numpy()
+    given = inputs(model, length)
+    logits, wanted = autograd(model, given)
     with edgexf.load(classifier.path) as session:
         found = session.run_explain(**{name: value.numpy() for name, value in given.items()})
-    assert np.abs(found["logits"] - logits.detach().numpy()).max() <= 1e-4 * logits.detach().abs().max()
+    assert np.abs(found["logits"] - logits).max() <= 1e-4 * np.abs(logits).max()
     assert np.abs(found["relevance"] - wanted).max() <= 1e-4 * np.abs(wanted).max()
-    assert not found["relevance"][mask.numpy() == 0].any()
+    assert not found["relevance"][given["attention_mask"].numpy() == 0].any()
 
 
 def test_the_grid_has_both_sides_of_the_switch(classifier: Bundle) -> None:

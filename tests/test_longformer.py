@@ -11,9 +11,10 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
+from families import autograd
 from safetensors.torch import load_file, save_file
 from small import small_encoder
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LongformerConfig
 
 import edgexf
@@ -303,16 +304,7 @@ def test_the_command_line_exports_a_checkpoint_and_times_it(tmp_path: Path) -> N
 
 def test_relevance_at_lengths_never_traced_is_autograds(exported: Bundle) -> None:
     model, given = small("LongformerForSequenceClassification"), inputs(77, 3)
-    leaves = []
-
-    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        leaves.append(output.detach().requires_grad_(True))
-        return leaves[0]
-
-    with model.get_input_embeddings().register_forward_hook(leaf):
-        logits = model(**given).logits
-    (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
-    wanted = (gradient * leaves[0].detach()).sum(-1)[:, :77].numpy() * given["attention_mask"].numpy()
+    _, wanted = autograd(model, given)
     with edgexf.load(exported.path) as session:
         found = session.run_explain(**{name: value.numpy() for name, value in given.items()})["relevance"]
     assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()

@@ -134,6 +134,19 @@ def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path
     assert json.loads(one.to_json())["tokens"] == list(one.tokens)
 
 
+def test_a_text_for_a_decoder_is_encoded_and_run_with_what_was_written(tmp_path: Path) -> None:
+    model = small("LED", "ForConditionalGeneration")
+    bundle = edgexf.export(model, tokenizer=tokenizer(), output=tmp_path / "out", max_global=3)
+    with edgexf.load(bundle.path) as session:
+        arrays = session.encode("w1 " * 60)
+        found = session.run(**arrays, decoder_input_ids=[[2, 0, 5]])["logits"]
+        with pytest.raises(UsageError, match="token by token"):
+            session.predict("w1")
+    with torch.no_grad():
+        wanted = model(input_ids=torch.from_numpy(arrays["input_ids"]), decoder_input_ids=torch.tensor([[2, 0, 5]]))
+    assert np.abs(found - wanted.logits.numpy()).max() <= 1e-4 * wanted.logits.abs().max()
+
+
 def test_the_bundle_holds_the_tokenizer_as_it_came(classifier: Path) -> None:
     came = classifier.parent / "checkpoint"
     assert (classifier / "tokenizer.json").read_bytes() == (came / "tokenizer.json").read_bytes()

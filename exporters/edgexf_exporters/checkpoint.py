@@ -25,6 +25,7 @@ from edgexf import names
 from edgexf.errors import ExportError, UsageError
 from edgexf.manifest import Globals, Limits, Text
 from edgexf_exporters import VARIANTS
+from edgexf_exporters.graphs import frozen
 from edgexf_exporters.heads import Head, head_of
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.tokenizer import Carried, of_checkpoint, of_tokenizer
@@ -91,7 +92,7 @@ def from_model(
         },
         quiet=quiet,
     )
-    with quiet():
+    with quiet(), frozen(model):
         check_contract(source)
     return source
 

@@ -186,6 +186,10 @@ class Session:
     def prepare(self, source: Source | Pair, truncate: bool = False, stride: int | None = None) -> Prepared:
         """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
         raw = self.read(source)
+        if self.manifest.decoder is not None:
+            raise UsageError(
+                f"an answer in one step is for models without a decoder, got {self.manifest.name}, which writes token by token; call session.run(**session.encode(text), decoder_input_ids=...)."
+            )
         if stride is not None and not self.classifies:
             raise UsageError(
                 "a stride joins the labels of windows, got one for a model without; encode with it and run the rows."
@@ -233,7 +237,10 @@ class Session:
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
     ) -> dict[str, Array]:
-        """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window."""
+        """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window.
+
+        A decoder is another matter: `decoder_input_ids` are not among them.
+        """
         read = [self.read(source) for source in listed(inputs)]
         return self._arrays([window for raw in read for window in self._tokens(raw, truncate, stride)])
 
@@ -244,7 +251,11 @@ class Session:
         given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
         if isinstance(reader, Text) and reader.segments and self.manifest.segments is not None:
             given[names.TOKEN_TYPE_IDS], _ = preprocess.pad([window.types for window in windows], 0)
-        return preprocess.check_inputs(given, self.manifest)
+        if self.manifest.decoder is not None:
+            given[names.DECODER_INPUT_IDS] = np.full((len(ids), 1), self.manifest.decoder.start_id)
+        inputs = preprocess.check_inputs(given, self.manifest)
+        inputs.pop(names.DECODER_INPUT_IDS, None)
+        return inputs
 
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
         """Answers in the order given; windows of similar length run together."""

@@ -80,7 +80,7 @@ def ours(checkpoint: Path, out: Path) -> str:
 def run(*command: str) -> str:
     """The first error that a failed command speaks of, empty for one that did its work."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", f"{done.stdout}\n{done.stderr}", re.MULTILINE)
+    errors = re.findall(r"^(?:(?:\w+\.)+\w+|\w*Error): .*$", f"{done.stdout}\n{done.stderr}", re.MULTILINE)
     return "" if done.returncode == 0 else [*errors, f"exit code {done.returncode}"][0]
 
 

@@ -1,0 +1,64 @@
+"""Time and memory of exporting a Longformer of the published size: 12 layers x 768, window 512, 4,096 positions.
+
+    python tests/benchmarks/large.py [--head Model] [--output FILE]
+
+Random weights, the full vocabulary, the quick grid. The export runs in a fresh process, whose peak of resident memory
+is the kernel's own figure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import torch
+import transformers
+
+from edgexf.report import markdown_table
+from edgexf_runtimes.bench import peak_mib
+from edgexf_runtimes.providers import available_threads
+
+
+def child(checkpoint: str, out: str) -> None:
+    """Exports, and prints seconds, MiB at the peak, cells and their worst difference."""
+    import edgexf
+
+    start = time.perf_counter()
+    grid = edgexf.export(checkpoint, output=out).manifest.grid
+    seconds = time.perf_counter() - start
+    print(json.dumps([seconds, peak_mib(), len(grid["rows"]), grid["worst"]]))
+
+
+@click.command()
+@click.option("--head", default="Model", show_default=True, help="Of Longformer; one with classes is explained too.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write the table here.")
+def main(head: str, output: Path | None) -> None:
+    """Export once and print a Markdown table."""
+    config = transformers.LongformerConfig(
+        attention_window=512, max_position_embeddings=4098, vocab_size=50265, type_vocab_size=1,
+        pad_token_id=1, bos_token_id=0, eos_token_id=2, sep_token_id=2,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        torch.manual_seed(0)
+        getattr(transformers, f"Longformer{head}")(config).save_pretrained(Path(folder, "model"))
+        command = [sys.executable, __file__, str(Path(folder, "model")), str(Path(folder, "out"))]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, peak, cells, worst = json.loads(done.stdout.splitlines()[-1])
+    header = ("head", "threads", "seconds", "peak GB", "cells", "worst difference")
+    row = (head, str(available_threads()), f"{seconds:.0f}", f"{peak * 2**20 / 1e9:.1f}", str(cells), f"{worst:.1e}")
+    text = markdown_table(header, [row])
+    print(text)
+    if output is not None:
+        output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and not sys.argv[1].startswith("-"):
+        child(*sys.argv[1:])
+    else:
+        main()
