@@ -149,8 +149,11 @@ def export(
     click.echo(
         f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
     )
-    if UNEXPLAINED in bundle.manifest.provenance:
-        click.echo(f"no explain graph was written: {bundle.manifest.provenance[UNEXPLAINED]}")
+    origin = bundle.manifest.provenance
+    if UNEXPLAINED in origin:
+        click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
+    if "tokenizer" in origin:
+        click.echo(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
 

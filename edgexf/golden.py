@@ -42,9 +42,9 @@ def relative_difference(found: Array, wanted: Array) -> float:
 def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) -> float:
     """`relative_difference` of a graph's output; on the real tokens alone where it has an axis of tokens.
 
-    `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite, and belongs to the
-    scale: where a single token is real, one logit that happens to be near 0 is no measure of the output. A logit that
-    the model bars must be barred, but its size is no scale either.
+    `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite. The scale is the largest
+    real value, or the median of all where that is more: where a single token is real, one logit that happens to be near
+    0 is no measure of the output. Logits that the model bars are compared among themselves.
     """
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return math.inf
@@ -52,9 +52,23 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
         at_real = real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim))
         found = np.where(at_real, found, wanted)
     barred = wanted < BARRED
-    if np.any(barred != (found < BARRED)) or barred.all():
+    if np.any(barred != (found < BARRED)) or not np.isfinite(wanted).all() or barred.all():
         return math.inf
-    return relative_difference(found[~barred], wanted[~barred])
+    hidden = relative_difference(found[barred], wanted[barred]) if barred.any() else 0.0
+    difference = np.abs(found.astype(np.float64) - wanted)[~barred]
+    return max(hidden, float(difference.max()) / scale_of(wanted, real if output.has_tokens else None, barred))
+
+
+def scale_of(wanted: Array, real: Array | None, barred: Array) -> float:
+    """What a difference is relative to; `real` bool [batch, sequence] for an output that has tokens."""
+    at_real = (
+        np.ones(wanted.shape, bool)
+        if real is None
+        else np.broadcast_to(real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim)), wanted.shape)
+    )
+    sizes = np.abs(wanted)
+    largest = sizes[at_real & ~barred].max(initial=0.0)
+    return float(max(largest, np.median(sizes[~barred]), np.finfo(np.float32).tiny))
 
 
 def thinned(output: Tensor, array: Array) -> Array:

@@ -57,6 +57,28 @@ def test_only_real_tokens_are_compared_but_padding_must_be_finite() -> None:
     assert output_difference(Tensor("logits", "float32", ("batch", 3)), wanted[:, 0] * 2, wanted[:, 0], real) == 1
 
 
+def test_padding_is_no_scale_for_what_is_real() -> None:
+    """But one real logit near 0 is none either: then the median of all is."""
+    output = Tensor("start_logits", "float32", ("batch", "sequence"))
+    real = np.array([[True, False, False, False]])
+    wanted = np.float32([[1.0, 1e5, 3.0, 2.0]])
+    assert output_difference(output, wanted * [[1.5, 1, 1, 1]], wanted, real) == pytest.approx(0.5 / 2.5)
+    near = np.float32([[1e-6, 3.0, -2.0, 2.0]])
+    assert output_difference(output, near + np.float32(1e-6), near, real) < 1e-6
+
+
+def test_logits_that_are_barred_are_compared_among_themselves() -> None:
+    """A library subtracts 1e6, which is no scale for the others, and must be found again."""
+    output = Tensor("start_logits", "float32", ("batch", "sequence"))
+    real = np.ones((1, 3), dtype=bool)
+    wanted = np.float32([[1.0, -1e6, 2.0]])
+    assert output_difference(output, wanted, wanted, real) == 0
+    assert output_difference(output, np.float32([[1.5, -1e6, 2.0]]), wanted, real) == 0.25
+    assert output_difference(output, np.float32([[1.0, -2e5, 2.0]]), wanted, real) == pytest.approx(0.8)
+    assert output_difference(output, np.float32([[1.0, -5.0, 2.0]]), wanted, real) == math.inf
+    assert output_difference(output, np.float32([[-1e6, -1e6, 2.0]]), wanted, real) == math.inf
+
+
 @pytest.mark.parametrize(("logits", "relevance"), [(math.inf, 0.0), (0.0, math.inf), (2e-4, None), (0.0, 2e-4)])
 def test_a_row_outside_the_tolerance_fails(logits: float, relevance: float | None) -> None:
     result = GridResult("quick", 1e-4, [Row(2, 1, "none", 0.0, 0.0), Row(64, 3, "one", logits, relevance)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,10 @@ from edgexf_exporters import bigbird, led
 from edgexf_exporters.bigbird import BigBird, BlockSparseAttention, as_it_was
 from edgexf_exporters.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.double import worst_difference
+from edgexf_exporters.inspect_graph import quadratic_tensors
 from edgexf_exporters.led import DecoderAttention
 from edgexf_exporters.source import Family
+from edgexf_exporters.verify import answers, check_behaviour
 
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
 SWITCH = 72  # tokens up to which the small BigBird attends fully
@@ -168,6 +172,72 @@ def test_a_model_that_was_turned_to_full_attention_is_refused(tmp_path: Path) ->
         model(**inputs(model, 9))
     with pytest.raises(ExportError, match="original_full"):
         edgexf.export(model, output=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "changes", "sentence"),
+    [
+        ("BigBird", "Model", {"pad_token_id": None}, "pad_token_id"),
+        ("LED", "Model", {"pad_token_id": None}, "pad_token_id"),
+        ("BigBird", "Model", {"max_position_embeddings": 1}, "positions for 2"),
+        ("LED", "Model", {"attention_window": [256]}, "positions for 2"),
+        ("BigBird", "ForQuestionAnswering", {"sep_token_id": None}, "sep_token_id"),
+    ],
+)
+def test_a_config_that_leaves_no_contract_is_a_sentence(
+    family: str, head: str, changes: dict[str, Any], sentence: str
+) -> None:
+    model = small(family, head)
+    for name, value in changes.items():
+        setattr(model.config, name, value)
+    with pytest.raises(ExportError, match=sentence):
+        from_model(model)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "sizes"),
+    [("Longformer", {"attention_window": [6]}, {}), ("BigBird", {"block_size": 1, "num_random_blocks": 1}, {})],
+)
+def test_blocks_as_small_as_the_examples_batch_are_explained_too(
+    family: str, changes: dict[str, Any], sizes: dict[str, int], tmp_path: Path
+) -> None:
+    model = small(family, "ForSequenceClassification")
+    for name, value in changes.items():
+        setattr(model.config, name, value)
+    model = type(model)(model.config).eval()
+    manifest = edgexf.export(model, output=tmp_path / "out", **sizes).manifest
+    assert manifest.grid["worst"] <= 1e-4
+    assert manifest.methods == ("gradient",)
+
+
+class Dependent:
+    """A session whose logits change with the number of rows, by less than what a library subtracts from barred ones."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name=name) for name in self.source.inputs]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name=output.name) for output in self.source.outputs]
+
+    def run(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
+        answer = answers(self.source, {name: torch.from_numpy(array) for name, array in feeds.items()})
+        return [answer[name] + np.float32(0.1 * (len(feeds["input_ids"]) - 1)) for name in names]
+
+
+def test_a_dependence_on_batch_mates_is_seen_beside_barred_logits() -> None:
+    source = from_model(small("BigBird", "ForQuestionAnswering"))
+    found = check_behaviour(source, 8, [Dependent(source)])  # type: ignore[list-item]
+    assert "changes with the batch" in found["a sample is independent of its batch mates"]
+
+
+def test_where_no_length_can_grow_nothing_is_said_of_growth() -> None:
+    limits = Limits(50, 2, 768, 64, 0, "to_multiple(64)", 2, 704)
+    assert quadratic_tensors(Path("nowhere"), (), 64, limits) is None
+    with pytest.raises(Exception, match="nowhere"):
+        quadratic_tensors(Path("nowhere"), (), 64, replace(limits, max_length=1344))
 
 
 def forget_the_random_blocks(_: int, frame: Any, dtype: Any, right: Any = bigbird.biases) -> Tensor:

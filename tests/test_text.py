@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from families import small
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import BundleError, ExportError, InputError, UsageError
+from edgexf_exporters.tokenizer import of_checkpoint
 from edgexf_runtimes.text import Tokenizer
 
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
@@ -147,10 +148,10 @@ def test_a_text_for_a_decoder_is_encoded_and_run_with_what_was_written(tmp_path:
     assert np.abs(found - wanted.logits.numpy()).max() <= 1e-4 * wanted.logits.abs().max()
 
 
-def test_the_bundle_holds_the_tokenizer_as_it_came(classifier: Path) -> None:
-    came = classifier.parent / "checkpoint"
-    assert (classifier / "tokenizer.json").read_bytes() == (came / "tokenizer.json").read_bytes()
-    assert "tokenizer.json" in edgexf.load(classifier).manifest.files
+def test_the_bundle_holds_the_tokenizer_and_its_settings(classifier: Path) -> None:
+    manifest = edgexf.load(classifier).manifest
+    assert "tokenizer.json" in manifest.files
+    assert manifest.provenance["tokenizer"] == "as transformers reads it"
     assert json.loads((classifier / "tokenizer_config.json").read_text())["pad_token"] == WORDS[1]
 
 
@@ -180,3 +181,51 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
         Tokenizer(path, 10).encode("w1 \ud800")
     with pytest.raises(InputError, match="first of a pair"):
         Tokenizer(path, 10).encode(("w1 " * 20, "w2"), truncate=True)
+    windows = Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=5)
+    assert all(len(window.ids) <= 20 for window in windows)
+    for stride in (6, 7, -1, "3"):
+        with pytest.raises(UsageError, match="0 to 5 tokens"):
+            Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=stride)  # type: ignore[arg-type]
+
+
+def test_ids_are_those_of_transformers_where_the_published_file_gives_others(tmp_path: Path) -> None:
+    """The library builds parts of a tokenizer anew from its class and config, here the lowering of case."""
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "hello": 5, "Hello": 6}
+    BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "do_lower_case": False}))
+    small("BigBird", "Model").config.save_pretrained(tmp_path)
+    carried = of_checkpoint(str(tmp_path), True, 10)
+    library = AutoTokenizer.from_pretrained(tmp_path)("Hello")["input_ids"]
+    assert Backend.from_str(carried.files["tokenizer.json"].decode()).encode("Hello").ids == library == [2, 6, 3]
+    assert "other ids than transformers" in carried.note
+
+
+def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(tmp_path: Path) -> None:
+    model = small("BigBird", "ForSequenceClassification")
+    bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out")
+    texts = ["w1 " * 30, "w1 " * 100, "w2 " * 29]
+    with edgexf.load(bundle.path) as session:
+        with pytest.raises(UsageError, match="pads alike"):
+            session.encode(texts)
+        together, alone = session.predict(texts), [session.predict(text)[0] for text in texts]
+        for wrong in ([], [("w1", "w2", "w3")], [("w1", 5)]):
+            with pytest.raises(UsageError, match=r"pads alike|pair"):
+                session.encode(wrong)  # type: ignore[arg-type]
+    assert [p.score for p in together] == pytest.approx([p.score for p in alone], rel=1e-5)
+
+
+def test_a_text_without_a_token_is_named_and_the_rest_answered(tmp_path: Path) -> None:
+    """Of a tokenizer without special tokens; a batch mate must not hide it."""
+    plain = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=WORDS[1], unk_token=WORDS[3])
+    model = small("Longformer", "ForSequenceClassification")
+    bundle = edgexf.export(model, tokenizer=made, explain=(), output=tmp_path / "out")
+    for name, text in (("good", "w1 w2 w3"), ("empty", "\n"), ("one", "w1")):
+        (tmp_path / name).write_text(text)
+    files = [str(tmp_path / name) for name in ("good", "empty", "one")]
+    done = CliRunner().invoke(main, ["run", str(bundle.path), *files])
+    assert done.exit_code == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.count("Error: ") == 2

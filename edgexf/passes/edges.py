@@ -69,7 +69,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         graph = model.graph
-        if self.edges.block > 1:
+        if self.edges.block > 1 or self.edges.switch:
             self.pad_and_crop(graph)
         for value in (*graph.inputs, *graph.outputs):
             value.shape = ir.Shape(self.edges.shapes[value.name or ""])

@@ -35,7 +35,6 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import HIDDEN, attend, hide
 from edgexf_exporters.source import Family
 
-PLACES = 5  # blocks that a middle block attends to: first, previous, own, next, last
 Frame = tuple[int, int]  # blocks, and the tokens of each
 
 
@@ -47,7 +46,7 @@ class BlockSparseAttention(nn.Module):
         self.original = original
 
     def forward(self, hidden: Tensor, real: Tensor, bias: Tensor, frame: Frame) -> Tensor:
-        """`real` bool [batch, tokens]; `bias` float32 [blocks - 2, 1, PLACES * block], added to the scores."""
+        """`real` bool [batch, tokens]; `bias` float32 [blocks - 2, 1, 5 * block], added to the scores."""
         own = self.original
         query, key, value = (
             split_heads(project(hidden), own.num_attention_heads) for project in (own.query, own.key, own.value)
@@ -70,7 +69,7 @@ def around(blocks: Tensor, join: int) -> Tensor:
 
 
 def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
-    """[blocks - 2, 1, PLACES * block]: a neighbour that is the first or last block has its own place already."""
+    """[blocks - 2, 1, 5 * block], over first, previous, own, next and last: a neighbour that is the first or last block has its own place already."""
     blocks, block = frame
     place = torch.arange(blocks - 2)
     nothing = torch.zeros(blocks - 2, dtype=dtype)
@@ -89,11 +88,10 @@ class BigBird(nn.Module):
 
     frame: Frame = (0, 0)
 
-    def __init__(self, original: BigBirdModel, limits: Limits) -> None:
+    def __init__(self, original: BigBirdModel, _: Limits) -> None:
         super().__init__()
         self.original = original
         self.block = original.config.block_size
-        self.switch = limits.switch
         layers: Any = original.encoder.layer
         self.layers = layers
         self.attentions = nn.ModuleList([BlockSparseAttention(layer.attention.self) for layer in layers])
@@ -127,6 +125,10 @@ def describe(model: PreTrainedModel) -> Family:
         )
     longest = reach if reach <= switch else reach // block * block  # the library pads to whole blocks
     asks = isinstance(model, BigBirdForQuestionAnswering)  # it tells question and context apart by itself
+    if asks and config.sep_token_id is None:
+        raise ExportError(
+            "a model that finds the context by itself needs sep_token_id, got none in its config; set it."
+        )
     segments = Segments("context", config.sep_token_id) if asks else Segments("zeros", -1)
     padding = f"to_multiple({block})"
     return Family(longest, padding, min(switch, longest), segments, around=as_it_was)

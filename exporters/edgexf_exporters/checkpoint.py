@@ -35,6 +35,7 @@ from edgexf_exporters.verify import check_contract
 
 MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
 MAX_GLOBAL_OTHERWISE = 64
+SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
 
 
 def from_model(
@@ -55,6 +56,10 @@ def from_model(
     config: Any = model.config
     about: Family = load(variant.describe)(model)
     reach = about.longest
+    if config.pad_token_id is None or reach < SHORTEST:
+        raise ExportError(
+            f"a config must name its pad_token_id and leave positions for {SHORTEST} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
+        )
     if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
         raise UsageError(
             f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
@@ -71,7 +76,7 @@ def from_model(
         module=model,
         embedding=model.get_input_embeddings(),
         outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
-        limits=Limits(config.vocab_size, 2, reach, 1, most, about.padding, types, about.switch),
+        limits=Limits(config.vocab_size, SHORTEST, reach, 1, most, about.padding, types, about.switch),
         labels=labels_of(config) if head.labelled else (),
         preprocess=Text("text", config.pad_token_id, carried.segments) if carried.files else None,
         first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
@@ -89,6 +94,7 @@ def from_model(
             **(origin or {"source": "a model in memory"}),
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
+            "tokenizer": (carried.note or "as transformers reads it") if carried.files else "none",
         },
         quiet=quiet,
     )

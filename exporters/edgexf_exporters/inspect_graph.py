@@ -20,7 +20,8 @@ from edgexf.manifest import Limits, Tensor
 
 LONG = 1024  # tokens; a shorter model is looked at in its whole length
 OTHER = 2
-QUADRATIC = 3.0  # doubling the length doubles a linear tensor and quadruples a quadratic one
+GROWTH = 1.25  # of the length, at least, to tell growth from a constant part
+QUADRATIC = 1.6  # the exponent from which growth is not linear: doubling the length makes a tensor 3 times as large
 
 
 def random_operators(model: onnx.ModelProto) -> str:
@@ -62,15 +63,15 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int) -> dict[str, int]:
     return found
 
 
-def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: Limits) -> str:
-    """Intermediate tensors that grow faster than the length, in whole blocks up to the longest input.
-
-    Where a model attends fully up to a switch, the lengths lie beyond it.
+def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: Limits) -> str | None:
+    """Intermediate tensors that grow faster than the length, in whole blocks. None where there is no length to grow with:
+    one block, or full attention up to a switch, is the whole model.
     """
-    most = min(max(LONG, 4 * limits.switch), limits.max_length)
-    half = most // (2 * block) * block
-    if half == 0 or half <= limits.switch:
-        return ""  # one block, or full attention, is the whole model: there is no length to grow with
-    short, long = sizes(path, inputs, half), sizes(path, inputs, 2 * half)
-    found = [name for name in short if long[name] > QUADRATIC * max(short[name], 1)]
+    most = min(max(LONG, 4 * limits.switch), limits.max_length) // block * block
+    least = max(most // (2 * block) * block, (limits.switch // block + 1) * block)
+    if least == 0 or most < GROWTH * least:
+        return None
+    short, long = sizes(path, inputs, least), sizes(path, inputs, most)
+    bound = (most / least) ** QUADRATIC
+    found = [name for name in short if long[name] > bound * max(short[name], 1)]
     return f"{len(found)} tensors grow as length squared, {found[0]} first" if found else ""

@@ -3,6 +3,9 @@
 In: a checkpoint's folder or hub id, or a tokenizer of transformers. Out: tokenizer.json, which `tokenizers` reads
 without transformers, and the files that stand beside it. A checkpoint without a tokenizer gives none: its bundle takes
 token ids.
+
+tokenizer.json is written from the tokenizer that transformers makes, not copied: the library builds some of its parts
+anew from the class and the config, so a published file may give other ids than the model was ever fed.
 """
 
 from __future__ import annotations
@@ -22,15 +25,21 @@ from edgexf_exporters.trace import in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+# Case, accents, spaces, compatibility forms, an unknown sign, a pair.
+PROBES = (("Hello World",), ("naïve café",), ("two  spaces, and\na line",), ("ﬁne ２",), ("☃",), ("one", "Two"))
 PLACES = ("name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """A tokenizer's files by name, none where there is no tokenizer; `segments`: it tells the texts of a pair apart."""
+    """A tokenizer's files by name, none where there is no tokenizer; `segments`: it tells the texts of a pair apart.
+
+    `note` says where it differs from the checkpoint's own file.
+    """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     segments: bool = False
+    note: str = ""
 
 
 def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
@@ -44,7 +53,21 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
         )
     files = {name: path.read_bytes() for name, path in found.items() if path is not None and name not in SLOW}
     made = of_tokenizer(tokenizer, vocabulary)
-    return Carried(checked({**made.files, **files}, vocabulary), made.segments)
+    came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
+    return Carried(checked({**files, **made.files}, vocabulary), made.segments, note_of(came, made.files))
+
+
+def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
+    """Where the tokenizer that transformers makes gives other ids than the file that came, on texts that try its parts."""
+    import tokenizers
+
+    with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):
+        own, library = (tokenizers.Tokenizer.from_str(data.decode()) for data in (came, made[names.TOKENIZER_FILE]))
+    for tokenizer in (own, library):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    differ = [text for text in PROBES if own.encode(*text).ids != library.encode(*text).ids]
+    return f"tokenizer.json gives other ids than transformers does, as for {differ[0]!r}" if differ else ""
 
 
 def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:

@@ -48,11 +48,13 @@ class Traced:
 
 def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: bool) -> dict[str, tuple[Traced, ...]]:
     """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
-    up to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as there are `classes`.
+    up to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or `classes`.
     """
 
     def unlike(size: int, step: int = 1) -> int:
-        return size + step if size == classes else size
+        while size in (classes, block):
+            size += step
+        return size
 
     most = max(-(-longest // block), BLOCKS_TRACED + 1)
     tokens: tuple[Traced, ...]

@@ -25,6 +25,7 @@ Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
 
 STDIN = "-"
+MAX_TEXT = 1 << 26  # bytes of one text: far over every model, and bounded
 SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
 BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
 
@@ -51,11 +52,15 @@ def read_raw(source: Source, max_bytes: int) -> Raw:
 def read_text(source: Source | tuple[str, str]) -> Raw:
     """All of a source as text, or a pair of texts as it is. InputError for one that is no UTF-8 or has no character."""
     if isinstance(source, tuple):
-        joined = "\n".join(source)
-        return Raw("pair", joined.encode("utf-8", "surrogatepass"), False, source)
-    name, data = named(source, -1)
+        if len(source) != 2 or not all(isinstance(text, str) for text in source):
+            kinds = [type(text).__name__ for text in source]
+            raise UsageError(f"a tuple must be a pair of texts, got {len(source)} values of {kinds}; make it two.")
+        return Raw("pair", as_bytes("\n".join(source)), False, source)
+    name, data = named(source, MAX_TEXT + 1)
+    if len(data) > MAX_TEXT:
+        raise InputError(f"a text must have at most {MAX_TEXT:,} bytes, got more in {name}; cut it into parts.")
     try:
-        text = source if isinstance(source, str) else data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"an input of this model must be UTF-8 text, got {name} with {error.reason} at byte {error.start}; convert it."
@@ -64,9 +69,9 @@ def read_text(source: Source | tuple[str, str]) -> Raw:
 
 
 def named(source: Source, size: int) -> tuple[str, bytes]:
-    """The name of a source and at most `size` of its bytes, all of them for -1. InputError where there are none."""
+    """The name of a source, and its bytes: of a file at most `size`. InputError where there are none."""
     if isinstance(source, str):
-        name, data = "text", source.encode("utf-8", "surrogateescape" if size >= 0 else "surrogatepass")
+        name, data = "text", as_bytes(source)
     elif isinstance(source, bytes):
         name, data = "bytes", source
     else:
@@ -76,8 +81,16 @@ def named(source: Source, size: int) -> tuple[str, bytes]:
     return name, data
 
 
+def as_bytes(text: str) -> bytes:
+    """UTF-8; what a command line could not decode becomes the bytes that it was. InputError for other surrogates."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
+
+
 def read_file(path: Path, size: int) -> bytes:
-    """At most `size` bytes of a file, or of standard input for ``-``; all of them for -1."""
+    """At most `size` bytes of a file, or of standard input for ``-``."""
     if str(path) == STDIN:
         if sys.stdin is None:
             raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
@@ -161,7 +174,11 @@ def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Toke
         raise UsageError(
             f"inputs must be among the model's ({', '.join(wanted)}), got {', '.join(unknown)}; leave it out."
         )
-    arrays = {name: checked(name, value, wanted[name]) for name, value in given.items() if value is not None}
+    arrays = {
+        name: checked(name, value, wanted[name])
+        for name, value in given.items()
+        if value is not None or name == names.INPUT_IDS
+    }
     shape = arrays[names.INPUT_IDS].shape
     for name, array in arrays.items():
         if name != names.DECODER_INPUT_IDS and array.shape != shape:

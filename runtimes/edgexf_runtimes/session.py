@@ -194,7 +194,10 @@ class Session:
             raise UsageError(
                 "a stride joins the labels of windows, got one for a model without; encode with it and run the rows."
             )
-        return Prepared(raw, self._tokens(raw, truncate, stride))
+        windows = self._tokens(raw, truncate, stride)
+        for window in windows:
+            self._arrays([window])  # what no batch mate may hide: too few tokens, a question without its separators
+        return Prepared(raw, windows)
 
     def read(self, source: Source | Pair) -> Raw:
         """The part of a source that the model reads."""
@@ -239,10 +242,17 @@ class Session:
     ) -> dict[str, Array]:
         """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window.
 
-        A decoder is another matter: `decoder_input_ids` are not among them.
+        A decoder is another matter: `decoder_input_ids` are not among them. UsageError for rows that would change each
+        other's answers, since the model pads them to other lengths than they have together.
         """
         read = [self.read(source) for source in listed(inputs)]
-        return self._arrays([window for raw in read for window in self._tokens(raw, truncate, stride)])
+        windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
+        lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}
+        if len(lengths) != 1:
+            raise UsageError(
+                f"rows that run together must be of lengths that the model pads alike ({self.manifest.limits.padding}), got {len(lengths)} different; encode them one by one, or call predict."
+            )
+        return self._arrays(windows)
 
     def _arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
         """The graph's inputs int64 [windows, longest], checked."""

@@ -74,10 +74,15 @@ class Tokenizer:
             raise InputError(
                 f"a text must have at most {self.longest} tokens, got {len(whole.ids)}; shorten it, truncate it, or read it with a stride."
             )
-        room = self.longest - sum(whole.special_tokens_mask)
-        if stride is not None and not 0 <= stride < room:
+        fixed = sum(whole.special_tokens_mask) + (0 if pair[1] is None else whole.sequence_ids.count(0))
+        room = self.longest - fixed
+        if room < 1:
+            raise InputError(
+                f"the first of a pair must leave room for the second in {self.longest} tokens, got {fixed} without it; shorten it."
+            )
+        if stride is not None and not (isinstance(stride, int) and 0 <= stride < room):
             raise UsageError(
-                f"a stride must be 0 to {room - 1} tokens for this model, got {stride}; choose a smaller one."
+                f"a stride must be 0 to {room - 1} tokens for this model and text, got {stride!r}; choose another."
             )
         first = self._encode(pair, stride or 0)
         windows = [first, *first.overflowing] if stride is not None else [first]
@@ -94,10 +99,6 @@ class Tokenizer:
                 return found
             except (TypeError, UnicodeError) as error:
                 raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
-            except Exception as error:  # the binding's own, where the first of a pair leaves no room for the second
-                raise InputError(
-                    f"the first of a pair must leave room for the second in {self.longest} tokens, got one that does not ({error}); shorten it."
-                ) from error
             finally:
                 self._tokenizer.no_truncation()
 
