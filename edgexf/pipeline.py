@@ -85,8 +85,9 @@ def export(
 
     `source` is a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
     transformers in memory, or an encoder of `edgexf.models`; `task` and `max_global`, the most global tokens a
-    row may have, go with it, and for a model in memory its `tokenizer` of transformers. Without it `variant` names a reference model, with the trained weights or those of
-    `weights`, a safetensors file, and `sizes` (such as ``layers``) where that file carries no specification.
+    row may have, go with it, and for a model in memory its `tokenizer` of transformers. Without it `variant` names a
+    reference model, with the trained weights or those of `weights`, a safetensors file, and `sizes` (such as
+    ``layers``) where that file carries no specification.
     `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
     gradient x input, where the head has logits of classes. Raises UsageError for a wrong choice, ExportError
     where the model does not trace or the weights do not fit, VerificationError where a graph differs.

@@ -49,25 +49,15 @@ def from_model(
     """A model in memory, with its `tokenizer` where it reads text; or from `origin` by its `name`, with the one that is
     `carried`.
 
-    `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
+    `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for
+    a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
     """
     variant, head = family_of(type(model))
     model = in_float32(model)
     config: Any = model.config
     about: Family = load(variant.describe)(model)
-    reach = about.longest
-    if config.pad_token_id is None or reach < SHORTEST:
-        raise ExportError(
-            f"a config must name its pad_token_id and leave positions for {SHORTEST} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
-        )
-    if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
-        raise UsageError(
-            f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
-        )
-    most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
+    limits = limits_of(config, about, variant, head, max_global)
     first = config.bos_token_id or 0
-    types = getattr(config, "type_vocab_size", 1)
-    types = types if types > 1 else 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
     source = Source(
         name=name or config.model_type,
@@ -76,13 +66,13 @@ def from_model(
         module=model,
         embedding=model.get_input_embeddings(),
         outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
-        limits=Limits(config.vocab_size, SHORTEST, reach, 1, most, about.padding, types, about.switch),
+        limits=limits,
         labels=labels_of(config) if head.labelled else (),
         preprocess=Text("text", config.pad_token_id, carried.segments) if carried.files else None,
         first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
         padding_id=config.pad_token_id,
         globals=default_globals(head, config) if variant.globals else None,
-        segments=about.segments if types else None,
+        segments=about.segments if limits.token_types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
         choices=head.choices,
         scores=scores_of(config),
@@ -101,6 +91,22 @@ def from_model(
     with quiet(), frozen(model):
         check_contract(source)
     return source
+
+
+def limits_of(config: Any, about: Family, variant: Variant, head: Head, max_global: int | None) -> Limits:
+    """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
+    reach, types = about.longest, getattr(config, "type_vocab_size", 1)
+    if config.pad_token_id is None or reach < SHORTEST:
+        raise ExportError(
+            f"a config must name its pad_token_id and leave positions for {SHORTEST} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
+        )
+    if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
+        raise UsageError(
+            f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
+        )
+    most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
+    segments = types if types > 1 else 0
+    return Limits(config.vocab_size, SHORTEST, reach, 1, most, about.padding, segments, about.switch)
 
 
 def portable(config: Any, architecture: str) -> dict[str, Any]:

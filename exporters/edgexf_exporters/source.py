@@ -1,9 +1,9 @@
 """What an export must know about a model: the module, and the contract of its graphs.
 
-In: an encoder of `edgexf.models`. Out: a `Source`, which tracing, verifying and the bundle read; none of
-them looks at the model's class.
+In: a model, by `edgexf_exporters.reference` or `checkpoint`. Out: a `Source`, which tracing, verifying and the
+bundle read; none of them looks at the model's class.
 
-    encoder  ->  Source(module, inputs, outputs, embedding, limits, ...)  ->  graphs, grid, manifest
+    model  ->  Source(module, inputs, outputs, embedding, limits, ...)  ->  graphs, grid, manifest
 
 Two alternatives were weighed. A base class that models inherit would ask users to change theirs. A case
 for each kind of model in tracing, verifying and writing is what makes exporters long and hard to extend.
@@ -51,7 +51,8 @@ class Source:
     the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
     which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json, `card` the head of README.md. `quiet` silences what its library says.
+    chosen. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
+    `card` the head of README.md. `quiet` silences what its library says.
     """
 
     name: str

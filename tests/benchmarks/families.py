@@ -2,7 +2,8 @@
 
     python tests/benchmarks/families.py [--output FOLDER]
 
-The trained reference models over the quick grid. Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
+The trained reference models over the quick grid.
+Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
 768, 12 heads, window 512 or block 64): nodes a layer, and the largest intermediate tensor of one row.

@@ -1,0 +1,26 @@
+"""What the table of variants promises was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.variant import Variant, load
+
+MEASURED = json.loads((Path(__file__).parent / "benchmarks" / "results" / "families.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_the_difference_that_is_shown_is_the_one_that_was_measured(variant: Variant) -> None:
+    """By tests/benchmarks/families.py, over every head."""
+    assert f"{variant.reached:.1e}" == f"{MEASURED[variant.name]:.1e}"
+    assert 0 < variant.reached <= variant.tolerance
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_every_name_in_the_table_can_be_imported(variant: Variant) -> None:
+    for reference in (variant.lowers, variant.lowering, *filter(None, [variant.describe])):
+        assert callable(load(reference))
