@@ -70,14 +70,16 @@ class Run:
 class Relevance:
     """An explanation as it is displayed: `data` up to the last byte that the model read, and `byte_scores` float64 [bytes].
 
-    `class_score` is the sum over tokens that stand for no byte, None if there are none. `peak` is the
+    `special_score` is the sum over tokens that stand for no byte, None if there are none, and `special` what to call
+    them: a class token, or several special tokens, such as a tokenizer puts around a text. `peak` is the
     largest |score| of a byte or a piece.
     """
 
     data: bytes
     byte_scores: npt.NDArray[np.float64]
     pieces: tuple[Piece, ...]
-    class_score: float | None
+    special_score: float | None
+    special: str
     peak: float
 
     @property
@@ -99,7 +101,8 @@ def relevance_of(explanation: Explanation) -> Relevance:
             scores[start:end] += score / (end - start)
     pieces = pieces_of(data, scores)
     peak = max((abs(score) for score in [*scores.tolist(), *(piece.score for piece in pieces)]), default=0.0)
-    return Relevance(data, scores, pieces, sum(outside) if outside else None, peak)
+    special = "special tokens" if len(outside) > 1 else "class token"
+    return Relevance(data, scores, pieces, sum(outside) if outside else None, special, peak)
 
 
 def pieces_of(data: bytes, byte_scores: npt.NDArray[np.float64]) -> tuple[Piece, ...]:

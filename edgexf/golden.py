@@ -23,6 +23,7 @@ from edgexf.manifest import Tensor
 Array = npt.NDArray[Any]
 
 SAMPLE = 64
+MEDIAN_OF = 100_000  # values: enough for a scale
 BARRED = -1e5  # a library subtracts 1e6 from the logits of what can't be an answer, and loses their digits
 
 
@@ -46,29 +47,27 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     real value, or the median of all where that is more: where a single token is real, one logit that happens to be near
     0 is no measure of the output. Logits that the model bars are compared among themselves.
     """
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
+    scale = typical(wanted)
     if output.has_tokens:
-        at_real = real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim))
-        found = np.where(at_real, found, wanted)
+        found, wanted = found[real], wanted[real]
     barred = wanted < BARRED
-    if np.any(barred != (found < BARRED)) or not np.isfinite(wanted).all() or barred.all():
+    if np.any(barred != (found < BARRED)) or barred.all():
         return math.inf
-    hidden = relative_difference(found[barred], wanted[barred]) if barred.any() else 0.0
-    difference = np.abs(found.astype(np.float64) - wanted)[~barred]
-    return max(hidden, float(difference.max()) / scale_of(wanted, real if output.has_tokens else None, barred))
+    hidden = 0.0
+    if barred.any():  # else nothing is copied: logits over a vocabulary take gigabytes
+        hidden = relative_difference(found[barred], wanted[barred])
+        found, wanted = found[~barred], wanted[~barred]
+    largest = max(float(np.abs(wanted).max()), scale, float(np.finfo(np.float32).tiny))
+    return max(hidden, float(np.abs(found - wanted).max()) / largest)
 
 
-def scale_of(wanted: Array, real: Array | None, barred: Array) -> float:
-    """What a difference is relative to; `real` bool [batch, sequence] for an output that has tokens."""
-    at_real = (
-        np.ones(wanted.shape, bool)
-        if real is None
-        else np.broadcast_to(real.reshape(*real.shape, *[1] * (wanted.ndim - real.ndim)), wanted.shape)
-    )
-    sizes = np.abs(wanted)
-    largest = sizes[at_real & ~barred].max(initial=0.0)
-    return float(max(largest, np.median(sizes[~barred]), np.finfo(np.float32).tiny))
+def typical(wanted: Array) -> float:
+    """The median size of an output's values that are not barred, or of an even sample of them."""
+    sample = np.abs(wanted.reshape(-1)[:: wanted.size // MEDIAN_OF + 1])
+    kept = sample[sample < -BARRED]
+    return float(np.median(kept)) if kept.size else 0.0
 
 
 def thinned(output: Tensor, array: Array) -> Array:

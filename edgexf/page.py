@@ -88,10 +88,10 @@ def prediction_card(explanation: Explanation) -> str:
 
 
 def value_card(explanation: Explanation, relevance: Relevance, target: str) -> str:
-    """The sum that the explanation is: bytes, class token and residual make the explained value."""
+    """The sum that the explanation is: bytes, special tokens and residual make the explained value."""
     rows = [
         ("Bytes", float(relevance.byte_scores.sum()), ""),
-        ("Class token", relevance.class_score, ""),
+        (relevance.special.capitalize(), relevance.special_score, ""),
         ("Sum of relevance", float(explanation.scores.sum(dtype=float)), "sum"),
         ("Residual (not attributed)", explanation.residual, ""),
         ("Explained value", explanation.explained, "sum"),

@@ -90,9 +90,9 @@ class Explanation:
     """Why a model answered as it did: one signed, raw score for each token of the input.
 
     `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
-    class token comes first with offset (0, 0). `scores` is float32 [tokens]. `target` maps labels to their
-    weight in the explained value, `explained` is that value and `residual` what the scores leave of it:
-    explained = sum(scores) + residual, in logits.
+    class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
+    `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
+    scores leave of it: explained = sum(scores) + residual, in logits.
     """
 
     input: str

@@ -62,7 +62,7 @@ def head(explanation: Explanation, target: str) -> Text:
 def balance(explanation: Explanation, relevance: Relevance) -> str:
     """The line that adds up: explained = sum + residual."""
     total = float(explanation.scores.sum(dtype=float))
-    token = "" if relevance.class_score is None else f" (class token {signed(relevance.class_score)})"
+    token = "" if relevance.special_score is None else f" ({relevance.special} {signed(relevance.special_score)})"
     return f"explained {signed(explanation.explained)} = relevance {signed(total)}{token} + residual {signed(explanation.residual)}"
 
 

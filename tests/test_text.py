@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import BundleError, ExportError, InputError, UsageError
+from edgexf.terminal import explanation_text
 from edgexf_exporters.tokenizer import of_checkpoint
 from edgexf_runtimes.text import Tokenizer
 
@@ -95,6 +96,8 @@ def test_an_explanation_points_at_the_bytes_of_its_tokens(classifier: Path) -> N
     assert [why.data[start:end].decode() for start, end in why.offsets] == ["", "w1", "日本", "straße", ""]
     assert why.explained == pytest.approx(float(why.scores.sum()) + why.residual, rel=1e-4, abs=1e-5)
     assert "日" in why.to_html()
+    assert "Special tokens" in why.to_html()
+    assert "special tokens" in explanation_text(why).plain
 
 
 def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path: Path) -> None:
