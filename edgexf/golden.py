@@ -50,7 +50,7 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
     scale = typical(wanted)
-    if output.has_tokens:
+    if output.has_tokens and not real.all():
         found, wanted = found[real], wanted[real]
     barred = wanted < BARRED
     if np.any(barred != (found < BARRED)) or barred.all():
