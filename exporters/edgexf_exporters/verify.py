@@ -166,7 +166,7 @@ def cells(limits: Limits, block: int, grid: str) -> Iterator[Cell]:
     """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
 
     They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
-    the work, and the eager model's work is most of an export: 12 layers x 768 would take over ten minutes.
+    the work, and the eager model's work is most of an export of a large model.
     """
     seed, full = 0, grid == "full"
     for turn, length in enumerate(lengths(limits, block)):
