@@ -11,7 +11,6 @@ Source: Beltagy et al. 2020, section 7; `LEDModel` of transformers.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from transformers.models.led.modeling_led import LEDDecoderAttention, LEDEncoder
 
 from edgexf.manifest import Decoder, Limits
 from edgexf.models.full import join_heads, split_heads
-from edgexf_exporters.longformer import LongformerAttention, Seen
+from edgexf_exporters.longformer import LongformerAttention, Seen, whole_windows
 from edgexf_exporters.source import Family
 
 
@@ -36,8 +35,7 @@ class Encoder(nn.Module):
         self.layers = layers
         attentions = [LongformerAttention(layer.self_attn.longformer_self_attn) for layer in layers]
         self.attentions = nn.ModuleList(attentions)
-        windows = math.lcm(*(attention.block for attention in attentions))
-        self.block = -(-self.max_global // windows) * windows
+        self.block = whole_windows(attentions, self.max_global)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, global_attention_mask: Tensor, **_: object

@@ -15,6 +15,7 @@ Source: Beltagy et al. 2020, section 3.1; `LongformerSelfAttention` of transform
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,12 @@ class LongformerAttention(nn.Module):
         return answer
 
 
+def whole_windows(attentions: Sequence[LongformerAttention], max_global: int) -> int:
+    """The tokens of a block: whole windows of every layer, and room for all global tokens."""
+    windows = math.lcm(*(attention.block for attention in attentions))
+    return -(-max_global // windows) * windows
+
+
 class Longformer(nn.Module):
     """`LongformerModel` with lowered attention; takes the inputs that its heads pass on, aligned to `block`."""
 
@@ -135,8 +142,7 @@ class Longformer(nn.Module):
         self.layers = layers
         attentions = [LongformerAttention(layer.attention.self) for layer in layers]
         self.attentions = nn.ModuleList(attentions)
-        windows = math.lcm(*(attention.block for attention in attentions))
-        self.block = -(-self.max_global // windows) * windows
+        self.block = whole_windows(attentions, self.max_global)
 
     def forward(
         self,
