@@ -12,30 +12,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from edgexf import names
+from edgexf.checks import is_count, require, require_text
 from edgexf.errors import BundleError, UsageError
+from edgexf.signature import Axis, Signature
 
 SCHEMA_VERSION = 1
 SCORES = ("softmax", "sigmoid", "none")
 PADDINGS = re.compile(r"invariant|none|to_multiple\([1-9]\d*\)")
-
-
-def require(condition: bool, rule: str, got: object) -> None:
-    """ValueError, which `Manifest.from_dict` turns into a BundleError."""
-    if not condition:
-        raise ValueError(f"{rule}, not {got!r}")
-
-
-def is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def require_text(values: object) -> None:
-    """Every field that is annotated as text holds some."""
-    for item in fields(values):  # type: ignore[arg-type]
-        if item.type == "str":
-            require(
-                isinstance(getattr(values, item.name), str), f"{item.name} must be text", getattr(values, item.name)
-            )
 
 
 @dataclass(frozen=True)
@@ -223,7 +206,8 @@ class Manifest:
     """All that a reader needs. `variants` are the graphs, the first of them predicts.
 
     `globals` is there for a model with global tokens, `segments` for one with several token types, `decoder` for one of
-    sequence to sequence, `preprocess` for one that reads bytes or text. `scores` says how logits of classes become
+    sequence to sequence, `preprocess` for one that reads bytes or text. `signature` is there for a module of one's own,
+    whose inputs it describes instead of the limits. `scores` says how logits of classes become
     scores: ``softmax``, ``sigmoid`` (each class on its own) or ``none`` (a number, not a class).
     `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
     and are not interpreted.
@@ -241,6 +225,7 @@ class Manifest:
     globals: Globals | None = None
     segments: Segments | None = None
     decoder: Decoder | None = None
+    signature: Signature | None = None
     scores: str = "softmax"
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -337,6 +322,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "globals": (Globals,),
     "segments": (Segments,),
     "decoder": (Decoder,),
+    "signature": (Signature,),
 }
 
 
@@ -344,6 +330,9 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
     """A record or None; where there are several kinds the value names its own."""
     if values is None:
         return None
+    if kinds == (Signature,):
+        known = record(Signature, values)
+        return Signature(**{**known, "axes": tuple(Axis(**record(Axis, axis)) for axis in known["axes"])})
     named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
     chosen = (named or kinds)[0]
     return chosen(**record(chosen, values))

@@ -68,6 +68,8 @@ def silent(_: str) -> None:
 def export(
     source: nn.Module | str | os.PathLike[str] | None = None,
     *,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
     variant: str | None = None,
     task: str | None = None,
     max_global: int | None = None,
@@ -85,7 +87,9 @@ def export(
 
     `source` is a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
     transformers in memory, or an encoder of `edgexf.models`; `task` and `max_global`, the most global tokens a
-    row may have, go with it, and for a model in memory its `tokenizer` of transformers. Without it `variant` names a
+    row may have, go with it, and for a model in memory its `tokenizer` of transformers. Any other `torch.nn.Module` goes
+    with `example_inputs`, a tuple of tensors in the order of its ``forward`` or a dictionary by name: every axis of an
+    integer input varies, axes of equal size together; `dynamic_shapes`, as of `torch.export`, says otherwise. Without it `variant` names a
     reference model, with the trained weights or those of `weights`, a safetensors file, and `sizes` (such as
     ``layers``) where that file carries no specification.
     `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
@@ -102,11 +106,15 @@ def export(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
         )
     if source is None:
-        if task is not None or max_global is not None or tokenizer is not None:
-            raise UsageError("task, max_global and tokenizer belong to a model, got one without it; leave it out.")
+        if any(given is not None for given in (task, max_global, tokenizer, example_inputs, dynamic_shapes)):
+            raise UsageError(
+                "task, max_global, tokenizer, example_inputs and dynamic_shapes belong to a model, got one without it; leave it out."
+            )
         chosen = choose_reference(variant, weights, sizes or {})
     elif variant is not None or weights is not None or sizes:
         raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
+    elif example_inputs is not None or dynamic_shapes is not None:
+        chosen = choose_module(source, example_inputs, dynamic_shapes, (task, max_global, tokenizer))
     else:
         chosen = choose_model(source, task, max_global, tokenizer)
     methods = methods_for(chosen, explain)
@@ -194,8 +202,22 @@ def choose_model(
         if isinstance(source, PreTrainedModel):
             raise UsageError(f"a model in memory has its task already, got {task!r} beside it; leave it out.")
     raise UsageError(
-        f"a model must be an encoder of edgexf.models or a model of transformers, got {type(source).__name__}; build one of these."
+        f"a module that is neither an encoder of edgexf.models nor a model of transformers needs example_inputs, got {type(source).__name__} without; "
+        "give a tuple of tensors that its forward takes."
     )
+
+
+def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others: tuple[Any, ...]) -> Source:
+    """Any module, by inputs that it answers."""
+    from torch import nn
+
+    from edgexf_exporters.module import from_module
+
+    if not isinstance(source, nn.Module) or example_inputs is None or any(given is not None for given in others):
+        raise UsageError(
+            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task, max_global and tokenizer don't, got {type(source).__name__}; leave the others out."
+        )
+    return from_module(source, example_inputs, dynamic_shapes)
 
 
 def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
@@ -257,6 +279,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         globals=source.globals,
         segments=source.segments,
         decoder=source.decoder,
+        signature=None if source.own is None else source.own.signature,
         scores=source.scores,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),

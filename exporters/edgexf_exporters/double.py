@@ -31,13 +31,13 @@ def worst_difference(source: Source) -> float:
     with frozen(module), torch.no_grad():
         with lowered(program, wide.limits) as lowering:
             block = lowering.block
-        for cell in cells(source.limits, block, "quick"):
+        for cell in cells(source, block, "quick"):
             feeds = cell.feeds(source)
             wanted = answers(wide, {name: torch.from_numpy(feeds[name]) for name in source.inputs})
             with lowered(program, wide.limits) as lowering:
                 program.lowering = lowering
                 found = program(*(folded(wide, lowering, name, feeds) for name in source.inputs))
-            real = feeds[names.ATTENTION_MASK] > 0
+            real = source.real(feeds)
             for output, value in zip(source.outputs, found, strict=True):
                 array = value.numpy()
                 if names.SEQUENCE in output.shape:

@@ -26,6 +26,7 @@ from edgexf.errors import UsageError
 from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
 METHODS = ("gradient",)
+Mask = tuple[int, int]  # the place among the inputs of the one that tells real tokens, and what marks them there
 
 
 def check_method(method: str, classes: int | None) -> None:
@@ -50,33 +51,39 @@ def weights_on_logits(logits: Tensor, target: Tensor) -> Tensor:
 class GradientTimesInput(nn.Module):
     """The body and its gradient; see the module's docstring."""
 
-    def __init__(self, tokens: nn.Module, body: nn.Module) -> None:
+    def __init__(self, tokens: nn.Module, body: nn.Module, mask: Mask | None) -> None:
         super().__init__()
         self.tokens = tokens
         self.body = body
+        self.mask = mask
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         *rest, target = others
         embeddings = self.tokens(input_ids).detach().requires_grad_(True)
-        logits = self.body(embeddings, input_ids, attention_mask, *rest)
+        logits = self.body(embeddings, input_ids, *rest)
         weights = weights_on_logits(logits.detach(), target)
         explained = (weights * logits).sum(dim=-1)  # [batch]
         (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
         relevance = (gradient * embeddings.detach()).sum(dim=-1)
-        relevance = torch.where(attention_mask > 0, relevance, 0.0).flatten(
-            1
-        )  # of folded inputs [batch, blocks, block]
+        if self.mask is not None:
+            place, real = self.mask
+            relevance = torch.where((input_ids, *rest)[place] == real, relevance, 0.0)
+        relevance = relevance.flatten(1)  # of folded inputs [batch, blocks, block]
         return logits.detach(), relevance, explained.detach() - relevance.sum(dim=-1)
 
 
 def differentiate(
-    tokens: nn.Module, body: ExportedProgram, example: tuple[Tensor, ...], shapes: Sequence[Axes]
+    tokens: nn.Module,
+    body: ExportedProgram,
+    mask: Mask | None,
+    example: tuple[Tensor, ...],
+    shapes: Sequence[Axes],
 ) -> ExportedProgram:
     """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, ..., target).
 
     ExportError where the body has no gradient, or one that depends on values.
     """
-    module = GradientTimesInput(tokens, body.module(check_guards=False))
+    module = GradientTimesInput(tokens, body.module(check_guards=False), mask)
     with in_a_sentence(
         "an explained model must be differentiable from its logits to its token embeddings",
         "export it with --explain none, or lower the module that this names",

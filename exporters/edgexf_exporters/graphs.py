@@ -15,12 +15,13 @@ from typing import Any
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from edgexf import names
 from edgexf_exporters.explain import check_method, differentiate
-from edgexf_exporters.source import Source
+from edgexf_exporters.source import Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
-from edgexf_exporters.trace import capture, dynamic_axes, translate
+from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic_axes, translate
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
-    """The source's inputs, int64, and their dynamic axes: shapes matter, values don't."""
+    """The source's inputs and their dynamic axes: shapes matter, values don't."""
+    if source.own is not None:
+        return own_example(source, source.own)
     reach = source.decoder.max_length if source.decoder is not None else 0
     classes, framed = source.classes or 0, bool(lowering.framed)
     axes = dynamic_axes(lowering.block, source.limits.max_length, reach, classes, framed)
@@ -112,6 +115,27 @@ def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tupl
         inputs.append(filled(tensor.name, [part.size for part in parts], source.limits.vocab))
         dimensions.append({place: part.dimension for place, part in enumerate(parts) if part.dimension is not None})
     return tuple(inputs), tuple(dimensions)
+
+
+def own_example(source: Source, own: Own) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Sizes that differ from each other and from all fixed ones: equal ones become one while a reverse pass is traced."""
+    fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
+    sizes: dict[str, int] = {}
+    for axis in own.signature.axes:
+        first = BATCH_TRACED if axis.name == own.signature.samples else TOKENS_TRACED
+        taken = {*fixed, *sizes.values()}
+        lengths = range(-(-min(first, axis.most) // axis.step) * axis.step, axis.most + 1, axis.step)
+        shorter = range(axis.most // axis.step * axis.step, axis.least - 1, -axis.step)
+        sizes[axis.name] = next(
+            (size for size in (*lengths, *shorter) if axis.allows(size) and size not in taken), axis.most
+        )
+    drawn = own.draw(sizes, seed=1)
+    inputs = tuple(torch.from_numpy(drawn[tensor.name]) for tensor in own.tensors)
+    axes = tuple(
+        {place: Dim.DYNAMIC for place, axis in enumerate(tensor.shape) if isinstance(axis, str)}
+        for tensor in own.tensors
+    )
+    return inputs, axes
 
 
 def filled(name: str, sizes: Sequence[int], vocabulary: int) -> Tensor:
@@ -132,17 +156,15 @@ def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
         inputs, axes = example(source, lowering)
         predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
         explain = {}
-        if methods:
+        if methods and source.embedding is not None:
             given, vectors = Given(), source.embedding(inputs[0])
             with replaced(program, {source.embedding: given}):
                 body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
             target = torch.zeros(len(inputs[0]), source.classes or 0)
-        for method in methods:
-            explained = differentiate(source.embedding, body, (*inputs, target), (*axes, {0: axes[0][0]}))
-            explain[method] = translate(
-                explained,
-                (*source.inputs, names.TARGET),
-                (*outputs, names.RELEVANCE, names.RESIDUAL),
-                opset,
-            )
+            for method in methods:
+                explained = differentiate(
+                    source.embedding, body, source.mask, (*inputs, target), (*axes, {0: axes[0][0]})
+                )
+                named = (*outputs, names.RELEVANCE, names.RESIDUAL)
+                explain[method] = translate(explained, (*source.inputs, names.TARGET), named, opset)
     return Graphs(predict, explain, lowering.block, bool(lowering.framed))

@@ -14,12 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from edgexf import manifest as contract
 from edgexf import names
+from edgexf.errors import ExportError
+from edgexf.signature import Signature
 from edgexf_exporters.variant import Variant
 
 
@@ -43,9 +47,29 @@ class Family:
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
 
 
+class Drawing(Protocol):
+    """Makes inputs by name from the axes' sizes, a seed, and the real tokens of a row by its number and length."""
+
+    def __call__(
+        self, sizes: Mapping[str, int], seed: int, padded: Callable[[int, int], int] | None = None
+    ) -> dict[str, npt.NDArray[Any]]: ...
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a module of one's own takes, where a model of text takes token ids and a mask: its inputs in the order of
+    ``forward``, their axes, how more of them are made, and what marks a real token in those that are masks, by name.
+    """
+
+    tensors: tuple[contract.Tensor, ...]
+    signature: Signature
+    draw: Drawing
+    real: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class Source:
-    """A model to export.
+    """A model to export: one of text, or with `own` any module.
 
     `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
     the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
@@ -59,7 +83,7 @@ class Source:
     task: str
     variant: Variant
     module: nn.Module
-    embedding: nn.Module
+    embedding: nn.Module | None
     outputs: tuple[contract.Tensor, ...]
     limits: contract.Limits
     labels: tuple[str, ...]
@@ -69,6 +93,7 @@ class Source:
     globals: contract.Globals | None = None
     segments: contract.Segments | None = None
     decoder: contract.Decoder | None = None
+    own: Own | None = None
     choices: bool = False
     scores: str = "softmax"
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -81,7 +106,9 @@ class Source:
 
     @property
     def tensors(self) -> tuple[contract.Tensor, ...]:
-        """The graph's inputs in order, all of them int64."""
+        """The graph's inputs in order; those of a model of text are int64."""
+        if self.own is not None:
+            return self.own.tensors
         types = (names.TOKEN_TYPE_IDS,) if self.limits.token_types else ()
         row = (names.BATCH, names.CHOICES, names.SEQUENCE) if self.choices else (names.BATCH, names.SEQUENCE)
         shapes = dict.fromkeys((*self.variant.inputs, *types), row)
@@ -107,6 +134,8 @@ class Source:
     def classes(self) -> int | None:
         """Columns of ``logits`` [batch, classes]; None where the model gives no such thing, and can't be explained yet."""
         first = self.outputs[0]
+        if self.embedding is None:
+            return None
         classifies = first.name == names.LOGITS and len(first.shape) == 2 and not first.varies
         return len(self.labels) if classifies else None
 
@@ -114,7 +143,46 @@ class Source:
         """The outputs by name, of `module` where another one stands in for the source's own."""
         called = module or self.module
         with self.around(called):
-            found = called(**inputs, **self.settings)
-        if isinstance(found, Tensor):
-            found = {self.outputs[0].name: found}
+            found = named_outputs(called(**inputs, **self.settings), self.outputs[0].name)
         return {output.name: found[output.name] for output in self.outputs}
+
+    def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+        """Which tokens are no padding, [batch, sequence]; of a module of one's own every answer counts."""
+        if self.own is None:
+            return inputs[names.ATTENTION_MASK] > 0
+        return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
+
+    @property
+    def mask(self) -> tuple[int, int] | None:
+        """The place among the inputs of the one that tells real tokens, and what marks them; None without one."""
+        marks = {names.ATTENTION_MASK: 1} if self.own is None else self.own.real
+        row = (names.BATCH, names.SEQUENCE)
+        places = [
+            (place, marks[one.name])
+            for place, one in enumerate(self.tensors)
+            if one.name in marks and (self.own is None or one.shape == row)
+        ]
+        return places[0] if places else None
+
+    def samples(self, tensor: contract.Tensor) -> int | None:
+        """The axis of an input or output along which samples are independent."""
+        name = names.BATCH if self.own is None else self.own.signature.samples
+        return tensor.shape.index(name) if name in tensor.shape else None
+
+
+def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
+    """What a module answers, by name: a tensor or the first of several is called `name` where it has no own one.
+
+    ExportError for an answer without tensors. What is no tensor, such as a cache, is left out.
+    """
+    if isinstance(found, Tensor):
+        found = {name: found}
+    if isinstance(found, list | tuple) and not hasattr(found, "_asdict"):
+        found = {name if place == 0 else f"output_{place}": value for place, value in enumerate(found)}
+    if not isinstance(found, Mapping):
+        values = found._asdict() if hasattr(found, "_asdict") else getattr(found, "__dict__", {})
+        found = dict(values)
+    tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ExportError(f"a module must answer with tensors, got {type(found).__name__} without; return some.")
+    return tensors

@@ -26,6 +26,12 @@ from edgexf_exporters.variant import Variant, load
 SUPPORT = (
     ("edgexf.models.encoder:Positions", "edgexf_exporters.positions:SplitPositions"),
     ("transformers.models.led.modeling_led:LEDDecoderAttention", "edgexf_exporters.led:DecoderAttention"),
+    ("torch.nn.modules.transformer:TransformerEncoder", "edgexf_exporters.torch_nn:Encoder"),
+    ("torch.nn.modules.transformer:TransformerDecoder", "edgexf_exporters.torch_nn:Decoder"),
+    ("linformer.reversible:ReversibleSequence", "edgexf_exporters.linformer:Reversible"),
+    ("reformer_pytorch.reversible:ReversibleSequence", "edgexf_exporters.reformer_pytorch:Reversible"),
+    ("reformer_pytorch.reformer_pytorch:Chunk", "edgexf_exporters.reformer_pytorch:Whole"),
+    ("reformer_pytorch.autopadder:Autopadder", "edgexf_exporters.reformer_pytorch:Autopadder"),
 )
 
 
@@ -41,15 +47,20 @@ def variants_in(model: nn.Module) -> list[Variant]:
 
 @contextmanager
 def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
-    """`model` with other modules in the place of some of its own, wherever they occur."""
-    originals = {name: module for name, module in model.named_modules(remove_duplicate=False) if module in replacements}
+    """`model` with other modules in the place of some of its own, wherever they occur: one may have several holders."""
+    places = [
+        (holder, name, part)
+        for holder in list(model.modules())
+        for name, part in holder._modules.items()  # named_children leaves out a part that it has met
+        if part is not None and part in replacements
+    ]
     try:
-        for name, original in originals.items():
-            model.set_submodule(name, replacements[original], strict=True)
+        for holder, name, part in places:
+            setattr(holder, name, replacements[part])
         yield
     finally:
-        for name, original in reversed(originals.items()):
-            model.set_submodule(name, original, strict=True)
+        for holder, name, part in places:
+            setattr(holder, name, part)
 
 
 @dataclass(frozen=True)

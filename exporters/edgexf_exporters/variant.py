@@ -25,7 +25,8 @@ class Variant:
     that tests/benchmarks/families.py saw. `globals`: the
     model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
     that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
-    another library to its `Family`, `sometimes` are inputs that only some of its models take.
+    another library to its `Family`, `sometimes` are inputs that only some of its models take. `around` names the function
+    from a module of one's own and its limits to what surrounds each call of it, where its library draws random numbers.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Variant:
     limits: str = "trained to 4,097 tokens"
     globals: bool = False
     describe: str = ""
+    around: str = ""
     sometimes: tuple[str, ...] = ()
     tolerance: float = 1e-4
     reached: float = 0.0

@@ -22,7 +22,8 @@ from torch import nn
 from edgexf import names
 from edgexf.errors import ExportError, UsageError
 from edgexf.golden import output_difference, relative_difference, residual_difference, thinned
-from edgexf.manifest import Limits
+from edgexf.manifest import Tensor
+from edgexf.signature import Signature
 from edgexf_exporters.source import Source
 from edgexf_exporters.trace import in_a_sentence
 
@@ -36,6 +37,7 @@ BROKEN_CONFIG = "mend its config, or save it again with its own"
 CHOICES = 2  # and one more in every other cell of a multiple-choice model
 DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn; for the longest input as many as it may
 NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
+OTHER_LENGTHS = 200  # steps of the axes behind the first one of tokens, at most
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
 
 
@@ -55,17 +57,16 @@ class Cell:
 
     def feeds(self, source: Source) -> Feeds:
         """The source's inputs int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
+        if source.own is not None:
+            feeds = source.own.draw(self.sizes(source.own.signature), self.seed, self.real)
+            return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
         chance = np.random.default_rng(self.seed)
         choices = CHOICES + self.seed % 2 if source.choices else 1
         rows = self.batch * choices
         ids = chance.integers(0, source.limits.vocab, (rows, self.length))
         ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
         ids[:, 0] = source.first_id
-        real = np.full(rows, self.length)
-        if self.mask == "right":
-            real = np.maximum(self.length - self.length // 3 - np.arange(rows) * (self.length // 8), 1)
-        if self.mask == "one":
-            real = np.ones(rows, dtype=np.int64)
+        real = np.array([self.real(row, self.length) for row in range(rows)])
         mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
         values = {
             names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
@@ -82,6 +83,21 @@ class Cell:
             written[:, 0] = source.decoder.start_id
             feeds[names.DECODER_INPUT_IDS] = written
         return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
+
+    def real(self, row: int, length: int) -> int:
+        """The real tokens of a row."""
+        if self.mask == "right":
+            return max(length - length // 3 - row * (length // 8), 1)
+        return 1 if self.mask == "one" else length
+
+    def sizes(self, signature: Signature) -> dict[str, int]:
+        """The axes of a module's own inputs; those behind the first one of tokens are of other lengths, in turn."""
+        tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+        found = {signature.samples: self.batch} if signature.samples else {}
+        for place, axis in enumerate(tokens):
+            lengths = stepped(axis.least, min(axis.most, OTHER_LENGTHS * axis.step), axis.step, 1)
+            found[axis.name] = self.length if place == 0 else lengths[(self.seed + place) % len(lengths)]
+        return found
 
     def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
         """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
@@ -148,13 +164,30 @@ class GridResult:
         return {**asdict(self), "worst": self.worst}
 
 
-def lengths(limits: Limits, block: int) -> list[int]:
+def lengths(source: Source, block: int) -> list[int]:
     """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
-    block = block if block > 1 else NOMINAL_BLOCK
-    wanted = {limits.min_length, block - 1, block, block + 1, 3 * block + 5, limits.max_length}
+    limits = source.limits
+    if source.own is not None:
+        return own_lengths(source.own.signature)
+    wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
     if limits.switch:
         wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
     return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
+
+
+def own_lengths(signature: Signature) -> list[int]:
+    """Those of the first axis that does not hold samples; a single one without such an axis."""
+    tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+    return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
+
+
+def stepped(least: int, most: int, step: int, block: int) -> list[int]:
+    """The lengths around a block in whole steps, from `least` to `most`."""
+    block = block if block > 1 else max(NOMINAL_BLOCK, step)
+    wanted = {
+        -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
+    }
+    return sorted(length for length in wanted if least <= length <= most)
 
 
 def check_grid(grid: str) -> None:
@@ -162,16 +195,17 @@ def check_grid(grid: str) -> None:
         raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
 
 
-def cells(limits: Limits, block: int, grid: str) -> Iterator[Cell]:
+def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
     """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
 
     They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
     the work, and the eager model's work is most of an export of a large model.
     """
-    seed, full = 0, grid == "full"
-    for turn, length in enumerate(lengths(limits, block)):
+    seed, full, limits = 0, grid == "full", source.limits
+    padded = MASKS if source.mask is not None else MASKS[:1]
+    for turn, length in enumerate(lengths(source, block)):
         short = full or length < limits.max_length
-        batches, masks = (1, 3) if short else (1,), MASKS if short else MASKS[:2]
+        batches, masks = (1, 3) if short else (1,), padded if short else padded[:2]
         for (place, batch), (row, mask) in product(enumerate(batches), enumerate(masks)):
             taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
             for chosen in taken if limits.max_global else ("",):
@@ -217,6 +251,10 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1]
 
+    if source.embedding is None:
+        raise ExportError(
+            "an explained model must have an embedding of its tokens, got none; export it with --explain none."
+        )
     with source.embedding.register_forward_hook(leaf):
         outputs = source.answer(inputs)
     (embeddings,) = leaves
@@ -226,8 +264,13 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
     ]
     explained = torch.stack(values)  # [batch]
     (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
-    mask = inputs[names.ATTENTION_MASK]
-    relevance = (gradient * embeddings.detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
+    real = (
+        inputs[source.inputs[0]].new_ones(())
+        if source.mask is None
+        else inputs[source.inputs[source.mask[0]]] == source.mask[1]
+    )
+    length = inputs[source.inputs[0]].shape[1]
+    relevance = (gradient * embeddings.detach()).sum(-1)[:, :length] * real  # a library may pad behind
     residual = (explained - relevance.sum(-1)).detach()
     plain = {name: output.detach().numpy() for name, output in outputs.items()}
     return {**plain, names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
@@ -236,9 +279,9 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
     """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
     outputs = [value.name for value in session.get_outputs()]
-    shape = feeds[names.INPUT_IDS].shape
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
     with in_a_sentence(
-        f"a graph must run at every shape of the grid (here batch {shape[0]}, length {shape[-1]})",
+        f"a graph must run at every shape of the grid (here {shapes})",
         "lower the module that this names without fixing its shapes",
     ):
         return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
@@ -260,17 +303,18 @@ def compare(
     """The result, and each cell with its feeds and eager outputs for golden.npz."""
     result, references = GridResult(grid, tolerance), []
     padding = "relevance of padding is exactly 0"
-    for cell in cells(source.limits, block, grid):
+    for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
         with in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG):
             wanted = eager(source, feeds, bool(explain))
         found = [run_with(session, feeds) for session in (predict, *explain)]
-        result.rows.append(measured(source, cell, feeds[names.ATTENTION_MASK] > 0, found, wanted))
+        result.rows.append(measured(source, cell, source.real(feeds), found, wanted))
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         references.append((cell, {**feeds, **wanted, **small}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
-            if np.any(answer[names.RELEVANCE][feeds[names.ATTENTION_MASK] == 0]):
+            hidden = np.zeros(()) if source.mask is None else feeds[source.inputs[source.mask[0]]] != source.mask[1]
+            if np.any(answer[names.RELEVANCE] * hidden):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
     return result, references
 
@@ -294,20 +338,29 @@ def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wa
 def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
     """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
     chosen = "scattered" if source.limits.max_global else ""
-    cell = Cell(lengths(source.limits, block)[-2:][0], 3, "right", 97, chosen)  # long, but not the longest
+    mask = "none" if source.mask is None else "right"
+    cell = Cell(lengths(source, block)[-2:][0], 3, mask, 97, chosen)  # long, but not the longest
     feeds = cell.feeds(source)
-    real = feeds[names.ATTENTION_MASK] > 0
-    kinds = {output.name: output for output in (*source.outputs, *source.explained[1])}
-    found = {"two runs are bit-equal": "", "a sample is independent of its batch mates": ""}
+    real = source.real(feeds)
+    kinds = {
+        tensor.name: tensor for tensor in (*source.tensors, *source.explained[0], *source.outputs, *source.explained[1])
+    }
+    found = {"two runs are bit-equal": ""}
     for session in sessions:
         given = {value.name: feeds[value.name] for value in session.get_inputs()}
         first, second = run(session, given), run(session, given)
-        alone = run(session, {name: value[:1] for name, value in given.items()})
         for name in first:
             if first[name].tobytes() != second[name].tobytes():
                 found["two runs are bit-equal"] = f"{name} differs between two runs"
-            if output_difference(kinds[name], first[name][:1], alone[name], real[:1]) > BATCH_TOLERANCE:
-                found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
+        if any(source.samples(tensor) is not None for tensor in source.tensors):
+            found.setdefault("a sample is independent of its batch mates", "")
+            alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
+            for name, answer in first.items():
+                if (
+                    output_difference(kinds[name], first_sample(source, kinds[name], answer), alone[name], real[:1])
+                    > BATCH_TOLERANCE
+                ):
+                    found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
         if names.RELEVANCE in first:
             turned = {name: value[::-1].copy() for name, value in given.items() if name in source.inputs}
             other = run(session, {**given, **turned})[names.RELEVANCE]
@@ -316,3 +369,9 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
             if constant:
                 found["relevance follows the input"] = "it is the same for two inputs"
     return found
+
+
+def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:
+    """The array with its first sample alone; whole where it holds none."""
+    axis = source.samples(tensor)
+    return array if axis is None else array.take([0], axis)

@@ -17,13 +17,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
+from edgexf.golden import read
 from edgexf.manifest import Bytes
 from edgexf.report import LatencyReport, LengthLatency
+from edgexf.signature import Signature
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.providers import available_threads
@@ -55,12 +59,14 @@ def parse_lengths(text: str) -> list[int]:
     return lengths
 
 
-def random_inputs(session: Session, length: int) -> dict[str, Tokens]:
+def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
     """int64 [1, tokens], the same ones each time: latency does not depend on them, nor on which tokens are global. Of
     two choices for a model that chooses; a decoder has written as many tokens as it may, up to the input's length.
 
     `length` is in bytes, with the class token before them, where the model reads bytes, and in tokens elsewhere.
     """
+    if session.manifest.signature is not None:
+        return own_inputs(session, session.manifest.signature, length)
     ids, manifest = random_ids(session, length), session.manifest
     inputs = {names.INPUT_IDS: ids}
     if manifest.globals is not None:
@@ -70,6 +76,20 @@ def random_inputs(session: Session, length: int) -> dict[str, Tokens]:
     if manifest.decoder is not None:
         inputs[names.DECODER_INPUT_IDS] = ids[:, : manifest.decoder.max_length]
     return inputs
+
+
+def own_inputs(session: Session, signature: Signature, length: int) -> dict[str, npt.NDArray[Any]]:
+    """One sample of golden inputs, repeated to the `length` along all other axes: values of a kind that the module knows."""
+    cell = next(iter(read(session.path / names.GOLDEN_FILE).values()))
+    found = {}
+    for tensor in session.manifest.variants[0].inputs:
+        array = cell[tensor.name]
+        for place, axis in enumerate(tensor.shape):
+            if isinstance(axis, str):
+                size = 1 if axis == signature.samples else length
+                array = array.take(np.arange(size), axis=place, mode="wrap")
+        found[tensor.name] = array
+    return found
 
 
 def random_ids(session: Session, length: int) -> Tokens:

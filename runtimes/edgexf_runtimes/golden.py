@@ -45,8 +45,9 @@ def check(session: Session) -> list[GoldenRow]:
 
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:
     predict, *explain = session.manifest.variants
-    inputs: dict[str, Any] = {tensor.name: tensors[tensor.name].astype(np.int64) for tensor in predict.inputs}
-    sampled = thinned(predict.inputs[0], inputs[names.ATTENTION_MASK]) > 0
+    inputs: dict[str, Any] = {tensor.name: tensors[tensor.name].astype(tensor.dtype) for tensor in predict.inputs}
+    mask = inputs[names.ATTENTION_MASK] if session.manifest.signature is None else np.ones(1)
+    sampled = thinned(predict.inputs[0], mask) > 0
     found = [session.run(**inputs)]
     if explain:
         found.append(session.run_explain(**inputs, target=tensors[names.TARGET]))

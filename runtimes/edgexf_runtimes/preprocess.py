@@ -19,6 +19,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Bytes, Decoder, Globals, Limits, Manifest, Segments
+from edgexf.signature import Signature
 from edgexf_runtimes.text import Encoded, Text, token_text
 
 Tokens = npt.NDArray[np.int64]
@@ -163,11 +164,59 @@ def check_length(name: str, array: Tokens, least: int, most: int) -> None:
         )
 
 
+def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of a module of one's own by name, checked. UsageError for others than it takes, InputError for arrays of
+    another kind, for sizes that its axes don't allow, and for ids that it has no row for.
+    """
+    wanted = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
+    found = {name: value for name, value in given.items() if value is not None}
+    if set(found) != set(wanted):
+        raise UsageError(
+            f"inputs must be the model's ({', '.join(wanted)}), got {', '.join(found) or 'none'}; give these."
+        )
+    sizes: dict[str, int] = {}
+    arrays = {}
+    for name, tensor in wanted.items():
+        array = np.asarray(found[name])
+        if array.ndim != len(tensor.shape) or not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+            raise InputError(
+                f"{name} must be {tensor.dtype} {list(tensor.shape)}, got {array.dtype} {list(array.shape)}; convert or reshape it."
+            )
+        for called, size in zip(tensor.shape, array.shape, strict=True):
+            check_axis(name, array, called, sizes.setdefault(str(called), size), size, signature)
+        arrays[name] = array.astype(tensor.dtype)
+        if name in signature.below:
+            check_range(name, arrays[name], signature.below[name])
+    return arrays
+
+
+def check_axis(
+    name: str, array: npt.NDArray[Any], called: int | str, first: int, size: int, signature: Signature
+) -> None:
+    if isinstance(called, int):
+        if size != called:
+            raise InputError(
+                f"{name} must have {called} entries where it has {size}, got {list(array.shape)}; reshape it."
+            )
+        return
+    axis = signature.axis(called)
+    if size != first:
+        raise InputError(f"inputs must agree on {called}, got {first} and {size} in {name}; make them alike.")
+    if not axis.allows(size):
+        steps = f" in steps of {axis.step}" if axis.step > 1 else ""
+        raise InputError(
+            f"{called} must be {axis.least} to {axis.most}{steps}, got {size} in {name}; cut it, or export with dynamic_shapes that allow it."
+        )
+
+
 def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Tokens]:
     """The graph's inputs by name, checked. What is not given is filled in: every token is real, and the model's own
     rules say which are global, to which segment they belong, and what its decoder begins with. InputError for arrays
     outside the limits, UsageError for an input that the model lacks.
     """
+    if manifest.signature is not None:
+        return check_own(given, manifest, manifest.signature)
+    given = {names.INPUT_IDS: None, names.ATTENTION_MASK: None, **given}
     wanted = {tensor.name: len(tensor.shape) for tensor in manifest.variants[0].inputs}
     unknown = sorted(name for name in given if name not in wanted)
     if unknown:

@@ -124,31 +124,29 @@ class Session:
                 self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self._threads)
             return self._sessions[purpose]
 
-    def run(self, *, input_ids: Any, attention_mask: Any | None = None, **others: Any) -> dict[str, Array]:
+    def run(self, **inputs: Any) -> dict[str, Array]:
         """The predict graph's outputs, such as ``logits`` float32 [batch, labels].
 
-        Inputs are whole numbers [batch, sequence]; without a mask every token is real. `others` are those that the
-        manifest names, such as ``global_attention_mask``. InputError for arrays outside the bundle's limits.
+        Inputs are those that the manifest names: of a model of text ``input_ids``, whole numbers [batch, sequence],
+        ``attention_mask``, without which every token is real, and what else it takes, such as ``global_attention_mask``;
+        of a module of one's own those of its ``forward``. InputError for arrays outside the bundle's limits.
         """
-        given = {names.INPUT_IDS: input_ids, names.ATTENTION_MASK: attention_mask, **others}
-        return self._run(PREDICT, preprocess.check_inputs(given, self.manifest))
+        return self._run(PREDICT, preprocess.check_inputs(inputs, self.manifest))
 
     def run_explain(
         self,
         *,
-        input_ids: Any,
-        attention_mask: Any | None = None,
         target: Any | None = None,
         method: str | None = None,
-        **others: Any,
+        **inputs: Any,
     ) -> dict[str, Array]:
         """The explain graph's outputs: ``logits``, ``relevance`` float32 [batch, sequence], ``residual`` [batch].
 
-        `target` float32 [batch, labels] weighs the logits; a row of zeros, the default, means the predicted label.
+        `inputs` are those of `run`. `target` float32 [batch, labels] weighs the logits; a row of zeros, the default,
+        means the predicted label.
         """
-        given = {names.INPUT_IDS: input_ids, names.ATTENTION_MASK: attention_mask, **others}
-        inputs = preprocess.check_inputs(given, self.manifest)
-        shape = (len(inputs[names.INPUT_IDS]), len(self.manifest.labels))
+        inputs = preprocess.check_inputs(inputs, self.manifest)
+        shape = (len(next(iter(inputs.values()))), len(self.manifest.labels))
         weights = np.zeros(shape, dtype=np.float32) if target is None else np.asarray(target, dtype=np.float32)
         if weights.shape != shape or not np.isfinite(weights).all():
             raise InputError(

@@ -1,0 +1,320 @@
+"""A module of one's own as a source: any `torch.nn.Module`, from example inputs.
+
+In: a module and inputs that it answers. Out: a `Source` whose graphs take the inputs of its ``forward`` by
+name and in order.
+
+    examples -> shapes: which axes vary -> the module is run: along which axis samples are independent, at
+    which lengths it answers, which embedding reads the ids, what it answers with
+
+Known attentions inside are lowered, all else is traced as it is. Two alternatives were weighed. A
+description that the user writes is one more thing to get wrong. Ranges from the guards of torch.export
+miss what no guard sees: a table of positions that is read by arange ends somewhere, and only running it tells where.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgexf import manifest as contract
+from edgexf import names
+from edgexf.errors import EdgexfError, UsageError
+from edgexf.signature import Axis, Signature
+from edgexf_exporters.chance import SEED
+from edgexf_exporters.draws import Array, Draws, is_mask, marks
+from edgexf_exporters.graphs import frozen
+from edgexf_exporters.shapes import Sizes, is_whole, shapes_of
+from edgexf_exporters.source import Own, Source, named_outputs
+from edgexf_exporters.swap import variants_in
+from edgexf_exporters.trace import ANY, in_a_sentence
+from edgexf_exporters.variant import Variant, load
+
+LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
+SHORTEST = 2
+SAME = 1e-5  # relative: what counts as no change of an answer
+Answer = Mapping[str, Array]
+
+
+def from_module(
+    module: nn.Module, example_inputs: Any, dynamic_shapes: Any = None, origin: Mapping[str, Any] | None = None
+) -> Source:
+    """A module and its example inputs: a tensor, a tuple in the order of ``forward``, or a dictionary by name.
+
+    UsageError for examples that don't fit ``forward``, ExportError for a module that does not answer them.
+    """
+    examples, settings = arguments(module, example_inputs)
+    module = in_float32(module)
+    with frozen(module):
+        probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
+        source = probe.source()
+    return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
+
+
+def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, and other arguments of ``forward``, by their names."""
+    given = (given,) if isinstance(given, Tensor) else given
+    try:
+        taken = inspect.signature(module.forward)
+        bound = taken.bind(**given) if isinstance(given, Mapping) else taken.bind(*given)
+    except TypeError as error:
+        raise UsageError(
+            f"example_inputs must fit {type(module).__name__}.forward, got others ({error}); give a tuple in its order, or a dictionary."
+        ) from error
+    odd = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    unnamed = [name for name in bound.arguments if taken.parameters[name].kind in odd]
+    if unnamed:
+        raise UsageError(
+            f"forward must name its inputs, got *{', *'.join(unnamed)} in {type(module).__name__}; wrap it in a module whose forward does."
+        )
+    tensors = {name: value for name, value in bound.arguments.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UsageError("example_inputs must hold a tensor, got none; give inputs that the module answers.")
+    tensors = {name: tensor.float() if tensor.dtype.is_floating_point else tensor for name, tensor in tensors.items()}
+    return tensors, {name: value for name, value in bound.arguments.items() if name not in tensors}
+
+
+def in_float32(module: nn.Module) -> nn.Module:
+    """The module itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
+    if all(tensor.dtype == torch.float32 for tensor in module.parameters()):
+        return module
+    return copy.deepcopy(module).float()
+
+
+def surrounding(module: nn.Module) -> Any:
+    """What each call of a module needs: torch.nn's own code for training (its fast path answers in other shapes where
+    rows are padded), and where a library draws random numbers those that the graph has.
+    """
+    contexts = [load(variant.around) for variant in variants_in(module) if variant.around]
+
+    @contextmanager
+    def around(called: nn.Module) -> Iterator[None]:
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with ExitStack() as stack:
+                for context in contexts:
+                    stack.enter_context(context(called))
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+    return around
+
+
+class Probe:
+    """What running a module tells about it."""
+
+    def __init__(self, module: nn.Module, draws: Draws, settings: Mapping[str, Any]) -> None:
+        self.module = module
+        self.draws = draws
+        self.settings = settings
+        self.around = surrounding(module)
+
+    def source(self) -> Source:
+        shapes = self.draws.shapes
+        masks = {
+            name: marks(name)
+            for name, tensor in self.draws.examples.items()
+            if is_mask(name, tensor, shapes.axes[name])
+        }
+        readers = self.readers()
+        below = {name: reader.num_embeddings for name, reader in readers.items()}
+        self.draws = replace(
+            self.draws, below=below, real={name: mark for name, mark in masks.items() if name not in below}
+        )
+        samples = self.samples()
+        ranges = {symbol: self.range(symbol, symbol == samples) for symbol in shapes.symbols}
+        stuck = [symbol for symbol, axis in ranges.items() if axis.least == axis.most and symbol != samples]
+        shapes = shapes.fixed(stuck)
+        named = shapes.renamed(samples)
+        new = dict(zip(shapes.symbols, named.symbols, strict=True))
+        axes = tuple(replace(ranges[symbol], name=name) for symbol, name in new.items())
+        self.draws = replace(self.draws, shapes=named)
+        return self.described(Signature(axes, below, new.get(samples, "")), readers)
+
+    def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
+        shapes, examples = self.draws.shapes, self.draws.examples
+        tensors = tuple(
+            contract.Tensor(name, str(tensor.dtype).removeprefix("torch."), shapes.axes[name])
+            for name, tensor in examples.items()
+        )
+        outputs = self.outputs(signature)
+        length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
+        first = tensors[0]
+        classes = (
+            outputs[0].shape[1]
+            if outputs[0].name == names.LOGITS
+            and outputs[0].shape[:1] == (signature.samples,)
+            and len(outputs[0].shape) == 2
+            and isinstance(outputs[0].shape[1], int)
+            else 0
+        )
+        reads = first.name in readers and first.shape == (names.BATCH, names.SEQUENCE)
+        found = variants_in(self.module)
+        lowered = ", ".join(variant.name for variant in found)
+        variant = Variant(
+            name="module", attention=f"with {lowered}" if lowered else "as it is", lowers="", lowering="", source="",
+            subquadratic=False, family="module",
+        )  # fmt: skip
+        return Source(
+            name=type(self.module).__name__.lower(),
+            task="module",
+            variant=variant,
+            module=self.module,
+            embedding=readers[first.name] if reads and classes else None,
+            outputs=outputs,
+            limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, 0, "none"),
+            labels=tuple(f"LABEL_{index}" for index in range(int(classes))),
+            preprocess=None,
+            first_id=0,
+            padding_id=0,
+            own=Own(tensors, signature, self.draws, self.draws.real),
+            settings=self.settings,
+            around=self.around,
+            config={"architectures": [type(self.module).__name__]},
+            provenance={
+                "architecture": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
+                **({"seed": SEED} if any(variant.around for variant in found) else {}),
+            },
+        )
+
+    def answer(self, inputs: Mapping[str, Array]) -> Answer:
+        with torch.no_grad(), self.around(self.module):
+            found = self.module(**{name: torch.from_numpy(array) for name, array in inputs.items()}, **self.settings)
+        return {name: output.detach().numpy() for name, output in named_outputs(found).items()}
+
+    def answers(self, sizes: Sizes) -> bool:
+        """Whether the module answers inputs of these sizes."""
+        try:
+            self.answer(self.draws(sizes, seed=1))
+        except EdgexfError:
+            raise
+        except Exception:  # noqa: BLE001 (a foreign module refuses a length in its own way; that it does is the finding)
+            return False
+        return True
+
+    def readers(self) -> dict[str, nn.Embedding]:
+        """The embedding that reads an input, by the input's name."""
+        inputs = {name: tensor.cpu().numpy() for name, tensor in self.draws.examples.items()}
+        seen: list[tuple[nn.Embedding, Tensor]] = []
+
+        def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
+            if isinstance(reader, nn.Embedding) and given:
+                seen.append((reader, given[0]))
+
+        hooks = [
+            part.register_forward_pre_hook(note) for part in self.module.modules() if isinstance(part, nn.Embedding)
+        ]
+        try:
+            with in_a_sentence("a module must answer its example inputs", "call it with them, and mend what it says"):
+                self.answer(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        found: dict[str, nn.Embedding] = {}
+        for name, array in inputs.items():
+            readers = {reader for reader, ids in seen if np.array_equal(ids.numpy(), array)}
+            if len(readers) == 1 and is_whole(self.draws.examples[name]):
+                found[name] = readers.pop()
+        return found
+
+    def samples(self) -> str:
+        """The symbol along which answers are independent; the first one if several are, empty if none is."""
+        return next((symbol for symbol in self.draws.shapes.symbols if self.independent(symbol)), "")
+
+    def independent(self, symbol: str) -> bool:
+        """Whether other inputs at one place of an axis leave the answers at all other places as they are."""
+        size = max(self.draws.shapes.examples[symbol], 2)
+        sizes = {**self.draws.shapes.examples, symbol: size}
+        if not self.answers(sizes):
+            return False
+        one, two = self.draws(sizes, seed=1), self.draws(sizes, seed=2)
+        first = self.answer(one)
+        for place in (0, size - 1):
+            mixed = {name: self.exchanged(name, one[name], two[name], symbol, place) for name in one}
+            second = self.answer(mixed)
+            kept = [other for other in range(size) if other != place]
+            if not any(
+                unchanged(first[name].take(kept, axis), second[name].take(kept, axis))
+                for name in list(first)[:1]
+                for axis, length in enumerate(first[name].shape)
+                if length == size
+            ):
+                return False
+        return True
+
+    def exchanged(self, name: str, one: Array, two: Array, symbol: str, place: int) -> Array:
+        """`one` with the entries of `two` at a place of the axis."""
+        found = one.copy()
+        for axis, called in enumerate(self.draws.shapes.axes[name]):
+            if called == symbol and name not in self.draws.real:
+                index = (slice(None),) * axis + (place,)
+                found[index] = two[index]
+        return found
+
+    def range(self, symbol: str, samples: bool) -> Axis:
+        """Where the module answers along an axis, the others as in the examples but for one sample."""
+        shapes = self.draws.shapes
+        size = shapes.examples[symbol]
+        if samples:
+            return Axis(symbol, shapes.least.get(symbol, 1) or 1, shapes.most.get(symbol, ANY), 1)
+        top = shapes.most.get(symbol, max(LONGEST, size))
+
+        def works(length: int) -> bool:
+            return length > 0 and self.answers({**shapes.examples, symbol: length})
+
+        steps = (step for step in range(1, size + 1) if size % step == 0)
+        step = next((step for step in steps if works(size + step) or works(size - step)), 0)
+        if step == 0:
+            return Axis(symbol, size, size, 1)
+        most = longest(works, size // step, top // step, step)
+        low = max(shapes.least.get(symbol, SHORTEST), 1)
+        short = (
+            -(-length // step) * step for length in (low, *(1 << power for power in range(2, 12))) if length < size
+        )
+        least = next((length for length in short if works(length)), size)
+        return Axis(symbol, least, most, step)
+
+    def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
+        """Names and axes of what the module answers: an axis is a symbol's where its size follows it."""
+        sizes = [{axis.name: place(axis, turn, count) for count, axis in enumerate(signature.axes)} for turn in (0, 1)]
+        first, second = (self.answer(self.draws(chosen, seed=1)) for chosen in sizes)
+        found = []
+        for name, array in first.items():
+            shape: list[int | str] = []
+            for axis, pair in enumerate(zip(array.shape, second[name].shape, strict=True)):
+                follows = [symbol for symbol in sizes[0] if pair == (sizes[0][symbol], sizes[1][symbol])]
+                fixed = pair[0] == pair[1]
+                shape.append(pair[0] if fixed else follows[0] if follows else f"{name}_{axis}")
+            found.append(contract.Tensor(name, str(array.dtype), tuple(shape)))
+        return tuple(found)
+
+
+def place(axis: Axis, turn: int, count: int) -> int:
+    """A size of an axis, another one for each turn and each axis."""
+    wanted = (11 + 2 * count + 7 * turn) * axis.step
+    return wanted if axis.least <= wanted <= axis.most else (axis.least, axis.most)[turn]
+
+
+def unchanged(first: Array, second: Array) -> bool:
+    scale = max(float(np.abs(first).max(initial=0.0)), 1e-30)
+    return bool(np.abs(first - second).max(initial=0.0) <= SAME * scale)
+
+
+def longest(works: Any, good: int, top: int, step: int) -> int:
+    """The greatest length at which the module answers, by halving: from `good` to `top` steps."""
+    if top <= good or works(top * step):
+        return max(top, good) * step
+    bad = top
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if works(middle * step) else (good, middle)
+    return good * step

@@ -1,0 +1,188 @@
+"""Which axes of a module's own inputs vary, and how they are called.
+
+In: example inputs by name, and `dynamic_shapes` where the user overrides. Out: a `Shapes`: each input's axes as fixed
+sizes and symbols, and the ranges that the user gave.
+
+    ids int64 [2, 16], mask bool [2, 16]      ->  ids [a0, a1], mask [a0, a1]       equal sizes share a symbol
+    source [9, 4], target [7, 4]              ->  source [a0, a1], target [a2, a1]
+
+Every axis of an integer input varies; an axis of another input does where its size is one of these, but for the last
+one of three or more, which holds features. Without an integer input all axes vary but the last. Symbols get
+their names later (`renamed`), once it is known along which of them samples are independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from edgexf import names
+from edgexf.errors import UsageError
+
+Sizes = Mapping[str, int]
+REMEDY = "see torch.export's dynamic_shapes"
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """`axes` by input; `examples` are the symbols' sizes in the example inputs; `least` and `most` those that the user
+    gave; `own` are symbols that the user named.
+    """
+
+    axes: Mapping[str, tuple[int | str, ...]]
+    examples: Sizes
+    least: Sizes = field(default_factory=dict)
+    most: Sizes = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """In the order in which they occur."""
+        found = [axis for axes in self.axes.values() for axis in axes if isinstance(axis, str)]
+        return tuple(dict.fromkeys(found))
+
+    def sizes(self, name: str, sizes: Sizes) -> tuple[int, ...]:
+        return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes[name])
+
+    def fixed(self, symbols: Sequence[str]) -> Shapes:
+        """With these symbols as the sizes that they have in the examples."""
+        axes = {
+            name: tuple(self.examples[axis] if axis in symbols else axis for axis in axes)  # type: ignore[index]
+            for name, axes in self.axes.items()
+        }
+        return Shapes(axes, self.examples, self.least, self.most, self.own)
+
+    def renamed(self, samples: str) -> Shapes:
+        """With `samples` as ``batch``, the first other axis as ``sequence`` and later ones as those of their inputs."""
+        called: dict[str, str] = {symbol: symbol for symbol in self.own}
+        if samples and samples not in called:
+            called[samples] = free(names.BATCH, called)
+        for name, row in self.axes.items():
+            for axis in row:
+                if isinstance(axis, str) and axis not in called:
+                    plain = names.SEQUENCE not in called.values()
+                    called[axis] = free(names.SEQUENCE if plain else f"{name}_{names.SEQUENCE}", called)
+        axes = {
+            name: tuple(called[axis] if isinstance(axis, str) else axis for axis in row)
+            for name, row in self.axes.items()
+        }
+        examples, least, most = (
+            {called[axis]: size for axis, size in sizes.items() if axis in called}
+            for sizes in (self.examples, self.least, self.most)
+        )
+        return Shapes(axes, examples, least, most, frozenset(called[axis] for axis in self.own))
+
+
+def free(name: str, called: Mapping[str, str]) -> str:
+    """`name`, with a number behind it where it is taken."""
+    taken, number, found = set(called.values()), 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
+
+
+def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
+    """For each input the axes that vary, and their sizes."""
+    whole = {name: tensor for name, tensor in examples.items() if is_whole(tensor)}
+    if not whole:
+        return {name: dict(enumerate(tensor.shape[:-1])) for name, tensor in examples.items()}
+    known = {size for tensor in whole.values() for size in tensor.shape}
+    found = {}
+    for name, tensor in examples.items():
+        features = tensor.is_floating_point() and tensor.ndim > 2
+        axes = list(enumerate(tensor.shape[:-1] if features else tensor.shape))
+        found[name] = {axis: size for axis, size in axes if name in whole or size in known}
+    return found
+
+
+def is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype.itemsize > 1
+
+
+def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
+    """UsageError for examples whose axes can't be told apart, and for `chosen` that does not fit them."""
+    default = by_default(examples)
+    given = listed(examples, chosen)
+    axes: dict[str, tuple[int | str, ...]] = {}
+    sizes: dict[str, int] = {}
+    least: dict[str, int] = {}
+    most: dict[str, int] = {}
+    own: set[str] = set()
+    for name, tensor in examples.items():
+        row: list[int | str] = []
+        for axis, size in enumerate(tensor.shape):
+            wish = given[name].get(axis) if name in given else "default"
+            symbol, low, high = read(wish, size, axis in default[name])
+            if symbol is None:
+                row.append(size)
+                continue
+            if sizes.setdefault(symbol, size) != size:
+                raise UsageError(
+                    f"an axis must have one size in all examples, got {symbol} with {sizes[symbol]} and {size}; {REMEDY}."
+                )
+            least |= {} if low is None else {symbol: low}
+            most |= {} if high is None else {symbol: high}
+            own |= set() if symbol.startswith(SIZED) else {symbol}
+            row.append(symbol)
+        repeated = {axis for axis in row if isinstance(axis, str) and axis.startswith(SIZED) and row.count(axis) > 1}
+        if repeated and is_whole(tensor):
+            raise UsageError(
+                f"axes that vary on their own must have different sizes in an example, got {list(tensor.shape)} for {name}; "
+                "take another batch or length, or name them with dynamic_shapes."
+            )
+        axes[name] = tuple(row)
+    return Shapes(axes, sizes, least, most, frozenset(own))
+
+
+SIZED = "size "  # begins the symbol of an axis that has no name yet; what follows is its size in the examples
+
+
+def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, int | None]:
+    """The symbol of an axis and the range that was given; no symbol for a fixed one."""
+    if wish == "default":
+        return (f"{SIZED}{size}" if varies else None), None, None
+    kind = getattr(wish, "type", None)  # of a hint: Dim.AUTO, Dim.DYNAMIC, Dim.STATIC
+    if wish is None or isinstance(wish, int) or getattr(kind, "name", "") == "STATIC":
+        return None, None, None
+    if kind is not None and hasattr(wish, "min"):
+        return f"{SIZED}{size}", wish.min, wish.max
+    if isinstance(wish, str):
+        return wish, None, None
+    name = getattr(wish, "__name__", "")
+    if not name.isidentifier():  # such as 8*blocks
+        raise UsageError(
+            f"dynamic_shapes must name axes by Dim, a hint or text, got {wish}; say what it may be with a Dim, the step is found."
+        )
+    return name, getattr(wish, "min", None), bounded(getattr(wish, "max", None))
+
+
+def bounded(most: Any) -> int | None:
+    """None for the endless maximum of a Dim without one."""
+    return int(most) if isinstance(most, int) and most < 1 << 31 else None
+
+
+def listed(examples: Mapping[str, Tensor], chosen: Any) -> dict[str, dict[int, Any]]:
+    """`dynamic_shapes` by input and axis; what it does not name keeps its default."""
+    if chosen is None:
+        return {}
+    if isinstance(chosen, Sequence) and not isinstance(chosen, str):
+        if len(chosen) != len(examples):
+            raise UsageError(
+                f"dynamic_shapes must have an entry for each input ({', '.join(examples)}), got {len(chosen)}; {REMEDY}."
+            )
+        chosen = dict(zip(examples, chosen, strict=True))
+    if not isinstance(chosen, Mapping) or set(chosen) - set(examples):
+        raise UsageError(f"dynamic_shapes must name inputs ({', '.join(examples)}), got {chosen!r}; {REMEDY}.")
+    found: dict[str, dict[int, Any]] = {}
+    for name, axes in chosen.items():
+        rows: dict[int, Any] = {} if axes is None else dict(axes if isinstance(axes, Mapping) else enumerate(axes))
+        if any(not isinstance(axis, int) or not 0 <= axis < examples[name].ndim for axis in rows):
+            raise UsageError(
+                f"dynamic_shapes of {name} must name axes 0 to {examples[name].ndim - 1}, got {list(rows)}; {REMEDY}."
+            )
+        found[name] = rows
+    return found
