@@ -81,7 +81,7 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
         "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
     }  # fmt: skip
     for name, text in reversed(sizes.items()):
-        command = click.option(f"--{name}", type=int, help=f"{text} With --weights.")(command)
+        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
     return command
 
 
@@ -109,11 +109,16 @@ def variants() -> None:
 @main.command()
 @click.option("--variant", help="A reference model; see `edgexf variants`.")
 @click.option("--model", help="A folder that save_pretrained wrote, or the id of a model on the hub.")
+@click.option(
+    "--module", help="package.module:factory that builds a torch.nn.Module, with its example inputs or without."
+)
 @click.option("--task", help="With --model: what to export it for; by default what it was saved for.")
 @click.option("--max-global", type=int, help="With --model: most global tokens a row; 1 to classify, else 64.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<name>-bundle.")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="A safetensors file of your own in the same architecture."
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="With --variant: a safetensors file in the same architecture. With --module: that, or a saved state_dict.",
 )
 @size_options
 @click.option(
@@ -125,7 +130,7 @@ def variants() -> None:
 @click.option("--opset", type=int, default=20, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
 def export(
-    variant: str | None, model: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
     from edgexf.console import show_table, stages
@@ -138,7 +143,7 @@ def export(
     try:
         with stages() as stage:
             bundle = export(
-                model, variant=variant, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                model, variant=variant, module=module, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
                 overwrite=overwrite, progress=stage,
             )  # fmt: skip
     except VerificationError as error:

@@ -70,6 +70,7 @@ def export(
     *,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    module: str | None = None,
     variant: str | None = None,
     task: str | None = None,
     max_global: int | None = None,
@@ -89,7 +90,8 @@ def export(
     transformers in memory, or an encoder of `edgexf.models`; `task` and `max_global`, the most global tokens a
     row may have, go with it, and for a model in memory its `tokenizer` of transformers. Any other `torch.nn.Module` goes
     with `example_inputs`, a tuple of tensors in the order of its ``forward`` or a dictionary by name: every axis of an
-    integer input varies, axes of equal size together; `dynamic_shapes`, as of `torch.export`, says otherwise. Without it `variant` names a
+    integer input varies, axes of equal size together; `dynamic_shapes`, as of `torch.export`, says otherwise. `module` names what builds one, as
+    ``package.module:factory``, whose weights those of `weights` may replace; see `edgexf_exporters.factory`. Without these `variant` names a
     reference model, with the trained weights or those of `weights`, a safetensors file, and `sizes` (such as
     ``layers``) where that file carries no specification.
     `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
@@ -105,7 +107,11 @@ def export(
         raise UsageError(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
         )
-    if source is None:
+    if module is not None:
+        if any(given is not None for given in (source, variant, task, max_global, tokenizer, sizes or None)):
+            raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
+        chosen = choose_factory(module, weights, example_inputs, dynamic_shapes)
+    elif source is None:
         if any(given is not None for given in (task, max_global, tokenizer, example_inputs, dynamic_shapes)):
             raise UsageError(
                 "task, max_global, tokenizer, example_inputs and dynamic_shapes belong to a model, got one without it; leave it out."
@@ -205,6 +211,23 @@ def choose_model(
         f"a module that is neither an encoder of edgexf.models nor a model of transformers needs example_inputs, got {type(source).__name__} without; "
         "give a tuple of tensors that its forward takes."
     )
+
+
+def choose_factory(
+    reference: str, weights: str | os.PathLike[str] | None, example_inputs: Any, dynamic_shapes: Any
+) -> Source:
+    """A module by the name of its factory, which may bring example inputs and dynamic shapes."""
+    from edgexf_exporters import factory
+    from edgexf_exporters.module import from_module
+
+    built, examples, shapes = factory.build(reference)
+    if weights is not None:
+        factory.load_weights(built, Path(weights))
+    examples = example_inputs if example_inputs is not None else examples
+    if examples is None:
+        examples = factory.guess_examples(built)
+    origin = {"source": reference, **({} if weights is None else {"weights_sha256": bundle.sha256(Path(weights))})}
+    return from_module(built, examples, shapes if dynamic_shapes is None else dynamic_shapes, origin)
 
 
 def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others: tuple[Any, ...]) -> Source:

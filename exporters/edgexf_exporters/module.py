@@ -286,7 +286,11 @@ class Probe:
     def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
         """Names and axes of what the module answers: an axis is a symbol's where its size follows it."""
         sizes = [{axis.name: place(axis, turn, count) for count, axis in enumerate(signature.axes)} for turn in (0, 1)]
-        first, second = (self.answer(self.draws(chosen, seed=1)) for chosen in sizes)
+        with in_a_sentence(
+            f"a module must answer when its axes change together (here {sizes[0]}, {sizes[1]})",
+            "fix an axis with dynamic_shapes, or mend what depends on two of them",
+        ):
+            first, second = (self.answer(self.draws(chosen, seed=1)) for chosen in sizes)
         found = []
         for name, array in first.items():
             shape: list[int | str] = []

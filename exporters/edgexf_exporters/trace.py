@@ -15,6 +15,7 @@ unsimplified, and each layer nests it once more: guards grew tenfold with a seco
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError
+from edgexf_exporters.witness import of_error, watching
 
 Axes = Mapping[int, object]
 BLOCKS_TRACED = 7  # an example's length in blocks: several, so that nothing is specialised to it
@@ -76,12 +78,36 @@ def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: b
 
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
-    """The module as an aten graph. ExportError where its shapes or control flow depend on values."""
+    """The module as an aten graph. ExportError where its shapes or control flow depend on values; it names the line."""
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
-    with in_a_sentence(
-        "a model must trace with dynamic batch and length", "lower the module that this names, or fix it to one shape"
-    ):
-        return torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
+    with watching(module) as witness:
+        try:
+            return torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
+        except EdgexfError:
+            raise
+        except Exception as error:
+            fixed = FIXED_SIZE.search(str(error))
+            place = witness.at.get(fixed.group(1), "") if fixed else of_error(error, module)
+            said = f"a size became the number {fixed.group(1)}" if fixed else said_by(error)
+            raise ExportError(
+                f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; {REMEDY}."
+            ) from error
+
+
+FIXED_SIZE = re.compile(r"specialized it to be a constant \((\d+)\)")
+REMEDY = (
+    "compute with tensors instead of asking for values or looping over a length, "
+    "lower the module, or fix the axis with dynamic_shapes"
+)
+
+
+def said_by(error: Exception) -> str:
+    """The first line of what an exception was raised from."""
+    root: BaseException = error
+    while root.__cause__ is not None:  # the outer ones only say at which step it happened
+        root = root.__cause__
+    first_line = (str(root).strip().splitlines() or [""])[0].rstrip(".")
+    return f"{type(root).__name__}: {first_line}"
 
 
 @contextmanager
@@ -92,11 +118,7 @@ def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
     except EdgexfError:
         raise
     except Exception as error:
-        root: BaseException = error
-        while root.__cause__ is not None:  # the outer ones only say at which step it happened
-            root = root.__cause__
-        first_line = (str(root).strip().splitlines() or [""])[0].rstrip(".")
-        raise ExportError(f"{rule}, got {type(root).__name__}: {first_line}; {remedy}.") from error
+        raise ExportError(f"{rule}, got {said_by(error)}; {remedy}.") from error
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""Where a trace stopped: the line of a model's own code, and the module that it runs in.
+
+In: an exception that torch.export raised, or nothing where it only says afterwards that a size became a number. Out: a
+clause such as "at model.py:12 `if x.sum() > 0:` in encoder.0 (Block)", empty where no line of a model was met.
+
+torch.export names the symbol that was fixed, not the line which fixed it. Its log does so at the very moment, so a
+handler looks at the stack there. Two alternatives were weighed: draft_export, which runs the whole export again and
+answers with a report of many pages; and a patch of ShapeEnv, which breaks with every version.
+"""
+
+from __future__ import annotations
+
+import io
+import linecache
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import nn
+
+SYMBOLS = "torch.fx.experimental.symbolic_shapes"
+FIXED = "set_replacement"  # begins the line that says a symbol became a number
+FOREIGN = tuple(str(Path(str(file)).parent) for file in (torch.__file__, logging.__file__, __file__))
+Frames = list[tuple[FrameType, int]]
+
+
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is of neither torch nor edgexf, nor of what called the witness."""
+    name = frame.f_code.co_filename
+    return not name.startswith((*FOREIGN, "<"))
+
+
+def clause(frames: Frames, model: nn.Module) -> str:
+    """From the outermost frame in."""
+    called = {part: name for name, part in model.named_modules()}
+    inside = [frame.f_locals.get("self") for frame, _ in frames]
+    places = [place for place, part in enumerate(inside) if isinstance(part, nn.Module) and part in called]
+    if not places:
+        return ""
+    first, last = places[0], places[-1]
+    part = inside[last]
+    assert isinstance(part, nn.Module)  # noqa: S101 (narrows a type that was chosen above)
+    where = f"in {called[part].removeprefix('module.').removeprefix('module') or 'the model'} ({type(part).__name__})"
+    lines = [(frame, line) for frame, line in frames[first:] if is_own(frame)]
+    if not lines:
+        return where
+    frame, line = lines[-1]
+    name = frame.f_code.co_filename
+    code = linecache.getline(name, line).strip()
+    return f"at {Path(name).name}:{line} `{code}` {where}"
+
+
+def of_error(error: BaseException, model: nn.Module) -> str:
+    """Where the exception, or the first one behind it that knows, was raised."""
+    seen: BaseException | None = error
+    found = ""
+    while seen is not None and not found:
+        found = clause([(frame, line) for frame, line in traceback.walk_tb(seen.__traceback__)], model)
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+class Witness(logging.Handler):
+    """Remembers where symbols became numbers, `at` by the number."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(logging.INFO)
+        self.model = model
+        self.at: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith(FIXED):
+            _, _, became = text.partition(" = ")
+            frames = list(traceback.walk_stack(sys._getframe()))
+            self.at.setdefault(became.split()[0], clause(frames[::-1], self.model))
+
+
+@contextmanager
+def watching(model: nn.Module) -> Iterator[Witness]:
+    """A witness of the trace inside. What torch prints of a failure goes nowhere: a sentence says it."""
+    logger, witness, printed = logging.getLogger(SYMBOLS), Witness(model), io.StringIO()
+    level, before = logger.level, (logger.propagate, logger.disabled, logger.handlers)
+    try:
+        logger.setLevel(logging.INFO)
+        logger.propagate, logger.disabled, logger.handlers = False, False, [witness]
+        with redirect_stderr(printed):
+            yield witness
+        sys.stderr.write(printed.getvalue())
+    finally:
+        logger.setLevel(level)
+        logger.propagate, logger.disabled, logger.handlers = before
