@@ -25,7 +25,8 @@ class Variant:
     that tests/benchmarks/families.py saw. `globals`: the
     model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
     that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
-    another library to its `Family`, `sometimes` are inputs that only some of its models take.
+    another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
+    whose answer comes through the library's pooler.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Variant:
     globals: bool = False
     describe: str = ""
     sometimes: tuple[str, ...] = ()
+    pooled: tuple[str, ...] = ("multiple-choice",)
     tolerance: float = 1e-4
     reached: float = 0.0
 
