@@ -18,6 +18,9 @@ BIG_BIRD = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
     "max_position_embeddings": 160, "block_size": 8, "num_random_blocks": 2, "sep_token_id": 3,
 }  # fmt: skip
+DENSE = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 130,
+}  # fmt: skip
 LED = {
     "vocab_size": VOCABULARY, "d_model": 32, "decoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
     "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_encoder_position_embeddings": 128,
@@ -33,6 +36,11 @@ def config(family: str, layers: int) -> Any:
     windows = [8, 16][:layers]
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
+    if family in ("Bert", "Roberta"):
+        sizes = {**DENSE, "intermediate_size": 37, "num_hidden_layers": layers}
+        return getattr(transformers, f"{family}Config")(**sizes)
+    if family == "DistilBert":
+        return transformers.DistilBertConfig(**DENSE, hidden_dim=37, num_hidden_layers=layers)
     if family == "LED":
         return transformers.LEDConfig(**LED, encoder_layers=layers, attention_window=windows)
     return transformers.LongformerConfig(**LONGFORMER, num_hidden_layers=layers, attention_window=windows)
@@ -58,10 +66,10 @@ def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: in
         mask > 0, torch.randint(4, VOCABULARY, (rows, length), generator=chance), model.config.pad_token_id
     )
     found = {"input_ids": ids, "attention_mask": mask}
-    if model.config.model_type != "big_bird":
+    if model.config.model_type in ("longformer", "led"):
         chosen = torch.rand(ids.shape, generator=chance) * mask
         found["global_attention_mask"] = (chosen >= chosen.topk(min(most, length)).values[:, -1:]).long() * mask
-    else:
+    elif getattr(model.config, "type_vocab_size", 1) > 1:
         found["token_type_ids"] = torch.randint(0, 2, ids.shape, generator=chance)
     if choices:
         found = {name: tensor.unflatten(0, (3, choices)) for name, tensor in found.items()}

@@ -35,6 +35,7 @@ from edgexf_exporters.verify import check_contract
 
 MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
 MAX_GLOBAL_OTHERWISE = 64
+BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
 SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
 
 
@@ -200,7 +201,8 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; where no answer
     comes from the pooler it may be missing too. With a task that was `chosen` the weights of other heads are left out.
     """
-    pooled = cls.__name__.endswith("ForMultipleChoice")
+    variant, head = family_of(cls)
+    pooled = head.task in variant.pooled
     missing = [key for key in report["missing_keys"] if pooled or ".pooler." not in f".{key}"]
     extra = [
         key
@@ -222,7 +224,7 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
 def is_of_a_head(cls: Any, key: str) -> bool:
     """Whether a weight lies outside the base model, whose names `cls` has without a prefix if it is the base itself."""
     prefix = f"{cls.base_model_prefix}."
-    base = key.startswith(prefix) or key.partition(".")[0] in ("embeddings", "encoder", "decoder", "shared")
+    base = key.startswith(prefix) or key.partition(".")[0] in BASE
     return not base
 
 

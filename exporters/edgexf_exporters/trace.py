@@ -37,6 +37,7 @@ BLOCK_TRACED = 11  # tokens of a block whose size is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # an example's length where the block is a single token
+SHORTEST = 2  # tokens: torch takes one or none for a fixed size
 ANY = 1 << 16
 
 
@@ -63,8 +64,10 @@ def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: b
     if framed:
         blocks, each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, BLOCK_TRACED + 1))
         tokens = Traced(unlike(BLOCKS_TRACED), blocks), Traced(unlike(BLOCK_TRACED), each)
+    elif block == 1 and longest == SHORTEST:
+        tokens = (Traced(longest),)  # torch knows no free axis of a single size
     elif block == 1:
-        tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=2, max=longest)),)
+        tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=SHORTEST, max=longest)),)
     else:
         tokens = Traced(unlike(BLOCKS_TRACED), Dim("blocks", min=1, max=most)), Traced(block)
     return {

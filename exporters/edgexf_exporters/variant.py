@@ -25,8 +25,9 @@ class Variant:
     that tests/benchmarks/families.py saw. `globals`: the
     model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
     that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
-    another library to its `Family`, `sometimes` are inputs that only some of its models take. `around` names the function
-    from a module of one's own and its limits to what surrounds each call of it, where its library draws random numbers.
+    another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
+    whose answer comes through the library's pooler. `around` names the function from a module of one's own to what
+    surrounds each call of it, where its library draws random numbers.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Variant:
     describe: str = ""
     around: str = ""
     sometimes: tuple[str, ...] = ()
+    pooled: tuple[str, ...] = ("multiple-choice",)
     tolerance: float = 1e-4
     reached: float = 0.0
 

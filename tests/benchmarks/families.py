@@ -34,16 +34,17 @@ from edgexf_exporters.double import worst_difference
 from edgexf_exporters.inspect_graph import sizes
 
 ENCODER = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
+DENSE = ("Bert", "DistilBert", "Roberta")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
-    "BigBird": (*ENCODER, "ForMultipleChoice"),
+    **dict.fromkeys(("BigBird", *DENSE), (*ENCODER, "ForMultipleChoice")),
 }
 LENGTHS = (1024, 4096)
 
 
 def most_global(family: str) -> int | None:
-    return None if family == "BigBird" else 3
+    return 3 if family in ("Longformer", "LED") else None
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
@@ -85,6 +86,11 @@ def published(family: str, layers: int) -> Any:
         )  # fmt: skip
     if family == "BigBird":
         return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
+    if family in DENSE:
+        config = getattr(transformers, f"{family}Config")(
+            **sizes, num_hidden_layers=layers, max_position_embeddings=4098
+        )
+        return getattr(transformers, f"{family}Model")(config)
     config = transformers.LEDConfig(
         vocab_size=1000, d_model=768, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=12,
         encoder_ffn_dim=3072, decoder_ffn_dim=3072, attention_window=1024, max_encoder_position_embeddings=4096,
@@ -98,7 +104,8 @@ def layer_row(family: str) -> tuple[str, ...]:
     for layers in (1, 2):
         with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
             model = published(family, layers).eval()
-            made = edgexf.export(model, output=Path(folder, "out"), max_global=None if family == "BigBird" else 1)
+            most = None if most_global(family) is None else 1
+            made = edgexf.export(model, output=Path(folder, "out"), max_global=most)
             path = made.path / names.PREDICT_FILE
             nodes.append(len(onnx.load(str(path), load_external_data=False).graph.node))
             inputs = made.manifest.variants[0].inputs
