@@ -22,7 +22,9 @@ from edgexf import __version__
 from edgexf.errors import EdgexfError, UsageError, VerificationError
 
 if TYPE_CHECKING:
+    from edgexf.manifest import Manifest, Tensor
     from edgexf.report import Features, Prediction
+    from edgexf.signature import Signature
     from edgexf_runtimes import Session
 
 AT_ONCE = 256  # inputs read before they are batched by length: bounds memory, keeps answers coming
@@ -155,12 +157,30 @@ def export(
         f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
     )
     origin = bundle.manifest.provenance
+    if bundle.manifest.signature is not None:
+        click.echo(takes(bundle.manifest, bundle.manifest.signature))
+    if found["growth"]:
+        click.echo(f"note: {found['growth']}")
     if UNEXPLAINED in origin:
         click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
     if "tokenizer" in origin:
         click.echo(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
+
+
+def takes(manifest: Manifest, signature: Signature) -> str:
+    """What a module's graph takes and gives, and the sizes that its axes may have."""
+
+    def listed(tensors: Sequence[Tensor]) -> str:
+        return ", ".join(f"{one.name} {one.dtype} [{', '.join(map(str, one.shape))}]" for one in tensors)
+
+    axes = ", ".join(
+        f"{axis.name} {axis.least:,} to {axis.most:,}{f' in steps of {axis.step}' if axis.step > 1 else ''}"
+        for axis in signature.axes
+    )
+    graph = manifest.variants[0]
+    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}"
 
 
 @main.command()

@@ -128,7 +128,7 @@ def export(
     bundle.check_target(target, overwrite)
     with chosen.quiet(), graphs.frozen(chosen.module):
         progress("tracing and translating")
-        made = graphs.make(chosen, methods, opset)
+        made = graphs.make(chosen, methods, opset, asked=explain is not None)
         progress("verifying against the eager model")
         files = graph_files(chosen, made)
         result, golden = verify_graphs(chosen, made, files, grid)
@@ -286,6 +286,8 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
                 found = inspect_graph.quadratic_tensors(Path(folder, path), source.tensors, made.block, source.limits)
                 if found is not None:
                     result.checks[f"nothing grows as length squared in {path}"] = found
+        if source.own is not None:
+            result.growth = inspect_graph.growth(Path(folder, names.PREDICT_FILE), source.own)
     # Batch 1 first, since it holds more lengths in the same bytes.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
     return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)
@@ -317,7 +319,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
             **source.provenance,
             "variant": source.variant.name,
             "attention": source.variant.attention,
-            **({UNEXPLAINED: "the head gives no logits of classes"} if source.classes is None else {}),
+            **({UNEXPLAINED: made.unexplained} if made.unexplained else {}),
             "opset": opset,
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },

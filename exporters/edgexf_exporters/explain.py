@@ -23,17 +23,19 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
+from edgexf_exporters.source import Source
 from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
 METHODS = ("gradient",)
 Mask = tuple[int, int]  # the place among the inputs of the one that tells real tokens, and what marks them there
 
 
-def check_method(method: str, classes: int | None) -> None:
-    """UsageError for a method that is unknown, or asked of a model without logits [batch, classes]."""
-    if classes is None:
+def check_method(method: str, source: Source) -> None:
+    """UsageError for a method that is unknown, or asked of a model that can't be explained."""
+    if source.classes is None:
         raise UsageError(
-            f"an explanation needs logits of classes, got {method!r} for a model without them; export it with --explain none."
+            f"an explanation needs logits of classes, and token ids that an embedding reads, got {method!r} for a model "
+            f"without ({source.unexplained}); export it with --explain none."
         )
     if method not in METHODS:
         raise UsageError(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from edgexf import names
+from edgexf.errors import ExportError
 from edgexf_exporters.explain import check_method, differentiate
 from edgexf_exporters.source import Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
@@ -27,13 +28,14 @@ from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic
 @dataclass(frozen=True)
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
-    in tokens, is more than one; its size is free if they are `framed`.
+    in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain.
     """
 
     predict: onnx.ModelProto
     explain: dict[str, onnx.ModelProto]
     block: int
     framed: bool
+    unexplained: str = ""
 
 
 class Program(nn.Module):
@@ -145,26 +147,53 @@ def filled(name: str, sizes: Sequence[int], vocabulary: int) -> Tensor:
     return torch.full(tuple(sizes), int(name == names.ATTENTION_MASK))
 
 
-def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
-    """The graphs of a source that is `frozen`. UsageError for a method that is unknown or has nothing to explain, ExportError where a trace fails."""
+def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True) -> Graphs:
+    """The graphs of a source that is `frozen`. UsageError for a method that is unknown or has nothing to explain, ExportError where a trace fails.
+
+    Methods that nobody `asked` for by name are left out where they can't be compiled, and the reason is told.
+    """
     for method in methods:
-        check_method(method, source.classes)
-    outputs = tuple(output.name for output in source.outputs)
-    program = Program(source)
+        check_method(method, source)
+    program, reason = Program(source), source.unexplained
     with lowered(program, source.limits) as lowering:
+        if source.own is not None and lowering.folded:
+            raise ExportError(
+                "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
+                "tokens; export that model of transformers by itself, or give it a head of its library."
+            )
         program.lowering = lowering
         inputs, axes = example(source, lowering)
+        outputs = tuple(output.name for output in source.outputs)
         predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
         explain = {}
-        if methods and source.embedding is not None:
-            given, vectors = Given(), source.embedding(inputs[0])
-            with replaced(program, {source.embedding: given}):
-                body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
-            target = torch.zeros(len(inputs[0]), source.classes or 0)
-            for method in methods:
-                explained = differentiate(
-                    source.embedding, body, source.mask, (*inputs, target), (*axes, {0: axes[0][0]})
-                )
-                named = (*outputs, names.RELEVANCE, names.RESIDUAL)
-                explain[method] = translate(explained, (*source.inputs, names.TARGET), named, opset)
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed))
+        try:
+            explain = explained(source, program, methods, inputs, axes, opset)
+        except ExportError as error:
+            if asked:
+                raise
+            reason = str(error)
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason)
+
+
+def explained(
+    source: Source,
+    program: Program,
+    methods: Sequence[str],
+    inputs: tuple[Tensor, ...],
+    axes: tuple[dict[int, Any], ...],
+    opset: int,
+) -> dict[str, onnx.ModelProto]:
+    """The explain graph of each method, from the program over its example `inputs` with their dynamic `axes`."""
+    if not methods or source.embedding is None:
+        return {}
+    given, vectors = Given(), source.embedding(inputs[0])
+    with replaced(program, {source.embedding: given}):
+        body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
+    target = torch.zeros(len(inputs[0]), source.classes or 0)
+    takes = (*source.inputs, names.TARGET)
+    gives = (*(output.name for output in source.outputs), names.RELEVANCE, names.RESIDUAL)
+    found = {}
+    for method in methods:
+        graph = differentiate(source.embedding, body, source.mask, (*inputs, target), (*axes, {0: axes[0][0]}))
+        found[method] = translate(graph, takes, gives, opset)
+    return found

@@ -34,8 +34,9 @@ from edgexf_exporters.graphs import frozen
 from edgexf_exporters.shapes import Sizes, is_whole, shapes_of
 from edgexf_exporters.source import Own, Source, named_outputs
 from edgexf_exporters.swap import variants_in
-from edgexf_exporters.trace import ANY, in_a_sentence
+from edgexf_exporters.trace import ANY, in_a_sentence, said_by
 from edgexf_exporters.variant import Variant, load
+from edgexf_exporters.verify import vectors_of
 
 LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
 SHORTEST = 2
@@ -109,6 +110,15 @@ def surrounding(module: nn.Module) -> Any:
     return around
 
 
+MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=False, family="module")
+
+
+def columns(output: contract.Tensor, samples: str) -> int:
+    """Classes of logits [samples, classes]; 0 for another output."""
+    logits = output.name == names.LOGITS and len(output.shape) == 2 and samples and output.shape[0] == samples
+    return output.shape[1] if logits and isinstance(output.shape[1], int) else 0
+
+
 class Probe:
     """What running a module tells about it."""
 
@@ -141,50 +151,56 @@ class Probe:
         return self.described(Signature(axes, below, new.get(samples, "")), readers)
 
     def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
+        """What is known now, as a source."""
         shapes, examples = self.draws.shapes, self.draws.examples
         tensors = tuple(
             contract.Tensor(name, str(tensor.dtype).removeprefix("torch."), shapes.axes[name])
             for name, tensor in examples.items()
         )
         outputs = self.outputs(signature)
+        first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
-        first = tensors[0]
-        classes = (
-            outputs[0].shape[1]
-            if outputs[0].name == names.LOGITS
-            and outputs[0].shape[:1] == (signature.samples,)
-            and len(outputs[0].shape) == 2
-            and isinstance(outputs[0].shape[1], int)
-            else 0
-        )
-        reads = first.name in readers and first.shape == (names.BATCH, names.SEQUENCE)
-        found = variants_in(self.module)
-        lowered = ", ".join(variant.name for variant in found)
-        variant = Variant(
-            name="module", attention=f"with {lowered}" if lowered else "as it is", lowers="", lowering="", source="",
-            subquadratic=False, family="module",
-        )  # fmt: skip
+        classes = columns(outputs[0], signature.samples)
+        reason = self.unexplained(first, readers.get(first.name), classes)
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
-            variant=variant,
+            variant=replace(MODULE, attention=", ".join(variant.name for variant in found) or "as it is"),
             module=self.module,
-            embedding=readers[first.name] if reads and classes else None,
+            embedding=None if reason else readers[first.name],
             outputs=outputs,
             limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, 0, "none"),
-            labels=tuple(f"LABEL_{index}" for index in range(int(classes))),
+            labels=tuple(f"LABEL_{index}" for index in range(classes)),
             preprocess=None,
             first_id=0,
             padding_id=0,
             own=Own(tensors, signature, self.draws, self.draws.real),
             settings=self.settings,
             around=self.around,
+            reason=reason,
             config={"architectures": [type(self.module).__name__]},
             provenance={
                 "architecture": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
                 **({"seed": SEED} if any(variant.around for variant in found) else {}),
             },
         )
+
+    def unexplained(self, ids: contract.Tensor, reader: nn.Embedding | None, classes: int) -> str:
+        """Why no explanation can be compiled; empty where one can."""
+        if not classes:
+            return "its first answer is no logits [batch, classes]"
+        if reader is None or ids.shape != (names.BATCH, names.SEQUENCE):
+            return "its first input is not token ids [batch, sequence] that one embedding reads"
+        inputs = {
+            name: torch.from_numpy(array) for name, array in self.draws(self.draws.shapes.examples, seed=1).items()
+        }
+        try:
+            with vectors_of(reader) as leaves, self.around(self.module):
+                outputs = named_outputs(self.module(**inputs, **self.settings))
+            torch.autograd.grad(next(iter(outputs.values())).sum(), leaves)
+        except Exception as error:  # noqa: BLE001 (a foreign module fails in its own way; the reason is told)
+            return f"its eager model has no gradient ({said_by(error)})"
+        return "" if len(leaves) == 1 else f"its embedding reads {len(leaves)} times"
 
     def answer(self, inputs: Mapping[str, Array]) -> Answer:
         with torch.no_grad(), self.around(self.module):

@@ -75,7 +75,7 @@ class Source:
     the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
     which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
+    chosen. `reason` says why it has no `embedding`. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
     `card` the head of README.md. `quiet` silences what its library says.
     """
 
@@ -99,6 +99,7 @@ class Source:
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+    reason: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -138,6 +139,11 @@ class Source:
             return None
         classifies = first.name == names.LOGITS and len(first.shape) == 2 and not first.varies
         return len(self.labels) if classifies else None
+
+    @property
+    def unexplained(self) -> str:
+        """Why no explain graph can be made; empty where one can."""
+        return "" if self.classes is not None else self.reason or "the head gives no logits of classes"
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
         """The outputs by name, of `module` where another one stands in for the source's own."""

@@ -9,6 +9,7 @@ the bundle.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
@@ -139,12 +140,15 @@ class Row:
 
 @dataclass
 class GridResult:
-    """`checks` maps a check's name to what it found: an empty string is a pass."""
+    """`checks` maps a check's name to what it found: an empty string is a pass. `growth` says what grows faster than the
+    length in a module of one's own, which nothing was promised of.
+    """
 
     grid: str
     tolerance: float
     rows: list[Row] = field(default_factory=list)
     checks: dict[str, str] = field(default_factory=dict)
+    growth: str = ""
 
     @property
     def worst(self) -> float:
@@ -240,22 +244,29 @@ def check_contract(source: Source) -> None:
                 )
 
 
-def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
-    """What the graphs must answer: the outputs, and gradient x input and residual, from the eager model and torch autograd."""
-    inputs = {name: torch.from_numpy(feeds[name]) for name in source.inputs}
-    if not explain:
-        return answers(source, inputs)
+@contextmanager
+def vectors_of(reader: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """For the duration what an embedding hands out are leaves, and listed."""
     leaves: list[torch.Tensor] = []
 
     def leaf(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1]
 
+    with reader.register_forward_hook(leaf):
+        yield leaves
+
+
+def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
+    """What the graphs must answer: the outputs, and gradient x input and residual, from the eager model and torch autograd."""
+    inputs = {name: torch.from_numpy(feeds[name]) for name in source.inputs}
+    if not explain:
+        return answers(source, inputs)
     if source.embedding is None:
         raise ExportError(
             "an explained model must have an embedding of its tokens, got none; export it with --explain none."
         )
-    with source.embedding.register_forward_hook(leaf):
+    with vectors_of(source.embedding) as leaves:
         outputs = source.answer(inputs)
     (embeddings,) = leaves
     values = [
