@@ -193,6 +193,7 @@ VARIANTS = (
         family="any module",
         heads=MODULES,
         limits="none of its own",
+        around="edgexf_exporters.nystrom_attention:each_alone",
         reached=1e-6,
     ),
 )

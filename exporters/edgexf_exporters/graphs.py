@@ -156,7 +156,7 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         check_method(method, source)
     program, reason = Program(source), source.unexplained
     with lowered(program, source.limits) as lowering:
-        if source.own is not None and lowering.folded:
+        if source.own is not None and (lowering.folded or lowering.block != 1):
             raise ExportError(
                 "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
                 "tokens; export that model of transformers by itself, or give it a head of its library."

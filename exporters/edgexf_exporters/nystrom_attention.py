@@ -6,13 +6,15 @@
             but count in one softmax, are one column log(zeros) there; the first guess divides by each sample's maxima
 
 So an answer does not depend on batch mates, and is the library's own of each sample alone: where an export compares,
-the library is asked for one sample at a time. Two alternatives were weighed: the maximum over the batch, as the library
+the library is asked for one sample at a time (`each_alone`). Two alternatives were weighed: the maximum over the batch, as the library
 has it, which makes every answer depend on its mates; and padded tokens, which cost a copy a layer.
 Source: Xiong et al. 2021, eq. 13-16; `NystromAttention` of nystrom_attention.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -89,3 +91,24 @@ def inverse(matrix: Tensor, iterations: int) -> Tensor:
         product = matrix @ found
         found = 0.25 * found @ (13 * one - product @ (15 * one - product @ (7 * one - product)))
     return found
+
+
+@contextmanager
+def each_alone(model: nn.Module) -> Iterator[None]:
+    """For the duration the untouched attention is asked for one sample at a time, whose answer has no batch mates."""
+    parts: list[Any] = [part for part in model.modules() if type(part).__name__ == "NystromAttention"]
+
+    def alone(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def each(x: Tensor, mask: Tensor | None = None, **asked: bool) -> Tensor:
+            masks = [None] * len(x) if mask is None else mask.split(1)
+            return torch.cat([forward(one, mask=real, **asked) for one, real in zip(x.split(1), masks, strict=True)])
+
+        return each
+
+    try:
+        for part in parts:
+            part.forward = alone(part.forward)
+        yield
+    finally:
+        for part in parts:
+            part.__dict__.pop("forward", None)

@@ -27,7 +27,7 @@ class Variant:
     that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
     another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
     whose answer comes through the library's pooler. `around` names the function from a module of one's own to what
-    surrounds each call of it, where its library draws random numbers.
+    surrounds each call of it: where its library draws random numbers, or lets batch mates change an answer.
     """
 
     name: str
