@@ -56,8 +56,8 @@ class Attention(nn.Module):
         heads = self.projected(query, key, value)
         scores = heads[0] @ heads[1].transpose(-1, -2) / math.sqrt(own.head_dim)  # [batch, heads, queries, keys]
         hinted = is_causal and key_padding_mask is None and not need_weights
-        bias = causal(query, key) if hinted else self.bias(attn_mask, key_padding_mask)
-        weights = (scores if bias is None else scores + self.widened(bias)).softmax(dim=-1)
+        bias = causal(heads[0], heads[1]) if hinted else self.bias(attn_mask, key_padding_mask)
+        weights = (scores if bias is None else scores + bias).softmax(dim=-1)
         mixed = weights @ heads[2]
         if bias is not None and self.extra == 0:
             mixed = torch.where((bias > HIDDEN / 2).any(dim=-1, keepdim=True), mixed, 0.0)
@@ -97,10 +97,8 @@ class Attention(nn.Module):
             parts.append(mask.unflatten(0, (-1, self.original.num_heads)) if whole else mask)
         if padding is not None:
             parts.append(additive(padding if padding.dim() == 2 else padding.unsqueeze(0))[:, None, None])
-        return sum(parts[1:], parts[0]) if parts else None
-
-    def widened(self, bias: Tensor) -> Tensor:
-        return F.pad(bias, (0, self.extra)) if self.extra else bias
+        bias = sum(parts[1:], parts[0]) if parts else None
+        return bias if bias is None or self.extra == 0 else F.pad(bias, (0, self.extra))
 
 
 def thirds(packed: Tensor) -> tuple[Tensor, ...]:
@@ -110,8 +108,8 @@ def thirds(packed: Tensor) -> tuple[Tensor, ...]:
 
 
 def causal(query: Tensor, key: Tensor) -> Tensor:
-    """[queries, keys]: none sees a later one."""
-    place, seen = torch.arange(query.shape[1]), torch.arange(key.shape[1])
+    """[queries, keys] of [batch, heads, tokens, head_width]: none sees a later one."""
+    place, seen = torch.arange(query.shape[2]), torch.arange(key.shape[2])
     return torch.where(seen <= place.unsqueeze(1), 0.0, HIDDEN)
 
 
