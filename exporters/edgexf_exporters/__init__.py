@@ -90,4 +90,17 @@ VARIANTS = (
         sometimes=("token_type_ids",),
         reached=6.1e-06,
     ),
+    Variant(
+        name="hf-nystromformer",
+        attention="landmarks of segments; full attention where its config asks for it",
+        lowers="transformers.models.nystromformer.modeling_nystromformer:NystromformerModel",
+        lowering="edgexf_exporters.nystromformer:Nystromformer",
+        source="Xiong et al. 2021",
+        family="transformers",
+        heads=(*ENCODER_HEADS, "multiple-choice"),
+        limits="segment_means_seq_len; the position embeddings for full attention",
+        describe="edgexf_exporters.nystromformer:describe",
+        sometimes=("token_type_ids",),
+        reached=1e-06,
+    ),
 )
