@@ -107,12 +107,14 @@ class NystromAttention(Attention):
     def inverse(self, kernel: Tensor) -> Tensor:
         """Eq. 14, multiplied out so that no identity is stored; [batch, heads, landmarks, landmarks]."""
         largest = kernel.sum(dim=-2).amax(dim=self.maximum_over, keepdim=True).unsqueeze(-1)
-        found = kernel.transpose(-1, -2) / largest
+        guess = kernel.transpose(-1, -2) / largest
+        kernel, found = kernel.flatten(0, 1), guess.flatten(0, 1)  # for bmm, a single node where @ is up to six
         for _ in range(STEPS):
-            product = kernel @ found
-            inner = 15 * product - product @ (7 * product - product @ product)
-            found = 0.25 * (13 * found - found @ inner)
-        return found
+            product = kernel.bmm(found)
+            inner = 15 * product - product.bmm(7 * product - product.bmm(product))
+            found = 0.25 * (13 * found - found.bmm(inner))
+        inverse: Tensor = found.unflatten(0, guess.shape[:2])
+        return inverse
 
 
 def attention(original: NystromformerSelfAttention) -> FullAttention | NystromAttention:
