@@ -284,6 +284,9 @@ def compare(
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][feeds[names.ATTENTION_MASK] == 0]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
+    if source.alone is not None:
+        itself = any(row.against == MODEL for row in result.rows)
+        result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
     return result, references
 
 

@@ -6,7 +6,7 @@ The trained reference models over the quick grid.
 Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
-768, 12 heads, window 512 or block 64): nodes a layer, and the largest intermediate tensor of one row.
+768, 12 heads, window 512, block 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
     "BigBird": (*ENCODER, "ForMultipleChoice"),
+    "Nystromformer": (*ENCODER, "ForMultipleChoice"),
 }
 LENGTHS = (1024, 4096)
 
 
 def most_global(family: str) -> int | None:
-    return None if family == "BigBird" else 3
+    return 3 if family in ("Longformer", "LED") else None
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
@@ -85,6 +86,12 @@ def published(family: str, layers: int) -> Any:
         )  # fmt: skip
     if family == "BigBird":
         return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
+    if family == "Nystromformer":
+        return transformers.NystromformerModel(
+            transformers.NystromformerConfig(
+                **sizes, num_hidden_layers=layers, max_position_embeddings=4096, segment_means_seq_len=4096
+            )
+        )
     config = transformers.LEDConfig(
         vocab_size=1000, d_model=768, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=12,
         encoder_ffn_dim=3072, decoder_ffn_dim=3072, attention_window=1024, max_encoder_position_embeddings=4096,
@@ -98,7 +105,7 @@ def layer_row(family: str) -> tuple[str, ...]:
     for layers in (1, 2):
         with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
             model = published(family, layers).eval()
-            made = edgexf.export(model, output=Path(folder, "out"), max_global=None if family == "BigBird" else 1)
+            made = edgexf.export(model, output=Path(folder, "out"), max_global=most_global(family) and 1)
             path = made.path / names.PREDICT_FILE
             nodes.append(len(onnx.load(str(path), load_external_data=False).graph.node))
             inputs = made.manifest.variants[0].inputs
