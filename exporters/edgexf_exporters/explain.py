@@ -82,9 +82,9 @@ def convolution_backward(
     _output_padding: Sequence[int],
     groups: int,
     wanted: Sequence[bool],
-) -> tuple[Tensor | None, None, None]:
-    """The gradient of a convolution's input, for which ONNX has no operator: with a step of 1 it is a convolution with
-    the kernel turned around. Weights are constants here and have none.
+) -> Any:
+    """The gradient of a convolution's input, for which ONNX has no operator: with steps of 1 it is a convolution with the
+    kernel turned around. NotImplemented for others, which then have no translation. Weights are constants and have none.
     """
     around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
     if transposed or list(wanted) != [True, False, False] or any(step != 1 for step in stride) or min(around) < 0:
