@@ -341,15 +341,20 @@ def card(source: Source, result: GridResult) -> str:
 
     head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
     table = markdown_table(*grid_table(result.to_dict()))
+    defined = any(row.against == "definition" for row in result.rows)
+    asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
     return (
         f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
-        f"{result.grid} grid.\n\n{table}"
+        f"{result.grid} grid.{asked}\n\n{table}"
     )
 
 
 def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and cells of a manifest's grid; without a column for global tokens where the model has none."""
-    chosen = ("globals",) if any(row["globals"] for row in grid["rows"]) else ()
+    """Header and cells of a manifest's grid; without a column that says the same of every model that needs none: global
+    tokens, and whose answer a row is compared with.
+    """
+    plain = {"globals": "", "against": "model"}
+    chosen = tuple(name for name, usual in plain.items() if any(row[name] != usual for row in grid["rows"]))
     measured = ("outputs", "relevance", "residual")
     cells = [
         (

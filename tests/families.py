@@ -30,10 +30,16 @@ LONGFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "bos_token_id": 0,
     "max_position_embeddings": 130, "pad_token_id": 1, "sep_token_id": 2, "type_vocab_size": 1,
 }  # fmt: skip
+NYSTROMFORMER = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37,
+    "max_position_embeddings": 60, "segment_means_seq_len": 48, "num_landmarks": 6, "conv_kernel_size": 5,
+}  # fmt: skip
 
 
-def config(family: str, layers: int) -> Any:
+def config(family: str, layers: int, **changes: Any) -> Any:
     windows = [8, 16][:layers]
+    if family == "Nystromformer":
+        return transformers.NystromformerConfig(**{**NYSTROMFORMER, **changes}, num_hidden_layers=layers)
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
     if family in ("Bert", "Roberta"):
@@ -46,10 +52,10 @@ def config(family: str, layers: int) -> Any:
     return transformers.LongformerConfig(**LONGFORMER, num_hidden_layers=layers, attention_window=windows)
 
 
-def small(family: str, head: str, layers: int = 1) -> Any:
+def small(family: str, head: str, layers: int = 1, **changes: Any) -> Any:
     """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform."""
     torch.manual_seed(0)
-    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers)).eval()
+    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers, **changes)).eval()
     with torch.no_grad():
         for parameter in whole.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

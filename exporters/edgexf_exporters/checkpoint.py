@@ -80,6 +80,7 @@ def from_model(
         files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},
         around=about.around,
+        alone=about.alone,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),

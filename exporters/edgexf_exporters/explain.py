@@ -15,7 +15,8 @@ Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", secti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,34 @@ class GradientTimesInput(nn.Module):
         return logits.detach(), relevance, explained.detach() - relevance.sum(dim=-1)
 
 
+def convolution_backward(
+    gradient: Tensor,
+    _inputs: Tensor,
+    weight: Tensor,
+    _bias_sizes: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    _output_padding: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool],
+) -> Any:
+    """The gradient of a convolution's input, for which ONNX has no operator: with steps of 1 it is a convolution with the
+    kernel turned around. NotImplemented for others, which then have no translation. Weights are constants and have none.
+    """
+    around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
+    if transposed or list(wanted) != [True, False, False] or any(step != 1 for step in stride) or min(around) < 0:
+        return NotImplemented
+    turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(tuple(range(2, weight.ndim)))
+    none = [0] * len(around)
+    reverse = torch.ops.aten.convolution.default
+    return reverse(gradient, turned, None, stride, around, dilation, False, none, groups), None, None
+
+
+REVERSED: dict[Any, Callable[..., Any]] = {torch.ops.aten.convolution_backward.default: convolution_backward}
+
+
 def differentiate(
     tokens: nn.Module,
     body: ExportedProgram,
@@ -90,5 +119,7 @@ def differentiate(
         "an explained model must be differentiable from its logits to its token embeddings",
         "export it with --explain none, or lower the module that this names",
     ):
-        flat = make_fx(module, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+        flat = make_fx(module, tracing_mode="symbolic", decomposition_table=REVERSED, _allow_non_fake_inputs=True)(
+            *example
+        )
     return capture(flat, example, shapes)

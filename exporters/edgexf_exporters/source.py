@@ -32,11 +32,29 @@ def nothing(_: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def never(_: int) -> bool:
+    """Of a model that answers an input of any length."""
+    return False
+
+
+@dataclass(frozen=True)
+class Alone:
+    """How a model is asked whose answer to a row depends on its batch mates or its padding: for each row alone, without
+    padding.
+
+    `fails` tells whether it has no answer to so many tokens; `instead` then surrounds the call, and puts what defines the
+    answer in the place of the modules that fail.
+    """
+
+    fails: Callable[[int], bool] = never
+    instead: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+
+
 @dataclass(frozen=True)
 class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
-    of `Limits`, how it fills in segments, its decoder, and what must surround each call of the untouched model, where a
-    call changes it.
+    of `Limits`, how it fills in segments, its decoder, what must surround each call of the untouched model, where a
+    call changes it, and whether it must be asked for each row alone.
     """
 
     longest: int
@@ -45,6 +63,7 @@ class Family:
     segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
     decoder: contract.Decoder | None = None
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+    alone: Alone | None = None
 
 
 class Drawing(Protocol):
@@ -72,8 +91,8 @@ class Source:
     """A model to export: one of text, or with `own` any module.
 
     `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
-    the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
-    which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
+    the only one of them; `around` surrounds each call of it, `alone` says how the grid asks it. `embedding` is its
+    submodule from token ids to vectors, which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
     chosen. `reason` says why it has no `embedding`. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
     `card` the head of README.md. `quiet` silences what its library says.
@@ -100,6 +119,7 @@ class Source:
     settings: Mapping[str, Any] = field(default_factory=dict)
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     reason: str = ""
+    alone: Alone | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext

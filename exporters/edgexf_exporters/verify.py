@@ -25,6 +25,7 @@ from edgexf.errors import ExportError, UsageError
 from edgexf.golden import output_difference, relative_difference, residual_difference, thinned
 from edgexf.manifest import Tensor
 from edgexf.signature import Signature
+from edgexf_exporters.alone import MODEL, asked, each_alone
 from edgexf_exporters.source import Source
 from edgexf_exporters.trace import in_a_sentence
 
@@ -123,7 +124,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell and what was measured there; differences are relative, and None without an explain graph."""
+    """A cell and what was measured there; differences are relative, and None without an explain graph.
+
+    `against`: whose answer they are from, the `MODEL`'s or the `DEFINITION`'s that stands in for it.
+    """
 
     length: int
     batch: int
@@ -132,6 +136,7 @@ class Row:
     relevance: float | None
     residual: float | None = None
     globals: str = ""
+    against: str = MODEL
 
     @property
     def worst(self) -> float:
@@ -229,7 +234,7 @@ def check_contract(source: Source) -> None:
     for length in {source.limits.min_length, min(NOMINAL_BLOCK, source.limits.max_length)}:
         feeds = Cell(length, 2, "none", 1).feeds(source)
         with in_a_sentence("a model must run before it is exported", BROKEN_CONFIG):
-            found = answers(source, {name: torch.from_numpy(feeds[name]) for name in source.inputs})
+            found = reference(source, feeds, explain=False)
         sizes = {
             axis: size
             for tensor in source.tensors
@@ -287,6 +292,13 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
     return {**plain, names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
 
 
+def reference(source: Source, feeds: Feeds, explain: bool) -> Feeds:
+    """What `eager` answers, of each row alone where the source asks for that."""
+    if source.alone is None:
+        return eager(source, feeds, explain)
+    return each_alone(source, source.alone, feeds, lambda row: eager(source, row, explain))
+
+
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
     """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
     outputs = [value.name for value in session.get_outputs()]
@@ -317,7 +329,7 @@ def compare(
     for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
         with in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG):
-            wanted = eager(source, feeds, bool(explain))
+            wanted = reference(source, feeds, bool(explain))
         found = [run_with(session, feeds) for session in (predict, *explain)]
         result.rows.append(measured(source, cell, source.real(feeds), found, wanted))
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
@@ -327,6 +339,9 @@ def compare(
             hidden = np.zeros(()) if source.mask is None else feeds[source.inputs[source.mask[0]]] != source.mask[1]
             if np.any(answer[names.RELEVANCE] * hidden):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
+    if source.alone is not None:
+        itself = any(row.against == MODEL for row in result.rows)
+        result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
     return result, references
 
 
@@ -343,7 +358,7 @@ def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wa
         for answer in found[1:]
     ]
     worst = outputs, max(relevance, default=None), max(residual, default=None)
-    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals)
+    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))
 
 
 def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:

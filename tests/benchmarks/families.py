@@ -6,7 +6,7 @@ The trained reference models over the quick grid.
 Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
-768, 12 heads, window 512 or block 64): nodes a layer, and the largest intermediate tensor of one row.
+768, 12 heads, window 512, block 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DENSE = ("Bert", "DistilBert", "Roberta")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
-    **dict.fromkeys(("BigBird", *DENSE), (*ENCODER, "ForMultipleChoice")),
+    **dict.fromkeys(("BigBird", "Nystromformer", *DENSE), (*ENCODER, "ForMultipleChoice")),
 }
 LENGTHS = (1024, 4096)
 
@@ -91,6 +91,12 @@ def published(family: str, layers: int) -> Any:
             **sizes, num_hidden_layers=layers, max_position_embeddings=4098
         )
         return getattr(transformers, f"{family}Model")(config)
+    if family == "Nystromformer":
+        return transformers.NystromformerModel(
+            transformers.NystromformerConfig(
+                **sizes, num_hidden_layers=layers, max_position_embeddings=4096, segment_means_seq_len=4096
+            )
+        )
     config = transformers.LEDConfig(
         vocab_size=1000, d_model=768, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=12,
         encoder_ffn_dim=3072, decoder_ffn_dim=3072, attention_window=1024, max_encoder_position_embeddings=4096,

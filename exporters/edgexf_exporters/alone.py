@@ -1,0 +1,86 @@
+"""A model's answers to each row alone and without padding, for one that lets batch mates or padding change them.
+
+In: the inputs of a cell, and how the model is asked. Out: the outputs of the whole cell. What stands at padding there is
+0, or what the same row without padding has in its place: it is not compared, but a measure of the output's size.
+
+    [batch, sequence], right-padded  ->  a call with [1, real tokens] for each row  ->  [batch, sequence, ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf_exporters.source import Alone, Source
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+Ask = Callable[[Feeds], Feeds]
+
+MODEL = "model"
+DEFINITION = "definition"  # of an answer that the model does not have
+
+
+def asked(source: Source, real: Array) -> str:
+    """Who answers a cell: the `MODEL` itself, unless it fails for a row; `real` is bool [..., sequence]."""
+    failing = source.alone is not None and any(source.alone.fails(int(row)) for row in real.sum(axis=-1).flat)
+    return DEFINITION if failing else MODEL
+
+
+def each_alone(source: Source, alone: Alone, feeds: Feeds, ask: Ask) -> Feeds:
+    """The answers to every row of a batch, and to each of its choices."""
+    mask = feeds[names.ATTENTION_MASK]
+
+    def ask_one(row: Feeds) -> Feeds:
+        failing = alone.fails(row[names.ATTENTION_MASK].shape[-1])
+        with alone.instead(source.module) if failing else nullcontext():
+            return ask(row)
+
+    rows = [without_padding(source, row_of(feeds, place), ask_one) for place in np.ndindex(mask.shape[:-1])]
+    return {
+        name: np.concatenate([row[name] for row in rows]).reshape(*mask.shape[:-1], *value.shape[mask.ndim - 1 :])
+        for name, value in rows[0].items()
+    }
+
+
+def row_of(feeds: Feeds, place: tuple[int, ...]) -> Feeds:
+    """One row, or one choice of it; the axes before the tokens become 1."""
+    alike = feeds[names.ATTENTION_MASK].shape
+    return {
+        name: array[tuple(slice(index, index + 1) for index in (place if array.shape == alike else place[:1]))]
+        for name, array in feeds.items()
+    }
+
+
+def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
+    mask = row[names.ATTENTION_MASK]
+    length, real = mask.shape[-1], int(mask.sum())
+    tokens = {tensor.name for tensor in source.tensors if names.SEQUENCE in tensor.shape}
+    found = ask({name: array[..., :real] if name in tokens else array for name, array in row.items()})
+    if real == length:
+        return found
+    axes = {
+        output.name: output.shape.index(names.SEQUENCE)
+        for output in (*source.outputs, *source.explained[1])
+        if names.SEQUENCE in output.shape
+    }
+    sized = any(output.name in axes for output in source.outputs)
+    behind: Mapping[str, Array] = ask({**row, names.ATTENTION_MASK: np.ones_like(mask)}) if sized else {}
+    return {
+        name: padded(array, axes[name], length, behind.get(name)) if name in axes else array
+        for name, array in found.items()
+    }
+
+
+def padded(array: Array, axis: int, length: int, behind: Array | None) -> Array:
+    """`array` up to `length` along an axis, with what `behind` has there, else 0."""
+    real = array.shape[axis]
+    if behind is not None:
+        return np.concatenate((array, behind.take(range(real, length), axis=axis)), axis=axis)
+    widths = [(0, length - real if place == axis else 0) for place in range(array.ndim)]
+    return np.pad(array, widths)
