@@ -90,4 +90,17 @@ VARIANTS = (
         sometimes=("token_type_ids",),
         reached=6.1e-06,
     ),
+    Variant(
+        name="hf-reformer",
+        attention="locality-sensitive hashing and local chunks; full attention for short inputs",
+        lowers="transformers.models.reformer.modeling_reformer:ReformerModel",
+        lowering="edgexf_exporters.reformer:Reformer",
+        source="Kitaev et al. 2020",
+        padding="to_multiple(chunk)",
+        family="transformers",
+        heads=("feature-extraction", "text-classification", "question-answering", "fill-mask", "text-generation"),
+        limits="the position embeddings",
+        describe="edgexf_exporters.reformer:describe",
+        reached=1e-05,
+    ),
 )

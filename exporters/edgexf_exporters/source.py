@@ -32,7 +32,8 @@ def nothing(_: nn.Module) -> AbstractContextManager[None]:
 class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
     of `Limits`, how it fills in segments, its decoder, and what must surround each call of the untouched model, where a
-    call changes it.
+    call changes it or draws random numbers. `shortest` and `width`, the values of a token's hidden state, are 0 where
+    they are as in every family; `provenance` is what the export had to decide for the model.
     """
 
     longest: int
@@ -41,6 +42,9 @@ class Family:
     segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
     decoder: contract.Decoder | None = None
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+    shortest: int = 0
+    width: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

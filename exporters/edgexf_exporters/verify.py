@@ -217,15 +217,16 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1]
 
-    with source.embedding.register_forward_hook(leaf):
-        outputs = source.answer(inputs)
-    (embeddings,) = leaves
-    values = [
-        row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
-        for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
-    ]
-    explained = torch.stack(values)  # [batch]
-    (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
+    with source.around(source.module):  # the reverse pass too: a reversible model runs its layers again
+        with source.embedding.register_forward_hook(leaf):
+            outputs = source.answer(inputs)
+        (embeddings,) = leaves
+        values = [
+            row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
+            for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
+        ]
+        explained = torch.stack(values)  # [batch]
+        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
     mask = inputs[names.ATTENTION_MASK]
     relevance = (gradient * embeddings.detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
     residual = (explained - relevance.sum(-1)).detach()

@@ -1,0 +1,253 @@
+"""Hugging Face's Reformer: hashed and local attention in whole chunks, with rotations that are drawn once.
+
+    before  rotations drawn in every call, a bucket count that the first length decides, slices of a ring of chunks,
+            another algorithm for short inputs, reversible layers without a gradient in eval mode
+    after   rotations as constants; one TopK over unique keys (bucket * length + position) and its inverse; each chunk
+            attends to those that an index of the ring names: MatMul, Where, LogSumExp, MatMul; sums as residuals
+
+The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
+graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
+chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its own copies and the
+further rounds are. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
+two blocks of half the length, as in `bigbird.py`, are no whole chunks.
+
+The rotations are those of the library with ``config.hash_seed`` set, to `SEED` where it is not, so that the library by
+itself repeats a bundle's answers. Seeds that differ from layer to layer are nearer to what an unset one means, but no
+config can name them. Scores of hidden keys and the float32 sums of exponents are the library's own: a token that meets
+nothing but itself scores -1e5, where float32 rounds its normaliser by up to 0.4 %.
+
+In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens move
+their borders, and so which earlier keys a token meets. The library does so too.
+Source: Kitaev et al. 2020, sections 2 and 3; `ReformerModel` of transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ReformerModel
+from transformers.models.reformer.modeling_reformer import (
+    AxialPositionEmbeddings,
+    LocalSelfAttention,
+    LSHSelfAttention,
+    ReformerModelOutput,
+)
+
+from edgexf.errors import ExportError
+from edgexf.manifest import Limits
+from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.full import HIDDEN
+from edgexf_exporters.rotations import as_exported, factors, rotations, seed_of
+from edgexf_exporters.source import Family
+
+Attention = (LocalSelfAttention, LSHSelfAttention)
+MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
+
+
+class Ring:
+    """The chunks of all rounds in a ring: each sees itself, some before and some after it.
+
+    The library slices the ring at each step, so a step longer than the ring leads to the chunk itself.
+    """
+
+    def __init__(self, attention: LocalSelfAttention | LSHSelfAttention, chunks: int, rounds: int = 1) -> None:
+        place = torch.arange(chunks)
+        count = place.amax() + 1
+        self.single = count == rounds  # each round is one chunk, and full attention
+        self.sources = [
+            torch.where(count > abs(step), (place + step) % count, place) if step else None
+            for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
+        ]
+
+    def look(self, chunks: Tensor, join: int, copies: float | None = None) -> Tensor:
+        """[batch, heads, chunks, ...]: those that each one sees, joined along `join` (negative). `copies` stands for what a
+        single chunk would see of itself again.
+        """
+        parts = []
+        for source in self.sources:
+            part = chunks if source is None else chunks.index_select(2, source)
+            again = source is not None and copies is not None
+            parts.append(torch.where(self.single, copies, part) if again else part)
+        return torch.cat(parts, dim=join)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Mixed values and the logarithm of their weights' sum, [batch, heads, chunks, chunk, head_width and 1].
+
+        query, key and value [batch, heads, chunks, chunk, head_width]; place, a token's position, and real, which is
+        bool, [..., chunks, chunk]. `shared`: queries are their own keys, and score themselves low.
+        """
+        scores = query @ self.look(key.transpose(-1, -2), -1)  # [batch, heads, chunks, chunk, keys]
+        key_place = self.look(place, -1, copies=-1).unsqueeze(-2)
+        visible = self.look(real, -1, copies=False).unsqueeze(-2)
+        if causal:
+            visible = visible & (place.unsqueeze(-1) >= key_place)
+        scores = torch.where(visible, scores, MASKED)
+        if shared:
+            scores = torch.where(place.unsqueeze(-1) == key_place, ITSELF, scores)
+        normaliser = scores.logsumexp(dim=-1, keepdim=True)
+        return (scores - normaliser).exp() @ self.look(value, -2), normaliser
+
+
+class LocalAttention(nn.Module):
+    """In: hidden float32 [batch, sequence, width], real bool [batch, sequence]. Out: [batch, sequence, heads * head_width]."""
+
+    def __init__(self, original: LocalSelfAttention) -> None:
+        super().__init__()
+        self.original = original
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        own: Any = self.original
+        query, key, value = (
+            split_heads(project(hidden), own.num_attention_heads).unflatten(2, (-1, own.chunk_length))
+            for project in (own.query, own.key, own.value)
+        )
+        place = torch.arange(hidden.shape[1]).unflatten(0, (-1, own.chunk_length))[None, None]
+        real = real.unsqueeze(1).unflatten(2, (-1, own.chunk_length))
+        ring = Ring(own, query.shape[2])
+        key = key / math.sqrt(own.attention_head_size)
+        mixed, _ = ring.attend(query, key, value, place, real, own.is_decoder, shared=False)
+        return join_heads(mixed.flatten(2, 3))
+
+
+class HashedAttention(nn.Module):
+    """As `LocalAttention`, over tokens that are sorted by the bucket that each round's rotation puts them in."""
+
+    rotations: Tensor
+
+    def __init__(self, original: LSHSelfAttention) -> None:
+        super().__init__()
+        self.original = original
+        self.factors = factors(original)
+        by_round = rotations(original).permute(0, 2, 1, 3).to(original.query_key.weight.dtype)
+        self.register_buffer("rotations", by_round, persistent=False)  # [heads, rounds, head_width, sum of factors / 2]
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        own: Any = self.original
+        query, value = (
+            split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value)
+        )
+        order, back = self.sort(query, real)  # [batch, heads, rounds, sequence]
+        query, value = self.chunks(take(query, order.flatten(2))), self.chunks(take(value, order.flatten(2)))
+        kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted behind
+        kept = self.chunks(kept[:, None, None].expand(-1, -1, own.num_hashes, -1).flatten(2))
+        ring = Ring(own, query.shape[2], own.num_hashes)
+        key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
+        place = self.chunks(order.flatten(2))
+        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
+        mixed, weight = (
+            self.rounds(tokens, back) for tokens in (mixed, normaliser)
+        )  # [batch, heads, rounds, sequence, head_width and 1]
+        further = torch.arange(own.num_hashes) > 0
+        weight = torch.where((ring.single & further)[:, None, None], HIDDEN, weight)
+        weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
+        return join_heads((mixed * weight).sum(dim=2))
+
+    def chunks(self, tokens: Tensor) -> Tensor:
+        """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""
+        cut: Tensor = tokens.unflatten(2, (-1, self.original.chunk_length))
+        return cut
+
+    def rounds(self, chunks: Tensor, back: Tensor) -> Tensor:
+        """[batch, heads, chunks, chunk, any] -> [batch, heads, rounds, sequence, any], in the tokens' own order."""
+        sorted_rounds = chunks.flatten(2, 3).unflatten(2, (self.original.num_hashes, -1))
+        found: Tensor = sorted_rounds.gather(3, back.unsqueeze(-1).expand(-1, -1, -1, -1, chunks.shape[-1]))
+        return found
+
+    def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """The positions in sorted order, and each token's place in it; int64 [batch, heads, rounds, sequence]."""
+        rotated = query.detach().unsqueeze(2) @ self.rotations  # [batch, heads, rounds, sequence, sum of factors / 2]
+        bucket, buckets = torch.zeros_like(rotated[..., 0], dtype=torch.int64), 1
+        for part, factor in zip(rotated.split([factor // 2 for factor in self.factors], -1), self.factors, strict=True):
+            bucket = bucket + buckets * torch.cat((part, -part), dim=-1).argmax(dim=-1)
+            buckets *= factor
+        bucket = torch.where(real[:, None, None], bucket, buckets)
+        position = torch.arange(query.shape[2])
+        order = (bucket * query.shape[2] + position).argsort(dim=-1)
+        return order, torch.zeros_like(order).scatter(-1, order, position.expand_as(order))
+
+
+def take(tokens: Tensor, place: Tensor) -> Tensor:
+    """[batch, heads, sequence, head_width] at `place` [batch, heads, places] -> [batch, heads, places, head_width]."""
+    return tokens.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
+
+
+class Reformer(nn.Module):
+    """`ReformerModel` with lowered attention, over lengths that are multiples of `block`."""
+
+    def __init__(self, original: ReformerModel, _: Limits) -> None:
+        super().__init__()
+        self.original = original
+        layers: Any = original.encoder.layers
+        self.layers = layers
+        lowerings: Any = {LocalSelfAttention: LocalAttention, LSHSelfAttention: HashedAttention}
+        attentions = [layer.attention.self_attention for layer in layers]
+        self.block = math.lcm(*(attention.chunk_length for attention in attentions))
+        self.attentions = nn.ModuleList([lowerings[type(attention)](attention) for attention in attentions])
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
+        own: Any = self.original
+        real = attention_mask > 0
+        embedded = own.embeddings.word_embeddings(input_ids)
+        hidden = mixed = embedded + self.positions(input_ids.shape[1])
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), real))
+            hidden = hidden + layer.feed_forward.forward_chunk(mixed)
+        return ReformerModelOutput(last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)))
+
+    def positions(self, length: int) -> Tensor:
+        """[length, width]."""
+        table: Any = self.original.embeddings.position_embeddings
+        place = torch.arange(length).clamp(max=reach(self.original) - 1)  # beyond stands padding alone
+        if not isinstance(table, AxialPositionEmbeddings):
+            return nn.functional.embedding(place, table.embedding.weight)
+        rows, columns = (weight.flatten(0, 1) for weight in table.weights)
+        return torch.cat((rows[place // len(columns)], columns[place % len(columns)]), dim=-1)
+
+
+def reach(model: ReformerModel) -> int:
+    """The longest input that has positions, padding included."""
+    table: Any = model.embeddings.position_embeddings
+    held = math.prod(table.axial_pos_shape) if isinstance(table, AxialPositionEmbeddings) else table.embedding.num_embeddings
+    return int(min(held, model.embeddings.max_position_embeddings))
+
+
+def describe(model: PreTrainedModel) -> Family:
+    """ExportError for chunks or buckets that no input can be cut into."""
+    (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
+    attentions: list[Any] = [module for module in base.modules() if isinstance(module, Attention)]
+    hashed = [attention for attention in attentions if isinstance(attention, LSHSelfAttention)]
+    for attention in attentions:
+        check(attention)
+    lengths = [attention.chunk_length for attention in attentions]
+    whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
+    longest = longest // whole * whole if longest >= whole else min(longest, least)
+    # Padded to whole chunks, a short input would be seen twice by a chunk that looks once round its ring.
+    round_ = [max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in attentions]
+    return Family(
+        longest,
+        f"to_multiple({whole})",
+        0 if any(round_) else min(least, longest),
+        around=as_exported,
+        width=2 * model.config.hidden_size,
+        shortest=least + 1 if any(round_) else 0,
+        provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
+    )
+
+
+def check(attention: Any) -> None:
+    """ExportError where an attention's sizes describe none."""
+    sizes = {"chunk_length": 1, "num_chunks_before": 0, "num_chunks_after": 0}
+    hashed = isinstance(attention, LSHSelfAttention)
+    found = {name: getattr(attention, name) for name in (*sizes, *(("num_hashes",) if hashed else ()))}
+    wrong = [f"{name} {value}" for name, value in found.items() if not (isinstance(value, int) and value >= sizes.get(name, 1))]
+    if not wrong and hashed:
+        wrong = [f"num_buckets {attention.num_buckets}"] * any(factor < 2 or factor % 2 for factor in factors(attention))
+    if wrong:
+        raise ExportError(
+            f"a Reformer must have chunks of at least one token, and an even number of buckets, got {', '.join(wrong)}; mend its config."
+        )
