@@ -55,14 +55,14 @@ class Ring:
 
     def __init__(self, attention: LocalSelfAttention | LSHSelfAttention, chunks: int, rounds: int = 1) -> None:
         place = torch.arange(chunks)
-        count = place.amax() + 1
+        count = place.amax(dim=0) + 1
         self.single = count == rounds  # each round is one chunk, and full attention
         self.sources = [
             torch.where(count > abs(step), (place + step) % count, place) if step else None
             for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
         ]
 
-    def look(self, chunks: Tensor, join: int, copies: float | None = None) -> Tensor:
+    def look(self, chunks: Tensor, join: int, copies: int | None = None) -> Tensor:
         """[batch, heads, chunks, ...]: those that each one sees, joined along `join` (negative). `copies` stands for what a
         single chunk would see of itself again.
         """
@@ -83,7 +83,7 @@ class Ring:
         """
         scores = query @ self.look(key.transpose(-1, -2), -1)  # [batch, heads, chunks, chunk, keys]
         key_place = self.look(place, -1, copies=-1).unsqueeze(-2)
-        visible = self.look(real, -1, copies=False).unsqueeze(-2)
+        visible = self.look(real, -1).unsqueeze(-2) & (key_place >= 0)
         if causal:
             visible = visible & (place.unsqueeze(-1) >= key_place)
         scores = torch.where(visible, scores, MASKED)
@@ -131,19 +131,18 @@ class HashedAttention(nn.Module):
         query, value = (
             split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value)
         )
-        order, back = self.sort(query, real)  # [batch, heads, rounds, sequence]
-        query, value = self.chunks(take(query, order.flatten(2))), self.chunks(take(value, order.flatten(2)))
+        order, back = self.sort(query, real)
+        query, value, place = (self.chunks(tokens) for tokens in (take(query, order), take(value, order), order))
         kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted behind
-        kept = self.chunks(kept[:, None, None].expand(-1, -1, own.num_hashes, -1).flatten(2))
+        kept = self.chunks(kept[:, None].expand(-1, own.num_hashes, -1).flatten(1).unsqueeze(1))
         ring = Ring(own, query.shape[2], own.num_hashes)
         key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
-        place = self.chunks(order.flatten(2))
         mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
         mixed, weight = (
-            self.rounds(tokens, back) for tokens in (mixed, normaliser)
+            take(tokens.flatten(2, 3), back).unflatten(2, (own.num_hashes, -1)) for tokens in (mixed, normaliser)
         )  # [batch, heads, rounds, sequence, head_width and 1]
-        further = torch.arange(own.num_hashes) > 0
-        weight = torch.where((ring.single & further)[:, None, None], HIDDEN, weight)
+        further = ring.single & (torch.arange(own.num_hashes) > 0)
+        weight = torch.where(further[:, None, None], HIDDEN, weight)
         weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
         return join_heads((mixed * weight).sum(dim=2))
 
@@ -152,23 +151,19 @@ class HashedAttention(nn.Module):
         cut: Tensor = tokens.unflatten(2, (-1, self.original.chunk_length))
         return cut
 
-    def rounds(self, chunks: Tensor, back: Tensor) -> Tensor:
-        """[batch, heads, chunks, chunk, any] -> [batch, heads, rounds, sequence, any], in the tokens' own order."""
-        sorted_rounds = chunks.flatten(2, 3).unflatten(2, (self.original.num_hashes, -1))
-        found: Tensor = sorted_rounds.gather(3, back.unsqueeze(-1).expand(-1, -1, -1, -1, chunks.shape[-1]))
-        return found
-
     def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """The positions in sorted order, and each token's place in it; int64 [batch, heads, rounds, sequence]."""
+        """The positions in the order of each round, and where each token then stands; int64 [batch, heads, rounds * sequence]."""
         rotated = query.detach().unsqueeze(2) @ self.rotations  # [batch, heads, rounds, sequence, sum of factors / 2]
         bucket, buckets = torch.zeros_like(rotated[..., 0], dtype=torch.int64), 1
         for part, factor in zip(rotated.split([factor // 2 for factor in self.factors], -1), self.factors, strict=True):
             bucket = bucket + buckets * torch.cat((part, -part), dim=-1).argmax(dim=-1)
             buckets *= factor
         bucket = torch.where(real[:, None, None], bucket, buckets)
-        position = torch.arange(query.shape[2])
-        order = (bucket * query.shape[2] + position).argsort(dim=-1)
-        return order, torch.zeros_like(order).scatter(-1, order, position.expand_as(order))
+        sequence = query.shape[2]
+        order = (bucket * sequence + torch.arange(sequence)).argsort(dim=-1)
+        place = torch.arange(bucket.shape[2] * sequence).unflatten(0, (-1, sequence))
+        back = torch.zeros_like(order).scatter(-1, order, place.expand_as(order))
+        return order.flatten(2), back.flatten(2)
 
 
 def take(tokens: Tensor, place: Tensor) -> Tensor:

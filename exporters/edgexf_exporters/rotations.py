@@ -71,8 +71,8 @@ class Drawn(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def hash_drawn(hash_vectors: Callable[..., Tensor], numbers: Tensor, *args: Any, **named: Any) -> Tensor:
-    with Drawn(numbers):
+def hash_drawn(attention: LSHSelfAttention, hash_vectors: Callable[..., Tensor], *args: Any, **named: Any) -> Tensor:
+    with Drawn(rotations(attention)):
         return hash_vectors(*args, **named)
 
 
@@ -91,13 +91,12 @@ def as_exported(model: nn.Module) -> Iterator[None]:
         if isinstance(module, ReformerOnlyLMHead):
             changes.append((module, "chunk_size_lm_head", 0))
         if isinstance(module, ReformerLayer):
-            seeds = ("attention_seed", "feed_forward_seed")
-            changes += [(module, name, getattr(module, name)) for name in seeds]  # which a training call draws
+            changes += [(module, name, SEED) for name in ("attention_seed", "feed_forward_seed")]  # of no dropout
             changes.append((module, "training", torch.is_grad_enabled()))
         if isinstance(module, LSHSelfAttention):
             found = factors(module)
             changes.append((module, "num_buckets", found[0] if len(found) == 1 else found))
-            changes.append((module, "_hash_vectors", partial(hash_drawn, module._hash_vectors, rotations(module))))
+            changes.append((module, "_hash_vectors", partial(hash_drawn, module, module._hash_vectors)))
     with changed(changes), torch.random.fork_rng(devices=[]):
         yield
 
@@ -105,13 +104,14 @@ def as_exported(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def changed(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
     """Attributes (holder, name, value) set for the duration."""
-    before = [(holder, name, vars(holder).get(name), name in vars(holder)) for holder, name, _ in changes]
+    before: list[tuple[Any, str, bool, Any]] = []
     try:
-        for holder, name, value in changes:
+        for holder, name, value in changes:  # while a model is traced one holder may occur several times
+            before.append((holder, name, name in vars(holder), vars(holder).get(name)))
             setattr(holder, name, value)
         yield
     finally:
-        for holder, name, value, own in reversed(before):
+        for holder, name, own, value in reversed(before):
             if own:
                 setattr(holder, name, value)
             else:
