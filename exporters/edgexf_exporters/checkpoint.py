@@ -76,6 +76,7 @@ def from_model(
         segments=about.segments if limits.token_types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
         choices=head.choices,
+        chooses=about.chooses,
         scores=scores_of(config),
         files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},

@@ -230,6 +230,7 @@ def describe(model: PreTrainedModel) -> Family:
         around=as_exported,
         width=2 * model.config.hidden_size,
         shortest=least + 1 if any(round_) else 0,
+        chooses=bool(hashed),
         provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
     )
 

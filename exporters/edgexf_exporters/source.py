@@ -33,7 +33,7 @@ class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
     of `Limits`, how it fills in segments, its decoder, and what must surround each call of the untouched model, where a
     call changes it or draws random numbers. `shortest` and `width`, the values of a token's hidden state, are 0 where
-    they are as in every family; `provenance` is what the export had to decide for the model.
+    they are as in every family; `chooses`: its answers hang on discrete choices; `provenance` is what the export had to decide for the model.
     """
 
     longest: int
@@ -44,6 +44,7 @@ class Family:
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     shortest: int = 0
     width: int = 0
+    chooses: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,7 +56,7 @@ class Source:
     the only one of them; `around` surrounds each call of it. `embedding` is its submodule from token ids to vectors,
     which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
+    chosen. `chooses`: its `torch.argmax` decides inside what else is computed. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
     `card` the head of README.md. `quiet` silences what its library says.
     """
 
@@ -74,6 +75,7 @@ class Source:
     segments: contract.Segments | None = None
     decoder: contract.Decoder | None = None
     choices: bool = False
+    chooses: bool = False
     scores: str = "softmax"
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
