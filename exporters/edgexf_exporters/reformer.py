@@ -8,7 +8,9 @@
 The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
 graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
 chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its own copies and the
-further rounds are. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
+further rounds are. So that padding changes no answer, and inputs of up to a whole multiple may share a batch. Only a chunk
+that looks once round a whole multiple of several chunks would see a short input twice: such a model is exported for
+inputs that are longer than its shortest chunk. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
 two blocks of half the length, as in `bigbird.py`, are no whole chunks.
 
 The rotations are those of the library with ``config.hash_seed`` set, to `SEED` where it is not, so that the library by
@@ -62,16 +64,14 @@ class Ring:
             for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
         ]
 
-    def look(self, chunks: Tensor, join: int, copies: int | None = None) -> Tensor:
-        """[batch, heads, chunks, ...]: those that each one sees, joined along `join` (negative). `copies` stands for what a
-        single chunk would see of itself again.
-        """
-        parts = []
-        for source in self.sources:
-            part = chunks if source is None else chunks.index_select(2, source)
-            again = source is not None and copies is not None
-            parts.append(torch.where(self.single, copies, part) if again else part)
-        return torch.cat(parts, dim=join)
+    def seen(self, chunks: Tensor) -> list[Tensor]:
+        """[batch, heads, chunks, ...] at each step."""
+        return [chunks if source is None else chunks.index_select(2, source) for source in self.sources]
+
+    def places(self, place: Tensor) -> Tensor:
+        """The positions of the keys, [batch, heads, chunks, 1, keys]; -1 for what a single chunk sees of itself again."""
+        parts = [part if part is place else torch.where(self.single, -1, part) for part in self.seen(place)]
+        return torch.cat(parts, dim=-1).unsqueeze(-2)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
@@ -81,16 +81,16 @@ class Ring:
         query, key and value [batch, heads, chunks, chunk, head_width]; place, a token's position, and real, which is
         bool, [..., chunks, chunk]. `shared`: queries are their own keys, and score themselves low.
         """
-        scores = query @ self.look(key.transpose(-1, -2), -1)  # [batch, heads, chunks, chunk, keys]
-        key_place = self.look(place, -1, copies=-1).unsqueeze(-2)
-        visible = self.look(real, -1).unsqueeze(-2) & (key_place >= 0)
+        key_place = self.places(place)
+        scores = query @ torch.cat(self.seen(key.transpose(-1, -2)), dim=-1)  # [batch, heads, chunks, chunk, keys]
+        visible = torch.cat(self.seen(real), dim=-1).unsqueeze(-2) & (key_place >= 0)
         if causal:
             visible = visible & (place.unsqueeze(-1) >= key_place)
         scores = torch.where(visible, scores, MASKED)
         if shared:
             scores = torch.where(place.unsqueeze(-1) == key_place, ITSELF, scores)
         normaliser = scores.logsumexp(dim=-1, keepdim=True)
-        return (scores - normaliser).exp() @ self.look(value, -2), normaliser
+        return (scores - normaliser).exp() @ torch.cat(self.seen(value), dim=-2), normaliser
 
 
 class LocalAttention(nn.Module):
@@ -128,9 +128,7 @@ class HashedAttention(nn.Module):
 
     def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
         own: Any = self.original
-        query, value = (
-            split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value)
-        )
+        query, value = (split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value))
         order, back = self.sort(query, real)
         query, value, place = (self.chunks(tokens) for tokens in (take(query, order), take(value, order), order))
         kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted behind
@@ -171,6 +169,10 @@ def take(tokens: Tensor, place: Tensor) -> Tensor:
     return tokens.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
 
 
+def lowered(attention: Any) -> nn.Module:
+    return HashedAttention(attention) if isinstance(attention, LSHSelfAttention) else LocalAttention(attention)
+
+
 class Reformer(nn.Module):
     """`ReformerModel` with lowered attention, over lengths that are multiples of `block`."""
 
@@ -179,10 +181,9 @@ class Reformer(nn.Module):
         self.original = original
         layers: Any = original.encoder.layers
         self.layers = layers
-        lowerings: Any = {LocalSelfAttention: LocalAttention, LSHSelfAttention: HashedAttention}
         attentions = [layer.attention.self_attention for layer in layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
-        self.attentions = nn.ModuleList([lowerings[type(attention)](attention) for attention in attentions])
+        self.attentions = nn.ModuleList([lowered(attention) for attention in attentions])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
         own: Any = self.original
@@ -207,7 +208,8 @@ class Reformer(nn.Module):
 def reach(model: ReformerModel) -> int:
     """The longest input that has positions, padding included."""
     table: Any = model.embeddings.position_embeddings
-    held = math.prod(table.axial_pos_shape) if isinstance(table, AxialPositionEmbeddings) else table.embedding.num_embeddings
+    axial = isinstance(table, AxialPositionEmbeddings)
+    held = math.prod(table.axial_pos_shape) if axial else table.embedding.num_embeddings
     return int(min(held, model.embeddings.max_position_embeddings))
 
 
@@ -221,15 +223,14 @@ def describe(model: PreTrainedModel) -> Family:
     lengths = [attention.chunk_length for attention in attentions]
     whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
     longest = longest // whole * whole if longest >= whole else min(longest, least)
-    # Padded to whole chunks, a short input would be seen twice by a chunk that looks once round its ring.
-    round_ = [max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in attentions]
+    twice = any(max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in attentions)
     return Family(
         longest,
         f"to_multiple({whole})",
-        0 if any(round_) else min(least, longest),
+        0 if twice else min(least, longest),
         around=as_exported,
         width=2 * model.config.hidden_size,
-        shortest=least + 1 if any(round_) else 0,
+        shortest=least + 1 if twice else 0,
         chooses=bool(hashed),
         provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
     )
@@ -237,13 +238,13 @@ def describe(model: PreTrainedModel) -> Family:
 
 def check(attention: Any) -> None:
     """ExportError where an attention's sizes describe none."""
-    sizes = {"chunk_length": 1, "num_chunks_before": 0, "num_chunks_after": 0}
-    hashed = isinstance(attention, LSHSelfAttention)
-    found = {name: getattr(attention, name) for name in (*sizes, *(("num_hashes",) if hashed else ()))}
-    wrong = [f"{name} {value}" for name, value in found.items() if not (isinstance(value, int) and value >= sizes.get(name, 1))]
-    if not wrong and hashed:
-        wrong = [f"num_buckets {attention.num_buckets}"] * any(factor < 2 or factor % 2 for factor in factors(attention))
+    least = {"chunk_length": 1, "num_chunks_before": 0, "num_chunks_after": 0, "num_hashes": 1}
+    sizes = {name: getattr(attention, name, 1) for name in least}  # a local one has no hashes
+    wrong = [f"{name} {size}" for name, size in sizes.items() if not isinstance(size, int) or size < least[name]]
+    if not wrong and isinstance(attention, LSHSelfAttention) and any(one < 2 or one % 2 for one in factors(attention)):
+        wrong = [f"num_buckets {attention.num_buckets}"]
     if wrong:
         raise ExportError(
-            f"a Reformer must have chunks of at least one token, and an even number of buckets, got {', '.join(wrong)}; mend its config."
+            "a Reformer must have chunks of at least one token that look no less than 0 chunks around, and even numbers "
+            f"of buckets, got {', '.join(wrong)}; mend its config."
         )

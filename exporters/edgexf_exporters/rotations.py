@@ -67,7 +67,9 @@ class Drawn(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function is torch.randn:
-            return self.numbers.to(**{name: value for name, value in (kwargs or {}).items() if name in ("device", "dtype")})
+            return self.numbers.to(
+                **{name: value for name, value in (kwargs or {}).items() if name in ("device", "dtype")}
+            )
         return function(*args, **(kwargs or {}))
 
 

@@ -316,9 +316,7 @@ def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wa
         for output in source.outputs
     )
     explained = list(zip(found, wanted, strict=True))[1:]
-    relevance = [
-        relative_difference(answer[names.RELEVANCE], eager[names.RELEVANCE]) for answer, eager in explained
-    ]
+    relevance = [relative_difference(answer[names.RELEVANCE], eager[names.RELEVANCE]) for answer, eager in explained]
     residual = [
         residual_difference(answer[names.RESIDUAL], eager[names.RESIDUAL], eager[names.RELEVANCE])
         for answer, eager in explained
