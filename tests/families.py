@@ -27,10 +27,18 @@ LONGFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "bos_token_id": 0,
     "max_position_embeddings": 130, "pad_token_id": 1, "sep_token_id": 2, "type_vocab_size": 1,
 }  # fmt: skip
+REFORMER = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "attention_head_size": 8, "pad_token_id": 0,
+    "feed_forward_size": 37, "max_position_embeddings": 160, "axial_pos_shape": [16, 10], "axial_pos_embds_dim": [12, 20],
+    "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 16, "num_hashes": 2,
+}  # fmt: skip
 
 
-def config(family: str, layers: int) -> Any:
+def config(family: str, layers: int, **sizes: Any) -> Any:
     windows = [8, 16][:layers]
+    if family == "Reformer":
+        kinds = ["local", "lsh"][-layers:]
+        return transformers.ReformerConfig(**{**REFORMER, "attn_layers": kinds, **sizes})
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
     if family == "LED":
@@ -38,10 +46,14 @@ def config(family: str, layers: int) -> Any:
     return transformers.LongformerConfig(**LONGFORMER, num_hidden_layers=layers, attention_window=windows)
 
 
-def small(family: str, head: str, layers: int = 1) -> Any:
-    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform."""
+def small(family: str, head: str, layers: int = 1, **sizes: Any) -> Any:
+    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform. `sizes` are a
+    Reformer's.
+    """
     torch.manual_seed(0)
-    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers)).eval()
+    if head == "ModelWithLMHead":
+        sizes["is_decoder"] = True
+    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers, **sizes)).eval()
     with torch.no_grad():
         for parameter in whole.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -58,10 +70,10 @@ def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: in
         mask > 0, torch.randint(4, VOCABULARY, (rows, length), generator=chance), model.config.pad_token_id
     )
     found = {"input_ids": ids, "attention_mask": mask}
-    if model.config.model_type != "big_bird":
+    if model.config.model_type in ("led", "longformer"):
         chosen = torch.rand(ids.shape, generator=chance) * mask
         found["global_attention_mask"] = (chosen >= chosen.topk(min(most, length)).values[:, -1:]).long() * mask
-    else:
+    if model.config.model_type == "big_bird":
         found["token_type_ids"] = torch.randint(0, 2, ids.shape, generator=chance)
     if choices:
         found = {name: tensor.unflatten(0, (3, choices)) for name, tensor in found.items()}

@@ -8,15 +8,15 @@
 The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
 graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
 chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its own copies and the
-further rounds are. So that padding changes no answer, and inputs of up to a whole multiple may share a batch. Only a chunk
-that looks once round a whole multiple of several chunks would see a short input twice: such a model is exported for
-inputs that are longer than its shortest chunk. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
+further rounds are. So padding changes no answer, and inputs of up to a whole multiple may share a batch. Only where a
+hashed chunk looks once round a multiple of several chunks would a lonely token meet itself again, which float32 rounds:
+such a model is exported for inputs that are longer than its shortest chunk. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
 two blocks of half the length, as in `bigbird.py`, are no whole chunks.
 
 The rotations are those of the library with ``config.hash_seed`` set, to `SEED` where it is not, so that the library by
 itself repeats a bundle's answers. Seeds that differ from layer to layer are nearer to what an unset one means, but no
 config can name them. Scores of hidden keys and the float32 sums of exponents are the library's own: a token that meets
-nothing but itself scores -1e5, where float32 rounds its normaliser by up to 0.4 %.
+nothing but itself scores -1e5, and where it meets itself twice float32 rounds the normaliser by up to 0.4 %.
 
 In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens move
 their borders, and so which earlier keys a token meets. The library does so too.
@@ -223,7 +223,7 @@ def describe(model: PreTrainedModel) -> Family:
     lengths = [attention.chunk_length for attention in attentions]
     whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
     longest = longest // whole * whole if longest >= whole else min(longest, least)
-    twice = any(max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in attentions)
+    twice = any(max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in hashed)
     return Family(
         longest,
         f"to_multiple({whole})",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,11 +41,16 @@ def factors(attention: LSHSelfAttention) -> list[int]:
     """The factors of the bucket count: the attention's own, or those that the library derives from the longest input."""
     found: Any = attention.num_buckets
     if found is None:
-        reach, chunk = attention.max_position_embeddings, attention.chunk_length
-        asked: Any = SimpleNamespace(chunk_length=chunk, max_position_embeddings=reach, config=SimpleNamespace())
-        LSHSelfAttention._set_num_buckets(asked, max(reach, chunk))
-        found = asked.num_buckets
+        found = derived(attention.chunk_length, attention.max_position_embeddings)
     return [found] if isinstance(found, int) else list(found)
+
+
+@cache
+def derived(chunk: int, reach: int) -> Any:
+    """By the library's own rule, which warns once each time."""
+    asked: Any = SimpleNamespace(chunk_length=chunk, max_position_embeddings=reach, config=SimpleNamespace())
+    LSHSelfAttention._set_num_buckets(asked, max(reach, chunk))
+    return asked.num_buckets
 
 
 def rotations(attention: LSHSelfAttention) -> Tensor:
