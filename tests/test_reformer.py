@@ -347,12 +347,14 @@ def test_a_tie_that_the_graph_breaks_in_another_way_is_no_mistake(
 
 
 def test_a_choice_is_repeated_where_it_is_a_tie_and_nowhere_else() -> None:
-    scores = torch.tensor([[1.0, 2.0, 2.0 - TIE], [1.0, 2.0, 1.9], [0.0, 0.0, 0.0]])
-    with Choices([np.array([2, 2, 1])]) as met:
-        found = torch.argmax(scores, dim=-1)
-        assert torch.argmax(scores, dim=-1).tolist()[:2] == [1, 1]
-    assert found.tolist() == [2, 1, 1]
-    assert (met.broken, met.closest) == (2, 0.0)
+    """Rows of two buckets score x and -x; the scores' mean size is 1."""
+    near = 0.4 * TIE
+    scores = torch.tensor([[1.5, -1.5], [near, -near], [-near, near], [1.5, -1.5], [2 - 2 * near, -2 + 2 * near]])
+    with Choices([np.array([1, 1, 1, 0, 0])]) as met:
+        assert torch.argmax(scores, dim=-1).tolist() == [0, 1, 1, 0, 0]
+        assert torch.argmax(scores, dim=-1).tolist() == [0, 0, 1, 0, 0]
+    assert met.broken == 1
+    assert met.closest == pytest.approx(2 * near, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,8 @@ def compare(
     tolerance: float,
     choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
-    """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which another device may break in its own way.
+    """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which
+    another device may break in its own way.
 
     `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
     """
