@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ def export(
     """
     require_packages("torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     from edgexf_exporters import graphs
-    from edgexf_exporters.verify import check_grid
+    from edgexf_exporters.cells import check_grid
 
     check_grid(grid)
     if opset not in OPSETS:
@@ -267,7 +268,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
     import onnx
 
     from edgexf.golden import pack
-    from edgexf_exporters import inspect_graph, verify
+    from edgexf_exporters import inspect_graph, ties, verify
     from edgexf_runtimes.providers import create
 
     variant = source.variant
@@ -277,7 +278,16 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
         sessions = {path: create(Path(folder, path), ("cpu",), None) for path in files if path.endswith(".onnx")}
         explain = [sessions[path] for path in explain_files(made).values()]
         predict = sessions[names.PREDICT_FILE]
-        result, references = verify.compare(source, predict, explain, grid, made.block, variant.tolerance)
+
+        @cache
+        def choosing() -> list[Any]:
+            """The same graphs, which also answer their discrete choices."""
+            count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
+            paths = [ties.with_choices(Path(folder, path), count) for path in sessions]
+            return [create(path, ("cpu",), None) for path in paths]
+
+        asked = choosing if source.chooses else None
+        result, references = verify.compare(source, predict, explain, grid, made.block, variant.tolerance, asked)
         result.checks |= verify.check_behaviour(source, made.block, [predict, *explain])
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)

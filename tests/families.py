@@ -34,12 +34,20 @@ NYSTROMFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37,
     "max_position_embeddings": 60, "segment_means_seq_len": 48, "num_landmarks": 6, "conv_kernel_size": 5,
 }  # fmt: skip
+REFORMER = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "attention_head_size": 8, "pad_token_id": 0,
+    "feed_forward_size": 37, "max_position_embeddings": 160, "axial_pos_shape": [16, 10], "axial_pos_embds_dim": [12, 20],
+    "local_attn_chunk_length": 8, "lsh_attn_chunk_length": 16, "num_hashes": 2,
+}  # fmt: skip
 
 
 def config(family: str, layers: int, **changes: Any) -> Any:
     windows = [8, 16][:layers]
     if family == "Nystromformer":
         return transformers.NystromformerConfig(**{**NYSTROMFORMER, **changes}, num_hidden_layers=layers)
+    if family == "Reformer":
+        kinds = ["local", "lsh"][-layers:]
+        return transformers.ReformerConfig(**{**REFORMER, "attn_layers": kinds, **changes})
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
     if family in ("Bert", "Roberta"):
@@ -53,8 +61,12 @@ def config(family: str, layers: int, **changes: Any) -> Any:
 
 
 def small(family: str, head: str, layers: int = 1, **changes: Any) -> Any:
-    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform."""
+    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform. `changes` are
+    of the config.
+    """
     torch.manual_seed(0)
+    if head == "ModelWithLMHead":
+        changes["is_decoder"] = True
     whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers, **changes)).eval()
     with torch.no_grad():
         for parameter in whole.parameters():

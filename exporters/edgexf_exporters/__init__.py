@@ -147,6 +147,19 @@ VARIANTS = (
         reached=8.5e-06,
     ),
     Variant(
+        name="hf-reformer",
+        attention="locality-sensitive hashing and local chunks; full attention for short inputs",
+        lowers="transformers.models.reformer.modeling_reformer:ReformerModel",
+        lowering="edgexf_exporters.reformer:Reformer",
+        source="Kitaev et al. 2020",
+        padding="to_multiple(chunk)",
+        family="transformers",
+        heads=("feature-extraction", "text-classification", "question-answering", "fill-mask", "text-generation"),
+        limits="the position embeddings",
+        describe="edgexf_exporters.reformer:describe",
+        reached=1e-05,
+    ),
+    Variant(
         name="torch-nn",
         attention="full softmax, causal or masked in forward",
         lowers="torch.nn.modules.activation:MultiheadAttention",
@@ -182,6 +195,7 @@ VARIANTS = (
         heads=MODULES,
         limits="whole pairs of buckets, unless in an Autopadder",
         around="edgexf_exporters.reformer_pytorch:same_rotations",
+        chooses=True,
         reached=1e-6,
     ),
     Variant(

@@ -56,7 +56,8 @@ def from_model(
     variant, head = family_of(type(model))
     model = in_float32(model)
     config: Any = model.config
-    about: Family = load(variant.describe)(model)
+    with quiet():
+        about: Family = load(variant.describe)(model)
     limits = limits_of(config, about, variant, head, max_global)
     first = config.bos_token_id or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
@@ -66,7 +67,7 @@ def from_model(
         variant=variant,
         module=model,
         embedding=model.get_input_embeddings(),
-        outputs=head.tensors(config.num_labels, config.hidden_size, config.vocab_size),
+        outputs=head.tensors(config.num_labels, about.width or config.hidden_size, config.vocab_size),
         limits=limits,
         labels=labels_of(config) if head.labelled else (),
         preprocess=Text("text", config.pad_token_id, carried.segments) if carried.files else None,
@@ -76,6 +77,7 @@ def from_model(
         segments=about.segments if limits.token_types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
         choices=head.choices,
+        chooses=about.chooses,
         scores=scores_of(config),
         files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},
@@ -84,6 +86,7 @@ def from_model(
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),
+            **about.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
             "tokenizer": (carried.note or "as transformers reads it") if carried.files else "none",
@@ -98,9 +101,10 @@ def from_model(
 def limits_of(config: Any, about: Family, variant: Variant, head: Head, max_global: int | None) -> Limits:
     """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
     reach, types = about.longest, getattr(config, "type_vocab_size", 1)
-    if config.pad_token_id is None or reach < SHORTEST:
+    shortest = about.shortest or SHORTEST
+    if config.pad_token_id is None or reach < shortest:
         raise ExportError(
-            f"a config must name its pad_token_id and leave positions for {SHORTEST} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
+            f"a config must name its pad_token_id and leave positions for {shortest} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
         )
     if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
         raise UsageError(
@@ -108,7 +112,7 @@ def limits_of(config: Any, about: Family, variant: Variant, head: Head, max_glob
         )
     most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
     segments = types if types > 1 else 0
-    return Limits(config.vocab_size, SHORTEST, reach, 1, most, about.padding, segments, about.switch)
+    return Limits(config.vocab_size, shortest, reach, 1, most, about.padding, segments, about.switch)
 
 
 def portable(config: Any, architecture: str) -> dict[str, Any]:
@@ -126,7 +130,13 @@ def family_of(cls: Any) -> tuple[Variant, Head]:
     writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
     for base in cls.__mro__:
         if base.__module__ in families:
-            return families[base.__module__], head_of(base.__name__, writes)
+            variant, head = families[base.__module__], head_of(base.__name__, writes)
+            if head.task not in variant.heads:
+                raise ExportError(
+                    f"a head of {variant.name} must be for {', '.join(variant.heads)}, got {base.__name__} for {head.task}; "
+                    "export another head of the same weights."
+                )
+            return variant, head
     known = ", ".join(variant.name for variant in families.values())
     raise ExportError(
         f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from edgexf import names
 from edgexf.golden import output_difference
+from edgexf_exporters.cells import Feeds, cells
 from edgexf_exporters.graphs import Program, frozen
 from edgexf_exporters.source import Source
 from edgexf_exporters.swap import Lowered, lowered
-from edgexf_exporters.verify import Feeds, cells, reference
+from edgexf_exporters.verify import reference
 
 
 def worst_difference(source: Source) -> float:

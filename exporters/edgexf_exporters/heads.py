@@ -56,6 +56,9 @@ HEADS = {
         "question-answering", (("start_logits", (TOKENS,)), ("end_logits", (TOKENS,))), "question"
     ),
     "ForMaskedLM": Head("fill-mask", ((names.LOGITS, (TOKENS, VOCABULARY)),)),
+    **dict.fromkeys(
+        ("ForCausalLM", "ModelWithLMHead"), Head("text-generation", ((names.LOGITS, (TOKENS, VOCABULARY)),))
+    ),
     "ForMultipleChoice": Head("multiple-choice", ((names.LOGITS, (names.CHOICES,)),), "answer", choices=True),
 }
 WRITTEN = names.DECODER_SEQUENCE

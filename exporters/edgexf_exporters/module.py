@@ -175,6 +175,7 @@ class Probe:
             first_id=0,
             padding_id=0,
             own=Own(tensors, signature, self.draws, self.draws.real),
+            chooses=any(variant.chooses for variant in found),
             settings=self.settings,
             around=self.around,
             reason=reason,

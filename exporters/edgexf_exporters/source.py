@@ -54,7 +54,9 @@ class Alone:
 class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
     of `Limits`, how it fills in segments, its decoder, what must surround each call of the untouched model, where a
-    call changes it, and whether it must be asked for each row alone.
+    call changes it or draws random numbers, and whether it must be asked for each row alone. `shortest` and `width`, the
+    values of a token's hidden state, are 0 where they are as in every family; `chooses`: its answers hang on discrete
+    choices; `provenance` is what the export had to decide for the model.
     """
 
     longest: int
@@ -64,6 +66,10 @@ class Family:
     decoder: contract.Decoder | None = None
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     alone: Alone | None = None
+    shortest: int = 0
+    width: int = 0
+    chooses: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Drawing(Protocol):
@@ -94,7 +100,8 @@ class Source:
     the only one of them; `around` surrounds each call of it, `alone` says how the grid asks it. `embedding` is its
     submodule from token ids to vectors, which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `reason` says why it has no `embedding`. `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
+    chosen. `chooses`: its `torch.argmax` decides inside what else is computed. `reason` says why it has no `embedding`.
+    `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
     `card` the head of README.md. `quiet` silences what its library says.
     """
 
@@ -114,6 +121,7 @@ class Source:
     decoder: contract.Decoder | None = None
     own: Own | None = None
     choices: bool = False
+    chooses: bool = False
     scores: str = "softmax"
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -177,6 +185,15 @@ class Source:
         if self.own is None:
             return inputs[names.ATTENTION_MASK] > 0
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
+
+    def shown(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+        """Which tokens of the first input a mask shows, [batch, sequence]: the others have no relevance."""
+        first = inputs[self.inputs[0]]
+        if self.mask is None:
+            return np.ones(first.shape, dtype=bool)
+        place, mark = self.mask
+        shown: npt.NDArray[np.bool_] = inputs[self.inputs[place]] == mark
+        return shown
 
     @property
     def mask(self) -> tuple[int, int] | None:

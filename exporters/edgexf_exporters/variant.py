@@ -28,6 +28,7 @@ class Variant:
     another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
     whose answer comes through the library's pooler. `around` names the function from a module of one's own to what
     surrounds each call of it: where its library draws random numbers, or lets batch mates change an answer.
+    `chooses`: answers of such a module hang on its ``argmax``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Variant:
     globals: bool = False
     describe: str = ""
     around: str = ""
+    chooses: bool = False
     sometimes: tuple[str, ...] = ()
     pooled: tuple[str, ...] = ("multiple-choice",)
     tolerance: float = 1e-4

@@ -8,125 +8,36 @@ the bundle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 import torch
 from torch import nn
 
 from edgexf import names
-from edgexf.errors import ExportError, UsageError
+from edgexf.errors import ExportError
 from edgexf.golden import output_difference, relative_difference, residual_difference, thinned
 from edgexf.manifest import Tensor
-from edgexf.signature import Signature
 from edgexf_exporters.alone import MODEL, asked, each_alone
+from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, cells, lengths
 from edgexf_exporters.source import Source
+from edgexf_exporters.ties import TIE, Choices
 from edgexf_exporters.trace import in_a_sentence
 
-Array = npt.NDArray[Any]
-Feeds = dict[str, Array]
-
-GRIDS = ("quick", "full")
-GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
-MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
 BROKEN_CONFIG = "mend its config, or save it again with its own"
-CHOICES = 2  # and one more in every other cell of a multiple-choice model
-DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn; for the longest input as many as it may
-NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
-OTHER_LENGTHS = 200  # steps of the axes behind the first one of tokens, at most
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the grid; a seed makes its tokens. `globals` is "" for a model without global tokens."""
-
-    length: int
-    batch: int
-    mask: str
-    seed: int
-    globals: str = ""
-
-    @property
-    def name(self) -> str:
-        return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
-
-    def feeds(self, source: Source) -> Feeds:
-        """The source's inputs int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
-        if source.own is not None:
-            feeds = source.own.draw(self.sizes(source.own.signature), self.seed, self.real)
-            return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
-        chance = np.random.default_rng(self.seed)
-        choices = CHOICES + self.seed % 2 if source.choices else 1
-        rows = self.batch * choices
-        ids = chance.integers(0, source.limits.vocab, (rows, self.length))
-        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
-        ids[:, 0] = source.first_id
-        real = np.array([self.real(row, self.length) for row in range(rows)])
-        mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
-        values = {
-            names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
-            names.ATTENTION_MASK: mask,
-            names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
-            names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
-        }
-        sizes = (self.batch, choices, self.length) if source.choices else ids.shape
-        feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
-        if source.decoder is not None:
-            most, whole = source.decoder.max_length, self.length == source.limits.max_length
-            longest = most if whole else min(most, DECODED[self.seed % len(DECODED)])
-            written = chance.integers(0, source.limits.vocab, (self.batch, longest))
-            written[:, 0] = source.decoder.start_id
-            feeds[names.DECODER_INPUT_IDS] = written
-        return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
-
-    def real(self, row: int, length: int) -> int:
-        """The real tokens of a row."""
-        if self.mask == "right":
-            return max(length - length // 3 - row * (length // 8), 1)
-        return 1 if self.mask == "one" else length
-
-    def sizes(self, signature: Signature) -> dict[str, int]:
-        """The axes of a module's own inputs; those behind the first one of tokens are of other lengths, in turn."""
-        tokens = [axis for axis in signature.axes if axis.name != signature.samples]
-        found = {signature.samples: self.batch} if signature.samples else {}
-        for place, axis in enumerate(tokens):
-            lengths = stepped(axis.least, min(axis.most, OTHER_LENGTHS * axis.step), axis.step, 1)
-            found[axis.name] = self.length if place == 0 else lengths[(self.seed + place) % len(lengths)]
-        return found
-
-    def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
-        """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
-        chosen = np.zeros((len(real), self.length), dtype=np.int64)
-        chosen[:, 0] = self.globals == "first"
-        if self.globals == "scattered":
-            for row, tokens in enumerate(real):
-                chosen[row, chance.permutation(tokens)[: max(most - row, 1)]] = 1
-        return chosen
-
-    def target(self, classes: int) -> Array:
-        """In turn: zeros (the predicted class), one class, one class against another."""
-        target = np.zeros((self.batch, classes), dtype=np.float32)
-        for row in range(self.batch):
-            kind, chosen = (self.seed + row) % 3, (self.seed + 5 * row) % classes
-            if kind > 0:
-                target[row, chosen] = 1.0
-            if kind > 1:
-                target[row, (chosen + 1) % classes] = -1.0
-        return target
 
 
 @dataclass(frozen=True)
 class Row:
     """A cell and what was measured there; differences are relative, and None without an explain graph.
 
-    `against`: whose answer they are from, the `MODEL`'s or the `DEFINITION`'s that stands in for it.
+    `against`: whose answer they are from, the `MODEL`'s or the `DEFINITION`'s that stands in for it. `ties`: choices that
+    the graphs and the model break in different ways.
     """
 
     length: int
@@ -137,6 +48,7 @@ class Row:
     residual: float | None = None
     globals: str = ""
     against: str = MODEL
+    ties: int = 0
 
     @property
     def worst(self) -> float:
@@ -171,55 +83,6 @@ class GridResult:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "worst": self.worst}
-
-
-def lengths(source: Source, block: int) -> list[int]:
-    """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
-    limits = source.limits
-    if source.own is not None:
-        return own_lengths(source.own.signature)
-    wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
-    if limits.switch:
-        wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
-    return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
-
-
-def own_lengths(signature: Signature) -> list[int]:
-    """Those of the first axis that does not hold samples; a single one without such an axis."""
-    tokens = [axis for axis in signature.axes if axis.name != signature.samples]
-    return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
-
-
-def stepped(least: int, most: int, step: int, block: int) -> list[int]:
-    """The lengths around a block in whole steps, from `least` to `most`."""
-    block = block if block > 1 else max(NOMINAL_BLOCK, step)
-    wanted = {
-        -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
-    }
-    return sorted(length for length in wanted if least <= length <= most)
-
-
-def check_grid(grid: str) -> None:
-    if grid not in GRIDS:
-        raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
-
-
-def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
-    """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
-
-    They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
-    the work, and the eager model's work is most of an export of a large model.
-    """
-    seed, full, limits = 0, grid == "full", source.limits
-    padded = MASKS if source.mask is not None else MASKS[:1]
-    for turn, length in enumerate(lengths(source, block)):
-        short = full or length < limits.max_length
-        batches, masks = (1, 3) if short else (1,), padded if short else padded[:2]
-        for (place, batch), (row, mask) in product(enumerate(batches), enumerate(masks)):
-            taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
-            for chosen in taken if limits.max_global else ("",):
-                seed += 1
-                yield Cell(length, batch, mask, seed, chosen)
 
 
 def answers(source: Source, inputs: Mapping[str, torch.Tensor]) -> Feeds:
@@ -271,22 +134,18 @@ def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
         raise ExportError(
             "an explained model must have an embedding of its tokens, got none; export it with --explain none."
         )
-    with vectors_of(source.embedding) as leaves:
-        outputs = source.answer(inputs)
-    (embeddings,) = leaves
-    values = [
-        row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
-        for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
-    ]
-    explained = torch.stack(values)  # [batch]
-    (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
-    real = (
-        inputs[source.inputs[0]].new_ones(())
-        if source.mask is None
-        else inputs[source.inputs[source.mask[0]]] == source.mask[1]
-    )
-    length = inputs[source.inputs[0]].shape[1]
-    relevance = (gradient * embeddings.detach()).sum(-1)[:, :length] * real  # a library may pad behind
+    with source.around(source.module):  # the reverse pass too: a reversible model runs its layers again
+        with vectors_of(source.embedding) as leaves:
+            outputs = source.answer(inputs)
+        (embeddings,) = leaves
+        values = [
+            row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
+            for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
+        ]
+        explained = torch.stack(values)  # [batch]
+        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
+    real = torch.from_numpy(source.shown(feeds))
+    relevance = (gradient * embeddings.detach()).sum(-1)[:, : real.shape[1]] * real  # a library may pad behind
     residual = (explained - relevance.sum(-1)).detach()
     plain = {name: output.detach().numpy() for name, output in outputs.items()}
     return {**plain, names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
@@ -322,22 +181,31 @@ def compare(
     grid: str,
     block: int,
     tolerance: float,
+    choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
-    """The result, and each cell with its feeds and eager outputs for golden.npz."""
+    """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which
+    another device may break in its own way.
+
+    `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
+    """
     result, references = GridResult(grid, tolerance), []
     padding = "relevance of padding is exactly 0"
     for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
-        with in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG):
+        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG)
+        with sentence, Choices() if source.chooses else nullcontext(Choices()) as met:
             wanted = reference(source, feeds, bool(explain))
         found = [run_with(session, feeds) for session in (predict, *explain)]
-        result.rows.append(measured(source, cell, source.real(feeds), found, wanted))
+        row = measured(source, cell, source.real(feeds), found, [wanted] * len(found))
+        if choosing is not None and not row.worst <= tolerance:
+            row = untied(source, cell, feeds, found, choosing())
+        result.rows.append(row)
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
-        references.append((cell, {**feeds, **wanted, **small}))
+        if met.closest > TIE:
+            references.append((cell, {**feeds, **wanted, **small}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
-            hidden = np.zeros(()) if source.mask is None else feeds[source.inputs[source.mask[0]]] != source.mask[1]
-            if np.any(answer[names.RELEVANCE] * hidden):
+            if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
     if source.alone is not None:
         itself = any(row.against == MODEL for row in result.rows)
@@ -345,17 +213,35 @@ def compare(
     return result, references
 
 
-def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Feeds) -> Row:
-    """The worst of all graphs in a cell; the first predicts, the others explain. `real` is bool [batch, sequence]."""
+def untied(
+    source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], choosing: Sequence[ort.InferenceSession]
+) -> Row:
+    """The cell with the model repeating the choices of each graph in turn, where they are ties."""
+    wanted, ties = [], 0
+    for answer, session in zip(found, choosing, strict=True):
+        again = run_with(session, feeds)
+        same = all(again[name].tobytes() == value.tobytes() for name, value in answer.items())
+        given = [value for name, value in again.items() if name not in answer] if same else []
+        with Choices(given) as met:
+            wanted.append(reference(source, feeds, len(found) > 1))
+        ties += met.broken
+    return replace(measured(source, cell, source.real(feeds), found, wanted), ties=ties)
+
+
+def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds]) -> Row:
+    """The worst of all graphs in a cell; the first predicts, the others explain. `real` is bool [batch, sequence]; `wanted`
+    is what each must answer.
+    """
     outputs = max(
-        output_difference(output, answer[output.name], wanted[output.name], real)
-        for answer in found
+        output_difference(output, answer[output.name], right[output.name], real)
+        for answer, right in zip(found, wanted, strict=True)
         for output in source.outputs
     )
-    relevance = [relative_difference(answer[names.RELEVANCE], wanted[names.RELEVANCE]) for answer in found[1:]]
+    explained = list(zip(found, wanted, strict=True))[1:]
+    relevance = [relative_difference(answer[names.RELEVANCE], right[names.RELEVANCE]) for answer, right in explained]
     residual = [
-        residual_difference(answer[names.RESIDUAL], wanted[names.RESIDUAL], wanted[names.RELEVANCE])
-        for answer in found[1:]
+        residual_difference(answer[names.RESIDUAL], right[names.RESIDUAL], right[names.RELEVANCE])
+        for answer, right in explained
     ]
     worst = outputs, max(relevance, default=None), max(residual, default=None)
     return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))

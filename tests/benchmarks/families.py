@@ -6,7 +6,7 @@ The trained reference models over the quick grid.
 Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
-768, 12 heads, window 512, block 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
+768, 12 heads, window 512, block or chunk 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
     **dict.fromkeys(("BigBird", "Nystromformer", *DENSE), (*ENCODER, "ForMultipleChoice")),
+    "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
 }
 LENGTHS = (1024, 4096)
 
@@ -83,6 +84,13 @@ def published(family: str, layers: int) -> Any:
                 **sizes, num_hidden_layers=layers, attention_window=512, max_position_embeddings=4098,
                 pad_token_id=1, bos_token_id=0, sep_token_id=2,
             ), add_pooling_layer=False,
+        )  # fmt: skip
+    if family == "Reformer":
+        return transformers.ReformerModel(
+            transformers.ReformerConfig(
+                vocab_size=1000, hidden_size=768, num_attention_heads=12, feed_forward_size=3072, attn_layers=["lsh"] * layers,
+                axial_pos_embds_dim=[256, 512], num_hashes=2,
+            )
         )  # fmt: skip
     if family == "BigBird":
         return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
