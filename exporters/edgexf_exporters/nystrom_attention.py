@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.chance import changed
 
 HIDDEN = torch.finfo(torch.float32).min
 
@@ -105,10 +106,5 @@ def each_alone(model: nn.Module) -> Iterator[None]:
 
         return each
 
-    try:
-        for part in parts:
-            part.forward = alone(part.forward)
+    with changed([(part, "forward", alone(part.forward)) for part in parts]):
         yield
-    finally:
-        for part in parts:
-            part.__dict__.pop("forward", None)

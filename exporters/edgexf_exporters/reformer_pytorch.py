@@ -1,10 +1,9 @@
 """The PyPI package reformer_pytorch: hashed attention with frozen rotations, all rounds in one tensor.
 
-    before  `torch.randn` at every call, a cache, asserts on the length, a stable sort over all rounds, in-place masks;
-            a reversible stack as an autograd function, chunks of a feed forward that depend on the length
+    before  `torch.randn` at every call, a cache, asserts on the length, a stable sort over all rounds, in-place masks
     after   rotations from a recorded seed; one TopK a round over unique keys (bucket * sequence + position); chunk j
             attends to itself and to chunk j - 1, where the first one of a round meets the last one of the round before,
-            as in the library; the stack is two sums a layer
+            as in the library
 
 The number of buckets grows with the length, and rotations are drawn so that a shorter input takes the first ones of
 a longer one. Two alternatives were weighed for them. Rotations of one length only would fix the length. A random
@@ -20,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads
 from edgexf_exporters import local_attention
-from edgexf_exporters.chance import SEED, given
+from edgexf_exporters.chance import SEED, Change, changed, drawing
 from edgexf_exporters.local_attention import HIDDEN, ITSELF
 
 
@@ -200,87 +200,23 @@ def turned(shared: Tensor, angles: Tensor) -> Tensor:
     return torch.cat((tokens * cosine + torch.stack((-odd, even), dim=-1).flatten(-2) * sine, rest), dim=2)
 
 
-class Reversible(nn.Module):
-    """Two streams, y1 = x1 + f(x2), y2 = x2 + g(y1) (Gomez et al. 2017, eq. 6); only f takes what the model is given."""
-
-    block = 1
-
-    def __init__(self, original: Any, _: Limits) -> None:
-        super().__init__()
-        self.blocks = original.blocks
-
-    def forward(self, x: Tensor, arg_route: object = None, **given: Any) -> Tensor:
-        del arg_route  # the library's own is the only one that the package uses
-        first, second = x.chunk(2, dim=2)
-        for block in self.blocks:
-            first = first + block.f.net(second, **given)
-            second = second + block.g.net(first)
-        return torch.cat((first, second), dim=2)
-
-
-class Whole(nn.Module):
-    """A feed forward that the library runs in chunks: of the same numbers in one."""
-
-    block = 1
-
-    def __init__(self, original: Any, _: Limits) -> None:
-        super().__init__()
-        self.fn = original.fn
-
-    def forward(self, x: Tensor, **given: Any) -> Tensor:
-        answer: Tensor = self.fn(x, **given)
-        return answer
-
-
-class Autopadder(nn.Module):
-    """Pads to whole pairs of buckets, with zeros that are hidden, and crops the answer."""
-
-    block = 1
-
-    def __init__(self, original: Any, _: Limits) -> None:
-        super().__init__()
-        self.original = original
-        self.net = original.net
-
-    def forward(self, x: Tensor, input_mask: Tensor | None = None, **given: Any) -> Tensor:
-        own, length = self.original, x.shape[1]
-        answer: Tensor
-        if length + own.num_mem_kv > own.full_attn_thres:
-            pair = 2 * own.bucket_size
-            rest = (length + own.num_mem_kv + pair - 1) // pair * pair - own.num_mem_kv - length
-            real = (
-                torch.ones_like(x[..., 0] if x.dim() == 3 else x, dtype=torch.bool)
-                if input_mask is None
-                else input_mask
-            )
-            given["input_mask"] = F.pad(real, (0, rest), value=False)
-            x = F.pad(x, (0, 0, 0, rest) if x.dim() == 3 else (0, rest))
-        elif input_mask is not None:
-            given["input_mask"] = input_mask
-        answer = self.net(x, **given)
-        return answer[:, :length]
-
-
 @contextmanager
 def same_rotations(model: nn.Module) -> Iterator[None]:
     """The untouched model draws the graph's rotations, and keeps what a gradient needs instead of computing it again."""
-    hashed: list[Any] = [part for part in model.modules() if type(part).__name__ == "LSHSelfAttention"]
-    stacks: list[Any] = [part for part in model.modules() if hasattr(part, "irrev_blocks")]
-    kept = [(stack, stack.reverse_thres) for stack in stacks]
+    changes: list[Change] = []
+    for part in model.modules():
+        if type(part).__name__ == "LSHSelfAttention":
+            own: Any = part
+            heads = own.heads - own.n_local_attn_heads
+            changes.append(drawing(own.lsh_attn, "hash_vectors", partial(drawn, heads)))
+        if hasattr(part, "irrev_blocks"):
+            changes.append((part, "reverse_thres", math.inf))
+    with changed(changes):
+        yield
 
-    def drawing(heads: int) -> Any:
-        def draw(shape: tuple[int, ...]) -> Tensor:
-            rows, width, rounds, columns = shape
-            return rotations(min(heads, rows), width, rounds, columns).repeat(rows // min(heads, rows), 1, 1, 1)
 
-        return draw
-
-    draws = {part.lsh_attn: drawing(part.heads - part.n_local_attn_heads) for part in hashed}
-    try:
-        for stack in stacks:
-            stack.reverse_thres = math.inf
-        with given(draws):
-            yield
-    finally:
-        for stack, threshold in kept:
-            stack.reverse_thres = threshold
+def drawn(heads: int, shape: tuple[int, ...]) -> Tensor:
+    """What the library asks for: one for all rows, or one for each head of each sample."""
+    rows, width, rounds, columns = shape
+    each = min(heads, rows)
+    return rotations(each, width, rounds, columns).repeat(rows // each, 1, 1, 1)

@@ -13,7 +13,7 @@ place of the library's would compare the lowering with itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from types import SimpleNamespace
@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from transformers import ReformerModel
 from transformers.models.reformer.modeling_reformer import (
     ChunkReformerFeedForward,
@@ -30,7 +29,7 @@ from transformers.models.reformer.modeling_reformer import (
     ReformerOnlyLMHead,
 )
 
-SEED = 0  # where the config sets no hash_seed
+from edgexf_exporters.chance import SEED, changed, drawing
 
 
 def seed_of(attention: LSHSelfAttention) -> int:
@@ -61,26 +60,8 @@ def rotations(attention: LSHSelfAttention) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float32)
 
 
-class Drawn(TorchFunctionMode):
-    """Inside, `torch.randn` gives numbers that were drawn before."""
-
-    def __init__(self, numbers: Tensor) -> None:
-        super().__init__()
-        self.numbers = numbers
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if function is torch.randn:
-            return self.numbers.to(
-                **{name: value for name, value in (kwargs or {}).items() if name in ("device", "dtype")}
-            )
-        return function(*args, **(kwargs or {}))
-
-
-def hash_drawn(attention: LSHSelfAttention, hash_vectors: Callable[..., Tensor], *args: Any, **named: Any) -> Tensor:
-    with Drawn(rotations(attention)):
-        return hash_vectors(*args, **named)
+def drawn(attention: LSHSelfAttention, _: tuple[int, ...]) -> Tensor:
+    return rotations(attention)
 
 
 @contextmanager
@@ -103,23 +84,6 @@ def as_exported(model: nn.Module) -> Iterator[None]:
         if isinstance(module, LSHSelfAttention):
             found = factors(module)
             changes.append((module, "num_buckets", found[0] if len(found) == 1 else found))
-            changes.append((module, "_hash_vectors", partial(hash_drawn, module, module._hash_vectors)))
+            changes.append(drawing(module, "_hash_vectors", partial(drawn, module)))
     with changed(changes), torch.random.fork_rng(devices=[]):
         yield
-
-
-@contextmanager
-def changed(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Attributes (holder, name, value) set for the duration."""
-    before: list[tuple[Any, str, bool, Any]] = []
-    try:
-        for holder, name, value in changes:  # while a model is traced one holder may occur several times
-            before.append((holder, name, name in vars(holder), vars(holder).get(name)))
-            setattr(holder, name, value)
-        yield
-    finally:
-        for holder, name, own, value in reversed(before):
-            if own:
-                setattr(holder, name, value)
-            else:
-                delattr(holder, name)

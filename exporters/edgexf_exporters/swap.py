@@ -29,9 +29,9 @@ SUPPORT = (
     ("torch.nn.modules.transformer:TransformerEncoder", "edgexf_exporters.torch_nn:Encoder"),
     ("torch.nn.modules.transformer:TransformerDecoder", "edgexf_exporters.torch_nn:Decoder"),
     ("linformer.reversible:ReversibleSequence", "edgexf_exporters.linformer:Reversible"),
-    ("reformer_pytorch.reversible:ReversibleSequence", "edgexf_exporters.reformer_pytorch:Reversible"),
-    ("reformer_pytorch.reformer_pytorch:Chunk", "edgexf_exporters.reformer_pytorch:Whole"),
-    ("reformer_pytorch.autopadder:Autopadder", "edgexf_exporters.reformer_pytorch:Autopadder"),
+    ("reformer_pytorch.reversible:ReversibleSequence", "edgexf_exporters.reformer_stack:Reversible"),
+    ("reformer_pytorch.reformer_pytorch:Chunk", "edgexf_exporters.reformer_stack:Whole"),
+    ("reformer_pytorch.autopadder:Autopadder", "edgexf_exporters.reformer_stack:Autopadder"),
 )
 
 
