@@ -161,7 +161,8 @@ class Probe:
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         classes = columns(outputs[0], signature.samples)
-        reason = self.unexplained(first, readers.get(first.name), classes)
+        rows = len(first.shape) == 2 and first.shape[0] == signature.samples and isinstance(first.shape[1], str)
+        reason = self.unexplained(readers.get(first.name) if rows else None, classes)
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
@@ -186,11 +187,11 @@ class Probe:
             },
         )
 
-    def unexplained(self, ids: contract.Tensor, reader: nn.Embedding | None, classes: int) -> str:
+    def unexplained(self, reader: nn.Embedding | None, classes: int) -> str:
         """Why no explanation can be compiled; empty where one can."""
         if not classes:
             return "its first answer is no logits [batch, classes]"
-        if reader is None or ids.shape != (names.BATCH, names.SEQUENCE):
+        if reader is None:
             return "its first input is not token ids [batch, sequence] that one embedding reads"
         inputs = {
             name: torch.from_numpy(array) for name, array in self.draws(self.draws.shapes.examples, seed=1).items()

@@ -157,7 +157,7 @@ def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, in
         raise UsageError(
             f"dynamic_shapes must name axes by Dim, a hint or text, got {wish}; say what it may be with a Dim, the step is found."
         )
-    return name, getattr(wish, "min", None), bounded(getattr(wish, "max", None))
+    return name, getattr(wish, "min", 0) or None, bounded(getattr(wish, "max", None))
 
 
 def bounded(most: Any) -> int | None:

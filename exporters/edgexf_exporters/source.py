@@ -153,8 +153,8 @@ class Source:
     @property
     def explained(self) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
         """What an explain graph takes and gives besides."""
-        tokens = (names.BATCH, names.SEQUENCE)
-        return (contract.Tensor(names.TARGET, "float32", (names.BATCH, self.classes or 1)),), (
+        tokens = (names.BATCH, names.SEQUENCE) if self.own is None else self.own.tensors[0].shape
+        return (contract.Tensor(names.TARGET, "float32", (tokens[0], self.classes or 1)),), (
             contract.Tensor(names.RELEVANCE, "float32", tokens),
             contract.Tensor(names.RESIDUAL, "float32", tokens[:1]),
         )
@@ -199,11 +199,10 @@ class Source:
     def mask(self) -> tuple[int, int] | None:
         """The place among the inputs of the one that tells real tokens, and what marks them; None without one."""
         marks = {names.ATTENTION_MASK: 1} if self.own is None else self.own.real
-        row = (names.BATCH, names.SEQUENCE)
         places = [
             (place, marks[one.name])
             for place, one in enumerate(self.tensors)
-            if one.name in marks and (self.own is None or one.shape == row)
+            if one.name in marks and (self.own is None or one.shape == self.tensors[0].shape)
         ]
         return places[0] if places else None
 

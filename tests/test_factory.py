@@ -1,0 +1,123 @@
+"""`edgexf export --module package.module:factory --weights FILE`, from the folder that holds the module."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import safetensors.torch
+import torch
+from click.testing import CliRunner, Result
+
+from edgexf.cli import main
+
+CODE = """
+import torch
+from torch import nn
+
+class Tagger(nn.Module):
+    def __init__(self, labels=3):
+        super().__init__()
+        self.embed = nn.Embedding(50, 8)
+        self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), 1)
+        self.head = nn.Linear(8, labels)
+
+    def forward(self, ids, scale=1.0):
+        return self.head(self.body(self.embed(ids))) * scale
+
+class Features(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, features):
+        return self.head(features)
+
+def small():
+    return Tagger(2), (torch.arange(18).reshape(2, 9),)
+
+def bounded():
+    return Tagger(), {"ids": torch.arange(18).reshape(2, 9)}, {"ids": {0: "rows", 1: torch.export.Dim("words", max=30)}}
+
+def number():
+    return 3
+
+def needs(size):
+    return Tagger(size)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``tagger.py``, which is the current one; what an earlier test imported of it is forgotten."""
+    (tmp_path / "tagger.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "tagger", raising=False)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != ""])
+    return tmp_path
+
+
+def export(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["export", *arguments, "-o", "bundle"], prog_name="edgexf")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_a_module_is_exported_with_its_weights(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its class, whose examples are guessed: token ids for the one argument without a default."""
+    monkeypatch.syspath_prepend(str(folder))
+    from tagger import Tagger  # type: ignore[import-not-found]
+
+    torch.manual_seed(5)
+    module = Tagger().eval()
+    if kind == "pt":
+        torch.save(module.state_dict(), folder / "own.pt")
+    else:
+        safetensors.torch.save_file(module.state_dict(), folder / "own.safetensors")
+    done = export("--module", "tagger:Tagger", "--weights", f"own.{kind}")
+    assert done.exit_code == 0, done.output
+    assert "takes ids int64 [batch, sequence]" in done.output
+    assert "gives logits float32 [batch, sequence, 3]" in done.output
+    assert "axes: batch 1 to 65,536, sequence 2 to 4,096" in done.output
+    given = torch.randint(0, 50, (3, 21))
+    session = ort.InferenceSession(str(folder / "bundle" / "onnx" / "model.onnx"))
+    (found,) = session.run(None, {"ids": given.numpy()})
+    with torch.no_grad():
+        wanted = module(given).numpy()
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
+    done = export("--module", "tagger:bounded")
+    assert done.exit_code == 0, done.output
+    assert "axes: rows 1 to 65,536, words 2 to 30" in done.output
+    assert (folder / "bundle" / "edgexf.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--module", "tagger"), 2, "package.module:factory"),
+        (("--module", "nowhere:small"), 1, "must be a Python module that can be imported"),
+        (("--module", "tagger:nothing"), 2, "got no nothing to call in tagger"),
+        (("--module", "tagger:number"), 2, "must answer with a torch.nn.Module"),
+        (("--module", "tagger:needs"), 1, "must build a module without arguments"),
+        (("--module", "tagger:Features"), 2, "return (module, example_inputs)"),
+        (("--module", "tagger:small", "--weights", "nowhere.pt"), 1, "weights must be a file"),
+        (("--module", "tagger:small", "--weights", "tagger.py"), 1, "weights must be a file"),
+        (("--module", "tagger:small", "--weights", "list.pt"), 1, "a dictionary of tensors"),
+        (("--module", "tagger:small", "--weights", "other.pt"), 1, "exactly those of Tagger"),
+        (("--module", "tagger:small", "--variant", "linformer"), 2, "brings its own attention"),
+        (("--module", "tagger:small", "--layers", "3"), 2, "brings its own attention"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(folder: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
+    torch.save([torch.ones(1)], folder / "list.pt")
+    torch.save({"embed.weight": torch.ones(50, 8)}, folder / "other.pt")
+    done = export(*arguments)
+    assert done.exit_code == code, done.output
+    assert says in done.output
+    assert done.output.count("\n") == 1
+    assert not (folder / "bundle").exists()
