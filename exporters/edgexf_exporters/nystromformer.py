@@ -10,15 +10,15 @@ from B, their values are 0 in the convolution, as in the authors' own code, and 
 from F and A. Its row of A is 0 as its column is: Z starts at diag(A, 0)^T / c = diag(A^T / c, 0), each step keeps that
 form, and c is the maximum of A's column sums, at least 1; so the answer is that of the other landmarks alone.
 
-Two other segments were weighed. A fixed number of landmarks over ceil(n / landmarks) tokens (nystrom_attention on PyPI),
-or over the real tokens of each row: a model was trained with segments of one size, and in the first an appended token
-of padding moves every one of them. The authors' code keeps the size but lets padding in as zeros: a short segment's mean
-shrinks towards 0, and an empty one takes its share of every softmax. Landmarks that grow with the input would be fewer
-products, but n * n / size elements; a fixed number is linear in n.
+Two other segments were weighed. A fixed number of them, of ceil(n / landmarks) tokens (nystrom_attention on PyPI) or of
+shares of each row's real tokens: appended padding or batch mates move the former, and models were trained with segments
+of one size. Or that size with padding let in as zeros, as in the authors' code: a short segment's mean shrinks towards 0,
+and an empty one takes its share of every softmax. As many landmarks as an input has segments would be fewer products,
+but n * n / size elements; a fixed number of them is linear in n.
 
-The library divides Z's first guess by a maximum over the whole batch, and its convolution reads padded values, so its
-answer to a row depends on the others and on padding. Here that is its answer to the row alone, without padding, and
-`Definition` stands in for it at lengths that it has no answer to.
+The library's first guess of Z is divided by a maximum over the whole batch, and its convolution reads padded values, so
+its answer to a row depends on the others and on padding. The graph's is the one that the library gives to the row alone,
+without padding; at lengths that the library has no answer to, `Definition` stands in for it.
 
 With num_landmarks equal to segment_means_seq_len the library attends fully at every length, and so does the graph.
 Source: Xiong et al. 2021, eq. 13 to 17 and algorithm 1; `NystromformerSelfAttention` of transformers.
