@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edgexf import names
 from edgexf_exporters.explain import check_method, differentiate
-from edgexf_exporters.source import Source
+from edgexf_exporters.source import SHORTEST, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
 from edgexf_exporters.trace import capture, dynamic_axes, translate
 
@@ -26,13 +26,15 @@ from edgexf_exporters.trace import capture, dynamic_axes, translate
 @dataclass(frozen=True)
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
-    in tokens, is more than one; its size is free if they are `framed`.
+    in tokens, is more than one; its size is free if they are `framed`. `absent` is what ``attention_mask`` holds behind
+    an input's end.
     """
 
     predict: onnx.ModelProto
     explain: dict[str, onnx.ModelProto]
     block: int
     framed: bool
+    absent: int = 0
 
 
 class Program(nn.Module):
@@ -64,7 +66,7 @@ class Given(nn.Module):
 
     vectors: Any = None
 
-    def forward(self, _: Tensor) -> Tensor:
+    def forward(self, _: Tensor, **__: object) -> Tensor:
         vectors: Tensor = self.vectors
         return vectors
 
@@ -105,7 +107,8 @@ def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tupl
     """The source's inputs, int64, and their dynamic axes: shapes matter, values don't."""
     reach = source.decoder.max_length if source.decoder is not None else 0
     classes, framed = source.classes or 0, bool(lowering.framed)
-    axes = dynamic_axes(lowering.block, source.limits.max_length, reach, classes, framed)
+    shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
+    axes = dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, classes, framed)
     inputs, dimensions = [], []
     for tensor in source.tensors:
         parts = [part for axis in tensor.shape for part in axes[str(axis)]]
@@ -145,4 +148,4 @@ def make(source: Source, methods: Sequence[str], opset: int) -> Graphs:
                 (*outputs, names.RELEVANCE, names.RESIDUAL),
                 opset,
             )
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed))
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed), lowering.absent)

@@ -22,6 +22,8 @@ from edgexf import manifest as contract
 from edgexf import names
 from edgexf_exporters.variant import Variant
 
+SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
+
 
 def nothing(_: nn.Module) -> AbstractContextManager[None]:
     """Around a model that a call does not change."""
@@ -33,11 +35,18 @@ class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
     of `Limits`, how it fills in segments, its decoder, and what must surround each call of the untouched model, where a
     call changes it.
+
+    `shortest` is the least input, if more than `SHORTEST`. `token_types` and `padding_id` stand in for what the config
+    does not say, `embedding` for the library's own from token ids to vectors, where explanations start from another.
     """
 
     longest: int
     padding: str = "invariant"
     switch: int = 0
+    shortest: int = SHORTEST
+    token_types: int = 1
+    padding_id: int | None = None
+    embedding: nn.Module | None = None
     segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
     decoder: contract.Decoder | None = None
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing

@@ -38,7 +38,7 @@ DENSE = ("Bert", "DistilBert", "Roberta")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
-    **dict.fromkeys(("BigBird", *DENSE), (*ENCODER, "ForMultipleChoice")),
+    **dict.fromkeys(("BigBird", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
 }
 LENGTHS = (1024, 4096)
 
