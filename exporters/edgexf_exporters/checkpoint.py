@@ -56,7 +56,7 @@ def from_model(
     model = in_float32(model)
     config: Any = model.config
     about: Family = load(variant.describe)(model)
-    padding = about.padding_id if config.pad_token_id is None else config.pad_token_id
+    padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
     limits = limits_of(config, about, padding, variant, head, max_global)
     first = getattr(config, "bos_token_id", None) or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
@@ -94,9 +94,7 @@ def from_model(
     return source
 
 
-def limits_of(
-    config: Any, about: Family, padding: int | None, variant: Variant, head: Head, max_global: int | None
-) -> Limits:
+def limits_of(config: Any, about: Family, padding: Any, variant: Variant, head: Head, max_global: int | None) -> Limits:
     """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
     reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
     if padding is None or reach < about.shortest:

@@ -43,13 +43,13 @@ class Family:
     longest: int
     padding: str = "invariant"
     switch: int = 0
+    segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
+    decoder: contract.Decoder | None = None
+    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     shortest: int = SHORTEST
     token_types: int = 1
     padding_id: int | None = None
     embedding: nn.Module | None = None
-    segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
-    decoder: contract.Decoder | None = None
-    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
 
 
 @dataclass(frozen=True)
