@@ -257,7 +257,7 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
     given, found = source.explained
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
     switch = source.limits.switch if made.framed else 0
-    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch))
+    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.absent))
     return share_weights(
         {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
     )

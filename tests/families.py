@@ -21,6 +21,10 @@ BIG_BIRD = {
 DENSE = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 130,
 }  # fmt: skip
+FUNNEL = {
+    "vocab_size": VOCABULARY, "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 37, "num_decoder_layers": 1,
+    "max_position_embeddings": 130,
+}  # fmt: skip
 LED = {
     "vocab_size": VOCABULARY, "d_model": 32, "decoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
     "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_encoder_position_embeddings": 128,
@@ -55,6 +59,8 @@ def config(family: str, layers: int, **changes: Any) -> Any:
         return getattr(transformers, f"{family}Config")(**sizes)
     if family == "DistilBert":
         return transformers.DistilBertConfig(**DENSE, hidden_dim=37, num_hidden_layers=layers)
+    if family == "Funnel":
+        return transformers.FunnelConfig(**FUNNEL, block_sizes=[layers] * 3)
     if family == "LED":
         return transformers.LEDConfig(**LED, encoder_layers=layers, attention_window=windows)
     return transformers.LongformerConfig(**LONGFORMER, num_hidden_layers=layers, attention_window=windows)
@@ -81,14 +87,15 @@ def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: in
     real = torch.tensor([length, length // 2, 1] * (choices or 1))
     mask = (torch.arange(length) < real[:, None]).long()
     ids = torch.where(
-        mask > 0, torch.randint(4, VOCABULARY, (rows, length), generator=chance), model.config.pad_token_id
+        mask > 0, torch.randint(4, VOCABULARY, (rows, length), generator=chance), model.config.pad_token_id or 0
     )
     found = {"input_ids": ids, "attention_mask": mask}
     if model.config.model_type in ("longformer", "led"):
         chosen = torch.rand(ids.shape, generator=chance) * mask
         found["global_attention_mask"] = (chosen >= chosen.topk(min(most, length)).values[:, -1:]).long() * mask
-    elif getattr(model.config, "type_vocab_size", 1) > 1:
-        found["token_type_ids"] = torch.randint(0, 2, ids.shape, generator=chance)
+    types = 3 if model.config.model_type == "funnel" else getattr(model.config, "type_vocab_size", 1)
+    if types > 1:
+        found["token_type_ids"] = torch.randint(0, types, ids.shape, generator=chance)
     if choices:
         found = {name: tensor.unflatten(0, (3, choices)) for name, tensor in found.items()}
     if written:

@@ -4,7 +4,7 @@
     after   input_ids [batch, sequence] -> Pad, Reshape        -> ... -> Slice -> relevance [batch, sequence]
 
 Where a model changes its attention with the length, up to a switch it gets two blocks of half the length
-instead. Padded tokens have `attention_mask` 0, so they change no answer of a model that masks.
+instead. Padded tokens have `attention_mask` 0 or less, so they change no answer of a model that masks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ Axes = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Edges:
-    """What a graph needs at its edges: whole blocks of `block` tokens, the id that pads `input_ids` (other inputs are
-    padded with 0), the `shapes` that its inputs and outputs shall have, by name, and the `switch` of a model that
-    changes its attention with the length (0: it does not).
+    """What a graph needs at its edges: whole blocks of `block` tokens, the id that pads `input_ids`, the `shapes` that its
+    inputs and outputs shall have, by name, the `switch` of a model that changes its attention with the length (0: it
+    does not), and what stands in the mask at padding, where that must not be taken for a token that a caller hides.
+    Other inputs are padded with 0.
     """
 
     block: int
     padding_id: int
     shapes: Mapping[str, Axes]
     switch: int = 0
+    absent: int = 0
 
     def tokens(self, value: ir.Value) -> int | None:
         """The axis of tokens of an input or output, None without one."""
@@ -112,7 +114,9 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         axes = len(self.edges.shapes[value.name or ""])
         none = constant(graph, f"edge_none_{axes}", [0] * (2 * axes - 1))
         pads = ir.node("Concat", [none, frame.rest], attributes={"axis": 0})
-        filler = [constant(graph, "edge_padding", self.edges.padding_id)] if value.name == names.INPUT_IDS else []
+        fillers = {names.INPUT_IDS: self.edges.padding_id, names.ATTENTION_MASK: self.edges.absent}
+        found = fillers.get(value.name or "", 0)
+        filler = [constant(graph, f"edge_padding_{value.name}", found)] if found else []
         pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # else with 0: "not real" in a mask
         before = ir.node("Shape", [value], attributes={"end": -1})
         shape = ir.node("Concat", [before.outputs[0], frame.blocks, frame.block], attributes={"axis": 0})

@@ -36,7 +36,6 @@ from edgexf_exporters.verify import check_contract
 MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
 MAX_GLOBAL_OTHERWISE = 64
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
-SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
 
 
 def from_model(
@@ -58,21 +57,22 @@ def from_model(
     config: Any = model.config
     with quiet():
         about: Family = load(variant.describe)(model)
-    limits = limits_of(config, about, variant, head, max_global)
-    first = config.bos_token_id or 0
+    padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
+    limits = limits_of(config, about, padding, variant, head, max_global)
+    first = getattr(config, "bos_token_id", None) or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
     source = Source(
         name=name or config.model_type,
         task=head.task,
         variant=variant,
         module=model,
-        embedding=model.get_input_embeddings(),
+        embedding=about.embedding or model.get_input_embeddings(),
         outputs=head.tensors(config.num_labels, about.width or config.hidden_size, config.vocab_size),
         limits=limits,
         labels=labels_of(config) if head.labelled else (),
-        preprocess=Text("text", config.pad_token_id, carried.segments) if carried.files else None,
-        first_id=first if first != config.pad_token_id else (first + 1) % config.vocab_size,
-        padding_id=config.pad_token_id,
+        preprocess=Text("text", padding, carried.segments) if carried.files else None,
+        first_id=first if first != padding else (first + 1) % config.vocab_size,
+        padding_id=padding,
         globals=default_globals(head, config) if variant.globals else None,
         segments=about.segments if limits.token_types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
@@ -98,13 +98,12 @@ def from_model(
     return source
 
 
-def limits_of(config: Any, about: Family, variant: Variant, head: Head, max_global: int | None) -> Limits:
+def limits_of(config: Any, about: Family, padding: Any, variant: Variant, head: Head, max_global: int | None) -> Limits:
     """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
-    reach, types = about.longest, getattr(config, "type_vocab_size", 1)
-    shortest = about.shortest or SHORTEST
-    if config.pad_token_id is None or reach < shortest:
+    reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
+    if padding is None or reach < about.shortest:
         raise ExportError(
-            f"a config must name its pad_token_id and leave positions for {shortest} tokens, got {config.pad_token_id} and {max(reach, 0)}; mend it."
+            f"a config must name its pad_token_id and leave positions for {about.shortest} tokens, got {padding} and {max(reach, 0)}; mend it."
         )
     if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
         raise UsageError(
@@ -112,7 +111,7 @@ def limits_of(config: Any, about: Family, variant: Variant, head: Head, max_glob
         )
     most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
     segments = types if types > 1 else 0
-    return Limits(config.vocab_size, shortest, reach, 1, most, about.padding, segments, about.switch)
+    return Limits(config.vocab_size, about.shortest, reach, 1, most, about.padding, segments, about.switch)
 
 
 def portable(config: Any, architecture: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def folded(source: Source, lowering: Lowered, name: str, feeds: Feeds) -> Tensor
     length = array.shape[-1]
     short = bool(lowering.framed) and length <= source.limits.switch
     blocks, block = (2, (length + 1) // 2) if short else (-(-length // lowering.block), lowering.block)
-    filler = source.padding_id if name == names.INPUT_IDS else 0
+    filler = {names.INPUT_IDS: source.padding_id, names.ATTENTION_MASK: lowering.absent}.get(name, 0)
     widths = [(0, 0)] * (array.ndim - 1) + [(0, blocks * block - length)]
     whole: Tensor = torch.from_numpy(np.pad(array, widths, constant_values=filler))
     return whole.reshape(*array.shape[:-1], blocks, block)

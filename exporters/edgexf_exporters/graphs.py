@@ -20,7 +20,7 @@ from torch.export import Dim
 from edgexf import names
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import check_method, differentiate
-from edgexf_exporters.source import Own, Source
+from edgexf_exporters.source import SHORTEST, Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
 from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic_axes, translate
 
@@ -28,7 +28,8 @@ from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic
 @dataclass(frozen=True)
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
-    in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain.
+    in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain,
+    `absent` is what ``attention_mask`` holds behind an input's end.
     """
 
     predict: onnx.ModelProto
@@ -36,6 +37,7 @@ class Graphs:
     block: int
     framed: bool
     unexplained: str = ""
+    absent: int = 0
 
 
 class Program(nn.Module):
@@ -67,7 +69,7 @@ class Given(nn.Module):
 
     vectors: Any = None
 
-    def forward(self, _: Tensor) -> Tensor:
+    def forward(self, _: Tensor, **__: object) -> Tensor:
         vectors: Tensor = self.vectors
         return vectors
 
@@ -110,7 +112,8 @@ def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tupl
         return own_example(source, source.own)
     reach = source.decoder.max_length if source.decoder is not None else 0
     classes, framed = source.classes or 0, bool(lowering.framed)
-    axes = dynamic_axes(lowering.block, source.limits.max_length, reach, classes, framed)
+    shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
+    axes = dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, classes, framed)
     inputs, dimensions = [], []
     for tensor in source.tensors:
         parts = [part for axis in tensor.shape for part in axes[str(axis)]]
@@ -172,7 +175,7 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
             if asked:
                 raise
             reason = str(error)
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason)
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent)
 
 
 def explained(

@@ -43,7 +43,7 @@ from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import HIDDEN
 from edgexf_exporters.rotations import as_exported, factors, rotations, seed_of
-from edgexf_exporters.source import Family
+from edgexf_exporters.source import SHORTEST, Family
 
 Attention = (LocalSelfAttention, LSHSelfAttention)
 MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
@@ -230,7 +230,7 @@ def describe(model: PreTrainedModel) -> Family:
         0 if twice else min(least, longest),
         around=as_exported,
         width=2 * model.config.hidden_size,
-        shortest=least + 1 if twice else 0,
+        shortest=least + 1 if twice else SHORTEST,
         chooses=bool(hashed),
         provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
     )

@@ -26,6 +26,8 @@ from edgexf.errors import ExportError
 from edgexf.signature import Signature
 from edgexf_exporters.variant import Variant
 
+SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
+
 
 def nothing(_: nn.Module) -> AbstractContextManager[None]:
     """Around a model that a call does not change."""
@@ -54,9 +56,12 @@ class Alone:
 class Family:
     """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
     of `Limits`, how it fills in segments, its decoder, what must surround each call of the untouched model, where a
-    call changes it or draws random numbers, and whether it must be asked for each row alone. `shortest` and `width`, the
-    values of a token's hidden state, are 0 where they are as in every family; `chooses`: its answers hang on discrete
-    choices; `provenance` is what the export had to decide for the model.
+    call changes it or draws random numbers, and whether it must be asked for each row alone.
+
+    `shortest` is the least input, if more than `SHORTEST`. `width`, the values of a token's hidden state (0: the config
+    says it), `token_types` and `padding_id` stand in for what the config does not say, `embedding` for the library's own
+    from token ids to vectors, where explanations start from another. `chooses`: answers hang on discrete choices;
+    `provenance` is what the export had to decide for the model.
     """
 
     longest: int
@@ -66,8 +71,11 @@ class Family:
     decoder: contract.Decoder | None = None
     around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     alone: Alone | None = None
-    shortest: int = 0
+    shortest: int = SHORTEST
     width: int = 0
+    token_types: int = 1
+    padding_id: int | None = None
+    embedding: nn.Module | None = None
     chooses: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

@@ -32,6 +32,7 @@ SUPPORT = (
     ("reformer_pytorch.reversible:ReversibleSequence", "edgexf_exporters.reformer_stack:Reversible"),
     ("reformer_pytorch.reformer_pytorch:Chunk", "edgexf_exporters.reformer_stack:Whole"),
     ("reformer_pytorch.autopadder:Autopadder", "edgexf_exporters.reformer_stack:Autopadder"),
+    ("transformers.models.funnel.modeling_funnel:FunnelDecoder", "edgexf_exporters.funnel:Decoder"),
 )
 
 
@@ -66,11 +67,12 @@ def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> I
 @dataclass(frozen=True)
 class Lowered:
     """What the lowered modules ask for: lengths in multiples of `block` tokens, and for `framed` ones blocks of any
-    size, which they are told in `frame`.
+    size, which they are told in `frame`. `absent` is what their ``attention_mask`` holds behind an input's end.
     """
 
     block: int
     framed: tuple[Any, ...]
+    absent: int = 0
 
     @property
     def folded(self) -> bool:
@@ -90,4 +92,5 @@ def lowered(model: nn.Module, limits: Limits) -> Iterator[Lowered]:
     with replaced(model, replacements):
         modules: list[Any] = list(replacements.values())
         framed = tuple(module for module in modules if hasattr(module, "frame"))
-        yield Lowered(math.lcm(*(module.block for module in modules)), framed)
+        absent = min((getattr(module, "absent", 0) for module in modules), default=0)
+        yield Lowered(math.lcm(*(module.block for module in modules)), framed, absent)

@@ -37,7 +37,6 @@ BLOCK_TRACED = 11  # tokens of a block whose size is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # an example's length where the block is a single token
-SHORTEST = 2  # tokens: torch takes one or none for a fixed size
 ANY = 1 << 16
 
 
@@ -49,9 +48,11 @@ class Traced:
     dimension: object = None
 
 
-def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: bool) -> dict[str, tuple[Traced, ...]]:
+def dynamic_axes(
+    block: int, shortest: int, longest: int, decoder: int, classes: int, framed: bool
+) -> dict[str, tuple[Traced, ...]]:
     """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
-    up to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or `classes`.
+    `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or `classes`.
     """
 
     def unlike(size: int, step: int = 1) -> int:
@@ -64,12 +65,12 @@ def dynamic_axes(block: int, longest: int, decoder: int, classes: int, framed: b
     if framed:
         blocks, each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, BLOCK_TRACED + 1))
         tokens = Traced(unlike(BLOCKS_TRACED), blocks), Traced(unlike(BLOCK_TRACED), each)
-    elif block == 1 and longest == SHORTEST:
+    elif block == 1 and longest == shortest:
         tokens = (Traced(longest),)  # torch knows no free axis of a single size
     elif block == 1:
-        tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=SHORTEST, max=longest)),)
+        tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=shortest, max=longest)),)
     else:
-        tokens = Traced(unlike(BLOCKS_TRACED), Dim("blocks", min=1, max=most)), Traced(block)
+        tokens = Traced(unlike(BLOCKS_TRACED), Dim("blocks", min=-(-shortest // block), max=most)), Traced(block)
     return {
         names.BATCH: (Traced(unlike(BATCH_TRACED), Dim(names.BATCH, min=1, max=ANY)),),
         names.CHOICES: (Traced(CHOICES_TRACED, Dim(names.CHOICES, min=1, max=ANY)),),

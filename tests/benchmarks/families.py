@@ -38,7 +38,7 @@ DENSE = ("Bert", "DistilBert", "Roberta")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
-    **dict.fromkeys(("BigBird", "Nystromformer", *DENSE), (*ENCODER, "ForMultipleChoice")),
+    **dict.fromkeys(("BigBird", "Nystromformer", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
     "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
 }
 LENGTHS = (1024, 4096)
