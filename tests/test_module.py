@@ -310,6 +310,28 @@ def test_a_failed_trace_names_the_line_and_the_module(
     assert "def forward" not in capsys.readouterr().err  # torch prints its graph
 
 
+def in_the_middle(hidden: Tensor) -> Tensor:
+    return hidden * 2 if 10 < hidden.shape[1] < 20 else hidden
+
+
+def in_the_distance(hidden: Tensor) -> Tensor:
+    return hidden * 2 if 300 < hidden.shape[1] < 1000 else hidden
+
+
+@pytest.mark.parametrize(
+    ("does", "kind", "says"),
+    [
+        (in_the_middle, VerificationError, "differs where sequence is 11"),
+        (in_the_distance, ExportError, "got one up to 300, beyond which forward goes another way"),
+    ],
+)
+def test_a_way_of_forward_that_no_cell_of_the_grid_takes_is_found(
+    does: Callable[[Tensor], Tensor], kind: type[Exception], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match=says):
+        exports(Odd(does), (ids(2, 16),), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("examples", "chosen", "says"),
     [

@@ -16,7 +16,8 @@ MEASURED = json.loads((Path(__file__).parent / "benchmarks" / "results" / "famil
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_the_difference_that_is_shown_is_the_one_that_was_measured(variant: Variant) -> None:
     """By tests/benchmarks/families.py, over every head."""
-    assert f"{variant.reached:.1e}" == f"{MEASURED[variant.name]:.1e}"
+    worst = max(row[1] for row in MEASURED["heads"][variant.name].values())
+    assert f"{variant.reached:.1e}" == f"{worst:.1e}"
     assert 0 < variant.reached <= variant.tolerance
 
 

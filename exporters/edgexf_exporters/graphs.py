@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from edgexf import names
 from edgexf.errors import ExportError
@@ -29,7 +29,8 @@ from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
     in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain,
-    `absent` is what ``attention_mask`` holds behind an input's end.
+    `absent` is what ``attention_mask`` holds behind an input's end. `traced`: of a module of one's own the size of each
+    axis from which on the trace holds as it is; below it torch.export promises nothing, and the grid looks at each.
     """
 
     predict: onnx.ModelProto
@@ -38,6 +39,7 @@ class Graphs:
     framed: bool
     unexplained: str = ""
     absent: int = 0
+    traced: dict[str, int] = field(default_factory=dict)
 
 
 class Program(nn.Module):
@@ -167,7 +169,9 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         program.lowering = lowering
         inputs, axes = example(source, lowering)
         outputs = tuple(output.name for output in source.outputs)
-        predict = translate(capture(program, inputs, axes), source.inputs, outputs, opset)
+        captured = capture(program, inputs, axes)
+        traced = {} if source.own is None else traced_from(captured, source.own)
+        predict = translate(captured, source.inputs, outputs, opset)
         explain = {}
         try:
             explain = explained(source, program, methods, inputs, axes, opset)
@@ -175,7 +179,29 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
             if asked:
                 raise
             reason = str(error)
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent)
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent, traced)
+
+
+def traced_from(captured: ExportedProgram, own: Own) -> dict[str, int]:
+    """The least size of each axis for which the trace holds. ExportError where it ends before the axis does: ``forward``
+    goes another way for longer inputs.
+    """
+    given = set(captured.graph_signature.user_inputs)
+    nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
+    found = {}
+    for node, tensor in zip(nodes, own.tensors, strict=True):
+        for size, name in zip(node.meta["val"].shape, tensor.shape, strict=True):
+            known = captured.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
+            if known is None or not isinstance(name, str):
+                continue
+            axis = own.signature.axis(name)
+            if known.upper < axis.most:
+                raise ExportError(
+                    f"a trace must hold wherever the module answers ({name} up to {axis.most}), got one up to {known.upper}, "
+                    "beyond which forward goes another way; export each way by its own dynamic_shapes."
+                )
+            found[name] = int(known.lower)
+    return found
 
 
 def explained(

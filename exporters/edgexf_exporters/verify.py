@@ -24,11 +24,12 @@ from edgexf.golden import output_difference, relative_difference, residual_diffe
 from edgexf.manifest import Tensor
 from edgexf_exporters.alone import MODEL, asked, each_alone
 from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, cells, lengths
-from edgexf_exporters.source import Source
+from edgexf_exporters.source import Own, Source
 from edgexf_exporters.ties import TIE, Choices
 from edgexf_exporters.trace import in_a_sentence
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
+MOST_BELOW = 512  # sizes that are looked at one by one
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
 
 
@@ -281,6 +282,27 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
             if constant:
                 found["relevance follows the input"] = "it is the same for two inputs"
     return found
+
+
+def check_short(
+    source: Source, own: Own, predict: ort.InferenceSession, traced: Mapping[str, int], tolerance: float
+) -> str:
+    """Every size below the trace's own, one axis after the other; what is wrong there, empty where nothing is."""
+    for axis in own.signature.axes:
+        if axis.name == own.signature.samples:
+            continue
+        below = range(-(-axis.least // axis.step) * axis.step, min(traced.get(axis.name, 0), axis.most + 1), axis.step)
+        if len(below) > MOST_BELOW:
+            return f"{axis.name} has {len(below)} sizes below {traced[axis.name]}, where the trace begins to hold"
+        for size in below:
+            sizes = {**Cell(size, 1, "none", size).sizes(own.signature), axis.name: size}
+            feeds = own.draw(sizes, seed=size)
+            found, wanted = run(predict, feeds), eager(source, feeds, explain=False)
+            real = source.real(feeds)
+            for output in source.outputs:
+                if not output_difference(output, found[output.name], wanted[output.name], real) <= tolerance:
+                    return f"{output.name} differs where {axis.name} is {size}"
+    return ""
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:

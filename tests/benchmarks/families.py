@@ -1,9 +1,9 @@
-"""The full matrix: every family and head of transformers that edgexf lowers, over the full grid.
+"""The full matrix: every family and head that edgexf lowers, over the full grid.
 
-    python tests/benchmarks/families.py [--output FOLDER]
+    python tests/benchmarks/families.py --output tests/benchmarks/results [--again VARIANT]
 
-The trained reference models over the quick grid.
-Small models with random weights (`tests/families.py`), exported with `--grid full`: the worst relative difference of
+The trained reference models over the quick grid. Small models with random weights (`tests/families.py`,
+`tests/modules.py`), exported with `--grid full`: the worst relative difference of
 outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
 is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
 768, 12 heads, window 512, block or chunk 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
@@ -21,8 +21,10 @@ from typing import Any
 import click
 import onnx
 import transformers
+from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import modules
 from families import small
 
 import edgexf
@@ -41,7 +43,20 @@ HEADS = {
     **dict.fromkeys(("BigBird", "Nystromformer", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
     "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
 }
+LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert")
 LENGTHS = (1024, 4096)
+MODULES = {  # of tests/modules.py, and whose attention they hold
+    "source and target": "torch-nn",
+    "[sequence, batch]": "torch-nn",
+    "linformer classifier": "linformer-pypi",
+    "linformer LM": "linformer-pypi",
+    "causal reformer": "reformer-pypi",
+    "padded reformer": "reformer-pypi",
+    "reformer LM": "reformer-pypi",
+    "nearby": "local-attention-pypi",
+    "landmarks": "nystrom-attention-pypi",
+}
+Results = dict[str, dict[str, Any]]
 
 
 def most_global(family: str) -> int | None:
@@ -56,23 +71,30 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
     for family, heads in HEADS.items():
         for head in heads:
             options = {"grid": "full", "max_global": most_global(family)}
-            yield f"hf-{family.lower()}", f"{family}{head}", options, small(family, head, layers=2)
+            yield (
+                f"hf-{family.lower()}",
+                f"{family}{head}",
+                options,
+                lambda family=family, head=head: small(family, head, layers=2),
+            )
+    for kind, variant_name in MODULES.items():
+        yield (
+            variant_name,
+            kind,
+            {"grid": "full", "example_inputs": modules.small(kind)[1]},
+            lambda kind=kind: modules.small(kind)[0],
+        )
 
 
-def matrix() -> list[tuple[str, str, int, float, str]]:
-    """A row for each variant and head: cells of the grid, the worst relative difference, how it is explained."""
-    rows = []
-    for variant, head, options, model in cases():
-        with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
-            source = None
-            if model is not None:
-                source = Path(folder, "model")
-                model.save_pretrained(source)
-            manifest = edgexf.export(source, output=Path(folder, "out"), **options).manifest
-        explained = ", ".join(manifest.methods) or "-"
-        rows.append((variant, head, len(manifest.grid["rows"]), manifest.grid["worst"], explained))
-        print(json.dumps(rows[-1]), flush=True)
-    return rows
+def head_row(options: dict[str, Any], build: Any) -> list[Any]:
+    """Cells of the grid, the worst relative difference, and how the head is explained."""
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        source = None if build is None else build()
+        if isinstance(source, PreTrainedModel):
+            source.save_pretrained(Path(folder, "model"))
+            source = Path(folder, "model")
+        manifest = edgexf.export(source, output=Path(folder, "out"), **options).manifest
+    return [len(manifest.grid["rows"]), manifest.grid["worst"], ", ".join(manifest.methods) or "-"]
 
 
 def published(family: str, layers: int) -> Any:
@@ -112,8 +134,8 @@ def published(family: str, layers: int) -> Any:
     return transformers.LEDModel(config).get_encoder()
 
 
-def layer_row(family: str) -> tuple[str, ...]:
-    """Nodes a layer, and the elements of the largest intermediate at `LENGTHS`."""
+def layer_row(family: str) -> list[Any]:
+    """Nodes a layer, and the MB of the largest intermediate at `LENGTHS`."""
     nodes, largest = [], []
     for layers in (1, 2):
         with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
@@ -124,38 +146,61 @@ def layer_row(family: str) -> tuple[str, ...]:
             nodes.append(len(onnx.load(str(path), load_external_data=False).graph.node))
             inputs = made.manifest.variants[0].inputs
             largest = [max(sizes(path, inputs, length).values()) for length in LENGTHS]
-    row = (family, str(nodes[1] - nodes[0]), *(f"{size * 4 / 1e6:,.1f}" for size in largest))
-    print(json.dumps(row), flush=True)
-    return row
+    return [nodes[1] - nodes[0], *(round(size * 4 / 1e6, 1) for size in largest)]
+
+
+def table(found: Results) -> str:
+    """The results as Markdown."""
+    heads = [
+        (variant, head, f"{count:,}", f"{worst:.1e}", explained)
+        for variant, rows in found["heads"].items()
+        for head, (count, worst, explained) in rows.items()
+    ]
+    wide = [(family, f"{worst:.1e}") for family, worst in found["float64"].items()]
+    layers = [(family, str(row[0]), *(f"{size:,.1f}" for size in row[1:])) for family, row in found["layers"].items()]
+    header = ("family", "nodes a layer", *(f"largest tensor at {length:,}, MB" for length in LENGTHS))
+    return (
+        "## Every head\n\n"
+        + markdown_table(("variant", "head", "cells", "worst difference", "explained"), heads)
+        + "\n## Lowering against library in float64, quick grid\n\n"
+        + markdown_table(("family", "worst difference"), wide)
+        + "\n## Layers of width 768, one row\n\n"
+        + markdown_table(header, layers)
+    )
 
 
 @click.command()
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Also write families.md and .json here."
+    "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of families.json and .md."
 )
-def main(output: Path | None) -> None:
-    """Run the matrix and print Markdown tables."""
+@click.option("--again", multiple=True, help="Measure this variant anew; by default what the file lacks is measured.")
+def main(output: Path, again: tuple[str, ...]) -> None:
+    """Measure what families.json lacks, and write it and families.md after each row."""
     transformers.logging.set_verbosity_error()
-    rows = matrix()
-    cells = [
-        (variant, head, f"{count:,}", f"{worst:.1e}", explained) for variant, head, count, worst, explained in rows
-    ]
-    text = "## Every head\n\n"
-    text += markdown_table(("variant", "head", "cells", "worst difference", "explained"), cells)
-    wide = [
-        (family, f"{worst_difference(from_model(small(family, 'Model', 2), most_global(family))):.1e}")
-        for family in HEADS
-    ]
-    text += "\n## Lowering against library in float64, quick grid\n\n" + markdown_table(
-        ("family", "worst difference"), wide
+    file = output / "families.json"
+    found: Results = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"heads": {}, "float64": {}, "layers": {}}
     )
-    header = ("family", "nodes a layer", *(f"largest tensor at {length:,}, MB" for length in LENGTHS))
-    text += "\n## Layers of width 768, one row\n\n" + markdown_table(header, [layer_row(family) for family in HEADS])
-    print(text)
-    if output is not None:
-        (output / "families.md").write_text(text, encoding="utf-8")
-        reached = {name: max(row[3] for row in rows if row[0] == name) for name, *_ in rows}
-        (output / "families.json").write_text(json.dumps(reached, indent=1) + "\n", encoding="utf-8")
+    for variant in again:
+        found["heads"].pop(variant, None)
+
+    def keep(part: dict[str, Any], name: str, value: Any) -> None:
+        part[name] = value
+        print(name, json.dumps(value), flush=True)
+        ordered = {variant.name: found["heads"][variant.name] for variant in VARIANTS if variant.name in found["heads"]}
+        file.write_text(json.dumps({**found, "heads": ordered}, indent=1) + "\n", encoding="utf-8")
+        (output / "families.md").write_text(table({**found, "heads": ordered}), encoding="utf-8")
+
+    for variant, head, options, build in cases():
+        rows = found["heads"].setdefault(variant, {})
+        if head not in rows:
+            keep(rows, head, head_row(options, build))
+    for family in HEADS:
+        if family not in found["float64"]:
+            keep(found["float64"], family, worst_difference(from_model(small(family, "Model", 2), most_global(family))))
+    for family in LAYERS:
+        if family not in found["layers"]:
+            keep(found["layers"], family, layer_row(family))
 
 
 if __name__ == "__main__":
