@@ -99,6 +99,21 @@ def test_rotations_of_a_shorter_input_are_the_first_ones_of_a_longer_one() -> No
     assert torch.equal(few, many[..., :4])
 
 
+def test_causal_hashing_of_the_library_itself_lets_later_tokens_move_earlier_answers() -> None:
+    """Not by their values, but by their buckets, which shift the borders of chunks. Full attention does not."""
+    for settings, moves in (({}, True), ({"use_full_attn": True}, False)):
+        model = prepared(CausalReformer(**settings))
+        given = torch.randint(0, 60, (1, 64), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad(), surrounding(model)(model):
+            before, changes = model(given), []
+            for place in range(1, 64):
+                other = given.clone()
+                other[0, place] = (other[0, place] + 7) % 60
+                changes.append(float((model(other) - before)[:, :place].abs().max() / before.abs().max()))
+        assert (max(changes) > 0.01) == moves
+        assert (max(changes) <= ROUNDING) == (not moves)
+
+
 def test_hashing_that_is_not_lowered_is_a_sentence() -> None:
     own = LSHSelfAttention(16, heads=2, bucket_size=4, rehash_each_round=False)
     with pytest.raises(ExportError, match="hash anew in each round"):

@@ -10,7 +10,9 @@ a longer one. Two alternatives were weighed for them. Rotations of one length on
 operator in the graph, as exporters write it, answers differently at every run.
 
 The library hides later tokens from a causal query, but their buckets shift the borders of chunks, and so which
-earlier tokens it meets: its hashed attention is not strictly causal, in eager mode and here.
+earlier tokens it meets: its hashed attention is not strictly causal, in eager mode and here. A token's hash
+takes a product with a column for every two buckets: rounds * sequence^2 / (2 * bucket) numbers in all, which is what
+still grows with the square of the length.
 Source: Kitaev et al. 2020, eq. 5-7; `LSHSelfAttention` of reformer_pytorch.
 """
 
