@@ -27,13 +27,15 @@ from edgexf_exporters.full import attend, hide
 from edgexf_exporters.source import Family
 
 
-def mixed(query: Tensor, key: Tensor, value: Tensor, heads: int, attention_mask: Tensor) -> Tensor:
+def mixed(query: Tensor, key: Tensor, value: Tensor, heads: int, attention_mask: Tensor | None) -> Tensor:
     """What each token gathers from the real ones, float32 [batch, sequence, width], of projections of that shape.
 
-    attention_mask int64 [batch, sequence].
+    attention_mask int64 [batch, sequence]; without it all are.
     """
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
-    query, key = hide(query / math.sqrt(query.shape[-1]), key, (attention_mask > 0)[:, None])
+    query = query / math.sqrt(query.shape[-1])
+    if attention_mask is not None:
+        query, key = hide(query, key, (attention_mask > 0)[:, None])
     return join_heads(attend(query, key.transpose(-1, -2), value))
 
 
@@ -49,7 +51,11 @@ class Encoder(nn.Module):
         self.layers = layers
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **_: object
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **_: object,
     ) -> BaseModelOutputWithPooling:
         own = self.original
         types = zeros_like(input_ids) if token_type_ids is None else token_type_ids
@@ -74,7 +80,7 @@ class Distilled(nn.Module):
         layers: Any = original.transformer.layer
         self.layers = layers
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> BaseModelOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> BaseModelOutput:
         hidden = self.original.embeddings(input_ids)
         for layer in self.layers:
             core = layer.attention
