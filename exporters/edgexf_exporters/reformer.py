@@ -14,10 +14,9 @@ or a chunk looks once round them, and float32 rounds its weights (below): such a
 shortest chunk. Two alternatives were weighed: a branch by the length does not trace, blocks of half a length are no
 whole chunks.
 
-The rotations are the library's own for ``config.hash_seed``, or for `rotations.SEED` where it is not set, so that the
-library by itself repeats a bundle's answers; seeds that differ from layer to layer no config can name. So are the
-scores of hidden keys: a lonely token scores -1e5, and met k times its normaliser is -1e5 + log k, which float32 rounds
-by 0.4 %.
+The rotations are the library's own for ``config.hash_seed``, or for `rotations.SEED` where it is not set, so that it
+repeats a bundle's answers by itself; seeds of each layer no config can name. Scores are the library's own too: k times
+a lonely token's -1e5 are -1e5 + log k, which float32 rounds, and so its weights, by up to 0.4 %.
 
 In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens
 move their borders, and so which earlier keys a token meets. The library does so too.
@@ -46,7 +45,6 @@ from edgexf_exporters.full import HIDDEN
 from edgexf_exporters.rotations import as_exported, factors, rotations, seed_of
 from edgexf_exporters.source import Family
 
-Attention = (LocalSelfAttention, LSHSelfAttention)
 MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
 
 
@@ -146,10 +144,9 @@ class HashedAttention(nn.Module):
         weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
         return join_heads((mixed * weight).sum(dim=2))
 
-    def chunks(self, tokens: Tensor) -> Tensor:
+    def chunks(self, tokens: Tensor) -> Any:
         """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""
-        cut: Tensor = tokens.unflatten(2, (-1, self.original.chunk_length))
-        return cut
+        return tokens.unflatten(2, (-1, self.original.chunk_length))
 
     def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """The positions in the order of each round, and where each token then stands; int64 [batch, heads, rounds * sequence]."""
@@ -177,9 +174,8 @@ class Reformer(nn.Module):
     def __init__(self, original: ReformerModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        layers: Any = original.encoder.layers
-        self.layers = layers
-        attentions = [layer.attention.self_attention for layer in layers]
+        self.layers: Any = original.encoder.layers
+        attentions = [layer.attention.self_attention for layer in self.layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
         kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
         self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
@@ -187,8 +183,7 @@ class Reformer(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
         own: Any = self.original
         real = attention_mask > 0
-        embedded = own.embeddings.word_embeddings(input_ids)
-        hidden = mixed = embedded + self.positions(input_ids.shape[1])
+        hidden = mixed = own.embeddings.word_embeddings(input_ids) + self.positions(input_ids.shape[1])
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), real))
             hidden = hidden + layer.feed_forward.forward_chunk(mixed)
@@ -207,22 +202,22 @@ class Reformer(nn.Module):
 def reach(model: ReformerModel) -> int:
     """The longest input that has positions, padding included."""
     table: Any = model.embeddings.position_embeddings
-    axial = isinstance(table, AxialPositionEmbeddings)
-    held = math.prod(table.axial_pos_shape) if axial else table.embedding.num_embeddings
+    held = math.prod(table.axial_pos_shape) if isinstance(table, AxialPositionEmbeddings) else math.inf
     return int(min(held, model.embeddings.max_position_embeddings))
 
 
 def describe(model: PreTrainedModel) -> Family:
     """ExportError for chunks or buckets that no input can be cut into."""
     (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
-    attentions: list[Any] = [module for module in base.modules() if isinstance(module, Attention)]
+    layers: Any = base.encoder.layers
+    attentions = [layer.attention.self_attention for layer in layers]
     hashed = [attention for attention in attentions if isinstance(attention, LSHSelfAttention)]
     for attention in attentions:
         check(attention)
     lengths = [attention.chunk_length for attention in attentions]
     whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
     longest = longest // whole * whole if longest >= whole else min(longest, least)
-    twice = any(meets_itself(a, whole // a.chunk_length) for a in hashed)
+    twice = any(meets_itself(one, whole // one.chunk_length) for one in hashed)
     return Family(
         longest,
         f"to_multiple({whole})",
