@@ -32,7 +32,8 @@ from edgexf_exporters.verify import eager
 EXACT = 1e-12  # float64 sums in another order, relative to the largest; seen: 1e-15
 LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # around the chunks of 8 and 16, and the longest
 
-ROUND = {"local_attn_chunk_length": 16, "lsh_attn_chunk_length": 8, "lsh_num_chunks_before": 2, "num_buckets": 4}
+SHORTER = {"local_attn_chunk_length": 16, "lsh_attn_chunk_length": 8, "num_buckets": 4}  # the hashed chunks
+ROUND = {**SHORTER, "num_hashes": 1, "lsh_num_chunks_before": 2}  # looks once round two chunks
 
 
 def answer(model: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -63,9 +64,10 @@ def answer(model: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         {"attn_layers": ["lsh"], "lsh_num_chunks_before": 3, "lsh_num_chunks_after": 2, "num_hashes": 3},
         {"attn_layers": ["lsh"], "lsh_num_chunks_before": 0},
         {"attn_layers": ["local"], "local_attn_chunk_length": 1},
-        {"local_num_chunks_before": 2},  # looks once round two chunks
+        {"local_num_chunks_before": 2},
+        SHORTER,
         ROUND,
-        {"local_attn_chunk_length": 96, "lsh_attn_chunk_length": 64},  # no whole multiple fits
+        {"local_attn_chunk_length": 96, "lsh_attn_chunk_length": 64, "num_hashes": 1},  # no whole multiple fits
         {"local_attn_chunk_length": 256, "lsh_attn_chunk_length": 256},
     ],
     ids=str,
@@ -194,7 +196,10 @@ def test_the_grid_has_both_sides_of_the_switch_and_no_random_operator(classifier
     assert edgexf.verify(classifier.path).passed
 
 
-@pytest.mark.parametrize(("sizes", "shortest"), [({}, 0), ({"local_num_chunks_before": 2}, 0), (ROUND, 9)])
+@pytest.mark.parametrize(
+    ("sizes", "shortest"),
+    [({}, 0), ({"local_num_chunks_before": 2}, 0), (SHORTER | {"num_hashes": 1}, 0), (SHORTER, 9), (ROUND, 9)],
+)
 def test_short_inputs_are_padded_without_a_change_or_are_none_of_the_models(
     sizes: dict[str, Any], shortest: int
 ) -> None:
@@ -209,7 +214,7 @@ def test_short_inputs_are_padded_without_a_change_or_are_none_of_the_models(
 
 
 def test_a_model_whose_short_inputs_cannot_be_padded_says_so(tmp_path: Path) -> None:
-    model = small("Reformer", "Model", 2, **ROUND)
+    model = small("Reformer", "Model", 2, **SHORTER)
     out = edgexf.export(model, output=tmp_path / "out").path
     with as_exported(model):
         check(out, model, inputs(model, 9))

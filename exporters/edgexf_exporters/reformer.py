@@ -7,19 +7,19 @@
 
 The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
 graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
-chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its own copies and the
-further rounds are. So padding changes no answer, and inputs of up to a whole multiple may share a batch. Only where a
-hashed chunk looks once round a multiple of several chunks would a lonely token meet itself again, which float32 rounds:
-such a model is exported for inputs that are longer than its shortest chunk. Two alternatives were weighed: a branch by the length does not trace with dynamic lengths, and
-two blocks of half the length, as in `bigbird.py`, are no whole chunks.
+chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its copies and
+further rounds are. So padding changes no answer, and inputs of up to a whole multiple may share a batch. But a lonely
+token, which sees itself alone, is met again where hashed chunks are shorter than others and there are several rounds
+or a chunk looks once round them, and float32 rounds its weights (below): such a model is exported for inputs over its
+shortest chunk. Two alternatives were weighed: a branch by the length does not trace, blocks of half a length are no
+whole chunks.
 
-The rotations are those of the library with ``config.hash_seed`` set, to `SEED` where it is not, so that the library by
-itself repeats a bundle's answers. Seeds that differ from layer to layer are nearer to what an unset one means, but no
-config can name them. Scores of hidden keys and the float32 sums of exponents are the library's own: a token that meets
-nothing but itself scores -1e5, and where it meets itself twice float32 rounds the normaliser by up to 0.4 %.
+The rotations are the library's own for ``config.hash_seed``, or for `rotations.SEED` where it is not set, so that it
+repeats a bundle's answers by itself; seeds of each layer no config can name. Scores are the library's own too: k times
+a lonely token's -1e5 are -1e5 + log k, which float32 rounds, and so its weights, by up to 0.4 %.
 
-In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens move
-their borders, and so which earlier keys a token meets. The library does so too.
+In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens
+move their borders, and so which earlier keys a token meets. The library does so too.
 Source: Kitaev et al. 2020, sections 2 and 3; `ReformerModel` of transformers.
 """
 
@@ -45,7 +45,6 @@ from edgexf_exporters.full import HIDDEN
 from edgexf_exporters.rotations import as_exported, factors, rotations, seed_of
 from edgexf_exporters.source import SHORTEST, Family
 
-Attention = (LocalSelfAttention, LSHSelfAttention)
 MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
 
 
@@ -136,18 +135,18 @@ class HashedAttention(nn.Module):
         ring = Ring(own, query.shape[2], own.num_hashes)
         key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
         mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
+        unsorted = (take(tokens.flatten(2, 3), back) for tokens in (mixed, normaliser))
         mixed, weight = (
-            take(tokens.flatten(2, 3), back).unflatten(2, (own.num_hashes, -1)) for tokens in (mixed, normaliser)
-        )  # [batch, heads, rounds, sequence, head_width and 1]
+            tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
+        )  # [..., rounds, sequence, any]
         further = ring.single & (torch.arange(own.num_hashes) > 0)
         weight = torch.where(further[:, None, None], HIDDEN, weight)
         weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
         return join_heads((mixed * weight).sum(dim=2))
 
-    def chunks(self, tokens: Tensor) -> Tensor:
+    def chunks(self, tokens: Tensor) -> Any:
         """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""
-        cut: Tensor = tokens.unflatten(2, (-1, self.original.chunk_length))
-        return cut
+        return tokens.unflatten(2, (-1, self.original.chunk_length))
 
     def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """The positions in the order of each round, and where each token then stands; int64 [batch, heads, rounds * sequence]."""
@@ -169,27 +168,22 @@ def take(tokens: Tensor, place: Tensor) -> Tensor:
     return tokens.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
 
 
-def lowered(attention: Any) -> nn.Module:
-    return HashedAttention(attention) if isinstance(attention, LSHSelfAttention) else LocalAttention(attention)
-
-
 class Reformer(nn.Module):
     """`ReformerModel` with lowered attention, over lengths that are multiples of `block`."""
 
     def __init__(self, original: ReformerModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        layers: Any = original.encoder.layers
-        self.layers = layers
-        attentions = [layer.attention.self_attention for layer in layers]
+        self.layers: Any = original.encoder.layers
+        attentions = [layer.attention.self_attention for layer in self.layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
-        self.attentions = nn.ModuleList([lowered(attention) for attention in attentions])
+        kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
+        self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
         own: Any = self.original
         real = attention_mask > 0
-        embedded = own.embeddings.word_embeddings(input_ids)
-        hidden = mixed = embedded + self.positions(input_ids.shape[1])
+        hidden = mixed = own.embeddings.word_embeddings(input_ids) + self.positions(input_ids.shape[1])
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), real))
             hidden = hidden + layer.feed_forward.forward_chunk(mixed)
@@ -208,22 +202,22 @@ class Reformer(nn.Module):
 def reach(model: ReformerModel) -> int:
     """The longest input that has positions, padding included."""
     table: Any = model.embeddings.position_embeddings
-    axial = isinstance(table, AxialPositionEmbeddings)
-    held = math.prod(table.axial_pos_shape) if axial else table.embedding.num_embeddings
+    held = math.prod(table.axial_pos_shape) if isinstance(table, AxialPositionEmbeddings) else math.inf
     return int(min(held, model.embeddings.max_position_embeddings))
 
 
 def describe(model: PreTrainedModel) -> Family:
     """ExportError for chunks or buckets that no input can be cut into."""
     (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
-    attentions: list[Any] = [module for module in base.modules() if isinstance(module, Attention)]
+    layers: Any = base.encoder.layers
+    attentions = [layer.attention.self_attention for layer in layers]
     hashed = [attention for attention in attentions if isinstance(attention, LSHSelfAttention)]
     for attention in attentions:
         check(attention)
     lengths = [attention.chunk_length for attention in attentions]
     whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
     longest = longest // whole * whole if longest >= whole else min(longest, least)
-    twice = any(max(a.num_chunks_before, a.num_chunks_after) >= whole // a.chunk_length > 1 for a in hashed)
+    twice = any(meets_itself(one, whole // one.chunk_length) for one in hashed)
     return Family(
         longest,
         f"to_multiple({whole})",
@@ -234,6 +228,12 @@ def describe(model: PreTrainedModel) -> Family:
         chooses=bool(hashed),
         provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
     )
+
+
+def meets_itself(attention: Any, chunks: int) -> bool:
+    """Whether a lonely token of a short input, padded to some chunks, is seen more than once."""
+    looks_round = max(attention.num_chunks_before, attention.num_chunks_after) >= chunks
+    return chunks > 1 and (attention.num_hashes > 1 or looks_round)
 
 
 def check(attention: Any) -> None:

@@ -22,7 +22,7 @@ import onnx
 import torch
 from torch.overrides import TorchFunctionMode
 
-TIE = 1e-5  # of the scores' mean size; library and graph were seen to differ by 3e-7 of the best one
+TIE = 3e-5  # of the scores' mean size; in ten layers library and graph were seen to differ by 2e-6 of the best one
 
 
 def choices(model: onnx.ModelProto) -> list[str]:
