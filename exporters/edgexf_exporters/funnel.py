@@ -12,7 +12,7 @@ so the types of a key are three columns of it, and the mask is a fourth.
 
 A text alone and the same text with padding behind it are pooled in other pairs, and the library's answers differ by up
 to their own size (measured): only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
-poolings, and its published models then fail in their position tables: shorter inputs are not taken.
+poolings, and by default then fails in its position tables: shorter inputs are not taken.
 
 Explanations start behind the embeddings' norm. Before it gradient x input is 0 for every model: a norm gives the same
 for any multiple of a vector (Euler's theorem on homogeneous functions).
@@ -41,7 +41,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import hide
 from edgexf_exporters.source import SHORTEST, Family
 
-LONGEST = 512  # tokens, of the published models; newer configs say nothing, since there is no table of positions
+LONGEST = 512  # tokens, of the paper's models; newer configs say nothing, since there is no table of positions
 ABSENT = -1  # in the mask behind an input's end, where 0 is a token that is there and hidden
 # Which types (columns) a type (row) is one with; the third is that of the first token.
 SAME = ((1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0))
@@ -240,7 +240,7 @@ def describe(model: PreTrainedModel) -> Family:
         )
     if not (config.separate_cls and config.truncate_seq):
         raise ExportError(
-            "a Funnel model must pool its first token alone and drop its last one, as all published ones do, got "
+            "a Funnel model must pool its first token alone and drop its last one, as they do by default, got "
             f"separate_cls {config.separate_cls} and truncate_seq {config.truncate_seq}; export a model that was trained with both."
         )
     shortest = max(2 ** poolings(config) + 1, SHORTEST)
