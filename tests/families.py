@@ -120,15 +120,19 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
         assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()
 
 
-def autograd(model: Any, given: dict[str, Tensor]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Logits [batch, classes], and gradient x input of the highest one at each token, 0 at padding."""
+def autograd(
+    model: Any, given: dict[str, Tensor], embedding: nn.Module | None = None
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Logits [batch, classes], and gradient x input of the highest one at each token, 0 at padding; the input is what
+    `embedding` answers, by default the library's own.
+    """
     leaves: list[Tensor] = []
 
     def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         leaves.append(output.detach().requires_grad_(True))
         return leaves[0]
 
-    with model.get_input_embeddings().register_forward_hook(leaf):
+    with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
         logits = model(**given).logits
     (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
     mask = given["attention_mask"]

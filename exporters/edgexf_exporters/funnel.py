@@ -2,17 +2,17 @@
 
     before  lists of positions in Python, tables of relative positions for each block, [batch, sequence, sequence] of
             token types, pooled together with the tokens; average pooling that rounds lengths up
-    after   two strided slices and their mean; Softmax([Q, types, 1] [K, types, b]^T + shift(Q R^T)) V
+    after   the mean of each pair of tokens; Softmax([Q, types, 1] [K, types, b]^T + shift(Q R^T)) V
 
 Between query i and key j of a block lie `stride` * (`step` * i - j) tokens, `step` 2 where the queries are pooled and
-the keys are not yet; R holds sines and cosines of every such distance, and `shift` moves row i of Q R^T to its own: a
+the keys are not yet (and then `stride` less); R holds sines and cosines of every such distance, and `shift` moves row i of Q R^T to its own: a
 slice between two reshapes. The library's `factorized` attention is the same sum by the addition theorem. The first
 token is pooled alone and has neither position nor type. Of three token types two attend to their own and to the third,
 so the types of a key are three columns of it, and the mask is a fourth.
 
 A text alone and the same text with padding behind it are pooled in other pairs, and the library's answers differ by up
 to their own size (measured): only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
-poolings, and its published models then fail in their position tables: shorter inputs are not taken.
+poolings, and by default then fails in its position tables: shorter inputs are not taken.
 
 Explanations start behind the embeddings' norm. Before it gradient x input is 0 for every model: a norm gives the same
 for any multiple of a vector (Euler's theorem on homogeneous functions).
@@ -26,13 +26,12 @@ Source: Dai et al. 2020, sections 2.2 and 2.3, appendix A.2; `FunnelEncoder`, `F
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import FunnelBaseModel, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.funnel.modeling_funnel import FunnelDecoder, FunnelEncoder, FunnelLayer
 
@@ -42,7 +41,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import hide
 from edgexf_exporters.source import SHORTEST, Family
 
-LONGEST = 512  # tokens, of the published models; newer configs say nothing, since there is no table of positions
+LONGEST = 512  # tokens, of the paper's models; newer configs say nothing, since there is no table of positions
 ABSENT = -1  # in the mask behind an input's end, where 0 is a token that is there and hidden
 # Which types (columns) a type (row) is one with; the third is that of the first token.
 SAME = ((1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0))
@@ -85,53 +84,63 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Distance:
-    """Tokens between query i and key j: `stride` * (`step` * i - j), and `stride` less where queries are pooled."""
+class Relation:
+    """What queries and keys are to each other, the same for all layers of a block.
 
-    stride: int
+    The keys' number and `real` bool [batch, 1, keys]; `table` [distances, width], where row `step` * queries is the distance
+    of the first two; `near` [batch, 1, queries, 3]: the types that a query is one with; `types` [batch, 1, keys, 3]
+    one-hot, 0 for the first key; `later` [queries, 1] and [1, keys]: 0 for the first, 1 for all others.
+    """
+
+    keys: int
     step: int
+    real: Tensor
+    table: Tensor
+    near: Tensor
+    types: Tensor
+    later: tuple[Tensor, Tensor]
 
-    def table(self, queries: int, keys: int, width: int, dtype: torch.dtype) -> Tensor:
-        """Sines and cosines [step * queries + keys, width] of every distance, the largest first (appendix A.2.1)."""
-        most = self.step * queries - (self.step - 1)
-        distance = (most - torch.arange(self.step * queries + keys)) * self.stride
-        frequency = 1 / (10000 ** (torch.arange(width // 2).to(dtype) / (width // 2)))
-        angle = distance.to(dtype).unsqueeze(1) * frequency
-        return torch.cat((angle.sin(), angle.cos()), dim=-1)
+    @classmethod
+    def of(cls, asked: Seen, known: Seen, stride: int, step: int, width: int) -> Relation:
+        """`step` keys of `stride` tokens stand for a query."""
+        queries, keys, dtype = asked.real.shape[1], known.real.shape[1], asked.types.dtype
+        rows, columns = ((torch.arange(tokens) > 0).to(dtype) for tokens in (queries, keys))
+        distance = (step * queries - (step - 1) - torch.arange(step * queries + keys)) * stride
+        near = (asked.types @ torch.tensor(SAME, dtype=dtype)).unsqueeze(1)
+        types = (known.types * columns.unsqueeze(1)).unsqueeze(1)
+        later = rows.unsqueeze(1), columns.unsqueeze(0)
+        return cls(keys, step, known.real[:, None], waves(distance, width, dtype), near, types, later)
 
-    def shift(self, scores: Tensor, keys: int) -> Tensor:
+    def shift(self, scores: Tensor) -> Tensor:
         """[..., queries, distances] -> [..., queries, keys]: row i begins at its distance to the first key."""
         queries, distances = scores.shape[-2:]
         rows = scores.flatten(-2)[..., self.step * queries :].unflatten(-1, (queries, distances - self.step))
-        found: Tensor = rows[..., :keys]
+        found: Tensor = rows[..., : self.keys]
         return found
 
 
-def behind_the_first(tokens: int, dtype: torch.dtype) -> Tensor:
-    """[tokens]: 0, and 1 for all others."""
-    return (torch.arange(tokens) > 0).to(dtype)
+def waves(distance: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Sines and cosines [distances, width] (appendix A.2.1)."""
+    frequency = 1 / (10000 ** (torch.arange(width // 2).to(dtype) / (width // 2)))
+    angle = distance.to(dtype).unsqueeze(1) * frequency
+    return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
 
-def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, seen: tuple[Seen, Seen], distance: Distance) -> Tensor:
-    """What `layer` makes of query [batch, queries, width] that attends to key [batch, keys, width]; `seen` of both."""
+def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, relation: Relation) -> Tensor:
+    """What `layer` makes of query [batch, queries, width] that attends to key [batch, keys, width]."""
     own: Any = layer.attention
-    heads, scale = own.config.n_head, own.scale
-    asked = split_heads(own.q_head(query) * scale, heads)  # [batch, heads, queries, head_width]
+    heads = own.config.n_head
+    asked = split_heads(own.q_head(query), heads)  # [batch, heads, queries, head_width]
     keys, values = (split_heads(project(key), heads) for project in (own.k_head, own.v_head))
     content, position, segment = (
-        asked + (bias * scale).unsqueeze(1) for bias in (own.r_w_bias, own.r_r_bias, own.r_s_bias)
+        (asked + bias.unsqueeze(1)) * own.scale for bias in (own.r_w_bias, own.r_r_bias, own.r_s_bias)
     )
-    others = tuple(behind_the_first(tokens.shape[1], query.dtype).unsqueeze(-1) for tokens in (query, key))
     other, same = (segment @ own.seg_embed.permute(1, 2, 0)).split(1, dim=-1)  # [batch, heads, queries, 1] each
-    near = (seen[0].types @ torch.tensor(SAME, dtype=query.dtype)).unsqueeze(1)  # [batch, 1, queries, 3]
-    asked_types = (other + (same - other) * near) * others[0]
-    types = (seen[1].types * others[1]).unsqueeze(1).expand(-1, heads, -1, -1)
-    left, right = hide(
-        torch.cat((content, asked_types), dim=-1), torch.cat((keys, types), dim=-1), seen[1].real[:, None]
-    )
-    table = distance.table(query.shape[1], key.shape[1], query.shape[-1], query.dtype)
-    directions = (table @ own.r_kernel.flatten(1)).unflatten(-1, (heads, -1)).permute(1, 2, 0)
-    relative = distance.shift((position * others[0]) @ directions, key.shape[1]) * others[1].squeeze(-1)
+    asked_types = (other + (same - other) * relation.near) * relation.later[0]
+    types = relation.types.expand(-1, heads, -1, -1)
+    left, right = hide(torch.cat((content, asked_types), dim=-1), torch.cat((keys, types), dim=-1), relation.real)
+    directions = (relation.table @ own.r_kernel.flatten(1)).unflatten(-1, (heads, -1)).permute(1, 2, 0)
+    relative = relation.shift((position * relation.later[0]) @ directions) * relation.later[1]
     weights = (left @ right.transpose(-1, -2) + relative).softmax(dim=-1)
     hidden = own.layer_norm(query + own.post_proj(join_heads(weights @ values)))
     answer: Tensor = layer.ffn(hidden)
@@ -148,34 +157,33 @@ class Encoder(nn.Module):
         self.original = original
         self.block = 2 ** poolings(original.config)
 
-    def layers(self) -> Iterator[tuple[FunnelLayer, int, bool]]:
-        """Each call of a layer, with its block's index, and whether tokens are pooled before it."""
-        own: Any = self.original
-        for index, block in enumerate(own.blocks):
-            calls = [layer for layer in block for _ in range(own.config.block_repeats[index])]
-            for place, layer in enumerate(calls):
-                yield layer, index, index > 0 and place == 0
-
     def forward(
         self, inputs_embeds: Tensor, attention_mask: Tensor, token_type_ids: Tensor, **_: object
     ) -> BaseModelOutput:
-        config: Any = self.original.config
-        seen, hidden = Seen.of(attention_mask, token_type_ids, inputs_embeds.dtype), inputs_embeds
-        states = [hidden]
-        for layer, index, pools in self.layers():
-            key, distance, known = hidden, Distance(2**index, 1), seen
-            if pools:
-                first, second = pairs(hidden)
-                second = torch.where(seen.mates().unsqueeze(-1), second, first)
-                hidden = (first + second) / 2 if config.pooling_type == "mean" else torch.maximum(first, second)
-                seen = seen.pooled()
-            if pools and config.pool_q_only:
-                distance = Distance(2 ** (index - 1), 2)
-            else:
+        own: Any = self.original
+        width, hidden = inputs_embeds.shape[-1], inputs_embeds
+        seen, states = Seen.of(attention_mask, token_type_ids, hidden.dtype), [hidden]
+        for index, block in enumerate(own.blocks):
+            calls = [layer for layer in block for _ in range(own.config.block_repeats[index])]
+            if index > 0:
                 key, known = hidden, seen
-            hidden = layer_answer(layer, hidden, key, (seen, known), distance)
-            states.append(hidden)
+                hidden, seen = pooled(hidden, seen, own.config.pooling_type), seen.pooled()
+                if own.config.pool_q_only:
+                    wider = Relation.of(seen, known, 2 ** (index - 1), 2, width)
+                    hidden = layer_answer(calls.pop(0), hidden, key, wider)
+                    states.append(hidden)
+            relation = Relation.of(seen, seen, 2**index, 1, width)
+            for layer in calls:
+                hidden = layer_answer(layer, hidden, hidden, relation)
+                states.append(hidden)
         return BaseModelOutput(last_hidden_state=hidden, hidden_states=tuple(states))
+
+
+def pooled(hidden: Tensor, seen: Seen, kind: str) -> Tensor:
+    """[batch, 2 * pairs, width] -> [batch, pairs, width], by `kind` ``mean`` or ``max``."""
+    first, second = pairs(hidden)
+    second = torch.where(seen.mates().unsqueeze(-1), second, first)
+    return (first + second) / 2 if kind == "mean" else torch.maximum(first, second)
 
 
 def spread(tokens: Tensor, stride: int) -> Tensor:
@@ -208,8 +216,9 @@ class Decoder(nn.Module):
         seen = Seen.of(attention_mask, token_type_ids, final_hidden.dtype)
         there = seen.there.unflatten(1, (-1, stride))[..., :1]  # of the last block, as its tokens are
         hidden = spread(torch.where(there, final_hidden, 0.0), stride) + first_block_hidden
+        relation = Relation.of(seen, seen, 1, 1, hidden.shape[-1])
         for layer in layers:
-            hidden = layer_answer(layer, hidden, hidden, (seen, seen), Distance(1, 1))
+            hidden = layer_answer(layer, hidden, hidden, relation)
         return BaseModelOutput(last_hidden_state=hidden)
 
 
@@ -225,9 +234,13 @@ def describe(model: PreTrainedModel) -> Family:
     what float32 keeps of scores of -1e6.
     """
     config: Any = model.config
+    if isinstance(model, FunnelBaseModel):
+        raise ExportError(
+            "a Funnel model must answer for each token, got FunnelBaseModel, which ends at the pooled ones; export FunnelModel."
+        )
     if not (config.separate_cls and config.truncate_seq):
         raise ExportError(
-            "a Funnel model must pool its first token alone and drop its last one, as all published ones do, got "
+            "a Funnel model must pool its first token alone and drop its last one, as they do by default, got "
             f"separate_cls {config.separate_cls} and truncate_seq {config.truncate_seq}; export a model that was trained with both."
         )
     shortest = max(2 ** poolings(config) + 1, SHORTEST)
