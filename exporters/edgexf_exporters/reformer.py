@@ -174,18 +174,18 @@ class Reformer(nn.Module):
     def __init__(self, original: ReformerModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        self.layers: Any = original.encoder.layers
-        attentions = [layer.attention.self_attention for layer in self.layers]
+        layers: Any = original.encoder.layers
+        self.layers = layers
+        attentions = [layer.attention.self_attention for layer in layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
         kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
         self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
         own: Any = self.original
-        real = attention_mask > 0
         hidden = mixed = own.embeddings.word_embeddings(input_ids) + self.positions(input_ids.shape[1])
         for layer, attention in zip(self.layers, self.attentions, strict=True):
-            mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), real))
+            mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), attention_mask > 0))
             hidden = hidden + layer.feed_forward.forward_chunk(mixed)
         return ReformerModelOutput(last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)))
 
