@@ -310,6 +310,40 @@ def test_a_failed_trace_names_the_line_and_the_module(
     assert "def forward" not in capsys.readouterr().err  # torch prints its graph
 
 
+def at_random(hidden: Tensor) -> Tensor:
+    return hidden + torch.randn_like(hidden)
+
+
+def test_a_module_that_draws_at_random_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="must answer the same inputs alike"):
+        exports(Odd(at_random), (ids(2, 16),), tmp_path)
+
+
+class Masked(nn.Module):
+    """Its mask is true at padding, whatever its name says; it writes to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(VOCABULARY, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        ids += 0
+        kept = (~mask).unsqueeze(-1).float()
+        return self.head((self.embed(ids).tanh() * kept).sum(1) / kept.sum(1))
+
+
+def test_a_mask_means_what_its_example_says_and_padding_has_no_relevance(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    examples = {"ids": ids(2, 16), "mask": torch.zeros(2, 16, dtype=torch.bool)}
+    bundle = edgexf.export(Masked().eval(), example_inputs=examples, output=tmp_path / "bundle")
+    assert {row["mask"] for row in bundle.manifest.grid["rows"]} == {"none", "right", "one"}
+    with edgexf.load(tmp_path / "bundle") as session:
+        found = session.run_explain(ids=ids(2, 9).numpy(), mask=(torch.arange(9) > 5).expand(2, -1).numpy())
+    assert np.all(found["relevance"][:, 6:] == 0)
+    assert np.all(found["relevance"][:, :6] != 0)
+
+
 def in_the_middle(hidden: Tensor) -> Tensor:
     return hidden * 2 if 10 < hidden.shape[1] < 20 else hidden
 

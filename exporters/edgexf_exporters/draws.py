@@ -86,6 +86,10 @@ def is_mask(name: str, tensor: Tensor, axes: tuple[int | str, ...]) -> bool:
     return rows and kind and "mask" in name and bool(torch.all((tensor == 0) | (tensor == 1)))
 
 
-def marks(name: str) -> int:
-    """What marks a real token: torch.nn's padding masks are true at padding, all others at real tokens."""
+def marks(name: str, tensor: Tensor) -> int:
+    """What marks a real token: the one value of an example without padding; else torch.nn's padding masks are true at
+    padding, and all others at real tokens.
+    """
+    if tensor.numel() and bool(torch.all(tensor == tensor.flatten()[0])):
+        return int(tensor.flatten()[0])
     return 0 if "padding" in name else 1

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from edgexf import manifest as contract
 from edgexf import names
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import EdgexfError, ExportError, UsageError
 from edgexf.signature import Axis, Signature
 from edgexf_exporters.chance import SEED
 from edgexf_exporters.draws import Array, Draws, is_mask, marks
@@ -129,19 +129,19 @@ class Probe:
         self.around = surrounding(module)
 
     def source(self) -> Source:
-        shapes = self.draws.shapes
-        masks = {
-            name: marks(name)
-            for name, tensor in self.draws.examples.items()
-            if is_mask(name, tensor, shapes.axes[name])
-        }
+        shapes, examples = self.draws.shapes, self.draws.examples
         readers = self.readers()
         below = {name: reader.num_embeddings for name, reader in readers.items()}
-        self.draws = replace(
-            self.draws, below=below, real={name: mark for name, mark in masks.items() if name not in below}
-        )
+        masks = {
+            name: marks(name, tensor)
+            for name, tensor in examples.items()
+            if name not in below and is_mask(name, tensor, shapes.axes[name])
+        }
+        self.draws = replace(self.draws, below=below, real=masks)
         samples = self.samples()
-        ranges = {symbol: self.range(symbol, symbol == samples) for symbol in shapes.symbols}
+        masks = {name: mark for name, mark in masks.items() if shapes.axes[name][0] == samples}
+        self.draws = replace(self.draws, real=masks)
+        ranges = {symbol: self.range(symbol, samples) for symbol in shapes.symbols}
         stuck = [symbol for symbol, axis in ranges.items() if axis.least == axis.most and symbol != samples]
         shapes = shapes.fixed(stuck)
         named = shapes.renamed(samples)
@@ -206,7 +206,9 @@ class Probe:
 
     def answer(self, inputs: Mapping[str, Array]) -> Answer:
         with torch.no_grad(), self.around(self.module):
-            found = self.module(**{name: torch.from_numpy(array) for name, array in inputs.items()}, **self.settings)
+            found = self.module(
+                **{name: torch.from_numpy(array.copy()) for name, array in inputs.items()}, **self.settings
+            )
         return {name: output.detach().numpy() for name, output in named_outputs(found).items()}
 
     def answers(self, sizes: Sizes) -> bool:
@@ -233,10 +235,17 @@ class Probe:
         ]
         try:
             with in_a_sentence("a module must answer its example inputs", "call it with them, and mend what it says"):
-                self.answer(inputs)
+                first = self.answer(inputs)
         finally:
             for hook in hooks:
                 hook.remove()
+        again = self.answer(inputs)
+        changed = [name for name in first if not np.array_equal(first[name], again[name], equal_nan=True)]
+        if changed:
+            raise ExportError(
+                f"a module must answer the same inputs alike, got another {changed[0]} at the second call; "
+                "take out what draws random numbers or remembers calls."
+            )
         found: dict[str, nn.Embedding] = {}
         for name, array in inputs.items():
             readers = {reader for reader, ids in seen if np.array_equal(ids.numpy(), array)}
@@ -278,16 +287,17 @@ class Probe:
                 found[index] = two[index]
         return found
 
-    def range(self, symbol: str, samples: bool) -> Axis:
-        """Where the module answers along an axis, the others as in the examples but for one sample."""
+    def range(self, symbol: str, samples: str) -> Axis:
+        """Where the module answers along an axis: one sample, other axes as in the examples."""
         shapes = self.draws.shapes
         size = shapes.examples[symbol]
-        if samples:
+        if symbol == samples:
             return Axis(symbol, shapes.least.get(symbol, 1) or 1, shapes.most.get(symbol, ANY), 1)
         top = shapes.most.get(symbol, max(LONGEST, size))
 
         def works(length: int) -> bool:
-            return length > 0 and self.answers({**shapes.examples, symbol: length})
+            one = {samples: shapes.least.get(samples, 1)} if samples else {}
+            return length > 0 and self.answers({**shapes.examples, **one, symbol: length})
 
         steps = (step for step in range(1, size + 1) if size % step == 0)
         step = next((step for step in steps if works(size + step) or works(size - step)), 0)

@@ -128,7 +128,7 @@ def vectors_of(reader: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
     """What the graphs must answer: the outputs, and gradient x input and residual, from the eager model and torch autograd."""
-    inputs = {name: torch.from_numpy(feeds[name]) for name in source.inputs}
+    inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to them
     if not explain:
         return answers(source, inputs)
     if source.embedding is None:
