@@ -49,6 +49,8 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     """
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
+    if wanted.dtype == bool:
+        found, wanted = found.astype(np.int8), wanted.astype(np.int8)
     scale = typical(wanted)
     if output.has_tokens and not real.all():
         found, wanted = found[real], wanted[real]
@@ -126,7 +128,7 @@ def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     if packed == 0:
         raise ExportError(
-            f"a cell of the grid must fit into {most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels."
+            f"a cell of the grid must fit into {most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels or smaller inputs."
         )
     return buffer.getvalue()
 

@@ -249,9 +249,13 @@ class Manifest:
             self.preprocess.check(self.limits)
         inputs = [tensor.name for tensor in self.variants[0].inputs]
         for name, there in (
-            (names.GLOBAL_ATTENTION_MASK, self.globals is not None and self.limits.max_global > 0),
-            (names.TOKEN_TYPE_IDS, self.segments is not None and self.limits.token_types > 0),
-            (names.DECODER_INPUT_IDS, self.decoder is not None),
+            ()
+            if self.signature is not None
+            else (
+                (names.GLOBAL_ATTENTION_MASK, self.globals is not None and self.limits.max_global > 0),
+                (names.TOKEN_TYPE_IDS, self.segments is not None and self.limits.token_types > 0),
+                (names.DECODER_INPUT_IDS, self.decoder is not None),
+            )
         ):
             require((name in inputs) == there, f"{name} must be an input exactly where the limits speak of it", inputs)
         for output in self.variants[0].outputs:

@@ -127,6 +127,14 @@ def own_lengths(signature: Signature) -> list[int]:
     return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
 
 
+def batches(source: Source) -> tuple[int, ...]:
+    """One sample and three, within what an axis of samples allows."""
+    if source.own is None or not source.own.signature.samples:
+        return (1, 3)
+    axis = source.own.signature.axis(source.own.signature.samples)
+    return tuple(sorted({min(max(size, axis.least), axis.most) for size in (1, 3)}))
+
+
 def stepped(least: int, most: int, step: int, block: int) -> list[int]:
     """The lengths around a block in whole steps, from `least` to `most`."""
     block = block if block > 1 else max(NOMINAL_BLOCK, step)
@@ -151,8 +159,8 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
     padded = MASKS if source.mask is not None else MASKS[:1]
     for turn, length in enumerate(lengths(source, block)):
         short = full or length < limits.max_length
-        batches, masks = (1, 3) if short else (1,), padded if short else padded[:2]
-        for (place, batch), (row, mask) in product(enumerate(batches), enumerate(masks)):
+        rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]
+        for (place, batch), (row, mask) in product(enumerate(rows), enumerate(masks)):
             taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
             for chosen in taken if limits.max_global else ("",):
                 seed += 1

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 import onnx
@@ -20,6 +21,7 @@ from torch.export import Dim, ExportedProgram
 from edgexf import names
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import check_method, differentiate
+from edgexf_exporters.guards import conditions
 from edgexf_exporters.source import SHORTEST, Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
 from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic_axes, translate
@@ -29,8 +31,8 @@ from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
     in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain,
-    `absent` is what ``attention_mask`` holds behind an input's end. `traced`: of a module of one's own the size of each
-    axis from which on the trace holds as it is; below it torch.export promises nothing, and the grid looks at each.
+    `absent` is what ``attention_mask`` holds behind an input's end. `guards`: of a module of one's own the
+    conditions on sizes under which its trace holds.
     """
 
     predict: onnx.ModelProto
@@ -39,7 +41,7 @@ class Graphs:
     framed: bool
     unexplained: str = ""
     absent: int = 0
-    traced: dict[str, int] = field(default_factory=dict)
+    guards: list[CodeType] = field(default_factory=list)
 
 
 class Program(nn.Module):
@@ -67,9 +69,16 @@ class Program(nn.Module):
 
 
 class Given(nn.Module):
-    """Stands where an embedding was, and hands out the vectors that it holds."""
+    """Stands where an embedding was, and hands out the vectors that it holds; a head may be tied to its weight."""
 
     vectors: Any = None
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.tied = (original,)  # in a tuple: no part of this module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["tied"][0], name)
 
     def forward(self, _: Tensor, **__: object) -> Tensor:
         vectors: Tensor = self.vectors
@@ -170,7 +179,10 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         inputs, axes = example(source, lowering)
         outputs = tuple(output.name for output in source.outputs)
         captured = capture(program, inputs, axes)
-        traced = {} if source.own is None else traced_from(captured, source.own)
+        guards: list[CodeType] = []
+        if source.own is not None:
+            check_reach(captured, source.own)
+            guards = conditions(captured)
         predict = translate(captured, source.inputs, outputs, opset)
         explain = {}
         try:
@@ -179,29 +191,21 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
             if asked:
                 raise
             reason = str(error)
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent, traced)
+    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent, guards)
 
 
-def traced_from(captured: ExportedProgram, own: Own) -> dict[str, int]:
-    """The least size of each axis for which the trace holds. ExportError where it ends before the axis does: ``forward``
-    goes another way for longer inputs.
-    """
+def check_reach(captured: ExportedProgram, own: Own) -> None:
+    """ExportError where a trace ends before an axis does: ``forward`` goes another way for longer inputs."""
     given = set(captured.graph_signature.user_inputs)
     nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
-    found = {}
     for node, tensor in zip(nodes, own.tensors, strict=True):
         for size, name in zip(node.meta["val"].shape, tensor.shape, strict=True):
             known = captured.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
-            if known is None or not isinstance(name, str):
-                continue
-            axis = own.signature.axis(name)
-            if known.upper < axis.most:
+            if known is not None and isinstance(name, str) and known.upper < own.signature.axis(name).most:
                 raise ExportError(
-                    f"a trace must hold wherever the module answers ({name} up to {axis.most}), got one up to {known.upper}, "
+                    f"a trace must hold wherever the module answers ({name} up to {own.signature.axis(name).most}), got one up to {known.upper}, "
                     "beyond which forward goes another way; export each way by its own dynamic_shapes."
                 )
-            found[name] = int(known.lower)
-    return found
 
 
 def explained(
@@ -215,7 +219,7 @@ def explained(
     """The explain graph of each method, from the program over its example `inputs` with their dynamic `axes`."""
     if not methods or source.embedding is None:
         return {}
-    given, vectors = Given(), source.embedding(inputs[0])
+    given, vectors = Given(source.embedding), source.embedding(inputs[0])
     with replaced(program, {source.embedding: given}):
         body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
     target = torch.zeros(len(inputs[0]), source.classes or 0)

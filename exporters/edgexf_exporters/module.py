@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from edgexf import manifest as contract
 from edgexf import names
@@ -40,6 +41,7 @@ from edgexf_exporters.verify import vectors_of
 
 LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
 SHORTEST = 2
+RESERVED = {names.TARGET, names.RELEVANCE, names.RESIDUAL, "method"}
 SAME = 1e-5  # relative: what counts as no change of an answer
 Answer = Mapping[str, Array]
 
@@ -76,6 +78,15 @@ def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[st
             f"forward must name its inputs, got *{', *'.join(unnamed)} in {type(module).__name__}; wrap it in a module whose forward does."
         )
     tensors = {name: value for name, value in bound.arguments.items() if isinstance(value, Tensor)}
+    nested = [
+        name
+        for name, value in bound.arguments.items()
+        if name not in tensors and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+    ]
+    if nested:
+        raise UsageError(
+            f"an input must be a tensor of its own, got tensors inside {', '.join(nested)}; wrap the module in one whose forward takes each by name."
+        )
     if not tensors:
         raise UsageError("example_inputs must hold a tensor, got none; give inputs that the module answers.")
     tensors = {name: tensor.float() if tensor.dtype.is_floating_point else tensor for name, tensor in tensors.items()}
@@ -131,7 +142,7 @@ class Probe:
     def source(self) -> Source:
         shapes, examples = self.draws.shapes, self.draws.examples
         readers = self.readers()
-        below = {name: reader.num_embeddings for name, reader in readers.items()}
+        below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
         masks = {
             name: marks(name, tensor)
             for name, tensor in examples.items()
@@ -148,16 +159,12 @@ class Probe:
         new = dict(zip(shapes.symbols, named.symbols, strict=True))
         axes = tuple(replace(ranges[symbol], name=name) for symbol, name in new.items())
         self.draws = replace(self.draws, shapes=named)
-        return self.described(Signature(axes, below, new.get(samples, "")), readers)
+        only = {name: found[0] for name, found in readers.items() if len(found) == 1}
+        return self.described(Signature(axes, below, new.get(samples, "")), only)
 
     def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
         """What is known now, as a source."""
-        shapes, examples = self.draws.shapes, self.draws.examples
-        tensors = tuple(
-            contract.Tensor(name, str(tensor.dtype).removeprefix("torch."), shapes.axes[name])
-            for name, tensor in examples.items()
-        )
-        outputs = self.outputs(signature)
+        tensors, outputs = self.tensors(), self.outputs(signature)
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         classes = columns(outputs[0], signature.samples)
@@ -189,6 +196,9 @@ class Probe:
 
     def unexplained(self, reader: nn.Embedding | None, classes: int) -> str:
         """Why no explanation can be compiled; empty where one can."""
+        taken = sorted({tensor.name for tensor in self.tensors()} & RESERVED)
+        if taken:
+            return f"its inputs have names that an explanation needs ({', '.join(taken)})"
         if not classes:
             return "its first answer is no logits [batch, classes]"
         if reader is None:
@@ -205,10 +215,11 @@ class Probe:
         return "" if len(leaves) == 1 else f"its embedding reads {len(leaves)} times"
 
     def answer(self, inputs: Mapping[str, Array]) -> Answer:
+        return self.called({name: torch.from_numpy(array.copy()) for name, array in inputs.items()})
+
+    def called(self, inputs: Mapping[str, Tensor]) -> Answer:
         with torch.no_grad(), self.around(self.module):
-            found = self.module(
-                **{name: torch.from_numpy(array.copy()) for name, array in inputs.items()}, **self.settings
-            )
+            found = self.module(**inputs, **self.settings)
         return {name: output.detach().numpy() for name, output in named_outputs(found).items()}
 
     def answers(self, sizes: Sizes) -> bool:
@@ -221,41 +232,47 @@ class Probe:
             return False
         return True
 
-    def readers(self) -> dict[str, nn.Embedding]:
-        """The embedding that reads an input, by the input's name."""
-        inputs = {name: tensor.cpu().numpy() for name, tensor in self.draws.examples.items()}
+    def readers(self) -> dict[str, list[nn.Embedding]]:
+        """The embeddings that read an input, by the input's name. ExportError where the module does not answer its
+        examples, or answers them anew in another way.
+        """
+        inputs = {name: tensor.cpu().clone() for name, tensor in self.draws.examples.items()}
         seen: list[tuple[nn.Embedding, Tensor]] = []
 
         def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
             if isinstance(reader, nn.Embedding) and given:
                 seen.append((reader, given[0]))
 
-        hooks = [
-            part.register_forward_pre_hook(note) for part in self.module.modules() if isinstance(part, nn.Embedding)
-        ]
+        parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
+        hooks = [part.register_forward_pre_hook(note) for part in parts]
         try:
             with in_a_sentence("a module must answer its example inputs", "call it with them, and mend what it says"):
-                first = self.answer(inputs)
+                first = self.called(inputs)
         finally:
             for hook in hooks:
                 hook.remove()
-        again = self.answer(inputs)
+        again = self.answer({name: tensor.cpu().numpy() for name, tensor in self.draws.examples.items()})
         changed = [name for name in first if not np.array_equal(first[name], again[name], equal_nan=True)]
         if changed:
             raise ExportError(
                 f"a module must answer the same inputs alike, got another {changed[0]} at the second call; "
                 "take out what draws random numbers or remembers calls."
             )
-        found: dict[str, nn.Embedding] = {}
-        for name, array in inputs.items():
-            readers = {reader for reader, ids in seen if np.array_equal(ids.numpy(), array)}
-            if len(readers) == 1 and is_whole(self.draws.examples[name]):
-                found[name] = readers.pop()
+        found: dict[str, list[nn.Embedding]] = {}
+        for reader, ids in seen:
+            for name in read_by(ids, inputs):
+                found.setdefault(name, [])
+                found[name] += [] if reader in found[name] else [reader]
         return found
 
     def samples(self) -> str:
-        """The symbol along which answers are independent; the first one if several are, empty if none is."""
-        return next((symbol for symbol in self.draws.shapes.symbols if self.independent(symbol)), "")
+        """The symbol along which answers are independent, empty if none is; of several the first that has no end."""
+        shapes = self.draws.shapes
+        found = [symbol for symbol in shapes.symbols if self.independent(symbol)]
+        endless = (
+            symbol for symbol in found if self.answers({**shapes.examples, symbol: shapes.most.get(symbol, LONGEST)})
+        )
+        return found[0] if len(found) == 1 else next(endless, "")
 
     def independent(self, symbol: str) -> bool:
         """Whether other inputs at one place of an axis leave the answers at all other places as they are."""
@@ -271,7 +288,7 @@ class Probe:
             kept = [other for other in range(size) if other != place]
             if not any(
                 unchanged(first[name].take(kept, axis), second[name].take(kept, axis))
-                for name in list(first)[:1]
+                for name in first
                 for axis, length in enumerate(first[name].shape)
                 if length == size
             ):
@@ -304,16 +321,30 @@ class Probe:
         if step == 0:
             return Axis(symbol, size, size, 1)
         most = longest(works, size // step, top // step, step)
-        low = max(shapes.least.get(symbol, SHORTEST), 1)
-        short = (
-            -(-length // step) * step for length in (low, *(1 << power for power in range(2, 12))) if length < size
-        )
-        least = next((length for length in short if works(length)), size)
+        wanted = shapes.least.get(symbol, SHORTEST if samples else 1)
+        short = (-(-length // step) * step for length in (wanted, *(1 << power for power in range(1, 12))))
+        least = next((length for length in short if wanted <= length <= size and works(length)), size)
+        for bound, found in (("max", most), ("min", least)):
+            asked = (shapes.most if bound == "max" else shapes.least).get(symbol)
+            if asked is not None and abs(asked - found) >= step:
+                raise ExportError(
+                    f"a module must answer within the bounds that dynamic_shapes give, got no answer beyond {found} for the {bound} of {asked}; "
+                    "give bounds that it answers."
+                )
         return Axis(symbol, least, most, step)
 
+    def tensors(self) -> tuple[contract.Tensor, ...]:
+        """The inputs in order."""
+        return tuple(
+            contract.Tensor(name, str(tensor.dtype).removeprefix("torch."), self.draws.shapes.axes[name])
+            for name, tensor in self.draws.examples.items()
+        )
+
     def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
-        """Names and axes of what the module answers: an axis is a symbol's where its size follows it."""
-        sizes = [{axis.name: place(axis, turn, count) for count, axis in enumerate(signature.axes)} for turn in (0, 1)]
+        """Names and axes of what the module answers: an axis is a symbol's where its size follows it. ExportError where
+        axes or names can't be told apart.
+        """
+        sizes = [distinct(signature.axes, turn) for turn in (0, 1)]
         with in_a_sentence(
             f"a module must answer when its axes change together (here {sizes[0]}, {sizes[1]})",
             "fix an axis with dynamic_shapes, or mend what depends on two of them",
@@ -324,19 +355,47 @@ class Probe:
             shape: list[int | str] = []
             for axis, pair in enumerate(zip(array.shape, second[name].shape, strict=True)):
                 follows = [symbol for symbol in sizes[0] if pair == (sizes[0][symbol], sizes[1][symbol])]
-                fixed = pair[0] == pair[1]
-                shape.append(pair[0] if fixed else follows[0] if follows else f"{name}_{axis}")
+                shape.append(pair[0] if pair[0] == pair[1] else follows[0] if follows else f"{name}_{axis}")
+            if name in self.draws.examples or 0 in shape:
+                raise ExportError(
+                    f"an answer must hold values and have a name that no input has, got {name} {shape}; return it by another name, or leave it out."
+                )
             found.append(contract.Tensor(name, str(array.dtype), tuple(shape)))
         return tuple(found)
 
 
-def place(axis: Axis, turn: int, count: int) -> int:
-    """A size of an axis, another one for each turn and each axis."""
-    wanted = (11 + 2 * count + 7 * turn) * axis.step
-    return wanted if axis.least <= wanted <= axis.most else (axis.least, axis.most)[turn]
+def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
+    """The input that an embedding reads: by its memory, or, where that was copied, by values that no other input has."""
+    whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor)}
+    same = [
+        name for name, tensor in whole.items() if tensor.data_ptr() == ids.data_ptr() and tensor.numel() == ids.numel()
+    ]
+    equal = [
+        name for name, tensor in whole.items() if tensor.shape == ids.shape and torch.equal(tensor.long(), ids.long())
+    ]
+    return same or (equal if len(equal) == 1 else [])
+
+
+def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
+    """A size for each axis, different from each other and in each turn; of an axis with few sizes those at its ends."""
+    found: dict[str, int] = {}
+    for axis in axes:
+        start = -(-(11 + 7 * turn) // axis.step) * axis.step
+        sizes = (
+            *range(start, start + 40 * axis.step, axis.step),
+            *range(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)[:40],
+        )
+        fits = [size for size in sizes if axis.allows(size) and size not in found.values()]
+        if len(fits) <= turn:
+            raise ExportError(
+                f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
+            )
+        found[axis.name] = fits[turn] if start > axis.most else fits[0]
+    return found
 
 
 def unchanged(first: Array, second: Array) -> bool:
+    first, second = first.astype(np.float64), second.astype(np.float64)  # also whole numbers and truth values
     scale = max(float(np.abs(first).max(initial=0.0)), 1e-30)
     return bool(np.abs(first - second).max(initial=0.0) <= SAME * scale)
 

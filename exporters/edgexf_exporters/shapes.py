@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from edgexf import names
@@ -95,18 +96,28 @@ def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
     for name, tensor in examples.items():
         features = tensor.is_floating_point() and tensor.ndim > 2
         axes = list(enumerate(tensor.shape[:-1] if features else tensor.shape))
-        found[name] = {axis: size for axis, size in axes if name in whole or size in known}
+        # One entry says little: behind the first axis it is rather one that is broadcast than a batch of one.
+        found[name] = {
+            axis: size for axis, size in axes if name in whole or (size in known and (size > 1 or axis == 0))
+        }
     return found
 
 
 def is_whole(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype.itemsize > 1
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
 def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
     """UsageError for examples whose axes can't be told apart, and for `chosen` that does not fit them."""
     default = by_default(examples)
     given = listed(examples, chosen)
+    named = {
+        tensor.shape[axis]: symbol
+        for name, tensor in examples.items()
+        for axis, wish in given.get(name, {}).items()
+        for symbol in [read(wish, tensor.shape[axis], True)[0]]
+        if symbol is not None and not symbol.startswith(SIZED)
+    }
     axes: dict[str, tuple[int | str, ...]] = {}
     sizes: dict[str, int] = {}
     least: dict[str, int] = {}
@@ -117,12 +128,18 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
         for axis, size in enumerate(tensor.shape):
             wish = given[name].get(axis) if name in given else "default"
             symbol, low, high = read(wish, size, axis in default[name])
+            if wish == "default" and symbol is not None:
+                symbol = named.get(size, symbol)  # an axis of a size that has a name elsewhere varies with it
             if symbol is None:
                 row.append(size)
                 continue
             if sizes.setdefault(symbol, size) != size:
                 raise UsageError(
                     f"an axis must have one size in all examples, got {symbol} with {sizes[symbol]} and {size}; {REMEDY}."
+                )
+            if not (low or 0) <= size <= (high or size):
+                raise UsageError(
+                    f"an example must keep to its own bounds, got {size} for {symbol} of {low} to {high}; give a longer or shorter one."
                 )
             least |= {} if low is None else {symbol: low}
             most |= {} if high is None else {symbol: high}
@@ -179,6 +196,8 @@ def listed(examples: Mapping[str, Tensor], chosen: Any) -> dict[str, dict[int, A
         raise UsageError(f"dynamic_shapes must name inputs ({', '.join(examples)}), got {chosen!r}; {REMEDY}.")
     found: dict[str, dict[int, Any]] = {}
     for name, axes in chosen.items():
+        if axes is not None and not isinstance(axes, Mapping | Sequence):
+            raise UsageError(f"dynamic_shapes of {name} must be a dictionary by axis, got {axes!r}; {REMEDY}.")
         rows: dict[int, Any] = {} if axes is None else dict(axes if isinstance(axes, Mapping) else enumerate(axes))
         if any(not isinstance(axis, int) or not 0 <= axis < examples[name].ndim for axis in rows):
             raise UsageError(

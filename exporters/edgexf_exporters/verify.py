@@ -8,9 +8,12 @@ the bundle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -23,13 +26,15 @@ from edgexf.errors import ExportError
 from edgexf.golden import output_difference, relative_difference, residual_difference, thinned
 from edgexf.manifest import Tensor
 from edgexf_exporters.alone import MODEL, asked, each_alone
-from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, cells, lengths
+from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, batches, cells, lengths
+from edgexf_exporters.guards import uncovered
 from edgexf_exporters.source import Own, Source
 from edgexf_exporters.ties import TIE, Choices
 from edgexf_exporters.trace import in_a_sentence
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
-MOST_BELOW = 512  # sizes that are looked at one by one
+BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
+MOST_UNCOVERED = 512  # sizes that are looked at one by one
 BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
 
 
@@ -76,7 +81,7 @@ class GridResult:
     def failures(self) -> list[str]:
         """One sentence for each row and check that fails."""
         rows = [
-            f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}"
+            f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}{'' if row.worst < math.inf else ', values that are not finite or of another shape'}"
             for row in self.rows
             if not row.worst <= self.tolerance
         ]
@@ -193,7 +198,8 @@ def compare(
     padding = "relevance of padding is exactly 0"
     for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
-        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", BROKEN_CONFIG)
+        remedy = BROKEN_CONFIG if source.own is None else BROKEN_MODULE
+        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
         with sentence, Choices() if source.chooses else nullcontext(Choices()) as met:
             wanted = reference(source, feeds, bool(explain))
         found = [run_with(session, feeds) for session in (predict, *explain)]
@@ -252,7 +258,7 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
     """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
     chosen = "scattered" if source.limits.max_global else ""
     mask = "none" if source.mask is None else "right"
-    cell = Cell(lengths(source, block)[-2:][0], 3, mask, 97, chosen)  # long, but not the longest
+    cell = Cell(lengths(source, block)[-2:][0], batches(source)[-1], mask, 97, chosen)  # long, but not the longest
     feeds = cell.feeds(source)
     real = source.real(feeds)
     kinds = {
@@ -265,7 +271,7 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
         for name in first:
             if first[name].tobytes() != second[name].tobytes():
                 found["two runs are bit-equal"] = f"{name} differs between two runs"
-        if any(source.samples(tensor) is not None for tensor in source.tensors):
+        if batches(source)[0] == 1 and any(source.samples(tensor) is not None for tensor in source.tensors):
             found.setdefault("a sample is independent of its batch mates", "")
             alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
             for name, answer in first.items():
@@ -284,24 +290,22 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
     return found
 
 
-def check_short(
-    source: Source, own: Own, predict: ort.InferenceSession, traced: Mapping[str, int], tolerance: float
+def check_uncovered(
+    source: Source, own: Own, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
 ) -> str:
-    """Every size below the trace's own, one axis after the other; what is wrong there, empty where nothing is."""
-    for axis in own.signature.axes:
-        if axis.name == own.signature.samples:
-            continue
-        below = range(-(-axis.least // axis.step) * axis.step, min(traced.get(axis.name, 0), axis.most + 1), axis.step)
-        if len(below) > MOST_BELOW:
-            return f"{axis.name} has {len(below)} sizes below {traced[axis.name]}, where the trace begins to hold"
-        for size in below:
-            sizes = {**Cell(size, 1, "none", size).sizes(own.signature), axis.name: size}
-            feeds = own.draw(sizes, seed=size)
-            found, wanted = run(predict, feeds), eager(source, feeds, explain=False)
-            real = source.real(feeds)
-            for output in source.outputs:
-                if not output_difference(output, found[output.name], wanted[output.name], real) <= tolerance:
-                    return f"{output.name} differs where {axis.name} is {size}"
+    """The sizes that no condition of the trace covers, shortest first; what is wrong there, empty where nothing is."""
+    signature = own.signature
+    usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
+    found = islice(uncovered(guards, own.tensors, signature.axes, signature.samples, usual), MOST_UNCOVERED + 1)
+    for count, sizes in enumerate(found):
+        if count == MOST_UNCOVERED:
+            return f"more than {MOST_UNCOVERED} sizes go another way through forward than the trace"
+        feeds = own.draw(sizes, seed=count)
+        answer, wanted = run(predict, feeds), eager(source, feeds, explain=False)
+        real = source.real(feeds)
+        for output in source.outputs:
+            if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
+                return f"{output.name} differs where " + ", ".join(f"{name} is {size}" for name, size in sizes.items())
     return ""
 
 

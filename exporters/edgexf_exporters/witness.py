@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import linecache
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from torch import nn
 
 SYMBOLS = "torch.fx.experimental.symbolic_shapes"
 FIXED = "set_replacement"  # begins the line that says a symbol became a number
-FOREIGN = tuple(str(Path(str(file)).parent) for file in (torch.__file__, logging.__file__, __file__))
+FOREIGN = tuple(f"{Path(str(file)).parent}{os.sep}" for file in (torch.__file__, logging.__file__, __file__))
 Frames = list[tuple[FrameType, int]]
 
 

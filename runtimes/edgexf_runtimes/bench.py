@@ -86,7 +86,8 @@ def own_inputs(session: Session, signature: Signature, length: int) -> dict[str,
         array = cell[tensor.name]
         for place, axis in enumerate(tensor.shape):
             if isinstance(axis, str):
-                size = 1 if axis == signature.samples else length
+                most = signature.axis(axis).most // signature.axis(axis).step * signature.axis(axis).step
+                size = max(signature.axis(axis).least, 1) if axis == signature.samples else min(length, most)
                 array = array.take(np.arange(size), axis=place, mode="wrap")
         found[tensor.name] = array
     return found

@@ -184,9 +184,9 @@ def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature
             )
         for called, size in zip(tensor.shape, array.shape, strict=True):
             check_axis(name, array, called, sizes.setdefault(str(called), size), size, signature)
-        arrays[name] = array.astype(tensor.dtype)
         if name in signature.below:
-            check_range(name, arrays[name], signature.below[name])
+            check_range(name, array, signature.below[name])
+        arrays[name] = array.astype(tensor.dtype)
     return arrays
 
 
