@@ -99,7 +99,7 @@ def variants() -> None:
             "family": v.family,
             "attention": f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
             "heads": ", ".join(v.heads),
-            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.sometimes))),
+            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.sometimes))) or "those of forward",
             "limits": v.limits,
             "padding": v.padding,
             "tolerance": f"{v.tolerance:g}, reached {v.reached:.1e}",

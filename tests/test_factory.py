@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class Features(nn.Module):
 
     def forward(self, features):
         return self.head(features)
+
+class Pooled(Tagger):
+    def forward(self, ids, attention_mask):
+        kept = attention_mask.unsqueeze(-1).float()
+        return (super().forward(ids) * kept).sum(1) / kept.sum(1)
 
 def small():
     return Tagger(2), (torch.arange(18).reshape(2, 9),)
@@ -94,6 +100,15 @@ def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "axes: rows 1 to 65,536, words 2 to 30" in done.output
     assert (folder / "bundle" / "edgexf.json").exists()
+
+
+def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
+    done = export("--module", "tagger:Pooled", "--explain", "none")
+    assert done.exit_code == 0, done.output
+    assert "takes ids int64 [batch, sequence], attention_mask int64 [batch, sequence]" in done.output
+    below = json.loads((folder / "bundle" / "edgexf.json").read_text())["signature"]["below"]
+    assert below == {"ids": 50}
+    assert " right " in done.output  # cells with padding
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ command line can print it without torch; see README.md beside this folder for ad
 """
 
 import edgexf.errors  # noqa: F401 (first: loading edgexf switches the telemetry of onnxruntime off)
-from edgexf_exporters.variant import Variant
+from edgexf_exporters.variant import ANY_MODULE, Variant
 
 ENCODER_HEADS = (
     "feature-extraction",
@@ -182,7 +182,7 @@ VARIANTS = (
         source="Vaswani et al. 2017",
         padding="the module's own",
         subquadratic=False,
-        family="any module",
+        family=ANY_MODULE,
         heads=MODULES,
         limits="what the module answers",
         reached=5.3e-06,
@@ -194,19 +194,20 @@ VARIANTS = (
         lowering="edgexf_exporters.linformer:Attention",
         source="Wang et al. 2020",
         padding="none",
-        family="any module",
+        family=ANY_MODULE,
         heads=MODULES,
         limits="the projections' rows",
         reached=7.4e-06,
     ),
     Variant(
         name="reformer-pypi",
-        attention="locality-sensitive hashing, shared query and key; causal or not",
+        attention="locality-sensitive hashing, causal or not; its buckets grow with the length",
         lowers="reformer_pytorch.reformer_pytorch:LSHSelfAttention",
         lowering="edgexf_exporters.reformer_pytorch:Attention",
         source="Kitaev et al. 2020",
         padding="none",
-        family="any module",
+        subquadratic=False,
+        family=ANY_MODULE,
         heads=MODULES,
         limits="whole pairs of buckets, unless in an Autopadder",
         around="edgexf_exporters.reformer_pytorch:same_rotations",
@@ -220,7 +221,7 @@ VARIANTS = (
         lowering="edgexf_exporters.local_attention:Attention",
         source="Parmar et al. 2018",
         padding="none",
-        family="any module",
+        family=ANY_MODULE,
         heads=MODULES,
         limits="whole windows, unless it pads by itself",
         reached=3.9e-07,
@@ -232,7 +233,7 @@ VARIANTS = (
         lowering="edgexf_exporters.nystrom_attention:Attention",
         source="Xiong et al. 2021",
         padding="none",
-        family="any module",
+        family=ANY_MODULE,
         heads=MODULES,
         limits="none of its own",
         around="edgexf_exporters.nystrom_attention:each_alone",

@@ -255,7 +255,7 @@ def model_class(config: Any, task: str | None) -> Any:
                 f"{transformers.__version__} has, got {config.architectures}; name the --task."
             )
         return found
-    known = sorted({task for variant in VARIANTS if not variant.reference for task in variant.heads})
+    known = sorted({task for variant in VARIANTS if variant.family == "transformers" for task in variant.heads})
     if task not in known:
         raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
     loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)

@@ -4,7 +4,7 @@ In: ``package.module:factory`` and a file of weights. Out: the module, example i
 
 The factory is a class or function without arguments. It answers with the module, or with (module, example_inputs), or
 with (module, example_inputs, dynamic_shapes). Without examples the required arguments of ``forward`` are taken for token
-ids [batch, sequence]. The weights are a state dictionary: safetensors, or what torch.save wrote, of which tensors alone
+ids [batch, sequence], and for masks where their names say so. The weights are a state dictionary: safetensors, or what torch.save wrote, of which tensors alone
 are read.
 """
 
@@ -96,14 +96,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
+def guess(name: str, length: int) -> Tensor:
+    """Ids that every vocabulary has, or by its name a mask without padding: torch.nn's are true at padding."""
+    if "mask" not in name:
+        return torch.arange(BATCH * length).reshape(BATCH, length) % 2
+    return (
+        torch.zeros(BATCH, length, dtype=torch.bool) if "pad" in name else torch.ones(BATCH, length, dtype=torch.long)
+    )
+
+
 def guess_examples(module: nn.Module) -> dict[str, Tensor]:
-    """Token ids [batch, sequence] for each argument of ``forward`` that has no default. UsageError where the module does not answer them."""
+    """Token ids or a mask [batch, sequence] for each argument of ``forward`` that has no default. UsageError where the module does not answer them."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = inspect.signature(module.forward).parameters.values()
     needed = [one.name for one in taken if one.default is inspect.Parameter.empty and one.kind in kinds]
     reason = "no argument without a default"
     for length in LENGTHS if needed else ():
-        examples = {name: torch.arange(BATCH * length).reshape(BATCH, length) % 2 for name in needed}
+        examples = {name: guess(name, length) for name in needed}
         try:
             with torch.no_grad():
                 module(**examples)

@@ -14,6 +14,7 @@ from typing import Any
 from edgexf import names
 
 REFERENCE = "edgexf.models"
+ANY_MODULE = "any module"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Variant:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The graph's inputs, int64 [batch, sequence] each."""
+        """The graph's inputs, int64 [batch, sequence] each; none for an attention of a package, whose module brings its own."""
+        if self.family == ANY_MODULE:
+            return ()
         chosen = (names.GLOBAL_ATTENTION_MASK,) if self.globals else ()
         return (names.INPUT_IDS, names.ATTENTION_MASK, *chosen)
 
