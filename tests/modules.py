@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from local_attention import LocalAttention
 from nystrom_attention import Nystromformer
 from reformer_pytorch import Autopadder, Reformer, ReformerLM
 from torch import Tensor, nn
+
+import edgexf
+from edgexf.manifest import Manifest
 
 VOCABULARY = 60
 WIDTH = 16
@@ -148,3 +152,7 @@ def small(kind: str) -> tuple[nn.Module, dict[str, Tensor]]:
         for parameter in module.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return module, examples
+
+
+def exports(module: nn.Module, examples: Any, tmp_path: Path, **chosen: Any) -> Manifest:
+    return edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=(), **chosen).manifest

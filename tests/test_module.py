@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import modules
 import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from modules import VOCABULARY, ids, small
+from modules import VOCABULARY, exports, ids, small
 from torch import Tensor, nn
 from torch.export import Dim
 
 import edgexf
-from edgexf.errors import ExportError, InputError, UsageError, VerificationError
+from edgexf.errors import InputError, UsageError, VerificationError
 from edgexf.manifest import Manifest
 from edgexf.signature import Axis
 from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
@@ -133,10 +131,10 @@ BROKEN: dict[str, tuple[Any, str, Any, str]] = {
         linformer.Attention, "heads", lambda self, tokens: tokens.flip(1).unflatten(2, (-1, self.original.dim_head)).transpose(1, 2), "linformer classifier",
     ),
     "a chunk that does not look back": (
-        reformer_pytorch.Attention, "with_previous", lambda _, chunks: torch.cat((chunks, chunks), dim=3), "causal reformer",
+        reformer_pytorch.Attention, "with_previous", lambda _, chunks: torch.cat((chunks, chunks), dim=3), "reformer LM",
     ),
     "buckets by a sign": (
-        reformer_pytorch.Attention, "buckets", lambda self, shared, buckets: (shared[..., :1] > 0).long().squeeze(-1).unsqueeze(2).expand(-1, -1, self.rounds, -1) * (buckets - 1), "causal reformer",
+        reformer_pytorch.Attention, "buckets", lambda self, shared, buckets: (shared[..., :1] > 0).long().squeeze(-1).unsqueeze(2).expand(-1, -1, self.rounds, -1) * (buckets - 1), "reformer LM",
     ),
     "padding that counts": (torch_nn.Attention, "bias", lambda _, attention, __: attention, "source and target"),
     "a decoder that sees the future": (torch_nn, "additive", lambda mask: torch.zeros_like(mask, dtype=torch.float32), "[sequence, batch]"),
@@ -206,13 +204,9 @@ def test_the_graph_is_no_further_from_a_free_running_model_than_two_of_its_runs_
 def test_two_exports_are_of_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for name in ("one", "two"):
-        module, examples = small("causal reformer")
+        module, examples = small("linformer classifier")
         made.append(edgexf.export(module, example_inputs=examples, output=tmp_path / name, explain=()).manifest)
     assert made[0].files == made[1].files
-
-
-def exports(module: nn.Module, examples: Any, tmp_path: Path, **chosen: Any) -> Manifest:
-    return edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=(), **chosen).manifest
 
 
 def axes_of(manifest: Manifest) -> dict[str, Axis]:
@@ -266,200 +260,3 @@ def test_half_precision_weights_are_exported_in_float32_from_a_copy(tmp_path: Pa
     module.half()
     exports(module, examples, tmp_path)
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
-
-
-class Odd(nn.Module):
-    """What stops a trace, one thing at a time."""
-
-    def __init__(self, inner: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, 8)
-        self.inner = Inner(inner)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.inner(self.embed(ids)).mean(1)
-
-
-class Inner(nn.Module):
-    def __init__(self, does: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.does = does
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.does(hidden)
-
-
-def by_value(hidden: Tensor) -> Tensor:
-    return hidden * 2 if hidden.sum() > 0 else hidden
-
-
-def by_length(hidden: Tensor) -> Tensor:
-    return torch.stack([hidden[:, place] * place for place in range(hidden.shape[1])], dim=1)
-
-
-@pytest.mark.parametrize(("does", "line"), [(by_value, "if hidden.sum() > 0"), (by_length, "for place in range")])
-def test_a_failed_trace_names_the_line_and_the_module(
-    does: Callable[[Tensor], Tensor], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(ExportError) as found:
-        exports(Odd(does), (ids(2, 16),), tmp_path)
-    assert f"test_module.py:{does.__code__.co_firstlineno + 1}" in str(found.value)
-    assert line in str(found.value)
-    assert "in inner (Inner)" in str(found.value)
-    assert "def forward" not in capsys.readouterr().err  # torch prints its graph
-
-
-def at_random(hidden: Tensor) -> Tensor:
-    return hidden + torch.randn_like(hidden)
-
-
-def test_a_module_that_draws_at_random_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="must answer the same inputs alike"):
-        exports(Odd(at_random), (ids(2, 16),), tmp_path)
-
-
-class Wrapped(nn.Module):
-    """Names of the ecosystem, examples of equal values, two embeddings of one input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.types = nn.Embedding(VOCABULARY, 8), nn.Embedding(2, 8)
-        self.bigger = nn.Embedding(VOCABULARY + 9, 8)
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> dict[str, Tensor]:
-        hidden = self.embed(input_ids) + self.bigger(input_ids) + self.types(token_type_ids)
-        kept = attention_mask.unsqueeze(-1).float()
-        return {"logits": self.head((hidden * kept).sum(1) / kept.sum(1)), "real": attention_mask > 0}
-
-
-def test_inputs_of_equal_examples_are_told_apart(tmp_path: Path) -> None:
-    one = torch.ones(2, 16, dtype=torch.long)
-    examples = {"input_ids": one, "attention_mask": one.clone(), "token_type_ids": one.clone()}
-    manifest = exports(Wrapped().eval(), examples, tmp_path)
-    assert manifest.signature is not None
-    assert manifest.signature.below == {"input_ids": VOCABULARY, "token_type_ids": 2}
-    assert {row["mask"] for row in manifest.grid["rows"]} == {"none", "right", "one"}
-    assert manifest.variants[0].outputs[1].dtype == "bool"
-
-
-def test_axes_of_the_same_range_are_told_apart(tmp_path: Path) -> None:
-    module, examples = small("source and target")
-    bounds = {"src": {0: "batch", 1: Dim("a", max=20)}, "tgt": {0: "batch", 1: Dim("b", max=20)}}
-    examples.pop("src_key_padding_mask")
-    manifest = exports(module, examples, tmp_path, dynamic_shapes=bounds)
-    assert manifest.variants[0].outputs[0].shape == ("batch", "b", 40)
-
-
-def test_a_batch_may_be_bounded_and_the_bundle_verifies(tmp_path: Path) -> None:
-    from edgexf.pipeline import verify
-
-    module, examples = small("linformer classifier")
-    shapes = {"ids": {0: Dim("rows", min=4, max=16), 1: "words"}}
-    exports(module, {"ids": examples["ids"].repeat(3, 1)}, tmp_path, dynamic_shapes=shapes)
-    assert verify(tmp_path / "bundle").passed
-
-
-class Masked(nn.Module):
-    """Its mask is true at padding, whatever its name says; it writes to its input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, 8)
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        ids += 0
-        kept = (~mask).unsqueeze(-1).float()
-        return self.head((self.embed(ids).tanh() * kept).sum(1) / kept.sum(1))
-
-
-def test_a_mask_means_what_its_example_says_and_padding_has_no_relevance(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    examples = {"ids": ids(2, 16), "mask": torch.zeros(2, 16, dtype=torch.bool)}
-    bundle = edgexf.export(Masked().eval(), example_inputs=examples, output=tmp_path / "bundle")
-    assert {row["mask"] for row in bundle.manifest.grid["rows"]} == {"none", "right", "one"}
-    with edgexf.load(tmp_path / "bundle") as session:
-        found = session.run_explain(ids=ids(2, 9).numpy(), mask=(torch.arange(9) > 5).expand(2, -1).numpy())
-    assert np.all(found["relevance"][:, 6:] == 0)
-    assert np.all(found["relevance"][:, :6] != 0)
-
-
-def in_the_middle(hidden: Tensor) -> Tensor:
-    return hidden * 2 if 10 < hidden.shape[1] < 20 else hidden
-
-
-def at_tens(hidden: Tensor) -> Tensor:
-    return hidden * 2 if hidden.shape[1] % 10 == 0 else hidden
-
-
-def for_two(hidden: Tensor) -> Tensor:
-    return hidden * 2 if hidden.shape[0] == 2 else hidden
-
-
-def in_the_distance(hidden: Tensor) -> Tensor:
-    return hidden * 2 if 300 < hidden.shape[1] < 1000 else hidden
-
-
-@pytest.mark.parametrize(
-    ("does", "kind", "says"),
-    [
-        (in_the_middle, VerificationError, "differs where .*sequence is 11"),
-        (at_tens, VerificationError, "differs where .*sequence is 10"),
-        (for_two, VerificationError, "differs where batch is 2"),
-        (in_the_distance, ExportError, "got one up to 300, beyond which forward goes another way"),
-    ],
-)
-def test_a_way_of_forward_that_no_cell_of_the_grid_takes_is_found(
-    does: Callable[[Tensor], Tensor], kind: type[Exception], says: str, tmp_path: Path
-) -> None:
-    with pytest.raises(kind, match=says):
-        exports(Odd(does), (ids(2, 16),), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("examples", "chosen", "says"),
-    [
-        ((), {}, "must fit Classifier.forward"),
-        ((ids(2, 16), ids(2, 16)), {}, "must fit Classifier.forward"),
-        ({"tokens": ids(2, 16)}, {}, "must fit Classifier.forward"),
-        ((3,), {}, "must hold a tensor"),
-        ((ids(8, 8),), {}, "must have different sizes"),
-        ((ids(2, 16),), {"dynamic_shapes": (3,)}, "must be a dictionary by axis"),
-        ((ids(2, 16),), {"dynamic_shapes": ({1: Dim("n", max=12)},)}, "must keep to its own bounds"),
-        ((ids(2, 16),), {"dynamic_shapes": ({1: Dim("n", max=100)},)}, "no answer beyond 80 for the max of 100"),
-        (([ids(2, 16)],), {}, "must hold a tensor|tensors inside ids"),
-        ((ids(2, 16) + VOCABULARY,), {}, "must answer its example inputs"),
-        ((ids(2, 16),), {"dynamic_shapes": {"other": {}}}, "must name inputs"),
-        ((ids(2, 16),), {"dynamic_shapes": ({5: Dim.DYNAMIC},)}, "must name axes 0 to 1"),
-        ((ids(2, 16),), {"dynamic_shapes": ({}, {})}, "an entry for each input"),
-        ((ids(2, 16),), {"task": "text-classification"}, "leave the others out"),
-    ],
-)
-def test_examples_that_do_not_fit_are_a_sentence(
-    examples: Any, chosen: dict[str, Any], says: str, tmp_path: Path
-) -> None:
-    module, _ = small("linformer classifier")
-    with pytest.raises((UsageError, ExportError), match=says):
-        exports(module, examples, tmp_path, **chosen)
-    assert not (tmp_path / "bundle").exists()
-
-
-def test_a_module_without_examples_is_asked_for_them() -> None:
-    with pytest.raises(UsageError, match="needs example_inputs"):
-        edgexf.export(modules.Classifier())
-
-
-def test_an_attention_that_takes_whole_blocks_is_refused_inside_a_module(tmp_path: Path) -> None:
-    from families import small as family
-
-    class Headed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.base = family("Longformer", "Model")
-
-        def forward(self, ids: Tensor) -> Tensor:
-            return self.base(ids).last_hidden_state
-
-    with pytest.raises(ExportError, match="take any length"):
-        exports(Headed(), (ids(2, 16, 40) + 4,), tmp_path)

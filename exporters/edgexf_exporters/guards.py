@@ -23,6 +23,7 @@ from edgexf.manifest import Tensor
 from edgexf.signature import Axis
 
 FEWEST = 64  # sizes of the axis of samples, and of two axes together, that are looked at
+LAYOUT = "max(1,"
 Sizes = dict[str, int]
 
 
@@ -43,8 +44,9 @@ class Sized:
 
 
 def conditions(captured: ExportedProgram) -> list[CodeType]:
-    """Compiled, over ``L['inputs']``."""
-    return [compile(text, "<guard>", "eval") for text in getattr(captured, "_guards_code", ())]
+    """Compiled, over ``L['inputs']``; without those of how a tensor lies in memory, which ask for ``max(1, size)``."""
+    texts = [text for text in getattr(captured, "_guards_code", ()) if LAYOUT not in text]
+    return [compile(text, "<guard>", "eval") for text in texts]
 
 
 def uncovered(

@@ -73,7 +73,8 @@ class Attention(nn.Module):
         if real is not None:
             scores = torch.where(self.seen(real, windows, scores), scores, HIDDEN)
         mixed = (scores.softmax(dim=-1) @ value).flatten(1, 2)[:, :length]
-        return mixed.reshape(v.shape)
+        answer: Tensor = mixed.unflatten(0, v.shape[:-2])
+        return answer
 
     def windows(self, tokens: Tensor, windows: int) -> Tensor:
         """[rows, sequence, any] -> [rows, windows, window, any]."""

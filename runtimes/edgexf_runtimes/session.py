@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
@@ -31,6 +32,11 @@ Pair = tuple[str, str]
 Answer = tuple[dict[str, Array], float]  # outputs of one row, and its share of the time in milliseconds
 
 PREDICT = "predict"
+REFUSED = (
+    Fail,
+    InvalidArgument,
+    RuntimeException,
+)  # what a run raises: of a module of one's own not every id has a bound
 TOP = 3  # labels that a prediction lists
 DTYPES = ("fp32",)
 
@@ -157,7 +163,13 @@ class Session:
     def _run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         session = self._open(purpose)
         outputs = [value.name for value in session.get_outputs()]
-        return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+        try:
+            return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+        except REFUSED as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(
+                f"inputs must be such that the graph can run, got others ({reason}); check the ids and sizes."
+            ) from error
 
     def method(self, method: str | None) -> str:
         """The explanation method to use: the bundle's first unless one is named. UsageError if it is not there."""
