@@ -220,6 +220,18 @@ class Probe:
     def called(self, inputs: Mapping[str, Tensor]) -> Answer:
         with torch.no_grad(), self.around(self.module):
             found = self.module(**inputs, **self.settings)
+        parts = (
+            found.items() if isinstance(found, Mapping) else enumerate(found) if isinstance(found, list | tuple) else ()
+        )
+        inside = [
+            str(name)
+            for name, value in parts
+            if isinstance(value, list | tuple | dict) and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+        ]
+        if inside:
+            raise ExportError(
+                f"an answer must be tensors by name or in a row, got tensors inside {', '.join(inside)}; return each by itself."
+            )
         return {name: output.detach().numpy() for name, output in named_outputs(found).items()}
 
     def answers(self, sizes: Sizes) -> bool:

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from edgexf import manifest as contract
 from edgexf import names
@@ -234,15 +233,6 @@ def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
         values = found._asdict() if hasattr(found, "_asdict") else getattr(found, "__dict__", {})
         found = dict(values)
     tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
-    inside = [
-        key
-        for key, value in found.items()
-        if isinstance(value, list | tuple | dict) and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
-    ]
-    if inside:
-        raise ExportError(
-            f"an answer must be tensors by name or in a row, got tensors inside {', '.join(map(str, inside))}; return each by itself."
-        )
     if not tensors:
         raise ExportError(f"a module must answer with tensors, got {type(found).__name__} without; return some.")
     return tensors
