@@ -53,7 +53,7 @@ def test_a_failed_trace_names_the_line_and_the_module(
 ) -> None:
     with pytest.raises(ExportError) as found:
         exports(Odd(does), (ids(2, 16),), tmp_path)
-    assert f"test_module.py:{does.__code__.co_firstlineno + 1}" in str(found.value)
+    assert f"{Path(__file__).name}:{does.__code__.co_firstlineno + 1}" in str(found.value)
     assert line in str(found.value)
     assert "in inner (Inner)" in str(found.value)
     assert "def forward" not in capsys.readouterr().err  # torch prints its graph
