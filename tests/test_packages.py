@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
-from edgexf_exporters.module import surrounding
+from edgexf_exporters.calls import surrounding
 from edgexf_exporters.swap import lowered
 
 LIMITS = Limits(vocab=60, min_length=2, max_length=128, block=1, max_global=0, padding="none")

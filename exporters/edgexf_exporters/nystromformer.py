@@ -27,6 +27,7 @@ Source: Xiong et al. 2021, eq. 13 to 17 and algorithm 1; `NystromformerSelfAtten
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +51,7 @@ STEPS = 6  # of the pseudo-inverse, as in the paper; the library's own default
 FIRST_POSITION = 2  # positions are numbered from here, whatever the padding's id is
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """In: hidden float32 [batch, tokens, width], real bool [batch, tokens]. Out: as hidden, before the output projection."""
 
     def __init__(self, original: NystromformerSelfAttention) -> None:
@@ -68,8 +69,9 @@ class Attention(nn.Module):
             mixed = mixed + own.conv(value * real[:, None, :, None].to(value.dtype))
         return join_heads(mixed)
 
+    @abstractmethod
     def mixed(self, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What each token gathers, float32 [batch, heads, sequence, head_width] as the three; real bool [batch, sequence]."""
 
 
 class FullAttention(Attention):
