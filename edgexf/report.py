@@ -7,8 +7,8 @@ coloured terminal view in `edgexf.terminal`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,8 @@ class Explanation:
     `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
     class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
     `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
-    scores leave of it: explained = sum(scores) + residual, in logits.
+    scores leave of it: explained = sum(scores) + residual, in logits. `baseline` names what stood in for a token that
+    is left out, empty for a method that leaves none out. `settings` are a method's own: its seed, its samples, its error.
     """
 
     input: str
@@ -108,12 +109,16 @@ class Explanation:
     model: str
     graph_sha256: str
     ms: float
+    baseline: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "schema_version": REPORT_SCHEMA,
             "input": self.input,
             "method": self.method,
+            "baseline": self.baseline,
+            "settings": dict(self.settings),
             "target": self.target,
             "explained": score_text(self.explained),
             "residual": score_text(self.residual),
