@@ -84,7 +84,7 @@ class Rules(SchemaCheckMode):
         if rule is plain or (rule is not None and not name.endswith("_")):
             return self.traced(name, args, rule(self, func, *args, **named))
         if rule is not None:  # in place, by the operator that is not
-            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), *args, **named))
+            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
             return found
@@ -143,6 +143,16 @@ def shared(value: Tensor, count: int) -> Tensor:
     """The same values; the gradient is divided by `count`."""
     same: Tensor = Shared.apply(value, count)  # type: ignore[no-untyped-call]
     return same
+
+
+def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named: Any) -> Any:
+    """Weights times the input, and a bias. ExportError for weights that depend on the input, which no rule is about."""
+    if depends(weight):
+        raise ExportError(
+            "the weights of a layer must be parameters to have a relevance rule, got ones that depend on the input; "
+            "explain by gradient or integrated-gradients instead, or compute with matmul."
+        )
+    return op(value, weight, *given, **named)
 
 
 def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> Any:
@@ -246,7 +256,8 @@ Rule = Callable[..., Any]
 # The first entry that names an operator is its rule. In-place forms have the same one.
 TABLE: tuple[tuple[str, Rule], ...] = (
     ("constant rsqrt sqrt reciprocal linalg_vector_norm norm var std", stopped),
-    ("linear conv1d conv2d conv3d mul matmul_ einsum bilinear dot mv", product),
+    ("linear conv1d conv2d conv3d", affine),
+    ("mul einsum dot mv", product),
     ("matmul mm bmm", matrix_product),
     ("addmm baddbmm", added_product),
     ("div true_divide", quotient),
@@ -263,7 +274,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat tile roll flip tril triu", plain),
-    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout detach reshape flatten unflatten new_zeros", plain),
+    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros", plain),
     ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
 RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}
