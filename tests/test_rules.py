@@ -70,7 +70,9 @@ class Slow:
         """Relevance [1, tokens] of the logit of a label, and the logit."""
         base = self.model.bert
         words = base.embeddings.word_embeddings(ids)
-        rest = base.embeddings.position_embeddings.weight[: ids.shape[1]] + base.embeddings.token_type_embeddings.weight[0]
+        rest = (
+            base.embeddings.position_embeddings.weight[: ids.shape[1]] + base.embeddings.token_type_embeddings.weight[0]
+        )
         states, steps = base.embeddings.LayerNorm(words + rest), []
         for layer in base.encoder.layer:
             mixed = layer.attention.self(states)[0]
@@ -86,9 +88,13 @@ class Slow:
         relevance = torch.zeros_like(logits)
         relevance[:, label] = logits[:, label]
         relevance = self.linear(self.model.classifier, before.tanh(), relevance)  # tanh passes it on
-        relevance = nn.functional.pad(self.linear(base.pooler.dense, first, relevance)[:, None], (0, 0, 0, ids.shape[1] - 1))
+        relevance = nn.functional.pad(
+            self.linear(base.pooler.dense, first, relevance)[:, None], (0, 0, 0, ids.shape[1] - 1)
+        )
         for layer, hidden, mixed, attended, middle, inner, outer in reversed(steps):
-            of_outer, of_middle = self.added(outer, middle, self.norm(layer.output.LayerNorm, outer + middle, relevance))
+            of_outer, of_middle = self.added(
+                outer, middle, self.norm(layer.output.LayerNorm, outer + middle, relevance)
+            )
             of_inner = self.linear(layer.output.dense, nn.functional.gelu(inner), of_outer)
             of_middle = of_middle + self.linear(layer.intermediate.dense, middle, of_inner)
             norm = layer.attention.output.LayerNorm
@@ -103,7 +109,9 @@ def in_float64(model: Any) -> Any:
     return model.double().eval().requires_grad_(False)
 
 
-def relevance_by(method: Callable[[], Any], embedding: nn.Module, answer: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+def relevance_by(
+    method: Callable[[], Any], embedding: nn.Module, answer: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor]:
     """input * gradient [batch, tokens] under a method's rules, and the explained value [batch], which `answer` gives."""
     leaves: list[Tensor] = []
 
@@ -157,7 +165,11 @@ def test_cplrp_of_tokens_positions_types_and_biases_is_the_whole_logit(family: s
     with model.get_input_embeddings().register_forward_hook(leaf), CPLRP():
         value = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.max()
         gradients = torch.autograd.grad(value, [leaves[0], *rest.values()], allow_unused=True)
-    parts = [(given.detach() * found).sum() for given, found in zip([leaves[0], *rest.values()], gradients, strict=True) if found is not None]
+    parts = [
+        (given.detach() * found).sum()
+        for given, found in zip([leaves[0], *rest.values()], gradients, strict=True)
+        if found is not None
+    ]
     # Longformer and Nystromformer keep float32 softmaxes or masks, which stay constants here
     assert abs(value.item() - sum(parts).item()) <= 1e-6 * abs(value.item())  # type: ignore[union-attr]
 
@@ -195,7 +207,7 @@ def test_what_attnlrp_leaves_is_the_share_of_softmax_positions_and_biases(monkey
     assert abs(residual - lost - added) <= 1e-4 * abs(value.item())
 
 
-def dense_like(encoder: Encoder, name: str) -> Encoder:
+def dense_like(encoder: Encoder) -> Encoder:
     """An encoder with full attention and the weights of another one."""
     dense = small_encoder("transformer").double()
     for ours, theirs in zip(dense.layers, encoder.layers, strict=True):
@@ -219,13 +231,16 @@ def test_attention_that_sees_all_tokens_has_the_dense_models_relevance(name: str
                 layer.attention.projection[:, :length] = torch.eye(length)
             else:
                 for part in ("query", "key", "value"):
-                    getattr(layer.attention, f"{part}_global").load_state_dict(getattr(layer.attention, part).state_dict())
-    encoder, dense = in_float64(encoder), dense_like(encoder, name)
+                    getattr(layer.attention, f"{part}_global").load_state_dict(
+                        getattr(layer.attention, part).state_dict()
+                    )
+    encoder, dense = in_float64(encoder), dense_like(encoder)
     assert isinstance(dense.layers[0].attention, FullAttention)
     ids = torch.randint(0, 256, (1, length), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
     found, wanted = (
-        relevance_by(METHODS[method], one.tokens, lambda one=one: one(ids, mask)[:, 1]) for one in (encoder, dense)  # type: ignore[misc]
+        relevance_by(METHODS[method], one.tokens, lambda one=one: one(ids, mask)[:, 1])
+        for one in (encoder, dense)  # type: ignore[misc]
     )
     assert torch.allclose(found[1], wanted[1], rtol=1e-9)
     assert (found[0] - wanted[0]).abs().max() <= 1e-5 * wanted[0].abs().max()

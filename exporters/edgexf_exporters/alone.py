@@ -60,7 +60,11 @@ def row_of(feeds: Feeds, place: tuple[int, ...]) -> Feeds:
 def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
     mask = row[names.ATTENTION_MASK]
     length, real = mask.shape[-1], int(mask.sum())
-    tokens = {tensor.name for tensor in (*source.tensors, *source.explained[0]) if names.SEQUENCE in tensor.shape}
+    tokens = {
+        tensor.name
+        for tensor in (*source.tensors, *source.explained_by(path=True)[0])
+        if names.SEQUENCE in tensor.shape
+    }
     found = ask({name: array[..., :real] if name in tokens else array for name, array in row.items()})
     if real == length:
         return found

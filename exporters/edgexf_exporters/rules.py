@@ -43,8 +43,6 @@ aten = torch.ops.aten
 Operator = Callable[..., Any]
 
 
-
-
 def depends(value: object) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
@@ -63,7 +61,9 @@ class Rules(SchemaCheckMode):
     def __init__(self, constant_softmax: bool = False) -> None:
         TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)  # type: ignore[no-untyped-call]
         self.constant_softmax = constant_softmax
-        self.origins: Any = WeakIdKeyDictionary()  # tensor -> (what it is a function of, entry by entry; whether it is curved)
+        self.origins: Any = (
+            WeakIdKeyDictionary()
+        )  # tensor -> (what it is a function of, entry by entry; whether it is curved)
         self.peaks: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
         self.stack = ExitStack()
 
@@ -164,7 +164,9 @@ def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> A
     return op(shared(left, 2), shared(right, 2))
 
 
-def added_product(rules: Rules, _: Operator, added: Any, left: Tensor, right: Tensor, beta: Any = 1, alpha: Any = 1) -> Any:
+def added_product(
+    rules: Rules, _: Operator, added: Any, left: Tensor, right: Tensor, beta: Any = 1, alpha: Any = 1
+) -> Any:
     """``beta * added + alpha * left @ right``: a sum and a product."""
     return beta * added + alpha * matrix_product(rules, torch.matmul, left, right)
 
@@ -235,10 +237,13 @@ def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
 
 
 def attention(
-    rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, dropout: float = 0.0,
-    causal: bool = False, scale: float | None = None, **__: Any,
+    rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, _dropout: float = 0.0,
+    causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     """Softmax(scale Q K^T + mask) V in its parts; Vaswani et al. 2017, eq. 1."""
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (tokens.repeat_interleave(repeats, dim=-3) for tokens in (key, value))
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = matrix_product(rules, torch.matmul, query * factor, key.transpose(-1, -2))
     if causal:
@@ -248,9 +253,24 @@ def attention(
     return matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
 
 
-ACTIVATIONS = (
-    "tanh sigmoid silu elu selu celu mish softplus hardtanh hardswish hardsigmoid relu6 erf pow square softsign".split()
-)
+ACTIVATIONS = [
+    "tanh",
+    "sigmoid",
+    "silu",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "softplus",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "relu6",
+    "erf",
+    "pow",
+    "square",
+    "softsign",
+]
 ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
 Rule = Callable[..., Any]
 # The first entry that names an operator is its rule. In-place forms have the same one.
