@@ -38,8 +38,10 @@ def explanation(data: bytes, scores: Sequence[float] | None = None, name: str = 
         method="gradient",
         prediction=Prediction(name, "python", 0.97, (("python", 0.97), ("c", 0.03)), truncated=False, ms=1.0),
         model="linformer",
+        model_sha256="fedcba9876543210" * 4,
         graph_sha256="0123456789abcdef" * 4,
         ms=12.5,
+        truncated=False,
     )
 
 

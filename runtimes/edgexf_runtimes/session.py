@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,6 +85,12 @@ class Prepared:
     @property
     def truncated(self) -> bool:
         return self.raw.truncated or self.windows[0].truncated
+
+    @property
+    def data(self) -> bytes:
+        """The input's bytes that the model read."""
+        last = max(end for window in self.windows for _, end in window.offsets)
+        return self.raw.data[:last] if self.truncated else self.raw.data
 
 
 def listed(inputs: Source | Pair | Iterable[Source | Pair]) -> list[Source | Pair]:
@@ -193,7 +200,7 @@ class Session:
         """
         return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
 
-    def prepare(self, source: Source | Pair, truncate: bool = False, stride: int | None = None) -> Prepared:
+    def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
@@ -209,8 +216,10 @@ class Session:
             self._arrays([window])  # what no batch mate may hide: too few tokens, a question without its separators
         return Prepared(raw, windows)
 
-    def read(self, source: Source | Pair) -> Raw:
-        """The part of a source that the model reads."""
+    def read(self, source: Source | Pair | Raw) -> Raw:
+        """The part of a source that the model reads; what was read before stays as it is."""
+        if isinstance(source, Raw):
+            return source
         reader = self.reader
         if isinstance(reader, Text):
             return preprocess.read_text(source)
@@ -306,13 +315,19 @@ class Session:
         best = np.argsort(-scores, kind="stable")[:TOP]
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
         ms = sum(ms for _, ms in answers)
-        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers))
+        sure = self.manifest.scores != "none"
+        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure)
 
     def _features(self, given: Prepared, answer: Answer) -> Features:
         (window,), (outputs, ms) = given.windows, answer
         tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
         kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
         return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """The digest of the manifest, which lists the hash of every file in the bundle."""
+        return bundle.digest_of(self.manifest.to_dict())
 
     def target(self, target: str | Mapping[str, float] | None) -> dict[str, float]:
         """Weights by label; UsageError for a label that the model does not know."""
@@ -328,12 +343,12 @@ class Session:
 
     def explain(
         self,
-        source: Source | Pair,
+        source: Source | Pair | Raw,
         target: str | Mapping[str, float] | None = None,
         method: str | None = None,
         truncate: bool = False,
     ) -> Explanation:
-        """Why the model answers as it does for one text, bytes or path.
+        """Why the model answers as it does for one text, bytes or path, or for what `read` made of one.
 
         `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
         label by default. `method` is one of the bundle's; its first by default. `truncate` reads only the
@@ -342,7 +357,7 @@ class Session:
         chosen, weights = self.method(method), self.target(target)
         labels = self.manifest.labels
         given = self.prepare(source, truncate)
-        (window,), raw = given.windows, given.raw
+        (window,) = given.windows
         start = time.perf_counter()
         row = [[weights.get(label, 0.0) for label in labels]]
         found = self.run_explain(**self._arrays([window]), target=row, method=chosen)
@@ -352,8 +367,8 @@ class Session:
         graph = self.manifest.graph(chosen, self.dtype)
         explained = weights or {prediction.label: 1.0}
         return Explanation(
-            input=raw.name,
-            data=raw.data,
+            input=given.raw.name,
+            data=given.data,
             tokens=window.tokens,
             offsets=window.offsets,
             scores=found[names.RELEVANCE][0],
@@ -363,6 +378,8 @@ class Session:
             method=chosen,
             prediction=prediction,
             model=self.manifest.name,
+            model_sha256=self.model_sha256,
             graph_sha256=self.manifest.files[graph.file]["sha256"],
             ms=ms,
+            truncated=given.truncated,
         )
