@@ -24,8 +24,11 @@ from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.manifest import Bytes, Manifest, Text
 from edgexf.report import Explanation, Features, Prediction
-from edgexf_runtimes import preprocess, providers
+from edgexf_runtimes import explain, methods, preprocess, providers, replacement
+from edgexf_runtimes.explain import Options
+from edgexf_runtimes.game import Progress
 from edgexf_runtimes.preprocess import Raw, Source
+from edgexf_runtimes.replacement import Replacement
 from edgexf_runtimes.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -180,14 +183,14 @@ class Session:
 
     def method(self, method: str | None) -> str:
         """The explanation method to use: the bundle's first unless one is named. UsageError if it is not there."""
-        have = self.manifest.methods
+        have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
         if not have:
             raise UsageError(
-                "a bundle must hold an explain graph to explain, got one without; export it with a method, where its head has classes."
+                f"a bundle must hold an explain graph to explain by itself, got one without; export it with a method, or name one that needs none ({at_run_time})."
             )
         if method is not None and method not in have:
             raise UsageError(
-                f"method must be one of the bundle's ({', '.join(have)}), got {method!r}; choose one or export it."
+                f"method must be one of the bundle's ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
             )
         return method or have[0]
 
@@ -255,6 +258,13 @@ class Session:
                 path = self.path / names.TOKENIZER_FILE
                 self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
             return self._tokenizer
+
+    def replacement(self, baseline: str | int | None = None) -> Replacement:
+        """What stands in for a token that is left out of an input; `baseline` is a token's text or its id."""
+        reader = self.reader
+        if isinstance(reader, Text):
+            return replacement.of_text(self._open_tokenizer(), self.path, self.manifest, baseline)
+        return replacement.of_bytes(reader, baseline)
 
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
@@ -347,14 +357,31 @@ class Session:
         target: str | Mapping[str, float] | None = None,
         method: str | None = None,
         truncate: bool = False,
+        *,
+        seed: int = 0,
+        budget: int | None = None,
+        span: int = 1,
+        time_limit: float | None = None,
+        baseline: str | int | None = None,
+        progress: Progress | None = None,
     ) -> Explanation:
         """Why the model answers as it does for one text, bytes or path, or for what `read` made of one.
 
         `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
-        label by default. `method` is one of the bundle's; its first by default. `truncate` reads only the
-        beginning of a text that is too long.
+        label by default. `method` is one of the bundle's, its first by default, or of the runtime's (`methods.METHODS`),
+        which alone take the options of `explain.Options`. `truncate` reads only the beginning of a text that is too
+        long. `progress` is told how many rows of a run-time method were run, and of how many.
         """
-        chosen, weights = self.method(method), self.target(target)
+        options, at_run_time, weights = (
+            Options(seed, budget, span, time_limit, baseline), methods.find(method), self.target(target),
+        )  # fmt: skip
+        if at_run_time is not None:
+            options.check(at_run_time.name, at_run_time.takes)
+            given = self.prepare(source, truncate)
+            inputs = self._arrays(given.windows)
+            return explain.explain(self, at_run_time, given, inputs, self._prediction, weights, options, progress)
+        chosen = self.method(method)
+        options.check(chosen, ())
         labels = self.manifest.labels
         given = self.prepare(source, truncate)
         (window,) = given.windows
