@@ -14,7 +14,7 @@ from edgexf.display import answer_text, place_text, relevance_of, signed, target
 from edgexf.page import document, header, name_of
 from edgexf.report import Explanation
 from edgexf.segments import strongest_units
-from edgexf.views import chosen_of, panes_of, safe, shade, switch, unit_of
+from edgexf.views import chosen_of, panes_of, safe, shade, switch
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -106,10 +106,13 @@ def columns(comparison: Comparison) -> str:
     panes = [panes_of(one, str(place)) for place, one in enumerate(comparison.explanations)]
     first = comparison.explanations[0]
     body = "\n".join(
-        f"<article><h3>{escape(label)}</h3>{''.join(pane.html(target_text(one.target), unit_of(one)) for pane in own)}</article>"
+        f"<article><h3>{escape(label)}</h3>{''.join(pane.html(target_text(one.target), '') for pane in own)}</article>"
         for label, one, own in zip(comparison.labels, comparison.explanations, panes, strict=True)
     )
     return (
-        '<section><h2>The input by each</h2>\n<fieldset><legend class="unseen">View of the input</legend>'
+        '<section><h2>The input by each</h2>\n<p class="note">Scores are raw. Only the colours are normalised: in each column '
+        "linear in the score, full at the largest |score| of that column. Choose a word or a token, by pointer, touch or arrow "
+        "keys, for its values; point at a character or a byte.</p>\n"
+        '<fieldset><legend class="unseen">View of the input</legend>'
         f'{switch(panes[0], chosen_of(first))}\n<div class="columns">{body}</div></fieldset></section>'
     )

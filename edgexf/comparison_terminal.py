@@ -70,7 +70,9 @@ def words_table(comparison: Comparison, places: Sequence[int]) -> Table:
     """The strongest words of some of the explanations, strongest first."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place in places:
-        found.add_column(Text(comparison.labels[place], BOLD), width=COLUMN_CELLS - 2, overflow="ellipsis", no_wrap=True)
+        found.add_column(
+            Text(comparison.labels[place], BOLD), width=COLUMN_CELLS - 2, overflow="ellipsis", no_wrap=True
+        )
     columns = [list(words(comparison.explanations[place])) for place in places]
     for row in range(max(map(len, columns))):
         found.add_row(*(column[row] if row < len(column) else Text() for column in columns))

@@ -31,7 +31,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A character of UTF-8 text, or a byte that belongs to none: bytes [start, end) and the sum of their scores."""
+    """A character of UTF-8 text, or a byte that belongs to none: bytes [start, end) and the sum of their scores.
+
+    In the runs of a model of tokens it is a word.
+    """
 
     start: int
     end: int

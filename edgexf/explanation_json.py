@@ -50,7 +50,8 @@ def to_values(explanation: Explanation) -> dict[str, Any]:
 def shortest(scores: npt.NDArray[np.float32]) -> list[float]:
     """Each score in the fewest digits that tell its float32 from every other."""
     short = np.array([float(str(score)) for score in scores])
-    return np.where(short.astype(np.float32) == scores, short, scores.astype(np.float64)).tolist()
+    exact: list[float] = np.where(short.astype(np.float32) == scores, short, scores.astype(np.float64)).tolist()
+    return exact
 
 
 def data_values(data: bytes) -> dict[str, str]:

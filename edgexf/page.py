@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from html import escape
+from itertools import accumulate
 
 from edgexf.display import (
     Relevance,
@@ -24,8 +25,8 @@ from edgexf.display import (
 )
 from edgexf.page_style import STYLE
 from edgexf.report import Explanation, Prediction
-from edgexf.segments import reads_bytes
-from edgexf.views import chosen_of, coloured, palette, panes_of, safe, switch, unit_of
+from edgexf.segments import in_runs, reads_bytes
+from edgexf.views import caption_of, chosen_of, coloured, palette, panes_of, safe, switch
 
 RUNS = 10  # rows in a table of the strongest runs
 WEIGHTS = 20  # of a target with many labels
@@ -42,7 +43,7 @@ def explanation_page(explanation: Explanation) -> str:
     main = [
         header(explanation, relevance),
         f'<div class="cards">{"".join(cards)}</div>',
-        f'<div class="detail">{input_section(explanation, target)}\n{runs_section(relevance, target)}</div>',
+        f'<div class="detail">{input_section(explanation, target)}\n{runs_section(explanation, target)}</div>',
     ]
     return document(title_of(explanation), "\n".join(main))
 
@@ -156,8 +157,8 @@ def digest(value: str) -> str:
 
 def input_section(explanation: Explanation, target: str) -> str:
     """The input in every view, and their switch."""
-    panes, unit = panes_of(explanation), unit_of(explanation)
-    boxes = "\n".join(pane.html(target, unit) for pane in panes)
+    panes = panes_of(explanation)
+    boxes = "\n".join(pane.html(target, caption_of(explanation, pane)) for pane in panes)
     what = "byte" if reads_bytes(explanation) else "token"
     return (
         f'<section><h2>Relevance of every {what}</h2>\n<fieldset><legend class="unseen">View of the input</legend>'
@@ -165,21 +166,23 @@ def input_section(explanation: Explanation, target: str) -> str:
     )
 
 
-def runs_section(relevance: Relevance, target: str) -> str:
+def runs_section(explanation: Explanation, target: str) -> str:
+    relevance, what = in_runs(explanation), "characters" if reads_bytes(explanation) else "words"
     tables = runs_table(relevance, 1, f"For {escape(target)}") + runs_table(relevance, -1, f"Against {escape(target)}")
     return (
         f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
-        '<p class="note">A run is a stretch of neighbouring characters that score above half the root mean square of all scores, '
+        f'<p class="note">A run is a stretch of neighbouring {what} that score above half the root mean square of all scores, '
         "taken together; its score is their sum. Offset and length are in bytes.</p></section>"
     )
 
 
 def text_run(relevance: Relevance, run: Run) -> str:
     """Text and line as the first cells of a row."""
-    pieces = run.pieces[:EXCERPT]
+    lengths = accumulate(len(piece.char) for piece in run.pieces)
+    pieces = run.pieces[: max(1, sum(length <= EXCERPT for length in lengths))]
     shown = coloured(one_line(pieces), (piece.score for piece in pieces), relevance.peak)
     line = relevance.data[: run.start].count(b"\n") + 1
-    return f"{shown}{'…' if len(run.pieces) > EXCERPT else ''}</th><td>{line}</td><td>{run.start}</td>"
+    return f"{shown}{'…' if len(run.pieces) > len(pieces) else ''}</th><td>{line}</td><td>{run.start}</td>"
 
 
 def hex_run(relevance: Relevance, run: Run) -> str:

@@ -41,6 +41,12 @@ label + .switch + label { border-left: 0 }
 .pane { display: none; margin-top: 12px }
 #show-words:checked ~ .columns .pane-words, #show-tokens:checked ~ .columns .pane-tokens,
 #show-text:checked ~ .columns .pane-text, #show-hex:checked ~ .columns .pane-hex { display: block }
+.wide .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 16px }
+article { min-width: 0 } h3 { margin: 12px 0 0; font-size: 15px; overflow-wrap: anywhere } .wide .view { max-height: 70vh }
+.scroll { overflow-x: auto } .scroll th, .scroll td { padding: 4px 10px; text-align: right; font-weight: 400; white-space: nowrap }
+.scroll table { font-size: 14px } .scroll tbody > * > * { border-top: 1px solid var(--line) } .scroll td[class] { color: INK }
+.scroll th:first-child { position: sticky; left: 0; padding-left: 0; background: #fff; text-align: left; font-weight: 600 }
+.note + fieldset { margin-top: 12px } .scroll tbody th { max-width: 30vw; overflow: hidden; text-overflow: ellipsis }
 .box { position: relative }
 .view { max-height: 80vh; padding: 10px 0; overflow: auto; line-height: 1.55; color: INK; border: 1px solid var(--line); border-radius: 6px }
 .view-words, .view-tokens { padding: 10px 12px 44px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.7 }
@@ -62,13 +68,13 @@ label + .switch + label { border-left: 0 }
 .runs { align-self: start; font-size: 13px } .runs caption { text-align: left; font-weight: 600; font-size: 15px; padding-bottom: 4px }
 .runs tbody > * > * { border-top: 1px solid var(--line) } .runs tbody th { white-space: pre-wrap } .runs span { color: INK }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-@media screen and (min-width: 1080px) { .detail { grid-template-columns: minmax(0, 1fr) 380px } }
+@media screen and (min-width: 1080px) { .detail:not(.wide) { grid-template-columns: minmax(0, 1fr) 380px } }
 @media (max-width: 600px) {
   main { padding: 16px 10px 32px } section { padding: 12px }
   .line { padding: 0 6px 0 40px } .line::before { width: 32px }
 }
 @media print {
   * { print-color-adjust: exact } tr, .line { break-inside: avoid }
-  .view { max-height: none; overflow: visible }
+  .view, .wide .view { max-height: none; overflow: visible }
 }
 """.replace("INK", hex_colour(INK))

@@ -7,9 +7,9 @@ words with their scores by each explanation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgexf.display import decoded
+from edgexf.display import Piece, Relevance, decoded, relevance_of
 from edgexf.report import Explanation
 
 STRONGEST = 10  # words of each explanation
@@ -76,6 +76,16 @@ def with_gaps(segments: Sequence[Segment], data: bytes) -> list[Segment]:
         whole.append(segment)
         place = segment.end
     return whole
+
+
+def in_runs(explanation: Explanation) -> Relevance:
+    """An explanation as its strongest runs are found: in characters for a model of bytes, else in whole words."""
+    relevance = relevance_of(explanation)
+    if reads_bytes(explanation):
+        return relevance
+    segments = word_segments(explanation)
+    pieces = tuple(Piece(part.start, part.end, part.text, part.score or 0.0) for part in segments)
+    return replace(relevance, pieces=pieces, peak=peak_of(segments))
 
 
 def peak_of(segments: Sequence[Segment]) -> float:

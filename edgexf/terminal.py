@@ -25,15 +25,16 @@ from edgexf.display import (
     colour_level,
     hex_colour,
     on_one_line,
+    one_line,
     place_text,
     relevance_of,
     signed,
     strongest_runs,
     target_text,
     visible,
-    one_line,
 )
 from edgexf.report import Explanation
+from edgexf.segments import in_runs
 
 GUTTER = 8  # cells of the offset and the gap behind it
 HEX_CELLS = 4  # of a byte: two digits, a gap, the character
@@ -49,8 +50,9 @@ def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16)
     relevance, target = relevance_of(explanation), target_text(explanation.target)
     rows = text_rows(relevance, width) if relevance.is_text else hex_rows(relevance, width)
     text = head(explanation, target).append(bytes_text(relevance, rows, lines))
-    text.append(runs_text(relevance, 1, f"for {target} (orange)", width))
-    text.append(runs_text(relevance, -1, f"against {target} (blue)", width))
+    runs = in_runs(explanation)
+    text.append(runs_text(runs, 1, f"for {target} (orange)", width))
+    text.append(runs_text(runs, -1, f"against {target} (blue)", width))
     return text.append(balance(explanation, relevance))
 
 

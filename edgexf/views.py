@@ -30,7 +30,6 @@ from edgexf.display import (
     lines_of,
     relevance_of,
     signed,
-    target_text,
     visible,
 )
 from edgexf.report import Explanation
@@ -53,8 +52,8 @@ class Pane:
     view: str
     note: str = ""
 
-    def html(self, target: str, unit: str) -> str:
-        return f'<div class="pane pane-{self.key}">{legend(self, target, unit)}\n<div class="box">{self.view}</div>{self.note}</div>'
+    def html(self, target: str, caption: str = "") -> str:
+        return f'<div class="pane pane-{self.key}">{legend(self, target, caption)}\n<div class="box">{self.view}</div>{self.note}</div>'
 
 
 def panes_of(explanation: Explanation, group: str = "") -> list[Pane]:
@@ -100,9 +99,18 @@ def unit_of(explanation: Explanation) -> str:
     return "in logits" if explanation.prediction is not None else "in units of the explained value"
 
 
-def legend(pane: Pane, target: str, unit: str) -> str:
+def legend(pane: Pane, target: str, caption: str) -> str:
+    """The scale of colours from the largest |score| against the target to the largest for it, and a caption."""
     bar = "".join(f'<span class="{shade(level, LEVELS)}"></span>' for level in range(-LEVELS, LEVELS + 1))
     ends = f"<span>{signed(-pane.peak)}</span><span>0</span><span>{signed(pane.peak)}</span>"
+    return (
+        f'<figure class="legend"><div class="sides"><span>against {escape(target)}</span><span>for {escape(target)}</span></div>'
+        f'<div class="scale" aria-hidden="true">{bar}</div><div class="sides">{ends}</div>{caption}</figure>'
+    )
+
+
+def caption_of(explanation: Explanation, pane: Pane) -> str:
+    """What the colours mean, and how to come to the values."""
     thing = THINGS[pane.key]
     how = (
         f"Choose a {thing}, by pointer, touch or arrow keys, for its values."
@@ -110,10 +118,8 @@ def legend(pane: Pane, target: str, unit: str) -> str:
         else f"Point at a {thing} for its offset, value and score."
     )
     return (
-        f'<figure class="legend"><div class="sides"><span>against {escape(target)}</span><span>for {escape(target)}</span></div>'
-        f'<div class="scale" aria-hidden="true">{bar}</div><div class="sides">{ends}</div>'
-        f"<figcaption>Scores are raw, {unit}. Only the colours are normalised: linear in the score, full at the largest "
-        f"|score| of a {thing} ({signed(pane.peak).lstrip('+')}). {how}</figcaption></figure>"
+        f"<figcaption>Scores are raw, {unit_of(explanation)}. Only the colours are normalised: linear in the score, full at "
+        f"the largest |score| of a {thing} ({signed(pane.peak).lstrip('+')}). {how}</figcaption>"
     )
 
 
@@ -159,7 +165,7 @@ def choice(segment: Segment, score: float, peak: float, group: str) -> str:
     text = segment.text if len(segment.text) <= EXCERPT else f"{segment.text[:EXCERPT]}…"
     name = f"{safe(text)} {signed(score)}"
     tokens = f" ({', '.join(safe(token) for token in segment.names)})" if segment.names else ""
-    title = f"{safe(text)}{tokens}: offset {segment.start} to {segment.end - 1}, score {signed(score)}"
+    title = f"“{safe(text)}”{tokens} offset {segment.start} to {segment.end - 1}, score {signed(score)}"
     return (
         f'<label><input type="radio" name="{group}" aria-label="{name}">'
         f'<span class="{shade(score, peak)}" title="{title}">{readable(segment.text)}</span></label>'

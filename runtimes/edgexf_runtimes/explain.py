@@ -135,7 +135,7 @@ def explain(
         )
     start = time.perf_counter()
     replacement = session.replacement(options.baseline)
-    (window,), raw = given.windows, given.raw
+    (window,) = given.windows
     whole = {name: array[0] for name, array in session.run(**inputs).items()}
     prediction = predict(given, [(whole, (time.perf_counter() - start) * 1e3)])
     target = dict(weights) or {prediction.label: 1.0}
@@ -147,8 +147,8 @@ def explain(
     found = method.attribute(game, budget - 1, options)
     scores = shared(found.scores, groups, len(window.ids))
     return Explanation(
-        input=raw.name,
-        data=raw.data,
+        input=given.raw.name,
+        data=given.data,
         tokens=window.tokens,
         offsets=window.offsets,
         scores=scores,
@@ -158,8 +158,10 @@ def explain(
         method=method.name,
         prediction=prediction,
         model=session.manifest.name,
+        model_sha256=session.model_sha256,
         graph_sha256=session.manifest.files[session.manifest.variants[0].file]["sha256"],
         ms=(time.perf_counter() - start) * 1e3,
+        truncated=given.truncated,
         baseline=replacement.name,
         settings={**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings},
     )

@@ -13,3 +13,9 @@ METHODS: tuple[Method, ...] = (OCCLUSION, LIME, KERNEL_SHAP)
 def find(name: str | None) -> Method | None:
     """The run-time method of a name, None for every other name."""
     return next((method for method in METHODS if method.name == name), None)
+
+
+def takes(name: str) -> tuple[str, ...]:
+    """The options of a method; one that is compiled into the bundle takes none."""
+    found = find(name)
+    return () if found is None else found.takes
