@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -86,10 +87,10 @@ class Relevance:
     special: str
     peak: float
 
-    @property
+    @cached_property
     def is_text(self) -> bool:
         """Whether most bytes are readable characters."""
-        readable = sum(piece.end - piece.start for piece in self.pieces if piece.is_text)
+        readable = sum(len(encoded(char)) for char in decoded(self.data) if is_plain(char))
         return readable > TEXT_SHARE * len(self.data)
 
 
@@ -113,14 +114,19 @@ def pieces_of(data: bytes, byte_scores: npt.NDArray[np.float64]) -> tuple[Piece,
     """`data` cut into characters and undecodable bytes, in order and without gaps."""
     pieces, start = [], 0
     for char in decoded(data):
-        end = start + len(char.encode("utf-8", "surrogateescape"))
+        end = start + len(encoded(char))
         pieces.append(Piece(start, end, char, sum(byte_scores[start:end].tolist())))
         start = end
     return tuple(pieces)
 
 
 def decoded(data: bytes) -> str:
+    """UTF-8 as text; a byte that belongs to no character becomes a lone surrogate, which `encoded` undoes."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -135,7 +141,7 @@ def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 def described(piece: Piece) -> str:
     """A piece's place, bytes and score in words."""
-    code = piece.char.encode("utf-8", "surrogateescape")
+    code = encoded(piece.char)
     values = " ".join(f"0x{value:02X}" for value in code)
     if len(code) == 1:
         return f"offset {piece.start}, byte {values}, score {signed(piece.score)}"

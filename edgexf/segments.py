@@ -39,8 +39,9 @@ class Unit:
 
 
 def reads_bytes(explanation: Explanation) -> bool:
-    """Whether no token is longer than a byte, as for a model of bytes."""
-    return all(end - start <= 1 for start, end in explanation.offsets)
+    """Whether every byte is a token, as for a model of bytes."""
+    sizes = [end - start for start, end in explanation.offsets]
+    return max(sizes, default=0) <= 1 and sum(sizes) == max((end for _, end in explanation.offsets), default=0)
 
 
 def word_segments(explanation: Explanation) -> list[Segment]:

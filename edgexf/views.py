@@ -25,6 +25,7 @@ from edgexf.display import (
     colour,
     colour_level,
     described,
+    encoded,
     hex_colour,
     is_plain,
     lines_of,
@@ -165,7 +166,8 @@ def choice(segment: Segment, score: float, peak: float, group: str) -> str:
     text = segment.text if len(segment.text) <= EXCERPT else f"{segment.text[:EXCERPT]}…"
     name = f"{safe(text)} {signed(score)}"
     tokens = f" ({', '.join(safe(token) for token in segment.names)})" if segment.names else ""
-    title = f"“{safe(text)}”{tokens} offset {segment.start} to {segment.end - 1}, score {signed(score)}"
+    last = f" to {segment.end - 1}" if segment.end > segment.start + 1 else ""
+    title = f"“{safe(text)}”{tokens} offset {segment.start}{last}, score {signed(score)}"
     return (
         f'<label><input type="radio" name="{group}" aria-label="{name}">'
         f'<span class="{shade(score, peak)}" title="{title}">{readable(segment.text)}</span></label>'
@@ -176,7 +178,7 @@ def gap(text: str) -> str:
     """What stands between two words or tokens: white space as it is, of unreadable bytes a few by name."""
     unreadable = sum(not is_plain(char) for char in text)
     if unreadable > NAMED_BYTES:
-        return f' <span class="chip">{len(text.encode("utf-8", "surrogateescape")):,} bytes</span> '
+        return f' <span class="chip">{len(encoded(text)):,} bytes</span> '
     return readable(text)
 
 
