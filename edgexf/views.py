@@ -170,7 +170,7 @@ def choice(segment: Segment, score: float, peak: float, group: str) -> str:
     title = f"“{safe(text)}”{tokens} offset {segment.start}{last}, score {signed(score)}"
     return (
         f'<label><input type="radio" name="{group}" aria-label="{name}">'
-        f'<span class="{shade(score, peak)}" title="{title}">{readable(segment.text)}</span></label>'
+        f'<span class="{shade(score, peak)}" title="{title}" aria-hidden="true">{readable(segment.text)}</span></label>'
     )
 
 
