@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from edgexf_runtimes.explain import Options
 from edgexf_runtimes.game import Progress
 from edgexf_runtimes.preprocess import Raw, Source
 from edgexf_runtimes.replacement import Replacement
+from edgexf_runtimes.scores import SCORES
 from edgexf_runtimes.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -65,19 +66,6 @@ def load(
     return Session(Path(path), manifest, "fp32" if dtype == "auto" else dtype, threads, tuple(providers))
 
 
-def softmax(logits: Array) -> Array:
-    """Probabilities over the last axis, float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: Array = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def sigmoid(logits: Array) -> Array:
-    """Probabilities of each class on its own, float64."""
-    probabilities: Array = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return probabilities
-
-
 @dataclass(frozen=True)
 class Prepared:
     """An input and its windows of tokens, one unless it is read with a stride."""
@@ -101,9 +89,6 @@ def listed(inputs: Source | Pair | Iterable[Source | Pair]) -> list[Source | Pai
     if isinstance(inputs, str | bytes | os.PathLike | tuple):
         return [inputs]
     return list(inputs)
-
-
-SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}
 
 
 class Session:
