@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,11 +101,10 @@ class Method:
     rows_per_feature: int
 
 
-def too_early(what: str, rows: int) -> EdgexfError:
-    """The error of a time limit that left nothing of use."""
-    return EdgexfError(
-        f"a time limit must leave time for {what}, got {rows} forward passes; give more time, or a smaller budget."
-    )
+def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
+    """The error of a time limit, or of draws that are all run, that leave nothing of use."""
+    bound, more = ("budget", "a larger one, or another seed") if complete else ("time limit", "more time")
+    return EdgexfError(f"a {bound} must leave room for {what}, got {rows} forward passes; give {more}.")
 
 
 def class_value(labels: Sequence[str], weights: Mapping[str, float]) -> Value:
@@ -142,8 +141,17 @@ def explain(
     value = class_value(session.manifest.labels, target)
     explained, budget = value(whole), options.budget or method.budget
     groups = spans(real_places(window.offsets), options.span, (budget - 1) // method.rows_per_feature)
-    deadline = None if options.time_limit is None else start + options.time_limit
-    game = Game(session.run, inputs, groups, replacement.token_id, value, explained, deadline, progress)
+    end = inf if options.time_limit is None else start + options.time_limit
+    game = Game(
+        session.run,
+        inputs,
+        groups,
+        replacement.token_id,
+        value,
+        explained,
+        lambda: time.perf_counter() >= end,
+        progress,
+    )
     found = method.attribute(game, budget - 1, options)
     scores = shared(found.scores, groups, len(window.ids))
     return Explanation(

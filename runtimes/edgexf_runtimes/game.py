@@ -16,7 +16,6 @@ Source: cooperative games (Shapley 1953); removal by a stand-in (Covert, Lundber
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,8 +53,8 @@ def spans(places: Sequence[int], span: int, most: int) -> list[list[int]]:
 class Game:
     """The worth of coalitions of `groups`, each a list of places in the row.
 
-    `whole` is the worth of the unchanged row. `deadline`, as `time.perf_counter` counts, ends it between two runs.
-    `together` rows make one run, by default as many as `Session.predict` runs at once.
+    `whole` is the worth of the unchanged row. Between two runs it ends where `over` says so. `together` rows make one run,
+    by default as many as `Session.predict` runs at once.
     """
 
     def __init__(
@@ -66,12 +65,12 @@ class Game:
         token_id: int,
         value: Callable[[Outputs], float],
         whole: float,
-        deadline: float | None = None,
+        over: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
         together: int | None = None,
     ) -> None:
         self._run, self._inputs, self._value = run, inputs, value
-        self._token_id, self._deadline, self._progress = token_id, deadline, progress
+        self._token_id, self._over, self._progress = token_id, over, progress
         self.whole, self.features, self.rows = whole, len(groups), 0
         length = inputs[names.INPUT_IDS].shape[1]
         self._together = together or max(BATCH_TOKENS // length, 1)
@@ -83,7 +82,7 @@ class Game:
         """The worth of each coalition, of fewer than all where the time was over: [coalitions that were run]."""
         found: list[float] = []
         for start in range(0, len(kept), self._together):
-            if self._deadline is not None and time.perf_counter() >= self._deadline:
+            if self._over():
                 break
             found += self._worth(kept[start : start + self._together])
             self.rows = len(found)

@@ -20,7 +20,7 @@ from math import comb
 
 import numpy as np
 
-from edgexf_runtimes.explain import Found, Method, Options, too_early
+from edgexf_runtimes.explain import Found, Method, Options, too_few
 from edgexf_runtimes.game import Game, Kept, Values, r_squared
 
 DRAWS_PER_PAIR = 20  # at most, where most of what is drawn was there before
@@ -32,14 +32,16 @@ def attribute(game: Game, rows: int, options: Options) -> Found:
     chance = np.random.default_rng(options.seed)
     kept, weights = every(game.features) if exact else drawn(game.features, (rows - 1) // 2, chance)
     values = game(np.concatenate((np.zeros((1, game.features), dtype=bool), kept)))
-    ran = (len(values) - 1) // 2 * 2  # whole pairs
-    if ran < min(game.features, len(kept)):
-        raise too_early(f"at least as many coalitions as the {game.features} features", game.rows)
-    scores = fitted(kept[:ran], values[1 : 1 + ran] - values[0], weights[:ran], game.whole - values[0])
+    ran = max(len(values) - 1, 0) // 2 * 2  # whole pairs
+    complete = len(values) == 1 + len(kept)
+    scores = (
+        fitted(kept[:ran], values[1 : 1 + ran] - values[0], weights[:ran], game.whole - values[0])
+        if len(values)
+        else None
+    )
     if scores is None:
-        raise too_early("coalitions that tell all features apart", game.rows)
+        raise too_few(f"pairs of coalitions that tell {game.features} features apart", game.rows, complete)
     fit = r_squared(values[1 : 1 + ran] - values[0], kept[:ran] @ scores, weights[:ran]) if ran else 1.0
-    complete = ran == len(kept)
     return Found(scores, complete, {"exact": exact and complete, "r_squared": round(fit, 6)})
 
 
@@ -80,6 +82,7 @@ def fitted(kept: Kept, gained: Values, weights: Values, total: float) -> Values 
     coalitions = kept.astype(np.float64)
     last = coalitions[:, -1:]
     root = np.sqrt(weights)
+    # a pair's two equations say the same of the other features, so rank counts pairs
     design, wanted = (coalitions[:, :-1] - last) * root[:, None], (gained - last[:, 0] * total) * root
     others, _, rank, _ = np.linalg.lstsq(design, wanted, rcond=None)
     return np.append(others, total - others.sum()) if rank == kept.shape[1] - 1 else None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgexf.errors import MissingExtraError
-from edgexf_runtimes.explain import Found, Method, Options, too_early
+from edgexf_runtimes.explain import Found, Method, Options, too_few
 from edgexf_runtimes.game import Game, Kept, Values, distinct, r_squared
 
 KERNEL_WIDTH = 0.25
@@ -29,8 +29,9 @@ def attribute(game: Game, rows: int, options: Options) -> Found:
     ridge = fitter()
     kept, counts = distinct(coalitions(game.features, rows, np.random.default_rng(options.seed)))
     values = game(kept)
-    if len(values) <= game.features:
-        raise too_early(f"more coalitions than the {game.features} features", game.rows)
+    complete = len(values) == len(kept)
+    if not complete and len(values) <= game.features:
+        raise too_few(f"more coalitions than the {game.features} features", game.rows, complete)
     whole = np.ones((1, game.features), dtype=bool)
     ran = np.concatenate((whole, kept[: len(values)])).astype(np.float64)
     wanted = np.concatenate(([game.whole], values))
@@ -38,7 +39,7 @@ def attribute(game: Game, rows: int, options: Options) -> Found:
     ridge.fit(ran, wanted, sample_weight=weights)
     fit = r_squared(wanted, ridge.predict(ran), weights)
     said = {"r_squared": round(fit, 6), "intercept": float(ridge.intercept_)}
-    return Found(ridge.coef_, len(values) == len(kept), said)
+    return Found(ridge.coef_, complete, said)
 
 
 def fitter() -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgexf_runtimes.explain import Found, Method, Options, too_early
+from edgexf_runtimes.explain import Found, Method, Options, too_few
 from edgexf_runtimes.game import Game
 
 STRIDE = 16
@@ -28,7 +28,7 @@ def attribute(game: Game, _rows: int, _options: Options) -> Found:
     kept[np.arange(len(order)), order] = False
     values = game(kept)
     if len(values) == 0:
-        raise too_early("the first features", game.rows)
+        raise too_few("the first feature", game.rows, complete=False)
     scores = np.zeros(game.features)
     scores[order[: len(values)]] = game.whole - values
     return Found(scores, len(values) == game.features, {"reached": len(values)})
