@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from edgexf.comparison import Comparison, ranks, spearman, strongest
 from edgexf.comparison_terminal import comparison_text
+from edgexf.display import relevance_of
 from edgexf.errors import UsageError
 from edgexf.page import POLICY
 from edgexf.report import Explanation
@@ -245,7 +246,9 @@ def test_nothing_from_outside_is_markup_or_steers_the_display() -> None:
 def test_any_explanation_stands_beside_itself(shown: list[Explanation]) -> None:
     comparison = Comparison((shown[0], replace(shown[0], method="again", scores=-shown[0].scores)))
     page = page_of(comparison)
-    assert len(page.hex_cells()) == 2 * len(shown[0].data)
+    text = relevance_of(shown[0])
+    assert len(page.characters()) == (2 * len(text.pieces) if text.is_text else 0)
+    assert len(page.hex_cells()) == (0 if text.is_text else 2 * len(text.data))
     assert "again" in plain(comparison)
 
 
