@@ -150,6 +150,8 @@ def test_a_model_of_tokens_opens_with_tokens_and_lists_runs_of_whole_words() -> 
     assert [view["id"] for view in views] == ["show-words", "show-tokens"]
     assert ["checked" in view for view in views] == [False, True]
     assert ["awful film", "1", "3", "10", "-2.500"] in rows_of(page)
+    page = page_of(token_explanation(["good", "ness", " ", "me"], [0, 2.0, -0.5, 0.1, 0]))
+    assert ["goodness", "1", "0", "8", "+1.500"] in rows_of(page)
 
 
 # Nothing is interpreted
