@@ -14,7 +14,7 @@ from edgexf.display import answer_text, place_text, relevance_of, signed, target
 from edgexf.page import document, header, name_of
 from edgexf.report import Explanation
 from edgexf.segments import strongest_units
-from edgexf.views import chosen_of, panes_of, safe, shade, switch
+from edgexf.views import chosen_of, excerpt, panes_of, safe, shade, switch
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -88,7 +88,7 @@ def units_section(comparison: Comparison) -> str:
     peaks = [max((abs(unit.scores[column]) for unit in units), default=0.0) for column in range(len(comparison.labels))]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (what.capitalize(), "Offset", *comparison.labels))
     rows = "".join(
-        f'<tr><th scope="row">{safe(unit.text)}</th><td>{unit.start}</td>'
+        f'<tr><th scope="row">{excerpt(unit.text)}</th><td>{unit.start}</td>'
         + "".join(
             f'<td class="{shade(score, peak)}">{signed(score)}</td>'
             for score, peak in zip(unit.scores, peaks, strict=True)

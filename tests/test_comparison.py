@@ -181,6 +181,15 @@ def test_the_strongest_words_of_all_stand_on_one_line_each() -> None:
     ]
 
 
+def test_a_word_without_end_is_cut_where_it_is_named() -> None:
+    one = explanation(b"x" * 500, [1.0] * 500)
+    page = page_of(Comparison((one, replace(one, method="lime"))))
+    assert table(page, "Strongest words")[1][0] == "x" * 60 + "…"
+    [(button, _, text), _] = page.choices("words")
+    assert button["aria-label"].startswith("x" * 60 + "… ")
+    assert text == "x" * 500
+
+
 def test_every_column_is_coloured_up_to_its_own_peak() -> None:
     page = page_of(three())
     shades = [shade_of(text) for _, text, _ in page.choices("tokens")]
