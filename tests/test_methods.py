@@ -153,7 +153,7 @@ def test_lime_is_the_ridge_of_its_coalitions_weighed_by_cosine_distance() -> Non
 
 @fitting
 def test_a_seed_decides_the_scores(session: Session, method: Method) -> None:
-    one, same, other = (session.explain(SOURCE, method=method.name, budget=150, seed=seed).scores for seed in (3, 3, 4))
+    one, same, other = (session.explain(SOURCE, method=method.name, budget=400, seed=seed).scores for seed in (3, 3, 4))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
@@ -245,7 +245,7 @@ def test_a_budget_is_kept_by_wider_features(
     rows = sum(len(inputs["input_ids"]) for inputs in seen)
     assert rows == why.settings["rows"] <= budget == why.settings["budget"]
     assert why.settings["features"] == -(-len(SOURCE) // why.settings["span"])
-    assert why.settings["features"] * method.rows_per_feature < budget
+    assert why.settings["features"] == 1 or why.settings["features"] * method.rows_per_feature < budget
     assert told[-1] == (rows - 1, rows - 1)
     assert why.settings["complete"] is True
 

@@ -140,7 +140,8 @@ def explain(
     target = dict(weights) or {prediction.label: 1.0}
     value = class_value(session.manifest.labels, target)
     explained, budget = value(whole), options.budget or method.budget
-    groups = spans(real_places(window.offsets), options.span, (budget - 1) // method.rows_per_feature)
+    most = max((budget - 1) // method.rows_per_feature, 1)
+    groups = spans(real_places(window.offsets), options.span, most)
     end = inf if options.time_limit is None else start + options.time_limit
     game = Game(
         session.run,
