@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 from typing import Any
@@ -359,6 +360,18 @@ def test_a_bundle_without_an_explain_graph_names_what_needs_none(texts: Session)
 def test_an_input_of_special_tokens_alone_has_nothing_to_leave_out(texts: Session) -> None:
     with pytest.raises(InputError, match="special ones alone"):
         texts.explain(" ", method="occlusion")
+
+
+@each_method
+def test_a_value_that_is_no_number_is_no_score(method: Method) -> None:
+    with pytest.raises(EdgexfError, match="finite"):
+        method.attribute(game(lambda row: float("nan") if not row[3] else 1.0, 8), 400, Options())
+
+
+def test_a_model_without_classes_is_refused(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "manifest", replace(session.manifest, labels=()))
+    with pytest.raises(UsageError, match="logits of classes"):
+        session.explain(SOURCE, method="occlusion")
 
 
 def test_lime_alone_needs_the_extra(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
