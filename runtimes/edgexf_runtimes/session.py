@@ -361,7 +361,6 @@ class Session:
             Options(seed, budget, span, time_limit, baseline), methods.find(method), self.target(target),
         )  # fmt: skip
         if at_run_time is not None:
-            options.check(at_run_time.name, at_run_time.takes)
             given = self.prepare(source, truncate)
             inputs = self._arrays(given.windows)
             return explain.explain(self, at_run_time, given, inputs, self._prediction, weights, options, progress)
