@@ -179,6 +179,10 @@ def test_the_strongest_words_of_all_stand_on_one_line_each() -> None:
         ["bad", "10", "-8.000", "-0.1000", "0"],
         ["ending", "14", "+2.000", "0", "0"],
     ]
+    cells = [(shade_of(attributes), text) for attributes, text in page_of(three()).all("td") if "class" in attributes]
+    assert [shade for shade, text in cells if text and "of" not in text] == [
+        "p10", "p13", "z", "p2", "p20", "z", "n20", "n7", "z", "p5", "z", "z",
+    ]  # fmt: skip
 
 
 def test_a_word_without_end_is_cut_where_it_is_named() -> None:
