@@ -154,9 +154,10 @@ def test_lime_is_the_ridge_of_its_coalitions_weighed_by_cosine_distance() -> Non
 
 @fitting
 def test_a_seed_decides_the_scores(session: Session, method: Method) -> None:
-    one, same, other = (session.explain(SOURCE, method=method.name, budget=400, seed=seed).scores for seed in (3, 3, 4))
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
+    one, same, other = (session.explain(SOURCE, method=method.name, budget=400, seed=seed) for seed in (3, 3, 4))
+    assert np.array_equal(one.scores, same.scores)
+    assert not np.array_equal(one.scores, other.scores)
+    assert [why.settings["seed"] for why in (one, same, other)] == [3, 3, 4]
 
 
 @each_method
