@@ -54,7 +54,9 @@ def test_features_are_the_librarys_at_lengths_never_traced(tmp_path: Path) -> No
     model.save_pretrained(tmp_path / "checkpoint")
     reader.save_pretrained(tmp_path / "checkpoint")
     out = tmp_path / "out"
-    done = CliRunner().invoke(main, ["export", "--model", str(tmp_path / "checkpoint"), "-o", str(out), "--explain", "none"])
+    done = CliRunner().invoke(
+        main, ["export", "--model", str(tmp_path / "checkpoint"), "-o", str(out), "--explain", "none"]
+    )
     assert done.exit_code == 0, done.output
     for length in (5, 6, 7, 8, 9, 41, 130):
         check(out, model, inputs(model, length))

@@ -37,7 +37,8 @@ def export(model: Any, folder: Path, *options: str) -> Path:
     """By the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
-        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), "--explain", "none", *options]
+        main,
+        ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), "--explain", "none", *options],
     )
     assert done.exit_code == 0, done.output
     return folder / "out"

@@ -17,9 +17,9 @@ import edgexf
 from edgexf.errors import InputError, UsageError, VerificationError
 from edgexf.manifest import Manifest
 from edgexf.signature import Axis
-from edgexf_exporters.rules import Rules
 from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
 from edgexf_exporters.calls import surrounding
+from edgexf_exporters.rules import Rules
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 

@@ -172,13 +172,13 @@ class Source:
         place = self.samples(tokens)
         samples = () if place is None else (tokens.shape[place],)
         takes = () if self.target is None else self.target.tensors
-        gives = (names.RELEVANCE, tokens.shape), (names.RESIDUAL, samples)
+        gives: list[tuple[str, tuple[int | str, ...]]] = [(names.RELEVANCE, tokens.shape), (names.RESIDUAL, samples)]
         if path:
             takes += (
                 contract.Tensor(names.BASELINE, tokens.dtype, tokens.shape),
                 contract.Tensor(names.PATH, "float32", (names.STEPS,)),
             )
-            gives += (names.BASELINE_VALUE, samples), (names.COMPLETENESS, samples)
+            gives += [(names.BASELINE_VALUE, samples), (names.COMPLETENESS, samples)]
         return takes, tuple(contract.Tensor(name, "float32", shape) for name, shape in gives)
 
     @property

@@ -154,7 +154,7 @@ class Span:
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """Zeros in both targets of a row stand for the best start and end among the real tokens."""
-        neither = sum(weights.abs().sum(dim=-1, keepdim=True) for weights in given) == 0
+        neither = (given[0].abs() + given[1].abs()).sum(dim=-1, keepdim=True) == 0
         found = []
         for logits, weights in zip(outputs, given, strict=False):
             shown = logits.detach()

@@ -7,7 +7,7 @@ passes that were run (rows of a batch count singly), the features and tokens in 
 A method scores features, which are single tokens unless the budget is too small for so many; the tokens of a wider
 feature share its score equally, so that sums stay what they are. Special tokens are never left out and score 0.
 
-What is explained is a number made of one row's outputs (`Value`): of a classifier the target's weights on its logits.
+What is explained is a number made of one row's outputs (`Value`); see `edgexf_runtimes.asked`.
 
 `shap` and `lime` were weighed for the methods themselves. Both run all rows in one call of their own, which knows no
 time limit, and bring numba and pandas, or matplotlib and scikit-image, on to a device. Ours are short: drawing coalitions,
@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
-from edgexf.report import Explanation, Prediction
+from edgexf.report import Explanation
 from edgexf_runtimes.game import Array, Game, Outputs, Progress, Values, real_places, spans
 
 if TYPE_CHECKING:
-    from edgexf_runtimes.session import Prepared, Session
+    from edgexf_runtimes.asked import Asked
+    from edgexf_runtimes.session import Session
 
 FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
 
@@ -107,12 +107,6 @@ def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
     return EdgexfError(f"a {bound} must leave room for {what}, got {rows} forward passes; give {more}.")
 
 
-def class_value(labels: Sequence[str], weights: Mapping[str, float]) -> Value:
-    """The weighted sum of a row's logits, what a classifier's explain graph explains as well."""
-    on_logits = np.array([weights.get(label, 0.0) for label in labels])
-    return lambda outputs: float(outputs[names.LOGITS].astype(np.float64) @ on_logits)
-
-
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """What a method says of one row: `scores` float32 [sequence], the explained value, and the row's own `outputs`."""
@@ -157,32 +151,15 @@ def attribute(
 def explain(
     session: Session,
     method: Method,
-    given: Prepared,
     inputs: Mapping[str, Array],
-    predict: Callable[[Prepared, Sequence[tuple[dict[str, Array], float]]], Prediction],
-    weights: Mapping[str, float],
+    question: Asked,
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explains a classifier's answer to one window; `inputs` are its row, `predict` makes an answer of outputs.
-
-    `weights` by label, or none for the predicted one. UsageError for a model without logits of classes; else as
-    `attribute`.
-    """
-    if not session.classifies:
-        raise UsageError(
-            f"a run-time method explains logits of classes, got {session.manifest.name} without; choose a classifier."
-        )
+    """Explains what is asked of one row, which `inputs` are; UsageError and EdgexfError as `attribute`."""
     manifest, start = session.manifest, time.perf_counter()
-    (window,) = given.windows
-
-    def target(outputs: Outputs) -> dict[str, float]:
-        return dict(weights) or {manifest.labels[int(outputs[names.LOGITS].argmax())]: 1.0}
-
-    found = attribute(
-        session, method, inputs, window.offsets, lambda outputs: class_value(manifest.labels, target(outputs)), options,
-        progress,
-    )  # fmt: skip
+    given, (window,) = question.given, question.given.windows
+    found = attribute(session, method, inputs, window.offsets, question.value, options, progress)
     ms = (time.perf_counter() - start) * 1e3
     return Explanation(
         input=given.raw.name,
@@ -190,11 +167,11 @@ def explain(
         tokens=window.tokens,
         offsets=window.offsets,
         scores=found.scores,
-        target=target(found.outputs),
+        target=question.named(found.outputs),
         explained=found.explained,
         residual=found.explained - float(found.scores.sum(dtype=np.float64)),
         method=method.name,
-        prediction=predict(given, [(found.outputs, ms)]),
+        prediction=question.prediction(found.outputs, ms),
         model=manifest.name,
         model_sha256=session.model_sha256,
         graph_sha256=manifest.files[manifest.variants[0].file]["sha256"],
@@ -202,6 +179,7 @@ def explain(
         truncated=given.truncated,
         baseline=found.baseline,
         settings=found.settings,
+        position=question.position,
     )
 
 
