@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf_exporters.explain import METHODS
+from edgexf_exporters.graphs import frozen
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 VOCABULARY = 50
@@ -121,6 +123,26 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
         assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()
 
 
+def autograd_of(
+    model: Any, given: dict[str, Tensor], value: Callable[[Any], Tensor], embedding: nn.Module | None = None
+) -> tuple[Tensor, np.ndarray[Any, Any]]:
+    """What `value` makes of the answer, [batch], and AttnLRP's relevance of each token, 0 at padding, by torch autograd."""
+    leaves: list[Tensor] = []
+
+    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[-1]
+
+    with frozen(model), METHODS["attnlrp"].rules():
+        with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
+            explained = value(model(**given))
+        (gradient,) = torch.autograd.grad(explained.sum(), leaves[0])
+    ids = given["input_ids"]
+    scores = (gradient * leaves[0].detach()).sum(-1)[..., : ids.shape[-1]].reshape(ids.shape)
+    mask = given.get("attention_mask", torch.ones_like(ids))
+    return explained, (scores * mask).numpy()
+
+
 def autograd(
     model: Any, given: dict[str, Tensor], embedding: nn.Module | None = None, method: str = "attnlrp"
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -133,7 +155,7 @@ def autograd(
         leaves.append(output.detach().requires_grad_(True))
         return leaves[0]
 
-    with METHODS[method].rules():
+    with frozen(model), METHODS[method].rules():
         with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
             logits = model(**given).logits
         (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
