@@ -111,7 +111,10 @@ def distinct(kept: Kept) -> tuple[Kept, Values]:
 
 
 def r_squared(values: Values, fitted: Values, weights: Values) -> float:
-    """The share of the values' weighted variance that a fit explains, 1 at best; 1 where nothing varies or is missed."""
+    """The share of the values' weighted variance that a fit explains; 1 at best, and where nothing varies or is missed.
+
+    Below 0 for a fit that is worse than the values' mean, as one with a constraint can be.
+    """
     missed = float(weights @ (values - fitted) ** 2)
     spread = float(weights @ (values - np.average(values, weights=weights)) ** 2)
     return 1.0 - missed / spread if spread > 0 else float(missed == 0)
