@@ -51,7 +51,9 @@ def export_once(name: str, factory: pytest.TempPathFactory) -> Exported:
         with FileLock(shared / f"{name}.lock"):
             path = shared / "bundles" / name
             made = (
-                Bundle(path, bundle.read(path)) if path.exists() else edgexf.export(variant=name, output=path)
+                Bundle(path, bundle.read(path))
+                if path.exists()
+                else edgexf.export(variant=name, explain=("attnlrp", "gradient"), output=path)
             )  # a bundle is written whole or not at all
         _exported[name] = Exported(name, made, load(shipped(name)))
     return _exported[name]

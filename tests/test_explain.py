@@ -11,24 +11,27 @@ from small import random_tokens
 import edgexf
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import LABELS
+from edgexf_exporters.explain import METHODS
+from edgexf_exporters.graphs import frozen
 
 TOLERANCE = 1e-4  # of the scale of relevance, the contract's
 
 
 def gradient_times_input(
-    exported: Exported, ids: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
+    method: str, exported: Exported, ids: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relevance [batch, sequence] and the explained value [batch], from the eager model and torch autograd."""
     embeddings = exported.encoder.tokens(ids).detach().requires_grad_(True)
-    explained = (exported.encoder.classify(embeddings, mask) * target).sum(-1)
-    (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
+    with frozen(exported.encoder), METHODS[method].rules():
+        explained = (exported.encoder.classify(embeddings, mask) * target).sum(-1)
+        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
     return (gradient * embeddings).sum(-1).detach().numpy(), explained.detach().numpy()
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 2), (2, 77), (5, 129), (1, 1500)])
-@pytest.mark.parametrize("contrast", [False, True])
+@pytest.mark.parametrize(("method", "contrast"), [("attnlrp", True), ("attnlrp", False), ("gradient", True)])
 def test_relevance_and_residual_are_those_of_autograd(
-    exported: Exported, batch: int, length: int, contrast: bool
+    exported: Exported, batch: int, length: int, method: str, contrast: bool
 ) -> None:
     ids = random_tokens(batch, length, seed=length)
     mask = (torch.arange(length) < torch.linspace(length, max(1, length // 2), batch).int()[:, None]).long()
@@ -36,9 +39,11 @@ def test_relevance_and_residual_are_those_of_autograd(
     target[:, 3] = 1.0
     if contrast:
         target[:, 7] = -1.0
-    wanted, explained = gradient_times_input(exported, ids, mask, target)
+    wanted, explained = gradient_times_input(method, exported, ids, mask, target)
     with edgexf.load(exported.bundle.path) as session:
-        found = session.run_explain(input_ids=ids.numpy(), attention_mask=mask.numpy(), target=target.numpy())
+        found = session.run_explain(
+            input_ids=ids.numpy(), attention_mask=mask.numpy(), target=target.numpy(), method=method
+        )
     assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
     scale = np.abs(explained).max() + np.abs(wanted).sum(-1).max()
     assert np.abs(found["residual"] - (explained - wanted.sum(-1))).max() <= TOLERANCE * scale
