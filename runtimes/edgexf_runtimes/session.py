@@ -23,8 +23,9 @@ from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.manifest import Bytes, Manifest, Text
 from edgexf.report import Explanation, Features, Prediction
-from edgexf_runtimes import preprocess, providers
+from edgexf_runtimes import preprocess, providers, replacement
 from edgexf_runtimes.preprocess import Raw, Source
+from edgexf_runtimes.replacement import Replacement
 from edgexf_runtimes.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -246,6 +247,13 @@ class Session:
                 path = self.path / names.TOKENIZER_FILE
                 self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
             return self._tokenizer
+
+    def replacement(self, baseline: str | int | None = None) -> Replacement:
+        """What stands in for a token that is left out of an input; `baseline` is a token's text or its id."""
+        reader = self.reader
+        if isinstance(reader, Text):
+            return replacement.of_text(self._open_tokenizer(), self.path, self.manifest, baseline)
+        return replacement.of_bytes(reader, baseline)
 
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None

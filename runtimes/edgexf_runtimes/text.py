@@ -7,6 +7,7 @@ error otherwise: a model that silently reads the beginning of a document answers
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,28 @@ class Tokenizer:
         self._tokenizer.no_truncation()  # a file may carry the settings of its training
         self._lock = threading.Lock()
         self.longest = longest
+
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id, special tokens and others that were added among them."""
+        found: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        return found
+
+    def token(self, token_id: int) -> str | None:
+        """A token's text, None for an id without one."""
+        found: str | None = self._tokenizer.id_to_token(token_id)
+        return found
+
+    def special(self) -> set[str]:
+        """The tokens that never come from a text by themselves, such as a class token."""
+        return {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
+
+    def unknown(self) -> str | None:
+        """What stands for a text that has no token; None where every text has one."""
+        model = json.loads(self._tokenizer.to_str())["model"]
+        if model.get("unk_id") is not None:  # the unigram model alone names it by its place
+            return self.token(model["unk_id"])
+        found: str | None = model.get("unk_token")
+        return found
 
     def encode(self, text: Text, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
         """The windows of a text. InputError for one that is too long, unless it may be cut: `truncate` keeps the first

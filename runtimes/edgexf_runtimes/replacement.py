@@ -1,0 +1,109 @@
+"""What stands in for a token that is left out of an input.
+
+In: how a bundle reads its input, and what a caller chose, if anything. Out: a `Replacement`, an id and its name, as
+`Explanation.baseline` says it. Special tokens are never left out; the length, the attention mask, the segments and the
+global tokens stay those of the whole input.
+
+Text: the tokenizer's mask token, for a model that was trained with one has learned that something unknown stands there;
+else its unknown token, which says the same; else padding. Padding comes last since models give it a meaning of its own:
+Longformer counts positions from the ids that are not padding.
+
+Bytes: the padding id, with the attention mask left at 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgexf import bundle
+from edgexf.errors import UsageError
+from edgexf.manifest import Bytes, Manifest
+from edgexf_runtimes.text import Tokenizer, token_text
+
+SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # what names a tokenizer's tokens by their use
+MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and of RoBERTa's line: how tokenizer.json alone tells one
+CLASS, PADDING = "[class]", "[padding]"
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The id that is put in a left-out token's place, and how results name it."""
+
+    token_id: int
+    name: str
+
+
+def of_bytes(reader: Bytes, baseline: str | int | None) -> Replacement:
+    """For a model of bytes. A `baseline` is a byte as `Explanation.tokens` writes it (``a``, ``\\x00``), ``[padding]``,
+    or an id. UsageError for another.
+    """
+    special = {PADDING: reader.padding_id, CLASS: reader.class_id}
+    known = {**{token_text(byte): byte for byte in range(256)}, **special}
+    token_id = reader.padding_id if baseline is None else chosen_id(baseline, known)
+    text = next((text for text, known_id in known.items() if known_id == token_id), None)
+    if token_id is None or text is None:
+        raise UsageError(
+            f"baseline must be a byte as tokens are written, {PADDING}, {CLASS} or an id of these, got {baseline!r}; choose one of them."
+        )
+    return Replacement(token_id, called(text, token_id))
+
+
+def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str | int | None) -> Replacement:
+    """For a model of text whose bundle is at `path`. A `baseline` is a token of the tokenizer's vocabulary, or an id.
+
+    UsageError for another.
+    """
+    known = tokenizer.vocabulary()
+    padding_id = getattr(manifest.preprocess, "padding_id", None)
+    if baseline is not None:
+        token_id = chosen_id(baseline, known)
+    else:
+        text = stand_in(tokenizer, named_tokens(path, manifest), known)
+        token_id = padding_id if text is None else known[text]
+    if token_id is None or not 0 <= token_id < manifest.limits.vocab:
+        raise UsageError(
+            f"baseline must be a token of the bundle's tokenizer or an id below {manifest.limits.vocab}, got {baseline!r}; choose one of them."
+        )
+    return Replacement(token_id, called(tokenizer.token(token_id) or "no token", token_id))
+
+
+def chosen_id(baseline: str | int, known: Mapping[str, int]) -> int | None:
+    """The id that a caller means: a token's text comes before a number written out."""
+    if isinstance(baseline, str):
+        found = known.get(baseline)
+        return int(baseline) if found is None and re.fullmatch(r"[0-9]{1,9}", baseline) else found
+    return baseline if isinstance(baseline, int) and not isinstance(baseline, bool) else None
+
+
+def stand_in(tokenizer: Tokenizer, named: Mapping[str, str], known: Mapping[str, int]) -> str | None:
+    """The mask token, else the unknown one, that the vocabulary holds."""
+    masks = [text for text in MASK_TOKENS if text in tokenizer.special()]
+    unknown = [text for text in (named.get("unk_token"), tokenizer.unknown()) if text is not None]
+    wanted = [text for text in (named.get("mask_token"), *masks, *unknown) if text in known]
+    return wanted[0] if wanted else None
+
+
+def named_tokens(path: Path, manifest: Manifest) -> dict[str, str]:
+    """Tokens by their use (``mask_token``, ``unk_token``), of the files that stand beside tokenizer.json."""
+    found: dict[str, str] = {}
+    for file in SETTINGS_FILES:
+        for use, value in (bundle.read_json(path / file) if file in manifest.files else {}).items():
+            text = content(value)
+            if text is not None:
+                found.setdefault(use, text)
+    return found
+
+
+def content(value: Any) -> str | None:
+    """A token as these files write one: its text, or a record of it."""
+    text = value.get("content") if isinstance(value, Mapping) else value
+    return text if isinstance(text, str) else None
+
+
+def called(text: str, token_id: int) -> str:
+    """How a result names a token; a blank one by its code alone."""
+    return f"{text} (id {token_id})" if text.strip() else f"{text!r} (id {token_id})"
