@@ -108,24 +108,25 @@ def test_a_paired_difference_is_sharper_than_two_intervals() -> None:
 def test_an_evaluation_holds_every_method_and_the_control(session: Session) -> None:
     inputs = [Labelled(FILES[0], "css"), Labelled(FILES[1], "css"), Labelled(TEXT)]
     steps: list[int] = []
-    found = measure(session, inputs, replacement=PADDING_ID, baseline="[padding]", steps=4, advance=steps.append)
-    assert list(found.curves) == [*session.manifest.methods, RANDOM]
-    assert sum(steps) == len(inputs) * len(found.curves)
+    found = measure(session, inputs, steps=4, advance=steps.append)
+    assert list(found.methods) == [*session.manifest.methods, RANDOM]
+    assert sum(steps) == len(inputs) * len(found.methods)
     assert found.right == 0.5  # the second label is wrong on purpose, the third input has none
-    assert all(len(rows) == 3 and len(rows[0].most_first) == 5 for rows in found.curves.values())
-    for method, rows in found.curves.items():
-        assert found.area(method).low <= np.mean([row.area for row in rows]) <= found.area(method).high
-        assert (found.passes(method) == 0) == (method == RANDOM)
+    assert found.baseline == session.replacement().name
+    for method, measured in found.methods.items():
+        assert (len(measured.areas), len(measured.most_first)) == (3, 5)
+        assert measured.most_first[0] == measured.least_first[0] > measured.most_first[-1] == measured.least_first[-1]
+        assert found.area(method).low <= np.mean(measured.areas) <= found.area(method).high
+        assert (measured.passes == 0) == (method == RANDOM)
     values = json.loads(found.to_json())
-    assert values["methods"]["gradient"]["areas"] == pytest.approx(found.areas("gradient"), rel=1e-6)
-    assert found.to_markdown().count("\n") == 2 + len(found.curves)
+    assert values["methods"]["gradient"]["areas"] == list(found.methods["gradient"].areas)
+    assert found.to_markdown().count("\n") == 2 + len(found.methods)
 
 
 def test_an_evaluation_repeats_with_its_seed(session: Session) -> None:
     inputs = [Labelled(TEXT), Labelled(b"SELECT 1 FROM a;\n")]
     once, again, other = (
-        measure(session, inputs, ["gradient"], replacement=PADDING_ID, baseline="", steps=4, seed=seed).areas(RANDOM)
-        for seed in (5, 5, 6)
+        measure(session, inputs, ["gradient"], steps=4, seed=seed).methods[RANDOM] for seed in (5, 5, 6)
     )
     assert once == again
     assert once != other
@@ -134,13 +135,13 @@ def test_an_evaluation_repeats_with_its_seed(session: Session) -> None:
 def test_what_cannot_be_evaluated_is_said(session: Session) -> None:
     inputs = [Labelled(TEXT), Labelled(TEXT)]
     with pytest.raises(UsageError, match="follow"):
-        measure(session, inputs, replacement=0, baseline="", follow="loss")
+        measure(session, inputs, follow="loss")
     with pytest.raises(UsageError, match="steps"):
-        measure(session, inputs, replacement=0, baseline="", steps=1)
+        measure(session, inputs, steps=1)
     with pytest.raises(UsageError, match="at least 2 inputs"):
-        measure(session, inputs[:1], replacement=0, baseline="")
+        measure(session, inputs[:1])
     with pytest.raises(UsageError, match="tarot"):
-        measure(session, inputs, ["tarot"], replacement=0, baseline="")
+        measure(session, inputs, ["tarot"])
 
 
 def test_a_listing_names_files_beside_it_and_texts(tmp_path: Path) -> None:

@@ -26,14 +26,14 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import InputError, UsageError
-from edgexf.report import REPORT_SCHEMA, markdown_table, score_text
+from edgexf.report import REPORT_SCHEMA, markdown_table
 from edgexf_runtimes.labelled import Labelled
 from edgexf_runtimes.preprocess import BATCH_TOKENS
 from edgexf_runtimes.session import SCORES, Session
@@ -93,11 +93,31 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One method over all its inputs: the area of each, and the means of the curves at each step.
+
+    `passes` is the median over the inputs.
+    """
+
+    areas: tuple[float, ...]
+    most_first: tuple[float, ...]
+    least_first: tuple[float, ...]
+    passes: float
+
+    @classmethod
+    def of(cls, curves: Sequence[Curves]) -> Self:
+        most, least = np.mean([[curve.most_first, curve.least_first] for curve in curves], axis=0).tolist()
+        passes = float(np.median([curve.passes for curve in curves]))
+        return cls(tuple(curve.area for curve in curves), tuple(most), tuple(least), passes)
+
+
+@dataclass(frozen=True)
 class Faithfulness:
-    """What an evaluation found: for each method, the `Curves` of each input in the same order.
+    """What an evaluation found, by method.
 
     `follow` is ``logit`` or ``score``, `baseline` names what stood in for a token left out, `right` is the share of
-    labelled inputs that the model answers with their label, None where no input has one.
+    labelled inputs that the model answers with their label, None where no input has one. A method that was given fewer
+    inputs than another was given the first of them.
     """
 
     model: str
@@ -105,68 +125,39 @@ class Faithfulness:
     baseline: str
     seed: int
     right: float | None
-    curves: Mapping[str, tuple[Curves, ...]]
-
-    def areas(self, method: str) -> list[float]:
-        return [curve.area for curve in self.curves[method]]
+    methods: Mapping[str, Measured]
 
     def area(self, method: str) -> Estimate:
-        """The mean area of a method over the inputs."""
-        return estimate(self.areas(method), self.seed)
+        """The mean area of a method over its inputs."""
+        return estimate(self.methods[method].areas, self.seed)
 
     def difference(self, method: str, other: str) -> Estimate:
         """By how much the area of `method` is the larger one, input by input."""
-        return estimate(np.subtract(self.areas(method), self.areas(other)).tolist(), self.seed)
-
-    def passes(self, method: str) -> float:
-        """What an explanation costs, in predictions of the same input; the median over the inputs."""
-        return float(np.median([curve.passes for curve in self.curves[method]]))
-
-    def mean_curve(self, method: str) -> tuple[list[float], list[float]]:
-        """The mean value at each step, most relevant first and least relevant first."""
-        both = [
-            [curve.most_first for curve in self.curves[method]],
-            [curve.least_first for curve in self.curves[method]],
-        ]
-        most, least = np.mean(both, axis=1).tolist()
-        return most, least
+        pairs = zip(self.methods[method].areas, self.methods[other].areas, strict=False)
+        return estimate([one - another for one, another in pairs], self.seed)
 
     def table(self, against: Sequence[str] = (RANDOM,)) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Header and rows, the largest area first; `against` are the methods that each is compared with."""
-        others = [other for other in against if other in self.curves]
-        header = ("method", f"area ({self.follow})", *(f"minus {other}" for other in others), "cost, passes")
-        best_first = sorted(self.curves, key=lambda method: -self.area(method).mean)
-        rows = [
-            (
-                method,
-                str(self.area(method)),
-                *("-" if method == other else str(self.difference(method, other)) for other in others),
-                "-" if method == RANDOM else f"{self.passes(method):,.1f}",
-            )
-            for method in best_first
-        ]
+        others = [other for other in against if other in self.methods]
+        minus = (f"minus {other}" for other in others)
+        header = ("method", "inputs", f"area, {self.follow}", *minus, "cost, passes")
+        rows = []
+        for method in sorted(self.methods, key=lambda name: -self.area(name).mean):
+            found = self.methods[method]
+            differences = ("-" if method == other else str(self.difference(method, other)) for other in others)
+            cost = "-" if method == RANDOM else f"{found.passes:,.1f}"
+            rows.append((method, str(len(found.areas)), str(self.area(method)), *differences, cost))
         return header, rows
 
     def to_dict(self) -> dict[str, Any]:
-        methods = {
-            method: {
-                "area": asdict(self.area(method)),
-                "minus_random": asdict(self.difference(method, RANDOM)),
-                "passes": score_text(self.passes(method)),
-                "most_first": [score_text(value) for value in self.mean_curve(method)[0]],
-                "least_first": [score_text(value) for value in self.mean_curve(method)[1]],
-                "areas": [score_text(area) for area in self.areas(method)],
-            }
-            for method in self.curves
+        estimates = {
+            method: {"area": asdict(self.area(method)), "minus_random": asdict(self.difference(method, RANDOM))}
+            for method in self.methods
         }
         return {
             "schema_version": REPORT_SCHEMA,
-            "model": self.model,
-            "follow": self.follow,
-            "baseline": self.baseline,
-            "seed": self.seed,
-            "right": self.right,
-            "methods": methods,
+            **asdict(self),
+            "methods": {method: {**asdict(found), **estimates[method]} for method, found in self.methods.items()},
         }
 
     def to_json(self) -> str:
@@ -259,8 +250,7 @@ def measure(
     inputs: Sequence[Labelled],
     methods: Sequence[str] = (),
     *,
-    replacement: int,
-    baseline: str,
+    baseline: str | int | None = None,
     follow: str = "logit",
     steps: int = STEPS,
     seed: int = 0,
@@ -269,15 +259,15 @@ def measure(
 ) -> Faithfulness:
     """The curves of `methods` (by default all that the bundle holds) and of the control over `inputs`.
 
-    `advance` is told of each input under each method. UsageError for a model that does not classify and for wrong
-    choices, InputError for an input that can't be read.
+    `baseline` is what stands in for a token, see `Session.replacement`. `advance` is told of each input under each
+    method. UsageError for a model that does not classify and for wrong choices, InputError for an input that can't be read.
     """
     check(session, inputs, follow, steps)
-    chosen = tuple(dict.fromkeys(methods or session.manifest.methods))
-    found: dict[str, list[Curves]] = {method: [] for method in (*chosen, RANDOM)}
+    replacement = session.replacement(baseline)
+    found: dict[str, list[Curves]] = {method: [] for method in (*(methods or session.manifest.methods), RANDOM)}
     answers = []
     for index, given in enumerate(inputs):
-        about = subject(session, given, replacement, follow, truncate)
+        about = subject(session, given, replacement.token_id, follow, truncate)
         answers.append(about.label)
         for method in found:
             if index == 0 and method in session.manifest.methods:
@@ -288,10 +278,10 @@ def measure(
     return Faithfulness(
         model=session.manifest.name,
         follow=follow,
-        baseline=baseline,
+        baseline=replacement.name,
         seed=seed,
         right=float(np.mean(labelled)) if labelled else None,
-        curves={method: tuple(rows) for method, rows in found.items()},
+        methods={method: Measured.of(rows) for method, rows in found.items()},
     )
 
 
