@@ -85,15 +85,16 @@ def thinned(output: Tensor, array: Array) -> Array:
     return array
 
 
-def residual_difference(found: Array, wanted: Array, relevance: Array) -> float:
+def residual_difference(found: Array, wanted: Array, relevance: Array, row_axis: int = 0) -> float:
     """max |found - wanted| of residuals [batch], relative to what they are what is left of.
 
     A residual is a small difference of large sums, so its own size is no measure: the scale is |residual| plus
-    the sum of |relevance| [batch, sequence].
+    the sum of |relevance|, [batch, sequence] or with other axes; `row_axis` is that of the batch.
     """
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
-    scale = float((np.abs(wanted) + np.abs(relevance).sum(axis=-1)).max())
+    total = np.abs(np.moveaxis(relevance, row_axis, 0)).reshape(relevance.shape[row_axis], -1).sum(axis=-1)
+    scale = float((np.abs(wanted) + total).max())
     return float(np.abs(found.astype(np.float64) - wanted).max()) / max(scale, float(np.finfo(np.float32).tiny))
 
 

@@ -200,6 +200,12 @@ class Graph:
     def __post_init__(self) -> None:
         require_text(self)
 
+    @property
+    def row_axis(self) -> int:
+        """The axis of samples of an explanation's relevance, which is that of its residual."""
+        *_, relevance, residual = self.outputs
+        return relevance.shape.index(residual.shape[0]) if residual.shape else 0
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -289,6 +295,11 @@ class Manifest:
                 return graph
         have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
         raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
+
+    def targets(self, method: str) -> tuple[Tensor, ...]:
+        """What a method's graph takes besides the inputs, in order."""
+        graph = self.graph(method, self.variants[0].dtype)
+        return graph.inputs[len(self.variants[0].inputs) :]
 
     @property
     def methods(self) -> tuple[str, ...]:

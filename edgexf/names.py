@@ -6,6 +6,9 @@ TOKEN_TYPE_IDS = "token_type_ids"  # int64 [batch, sequence], the segment of a p
 DECODER_INPUT_IDS = "decoder_input_ids"  # int64 [batch, decoder_sequence], what the decoder has written so far
 GLOBAL_ATTENTION_MASK = "global_attention_mask"  # int64 [batch, sequence], 1 = sees and is seen by every token
 TARGET = "target"  # float32 [batch, classes], weights on the logits; a row of zeros means the predicted class
+POSITION = "position"  # int64 [batch], the token whose logits or vector are explained
+TARGET_START = "target_start"  # float32 [batch, sequence], weights on start_logits; zeros in both: the best answer
+TARGET_END = "target_end"  # float32 [batch, sequence], weights on end_logits
 LOGITS = "logits"  # float32 [batch, classes]
 RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding
 RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of relevance
@@ -22,6 +25,15 @@ GOLDEN_FILE = "golden.npz"
 CARD_FILE = "README.md"
 PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
+
+
+def relevance_of(method: str, first: bool) -> str:
+    """What a method's relevance is called beside another's."""
+    return RELEVANCE if first else f"{RELEVANCE}_{method}"
+
+
+def residual_of(method: str, first: bool) -> str:
+    return RESIDUAL if first else f"{RESIDUAL}_{method}"
 
 
 def explain_file(method: str, first: bool) -> str:

@@ -155,7 +155,7 @@ def methods_for(source: Source, explain: str | Sequence[str] | None) -> tuple[st
     if explain is None:
         from edgexf_exporters.explain import METHODS
 
-        return METHODS[:1] if source.classes is not None else ()
+        return (next(iter(METHODS)),) if source.target is not None else ()
     return (explain,) if isinstance(explain, str) else tuple(explain)
 
 
@@ -276,7 +276,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
         for path, data in files.items():
             bundle.write_synced(Path(folder, path), data)
         sessions = {path: create(Path(folder, path), ("cpu",), None) for path in files if path.endswith(".onnx")}
-        explain = [sessions[path] for path in explain_files(made).values()]
+        explain = {method: sessions[path] for method, path in explain_files(made).items()}
         predict = sessions[names.PREDICT_FILE]
 
         @cache
@@ -288,7 +288,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
 
         asked = choosing if source.chooses else None
         result, references = verify.compare(source, predict, explain, grid, made.block, variant.tolerance, asked)
-        result.checks |= verify.check_behaviour(source, made.block, [predict, *explain])
+        result.checks |= verify.check_behaviour(source, made.block, [predict, *explain.values()])
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
             result.checks[f"no random operator in {path}"] = inspect_graph.random_operators(graph)

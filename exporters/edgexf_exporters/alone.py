@@ -60,19 +60,18 @@ def row_of(feeds: Feeds, place: tuple[int, ...]) -> Feeds:
 def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
     mask = row[names.ATTENTION_MASK]
     length, real = mask.shape[-1], int(mask.sum())
-    tokens = {tensor.name for tensor in source.tensors if names.SEQUENCE in tensor.shape}
+    tokens = {tensor.name for tensor in (*source.tensors, *source.explained[0]) if names.SEQUENCE in tensor.shape}
     found = ask({name: array[..., :real] if name in tokens else array for name, array in row.items()})
     if real == length:
         return found
     axes = {
-        output.name: output.shape.index(names.SEQUENCE)
-        for output in (*source.outputs, *source.explained[1])
-        if names.SEQUENCE in output.shape
+        output.name: output.shape.index(names.SEQUENCE) for output in source.outputs if names.SEQUENCE in output.shape
     }
-    sized = any(output.name in axes for output in source.outputs)
-    behind: Mapping[str, Array] = ask({**row, names.ATTENTION_MASK: np.ones_like(mask)}) if sized else {}
+    behind: Mapping[str, Array] = ask({**row, names.ATTENTION_MASK: np.ones_like(mask)}) if axes else {}
+    padding = {name: (axis, behind[name]) for name, axis in axes.items()}
+    padding |= {name: (mask.ndim - 1, None) for name in found if name.startswith(names.RELEVANCE)}
     return {
-        name: padded(array, axes[name], length, behind.get(name)) if name in axes else array
+        name: padded(array, padding[name][0], length, padding[name][1]) if name in padding else array
         for name, array in found.items()
     }
 

@@ -46,10 +46,9 @@ class Cell:
         return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
 
     def feeds(self, source: Source) -> Feeds:
-        """The source's inputs int64 [batch, length], each row its own padding; target float32 [batch, classes]."""
+        """The source's inputs int64 [batch, length], each row its own padding, and an explanation's target."""
         if source.own is not None:
-            feeds = source.own.draw(self.sizes(source.own.signature), self.seed, self.real)
-            return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
+            return self.with_target(source, source.own.draw(self.sizes(source.own.signature), self.seed, self.real))
         chance = np.random.default_rng(self.seed)
         choices = CHOICES + self.seed % 2 if source.choices else 1
         rows = self.batch * choices
@@ -72,7 +71,7 @@ class Cell:
             written = chance.integers(0, source.limits.vocab, (self.batch, longest))
             written[:, 0] = source.decoder.start_id
             feeds[names.DECODER_INPUT_IDS] = written
-        return feeds if source.classes is None else {**feeds, names.TARGET: self.target(source.classes)}
+        return self.with_target(source, feeds)
 
     def real(self, row: int, length: int) -> int:
         """The real tokens of a row."""
@@ -98,16 +97,17 @@ class Cell:
                 chosen[row, chance.permutation(tokens)[: max(most - row, 1)]] = 1
         return chosen
 
-    def target(self, classes: int) -> Array:
-        """In turn: zeros (the predicted class), one class, one class against another."""
-        target = np.zeros((self.batch, classes), dtype=np.float32)
-        for row in range(self.batch):
-            kind, chosen = (self.seed + row) % 3, (self.seed + 5 * row) % classes
-            if kind > 0:
-                target[row, chosen] = 1.0
-            if kind > 1:
-                target[row, (chosen + 1) % classes] = -1.0
-        return target
+    def with_target(self, source: Source, feeds: Feeds) -> Feeds:
+        """The inputs, and what an explanation takes besides."""
+        if source.target is None:
+            return feeds
+        sizes = {
+            str(axis): size
+            for tensor in source.tensors
+            for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
+        }
+        shown = source.shown(feeds) if source.mask is not None else None
+        return {**feeds, **source.target.draw(sizes, self.seed, shown)}
 
 
 def lengths(source: Source, block: int) -> list[int]:

@@ -1,21 +1,25 @@
 """Compile an explanation into the graph: the model, its reverse pass, and relevance in one program.
 
-In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -> logits``. Out: an `ExportedProgram`
+In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -> outputs``. Out: an `ExportedProgram`
 
-    (input_ids, attention_mask, ..., target) -> (logits, relevance, residual)
+    (input_ids, attention_mask, ..., target) -> (outputs, relevance, residual)
 
-    f          = sum over classes of target * logits       a row of zeros in target: the predicted class
-    relevance  = sum over width of embedding * df/d embedding, 0 at padding             gradient x input
+    f          = the explained value, by `edgexf_exporters.targets`
+    relevance  = sum over width of embedding * df/d embedding, 0 at padding
     residual   = f - sum over tokens of relevance
 
 The body is captured first, then differentiated with plain `torch.autograd.grad` while it is traced
-again with symbolic sizes, so batch and length stay dynamic. (`torch.func.vjp` specialises them.)
+again with symbolic sizes, so batch and length stay dynamic. (`torch.func.vjp` specialises them.) With a method's
+rules the derivative is not the plain one; see `edgexf_exporters.rules`.
 Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", section 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,18 +28,36 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
+from edgexf_exporters.rules import Rules
 from edgexf_exporters.source import Source
+from edgexf_exporters.targets import Target
 from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
-METHODS = ("gradient",)
-Mask = tuple[int, int]  # the place among the inputs of the one that tells real tokens, and what marks them there
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain; `rules` surround the computation that is differentiated."""
+
+    name: str
+    rules: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+# The first is compiled where nobody chooses.
+METHODS = {
+    method.name: method
+    for method in (
+        Method("attnlrp", Rules),
+        Method("cplrp", partial(Rules, constant_softmax=True)),
+        Method("gradient"),
+    )
+}
 
 
 def check_method(method: str, source: Source) -> None:
     """UsageError for a method that is unknown, or asked of a model that can't be explained."""
-    if source.classes is None:
+    if source.target is None:
         raise UsageError(
-            f"an explanation needs logits of classes, and token ids that an embedding reads, got {method!r} for a model "
+            f"an explanation needs logits or vectors, and token ids that an embedding reads, got {method!r} for a model "
             f"without ({source.unexplained}); export it with --explain none."
         )
     if method not in METHODS:
@@ -44,35 +66,57 @@ def check_method(method: str, source: Source) -> None:
         )
 
 
-def weights_on_logits(logits: Tensor, target: Tensor) -> Tensor:
-    """`target`, and one-hot of the predicted class in rows where it is all zero; float32 [batch, classes]."""
-    predicted = torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
-    chosen = target.abs().sum(dim=-1, keepdim=True) > 0  # [batch, 1]
-    return torch.where(chosen, target, predicted)
+@dataclass(frozen=True)
+class Explained:
+    """What an explain program must know of its source: the inputs' number, the `target`, and `folded`: which of all inputs
+    come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
+    them there; `samples`: the axis of samples of the first input.
+    """
+
+    inputs: int
+    target: Target
+    folded: tuple[bool, ...]
+    mask: tuple[int, int] | None
+    samples: int
+
+    def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """All inputs as [..., tokens]."""
+        return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.folded, strict=True)]
+
+    def real(self, inputs: Sequence[Tensor]) -> Tensor | None:
+        """bool, as the first input."""
+        if self.mask is None:
+            return None
+        place, mark = self.mask
+        return inputs[place] == mark
 
 
 class GradientTimesInput(nn.Module):
     """The body and its gradient; see the module's docstring."""
 
-    def __init__(self, tokens: nn.Module, body: nn.Module, mask: Mask | None) -> None:
+    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
         super().__init__()
+        self.method = method
         self.tokens = tokens
         self.body = body
-        self.mask = mask
+        self.explained = explained
 
-    def forward(self, input_ids: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        *rest, target = others
-        embeddings = self.tokens(input_ids).detach().requires_grad_(True)
-        logits = self.body(embeddings, input_ids, *rest)
-        weights = weights_on_logits(logits.detach(), target)
-        explained = (weights * logits).sum(dim=-1)  # [batch]
-        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        about = self.explained
+        flat = about.flat(inputs)
+        real = about.real(flat)
+        embeddings = self.tokens(inputs[0]).detach().requires_grad_(True)
+        with self.method.rules():
+            outputs = self.body(embeddings, *inputs[: about.inputs])
+            value = about.target.value(outputs, flat[about.inputs :], real)  # [samples]
+        (gradient,) = torch.autograd.grad(value.sum(), embeddings)
         relevance = (gradient * embeddings.detach()).sum(dim=-1)
-        if self.mask is not None:
-            place, real = self.mask
-            relevance = torch.where((input_ids, *rest)[place] == real, relevance, 0.0)
-        relevance = relevance.flatten(1)  # of folded inputs [batch, blocks, block]
-        return logits.detach(), relevance, explained.detach() - relevance.sum(dim=-1)
+        relevance = relevance.flatten(-2) if about.folded[0] else relevance
+        if real is not None:
+            relevance = torch.where(real, relevance, 0.0)
+        tokens = [axis for axis in range(relevance.ndim) if axis != about.samples]
+        residual = value.detach() - relevance.sum(dim=tokens)
+        return *(output.detach() for output in outputs), relevance, residual
 
 
 def convolution_backward(
@@ -104,19 +148,20 @@ REVERSED: dict[Any, Callable[..., Any]] = {torch.ops.aten.convolution_backward.d
 
 
 def differentiate(
+    method: Method,
     tokens: nn.Module,
     body: ExportedProgram,
-    mask: Mask | None,
+    explained: Explained,
     example: tuple[Tensor, ...],
     shapes: Sequence[Axes],
 ) -> ExportedProgram:
     """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, ..., target).
 
-    ExportError where the body has no gradient, or one that depends on values.
+    ExportError where the body has no gradient, one that depends on values, or an operator without a rule.
     """
-    module = GradientTimesInput(tokens, body.module(check_guards=False), mask)
+    module = GradientTimesInput(method, tokens, body.module(check_guards=False), explained)
     with in_a_sentence(
-        "an explained model must be differentiable from its logits to its token embeddings",
+        "an explained model must be differentiable from its outputs to its token embeddings",
         "export it with --explain none, or lower the module that this names",
     ):
         flat = make_fx(module, tracing_mode="symbolic", decomposition_table=REVERSED, _allow_non_fake_inputs=True)(

@@ -7,7 +7,7 @@ makes them take any length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import CodeType
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from edgexf import manifest as contract
 from edgexf import names
 from edgexf.errors import ExportError
-from edgexf_exporters.explain import check_method, differentiate
+from edgexf_exporters.explain import METHODS, Explained, check_method, differentiate
 from edgexf_exporters.guards import conditions
 from edgexf_exporters.source import SHORTEST, Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
-from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, capture, dynamic_axes, translate
+from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,19 @@ class Given(nn.Module):
 
 
 class Body(nn.Module):
-    """A source's logits from its token embeddings on; the embedding itself is replaced by `given`."""
+    """A source's outputs from its token embeddings on; the embedding itself is replaced by `given`."""
 
     def __init__(self, program: Program, given: Given) -> None:
         super().__init__()
         self.program = program
         self.given = given
 
-    def forward(self, embeddings: Tensor, *inputs: Tensor) -> Tensor:
-        self.given.vectors = embeddings.flatten(1, -2)  # of folded inputs [batch, blocks, block, width]
+    def forward(self, embeddings: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        rows = embeddings.flatten(0, 1) if self.program.source.choices else embeddings
+        self.given.vectors = rows.flatten(1, -2)  # of folded inputs [batch, blocks, block, width]
         try:
-            logits: Tensor = self.program(*inputs)[0]
-            return logits
+            outputs: tuple[Tensor, ...] = self.program(*inputs)
+            return outputs
         finally:
             self.given.vectors = None
 
@@ -117,23 +119,36 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def example(source: Source, lowering: Lowered) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
-    """The source's inputs and their dynamic axes: shapes matter, values don't."""
+def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
+    """The parts of each dynamic axis, by its name."""
     if source.own is not None:
-        return own_example(source, source.own)
+        sizes = own_sizes(source, source.own)
+        return {name: (Traced(size, Dim.DYNAMIC),) for name, size in sizes.items()}
     reach = source.decoder.max_length if source.decoder is not None else 0
-    classes, framed = source.classes or 0, bool(lowering.framed)
     shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
-    axes = dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, classes, framed)
+    fixed = {axis for tensor in (*source.outputs, *source.explained[0]) for axis in tensor.shape if isinstance(axis, int)}
+    framed = bool(lowering.framed)
+    return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, framed)
+
+
+def example(
+    source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[str, tuple[Traced, ...]]
+) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Inputs and their dynamic axes: shapes matter, values don't."""
+    drawn: Mapping[str, Any] = {}
+    if source.own is not None:
+        drawn = source.own.draw({name: part.size for name, (part,) in axes.items()}, seed=1)
     inputs, dimensions = [], []
-    for tensor in source.tensors:
-        parts = [part for axis in tensor.shape for part in axes[str(axis)]]
-        inputs.append(filled(tensor.name, [part.size for part in parts], source.limits.vocab))
+    for tensor in tensors:
+        parts = [part for axis in tensor.shape for part in axes.get(str(axis), (Traced(axis),))]  # type: ignore[arg-type]
+        given = drawn.get(tensor.name)
+        sizes = [part.size for part in parts]
+        inputs.append(filled(tensor, sizes, source.limits.vocab) if given is None else torch.from_numpy(given))
         dimensions.append({place: part.dimension for place, part in enumerate(parts) if part.dimension is not None})
     return tuple(inputs), tuple(dimensions)
 
 
-def own_example(source: Source, own: Own) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+def own_sizes(source: Source, own: Own) -> dict[str, int]:
     """Sizes that differ from each other and from all fixed ones: equal ones become one while a reverse pass is traced."""
     fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
     sizes: dict[str, int] = {}
@@ -145,20 +160,15 @@ def own_example(source: Source, own: Own) -> tuple[tuple[Tensor, ...], tuple[dic
         sizes[axis.name] = next(
             (size for size in (*lengths, *shorter) if axis.allows(size) and size not in taken), axis.most
         )
-    drawn = own.draw(sizes, seed=1)
-    inputs = tuple(torch.from_numpy(drawn[tensor.name]) for tensor in own.tensors)
-    axes = tuple(
-        {place: Dim.DYNAMIC for place, axis in enumerate(tensor.shape) if isinstance(axis, str)}
-        for tensor in own.tensors
-    )
-    return inputs, axes
+    return sizes
 
 
-def filled(name: str, sizes: Sequence[int], vocabulary: int) -> Tensor:
-    """int64 of the sizes: ids that count, a mask of ones, else zeros."""
-    if name == names.INPUT_IDS:
+def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:
+    """Ids that count, a mask of ones, else zeros."""
+    if tensor.name == names.INPUT_IDS:
         return torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary
-    return torch.full(tuple(sizes), int(name == names.ATTENTION_MASK))
+    kind = getattr(torch, tensor.dtype)
+    return torch.full(tuple(sizes), int(tensor.name == names.ATTENTION_MASK), dtype=kind)
 
 
 def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True) -> Graphs:
@@ -176,7 +186,8 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
                 "tokens; export that model of transformers by itself, or give it a head of its library."
             )
         program.lowering = lowering
-        inputs, axes = example(source, lowering)
+        sizes = axes_of(source, lowering)
+        inputs, axes = example(source, source.tensors, sizes)
         outputs = tuple(output.name for output in source.outputs)
         captured = capture(program, inputs, axes)
         guards: list[CodeType] = []
@@ -186,7 +197,7 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         predict = translate(captured, source.inputs, outputs, opset)
         explain = {}
         try:
-            explain = explained(source, program, methods, inputs, axes, opset)
+            explain = explained(source, program, methods, sizes, opset)
         except ExportError as error:
             if asked:
                 raise
@@ -209,24 +220,23 @@ def check_reach(captured: ExportedProgram, own: Own) -> None:
 
 
 def explained(
-    source: Source,
-    program: Program,
-    methods: Sequence[str],
-    inputs: tuple[Tensor, ...],
-    axes: tuple[dict[int, Any], ...],
-    opset: int,
+    source: Source, program: Program, methods: Sequence[str], sizes: Mapping[str, tuple[Traced, ...]], opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """The explain graph of each method, from the program over its example `inputs` with their dynamic `axes`."""
-    if not methods or source.embedding is None:
+    """The explain graph of each method; `sizes` are the parts of the axes by name."""
+    if not methods or source.embedding is None or source.target is None:
         return {}
+    further, found = source.explained
+    tensors = (*source.tensors, *further)
+    inputs, axes = example(source, tensors, sizes)
+    count = len(source.tensors)
     given, vectors = Given(source.embedding), source.embedding(inputs[0])
     with replaced(program, {source.embedding: given}):
-        body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
-    target = torch.zeros(len(inputs[0]), source.classes or 0)
-    takes = (*source.inputs, names.TARGET)
-    gives = (*(output.name for output in source.outputs), names.RELEVANCE, names.RESIDUAL)
-    found = {}
+        body = capture(Body(program, given), (vectors, *inputs[:count]), (axes[0], *axes[:count]))
+    folded = tuple(program.lowering.folded and names.SEQUENCE in tensor.shape for tensor in tensors)
+    about = Explained(count, source.target, folded, source.mask, source.row_axis)
+    gives = tuple(output.name for output in (*source.outputs, *found))
+    graphs = {}
     for method in methods:
-        graph = differentiate(source.embedding, body, source.mask, (*inputs, target), (*axes, {0: axes[0][0]}))
-        found[method] = translate(graph, takes, gives, opset)
-    return found
+        graph = differentiate(METHODS[method], source.embedding, body, about, inputs, axes)
+        graphs[method] = translate(graph, tuple(tensor.name for tensor in tensors), gives, opset)
+    return graphs

@@ -48,9 +48,11 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: Own | None = N
         options.profile_file_prefix = str(Path(folder, "run"))
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         feeds = own_feeds(own, length) if own is not None else feeds_of(inputs, length)
+        axes = {str(axis): size for one in inputs for axis, size in zip(one.shape, feeds[one.name].shape, strict=True)}
         for value in session.get_inputs():
-            if value.name == names.TARGET:
-                feeds[value.name] = np.zeros((1, value.shape[1]), dtype=np.float32)
+            if value.name not in feeds:  # what an explanation takes
+                kind = np.int64 if value.type == "tensor(int64)" else np.float32
+                feeds[value.name] = np.zeros([axes.get(str(axis), axis) for axis in value.shape], dtype=kind)
         session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
     found = {}

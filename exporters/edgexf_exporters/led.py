@@ -83,9 +83,13 @@ class DecoderAttention(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """The library pads to its longest window, and its positions must reach so far."""
+    """The library pads to its longest window, and its positions must reach so far. The source is explained, not what was
+    written.
+    """
+    (encoder,) = (module for module in model.modules() if isinstance(module, LEDEncoder))
     config: Any = model.config
     windows = config.attention_window
     whole = windows if isinstance(windows, int) else max(windows)
     reach = config.max_encoder_position_embeddings // whole * whole
-    return Family(reach, decoder=Decoder(config.decoder_start_token_id, config.max_decoder_position_embeddings))
+    decoder = Decoder(config.decoder_start_token_id, config.max_decoder_position_embeddings)
+    return Family(reach, decoder=decoder, embedding=encoder.embed_tokens)

@@ -33,13 +33,14 @@ from edgexf_exporters.graphs import frozen
 from edgexf_exporters.shapes import Sizes, is_whole, shapes_of
 from edgexf_exporters.source import Own, Source, named_outputs
 from edgexf_exporters.swap import variants_in
+from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace import ANY, in_a_sentence, said_by
 from edgexf_exporters.variant import Variant
 from edgexf_exporters.verify import vectors_of
 
 LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
 SHORTEST = 2
-RESERVED = {names.TARGET, names.RELEVANCE, names.RESIDUAL, "method"}
+RESERVED = {names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END, names.RELEVANCE, names.RESIDUAL, "method"}
 SAME = 1e-5  # relative: what counts as no change of an answer
 Answer = Mapping[str, Array]
 
@@ -106,8 +107,8 @@ class Probe:
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         classes = columns(outputs[0], signature.samples)
-        rows = len(first.shape) == 2 and first.shape[0] == signature.samples and isinstance(first.shape[1], str)
-        reason = self.unexplained(readers.get(first.name) if rows else None, classes)
+        rows = len(first.shape) == 2 and signature.samples in first.shape and all(isinstance(axis, str) for axis in first.shape)
+        reason = self.unexplained(readers.get(first.name) if rows else None, target_of(outputs, signature.samples))
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
@@ -132,15 +133,15 @@ class Probe:
             },
         )
 
-    def unexplained(self, reader: nn.Embedding | None, classes: int) -> str:
+    def unexplained(self, reader: nn.Embedding | None, target: Target | None) -> str:
         """Why no explanation can be compiled; empty where one can."""
         taken = sorted({tensor.name for tensor in self.tensors()} & RESERVED)
         if taken:
             return f"its inputs have names that an explanation needs ({', '.join(taken)})"
-        if not classes:
-            return "its first answer is no logits [batch, classes]"
+        if target is None:
+            return "its first answer is no logits, of each sample or each token"
         if reader is None:
-            return "its first input is not token ids [batch, sequence] that one embedding reads"
+            return "its first input is not token ids of samples and tokens that one embedding reads"
         inputs = {
             name: torch.from_numpy(array) for name, array in self.draws(self.draws.shapes.examples, seed=1).items()
         }

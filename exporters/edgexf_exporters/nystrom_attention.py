@@ -24,6 +24,7 @@ from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.chance import changed
+from edgexf_exporters.gradients import constant
 
 HIDDEN = torch.finfo(torch.float32).min
 
@@ -56,7 +57,7 @@ class Attention(nn.Module):
         first = self.weights(query @ landmark_key.transpose(-1, -2), real, filled)
         second = self.weights(landmark_query @ landmark_key.transpose(-1, -2), filled, filled)
         third = self.gathered(landmark_query @ key.transpose(-1, -2), value, filled, real, zeros)
-        mixed = first @ inverse(second, own.pinv_iterations) @ third
+        mixed = first @ constant(inverse(second, own.pinv_iterations)) @ third
         if own.residual:
             mixed = mixed + own.res_conv(value)
         answer: Tensor = own.to_out(join_heads(mixed))

@@ -43,7 +43,9 @@ from transformers.models.nystromformer.modeling_nystromformer import Nystromform
 from edgexf.errors import ExportError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.chance import changed
 from edgexf_exporters.full import attend, hide
+from edgexf_exporters.gradients import constant
 from edgexf_exporters.source import Alone, Family
 from edgexf_exporters.swap import replaced
 
@@ -99,7 +101,7 @@ class NystromAttention(Attention):
         right, right_key = hide(far_query, key, real[:, None])
         kernel = (core @ core_key.transpose(-1, -2)).softmax(dim=-1) * (count > 0).to(query.dtype)
         gathered = attend(right, right_key.transpose(-1, -2), value)  # [batch, heads, landmarks, head_width]
-        return attend(left, left_key.transpose(-1, -2), self.inverse(kernel) @ gathered)
+        return attend(left, left_key.transpose(-1, -2), constant(self.inverse(kernel)) @ gathered)
 
     def sums(self, tokens: Tensor) -> Tensor:
         """Over each segment, 0 for one that the input does not have: [batch, any, tokens, any] -> [batch, any, landmarks, any]."""
@@ -199,6 +201,17 @@ def defined(model: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def inverse_marked(model: nn.Module) -> Iterator[None]:
+    """What explains the model takes the inverses that it computes for constants, as it does in the graph."""
+
+    def marked(own: NystromformerSelfAttention) -> Any:
+        return lambda kernel: constant(own.__class__.iterative_inv(own, kernel))
+
+    with changed([(own, "iterative_inv", marked(own)) for own in attentions_of(model)]):
+        yield
+
+
 def describe(model: PreTrainedModel) -> Family:
     """ExportError for a model that has no answer to any input."""
     config: Any = model.config
@@ -221,4 +234,4 @@ def describe(model: PreTrainedModel) -> Family:
             f"whole segments of a Nystromformer must fit into its {reach} positions, got {landmarks} landmarks over "
             f"{length} tokens, so that the library answers nothing; mend num_landmarks or segment_means_seq_len."
         )
-    return Family(whole, alone=Alone(lambda tokens: tokens != whole, defined))
+    return Family(whole, around=inverse_marked, alone=Alone(lambda tokens: tokens != whole, defined))

@@ -24,6 +24,7 @@ from edgexf import manifest as contract
 from edgexf import names
 from edgexf.errors import ExportError
 from edgexf.signature import Signature
+from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Variant
 
 SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
@@ -159,27 +160,30 @@ class Source:
         return tuple(tensor.name for tensor in self.tensors)
 
     @property
-    def explained(self) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
-        """What an explain graph takes and gives besides."""
-        tokens = (names.BATCH, names.SEQUENCE) if self.own is None else self.own.tensors[0].shape
-        return (contract.Tensor(names.TARGET, "float32", (tokens[0], self.classes or 1)),), (
-            contract.Tensor(names.RELEVANCE, "float32", tokens),
-            contract.Tensor(names.RESIDUAL, "float32", tokens[:1]),
-        )
+    def target(self) -> Target | None:
+        """What an explanation explains; None where there is nothing, or no embedding to explain it by."""
+        if self.embedding is None or (self.choices and self.alone is not None):
+            return None
+        return target_of(self.outputs, names.BATCH if self.own is None else self.own.signature.samples)
 
     @property
-    def classes(self) -> int | None:
-        """Columns of ``logits`` [batch, classes]; None where the model gives no such thing, and can't be explained yet."""
-        first = self.outputs[0]
-        if self.embedding is None:
-            return None
-        classifies = first.name == names.LOGITS and len(first.shape) == 2 and not first.varies
-        return len(self.labels) if classifies else None
+    def explained(self) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
+        """What an explain graph takes and gives besides."""
+        tokens = self.tensors[0]
+        place = self.samples(tokens)
+        samples = () if place is None else (tokens.shape[place],)
+        return () if self.target is None else self.target.tensors, (
+            contract.Tensor(names.RELEVANCE, "float32", tokens.shape),
+            contract.Tensor(names.RESIDUAL, "float32", samples),
+        )
 
     @property
     def unexplained(self) -> str:
         """Why no explain graph can be made; empty where one can."""
-        return "" if self.classes is not None else self.reason or "the head gives no logits of classes"
+        if self.target is not None:
+            return ""
+        together = "its choices are answered one by one" if self.choices and self.alone is not None else ""
+        return self.reason or together or "the head gives neither logits nor vectors"
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
         """The outputs by name, of `module` where another one stands in for the source's own."""
@@ -213,6 +217,11 @@ class Source:
             if one.name in marks and (self.own is None or one.shape == self.tensors[0].shape)
         ]
         return places[0] if places else None
+
+    @property
+    def row_axis(self) -> int:
+        """The axis of samples of the first input."""
+        return self.samples(self.tensors[0]) or 0
 
     def samples(self, tensor: contract.Tensor) -> int | None:
         """The axis of an input or output along which samples are independent."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError
+from edgexf_exporters.gradients import unmarked
 from edgexf_exporters.witness import of_error, watching
 
 Axes = Mapping[int, object]
@@ -49,15 +50,18 @@ class Traced:
 
 
 def dynamic_axes(
-    block: int, shortest: int, longest: int, decoder: int, classes: int, framed: bool
+    block: int, shortest: int, longest: int, decoder: int, fixed: Collection[int], framed: bool
 ) -> dict[str, tuple[Traced, ...]]:
     """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
-    `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or `classes`.
+    `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or one of `fixed`.
     """
 
+    taken = {block, *fixed}
+
     def unlike(size: int, step: int = 1) -> int:
-        while size in (classes, block):
+        while size in taken:
             size += step
+        taken.add(size)
         return size
 
     most = max(-(-longest // block), BLOCKS_TRACED + 1)
@@ -71,13 +75,12 @@ def dynamic_axes(
         tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=shortest, max=longest)),)
     else:
         tokens = Traced(unlike(BLOCKS_TRACED), Dim("blocks", min=-(-shortest // block), max=most)), Traced(block)
+    written = unlike(DECODER_TRACED)
     return {
         names.BATCH: (Traced(unlike(BATCH_TRACED), Dim(names.BATCH, min=1, max=ANY)),),
-        names.CHOICES: (Traced(CHOICES_TRACED, Dim(names.CHOICES, min=1, max=ANY)),),
+        names.CHOICES: (Traced(unlike(CHOICES_TRACED), Dim(names.CHOICES, min=1, max=ANY)),),
         names.SEQUENCE: tokens,
-        names.DECODER_SEQUENCE: (
-            Traced(DECODER_TRACED, Dim(names.DECODER_SEQUENCE, min=2, max=max(decoder, DECODER_TRACED))),
-        ),
+        names.DECODER_SEQUENCE: (Traced(written, Dim(names.DECODER_SEQUENCE, min=2, max=max(decoder, written))),),
     }
 
 
@@ -152,7 +155,7 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
         ),
     ):
         translated = torch.onnx.export(
-            program,
+            unmarked(program),
             (),
             dynamo=True,
             verbose=False,

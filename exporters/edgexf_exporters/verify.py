@@ -26,6 +26,7 @@ from edgexf.golden import output_difference, relative_difference, residual_diffe
 from edgexf.manifest import Tensor
 from edgexf_exporters.alone import MODEL, asked, each_alone
 from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, batches, cells, lengths
+from edgexf_exporters.explain import METHODS
 from edgexf_exporters.guards import uncovered
 from edgexf_exporters.source import Own, Source
 from edgexf_exporters.ties import TIE, Choices
@@ -102,7 +103,7 @@ def check_contract(source: Source) -> None:
     for length in {source.limits.min_length, min(NOMINAL_BLOCK, source.limits.max_length)}:
         feeds = Cell(length, 2, "none", 1).feeds(source)
         with in_a_sentence("a model must run before it is exported", BROKEN_CONFIG):
-            found = reference(source, feeds, explain=False)
+            found = reference(source, feeds)
         sizes = {
             axis: size
             for tensor in source.tensors
@@ -130,37 +131,41 @@ def vectors_of(reader: nn.Module) -> Iterator[list[torch.Tensor]]:
         yield leaves
 
 
-def eager(source: Source, feeds: Feeds, explain: bool) -> Feeds:
-    """What the graphs must answer: the outputs, and gradient x input and residual, from the eager model and torch autograd."""
+def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
+    """What the graphs must answer: the outputs, and each method's relevance and residual, from the eager model and torch
+    autograd; the first method's go by the plain names.
+    """
     inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to them
-    if not explain:
+    if not methods:
         return answers(source, inputs)
-    if source.embedding is None:
+    if source.embedding is None or source.target is None:
         raise ExportError(
             "an explained model must have an embedding of its tokens, got none; export it with --explain none."
         )
-    with source.around(source.module):  # the reverse pass too: a reversible model runs its layers again
-        with vectors_of(source.embedding) as leaves:
-            outputs = source.answer(inputs)
-        (embeddings,) = leaves
-        values = [
-            row[weights.bool()] @ weights[weights.bool()] if weights.any() else row.max()
-            for row, weights in zip(outputs[names.LOGITS], torch.from_numpy(feeds[names.TARGET]), strict=True)
-        ]
-        explained = torch.stack(values)  # [batch]
-        (gradient,) = torch.autograd.grad(explained.sum(), embeddings)
-    real = torch.from_numpy(source.shown(feeds))
-    relevance = (gradient * embeddings.detach()).sum(-1)[:, : real.shape[1]] * real  # a library may pad behind
-    residual = (explained - relevance.sum(-1)).detach()
-    plain = {name: output.detach().numpy() for name, output in outputs.items()}
-    return {**plain, names.RELEVANCE: relevance.numpy(), names.RESIDUAL: residual.numpy()}
+    found: Feeds = {}
+    given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
+    real = torch.from_numpy(source.shown(feeds))  # as the first input
+    for place, method in enumerate(methods):
+        with METHODS[method].rules(), source.around(source.module):  # the reverse pass too: a reversible model runs its layers again
+            with vectors_of(source.embedding) as leaves:
+                outputs = source.answer(inputs)
+            (embeddings,) = leaves
+            value = source.target.value(tuple(outputs.values()), given, real)
+            (gradient,) = torch.autograd.grad(value.sum(), embeddings)
+        rows = (gradient * embeddings.detach()).sum(-1)[..., : real.shape[-1]]  # a library may pad behind
+        relevance = rows.reshape(real.shape) * real
+        residual = (value - relevance.sum([axis for axis in range(real.ndim) if axis != source.row_axis])).detach()
+        found |= {name: output.detach().numpy() for name, output in outputs.items()}
+        found[names.relevance_of(method, place == 0)] = relevance.numpy()
+        found[names.residual_of(method, place == 0)] = residual.numpy()
+    return found
 
 
-def reference(source: Source, feeds: Feeds, explain: bool) -> Feeds:
+def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     """What `eager` answers, of each row alone where the source asks for that."""
     if source.alone is None:
-        return eager(source, feeds, explain)
-    return each_alone(source, source.alone, feeds, lambda row: eager(source, row, explain))
+        return eager(source, feeds, methods)
+    return each_alone(source, source.alone, feeds, lambda row: eager(source, row, methods))
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
@@ -182,7 +187,7 @@ def run_with(session: ort.InferenceSession, feeds: Feeds) -> Feeds:
 def compare(
     source: Source,
     predict: ort.InferenceSession,
-    explain: Sequence[ort.InferenceSession],
+    explain: Mapping[str, ort.InferenceSession],
     grid: str,
     block: int,
     tolerance: float,
@@ -191,7 +196,7 @@ def compare(
     """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which
     another device may break in its own way.
 
-    `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
+    `explain` are the sessions by their method. `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
     """
     result, references = GridResult(grid, tolerance), []
     padding = "relevance of padding is exactly 0"
@@ -200,11 +205,11 @@ def compare(
         remedy = BROKEN_CONFIG if source.own is None else BROKEN_MODULE
         sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
         with sentence, Choices() if source.chooses else nullcontext(Choices()) as met:
-            wanted = reference(source, feeds, bool(explain))
-        found = [run_with(session, feeds) for session in (predict, *explain)]
-        row = measured(source, cell, source.real(feeds), found, [wanted] * len(found))
+            wanted = reference(source, feeds, list(explain))
+        found = [run_with(session, feeds) for session in (predict, *explain.values())]
+        row = measured(source, cell, source.real(feeds), found, [wanted] * len(found), list(explain))
         if choosing is not None and not row.worst <= tolerance:
-            row = untied(source, cell, feeds, found, choosing())
+            row = untied(source, cell, feeds, found, list(explain), choosing())
         result.rows.append(row)
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         if met.closest > TIE:
@@ -220,8 +225,8 @@ def compare(
 
 
 def untied(
-    source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], choosing: Sequence[ort.InferenceSession]
-) -> Row:
+    source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], methods: Sequence[str], choosing: Sequence[ort.InferenceSession]
+) -> Row:  # fmt: skip
     """The cell with the model repeating the choices of each graph in turn, where they are ties."""
     wanted, ties = [], 0
     for answer, session in zip(found, choosing, strict=True):
@@ -229,26 +234,28 @@ def untied(
         same = all(again[name].tobytes() == value.tobytes() for name, value in answer.items())
         given = [value for name, value in again.items() if name not in answer] if same else []
         with Choices(given) as met:
-            wanted.append(reference(source, feeds, len(found) > 1))
+            wanted.append(reference(source, feeds, methods))
         ties += met.broken
-    return replace(measured(source, cell, source.real(feeds), found, wanted), ties=ties)
+    return replace(measured(source, cell, source.real(feeds), found, wanted, methods), ties=ties)
 
 
-def measured(source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds]) -> Row:
-    """The worst of all graphs in a cell; the first predicts, the others explain. `real` is bool [batch, sequence]; `wanted`
-    is what each must answer.
+def measured(
+    source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds], methods: Sequence[str]
+) -> Row:
+    """The worst of all graphs in a cell; the first predicts, the others explain by `methods`. `real` is bool
+    [batch, sequence]; `wanted` is what each must answer.
     """
     outputs = max(
         output_difference(output, answer[output.name], right[output.name], real)
         for answer, right in zip(found, wanted, strict=True)
         for output in source.outputs
     )
-    explained = list(zip(found, wanted, strict=True))[1:]
-    relevance = [relative_difference(answer[names.RELEVANCE], right[names.RELEVANCE]) for answer, right in explained]
-    residual = [
-        residual_difference(answer[names.RESIDUAL], right[names.RESIDUAL], right[names.RELEVANCE])
-        for answer, right in explained
-    ]
+    relevance, residual = [], []
+    for place, (method, answer, right) in enumerate(zip(methods, found[1:], wanted[1:], strict=True)):
+        scores = right[names.relevance_of(method, place == 0)]
+        relevance.append(relative_difference(answer[names.RELEVANCE], scores))
+        left = right[names.residual_of(method, place == 0)]
+        residual.append(residual_difference(answer[names.RESIDUAL], left, scores, source.row_axis))
     worst = outputs, max(relevance, default=None), max(residual, default=None)
     return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))
 
@@ -302,7 +309,7 @@ def check_uncovered(
     for count, sizes in enumerate(found[:MOST_UNCOVERED] + later[:: len(later) // MOST_UNCOVERED + 1]):
         feeds = own.draw(sizes, seed=count)
         with Choices() if source.chooses else nullcontext(Choices()) as met:
-            answer, wanted = run(predict, feeds), eager(source, feeds, explain=False)
+            answer, wanted = run(predict, feeds), eager(source, feeds)
         if met.closest <= TIE:
             continue  # rounding may decide otherwise here: the cells of the grid are compared with the graph's choice
         real = source.real(feeds)

@@ -14,6 +14,7 @@ import numpy as np
 from edgexf import names
 from edgexf.errors import BundleError
 from edgexf.golden import Array, output_difference, read, relative_difference, residual_difference, thinned
+from edgexf.manifest import Manifest
 from edgexf_runtimes.session import Session
 
 
@@ -34,30 +35,44 @@ class GoldenRow:
 def check(session: Session) -> list[GoldenRow]:
     """Every cell of the bundle's golden outputs, run on this device. BundleError where there are none to check."""
     cells = read(session.path / names.GOLDEN_FILE)
-    graphs = session.manifest.variants
-    wanted = {tensor.name for graph in graphs for tensor in (*graph.inputs, *graph.outputs)}
-    if not cells or any(set(tensors) - {names.TARGET} != wanted - {names.TARGET} for tensors in cells.values()):
+    wanted = set(kept(session.manifest))
+    if not cells or any(set(tensors) != wanted for tensors in cells.values()):
         raise BundleError(
             f"{names.GOLDEN_FILE} must hold cells of {sorted(wanted)}, got others or none; export the bundle again."
         )
     return [check_cell(session, cell, tensors) for cell, tensors in cells.items()]
 
 
+def kept(manifest: Manifest) -> list[str]:
+    """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual."""
+    predict, *explain = manifest.variants
+    targets = [tensor.name for graph in explain[:1] for tensor in manifest.targets(graph.method)]
+    scores = [
+        name(graph.method, place == 0)
+        for place, graph in enumerate(explain)
+        for name in (names.relevance_of, names.residual_of)
+    ]
+    return [tensor.name for tensor in (*predict.inputs, *predict.outputs)] + targets + scores
+
+
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:
-    predict, *explain = session.manifest.variants
+    manifest = session.manifest
+    predict, *explain = manifest.variants
     inputs: dict[str, Any] = {tensor.name: tensors[tensor.name].astype(tensor.dtype) for tensor in predict.inputs}
-    mask = inputs[names.ATTENTION_MASK] if session.manifest.signature is None else np.ones(1)
+    mask = inputs[names.ATTENTION_MASK] if manifest.signature is None else np.ones(1)
     sampled = thinned(predict.inputs[0], mask) > 0
-    found = [session.run(**inputs)]
-    if explain:
-        found.append(session.run_explain(**inputs, target=tensors[names.TARGET]))
+    found, relevance, residual = [session.run(**inputs)], [], []
+    for place, graph in enumerate(explain):
+        targets = {one.name: tensors[one.name].astype(one.dtype) for one in manifest.targets(graph.method)}
+        answer = session.run_explain(method=graph.method, **inputs, **targets)
+        scores = tensors[names.relevance_of(graph.method, place == 0)]
+        left = tensors[names.residual_of(graph.method, place == 0)]
+        found.append(answer)
+        relevance.append(relative_difference(answer[names.RELEVANCE], scores))
+        residual.append(residual_difference(answer[names.RESIDUAL], left, scores, graph.row_axis))
     outputs = max(
         output_difference(output, thinned(output, answer[output.name]), tensors[output.name], sampled)
         for answer in found
         for output in predict.outputs
     )
-    if not explain:
-        return GoldenRow(cell, outputs, None)
-    relevance = relative_difference(found[1][names.RELEVANCE], tensors[names.RELEVANCE])
-    residual = residual_difference(found[1][names.RESIDUAL], tensors[names.RESIDUAL], tensors[names.RELEVANCE])
-    return GoldenRow(cell, outputs, relevance, residual)
+    return GoldenRow(cell, outputs, max(relevance, default=None), max(residual, default=None))

@@ -26,6 +26,7 @@ from edgexf.report import Explanation, Features, Prediction
 from edgexf_runtimes import preprocess, providers, replacement
 from edgexf_runtimes.preprocess import Raw, Source
 from edgexf_runtimes.replacement import Replacement
+from edgexf_runtimes.targets import check_targets
 from edgexf_runtimes.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ REFUSED = (
     InvalidArgument,
     RuntimeException,
 )  # what a run raises: of a module of one's own not every id has a bound
+TARGETS = (names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END)
 TOP = 3  # labels that a prediction lists
 DTYPES = ("fp32",)
 
@@ -140,26 +142,21 @@ class Session:
         """
         return self._run(PREDICT, preprocess.check_inputs(inputs, self.manifest))
 
-    def run_explain(
-        self,
-        *,
-        target: Any | None = None,
-        method: str | None = None,
-        **inputs: Any,
-    ) -> dict[str, Array]:
-        """The explain graph's outputs: ``logits``, ``relevance`` float32 [batch, sequence], ``residual`` [batch].
+    def run_explain(self, *, method: str | None = None, **inputs: Any) -> dict[str, Array]:
+        """An explain graph's outputs: those of `run`, ``relevance`` float32 [batch, sequence] and ``residual`` [batch].
 
-        `inputs` are those of `run`. `target` float32 [batch, labels] weighs the logits; a row of zeros, the default,
-        means the predicted label.
+        `inputs` are those of `run`, and what is explained, by default what the model predicts: `target` float32
+        [batch, labels] weighs the logits, or is the vector [batch, width] that an embedding is compared with; `position`
+        int64 [batch] says at which token a model answers that has an answer at each; `target_start` and `target_end`
+        float32 [batch, sequence] weigh the logits of an answer's ends.
         """
-        inputs = preprocess.check_inputs(inputs, self.manifest)
-        shape = (len(next(iter(inputs.values()))), len(self.manifest.labels))
-        weights = np.zeros(shape, dtype=np.float32) if target is None else np.asarray(target, dtype=np.float32)
-        if weights.shape != shape or not np.isfinite(weights).all():
-            raise InputError(
-                f"target must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each label and row."
-            )
-        return self._run(self.method(method), {**inputs, names.TARGET: weights})
+        chosen = self.method(method)
+        wanted = {tensor.name for tensor in self.manifest.targets(chosen)} | set(TARGETS)
+        given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
+        arrays = preprocess.check_inputs(
+            {name: value for name, value in inputs.items() if name not in wanted}, self.manifest
+        )
+        return self._run(chosen, {**arrays, **check_targets(given, arrays, self.manifest, chosen)})
 
     def _run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         session = self._open(purpose)

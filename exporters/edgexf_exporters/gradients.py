@@ -1,0 +1,88 @@
+"""The gradients of relevance rules that torch has no operator for.
+
+In: tensors. Out: an operator's own values, whose gradient is the rule's. See `edgexf_exporters.rules`, whose mark
+`constant` is here too: an operator of its own, since torch uses each of its identities for something.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.export import ExportedProgram
+
+SMALLEST = 1e-6  # of an activation's input that its output is divided by
+
+
+@torch.library.custom_op("edgexf::constant", mutates_args=())
+def constant(value: Tensor) -> Tensor:
+    """Marks what rules take for a constant, such as the inverse of an attention matrix; plain gradients pass."""
+    return value.clone()
+
+
+@constant.register_fake
+def _(value: Tensor) -> Tensor:
+    return torch.empty_like(value)
+
+
+constant.register_autograd(lambda _, gradient: gradient)
+
+
+def unmarked(program: ExportedProgram) -> ExportedProgram:
+    """The program without marks, which nothing else knows; it is changed."""
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.edgexf.constant.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
+    return program
+
+
+class Shared(Function):
+    """Forward: the same values. Backward: the gradient's share of `count`.
+
+    A hook would be simpler, but one on a tensor whose view is written to in place is lost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] / ctx.count, None
+
+
+class Activation(Function):
+    """Forward: an answer. Backward: the gradient times answer / value, which counts as a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, answer: Tensor) -> Tensor:
+        ctx.save_for_backward(value, answer)
+        return answer.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        value, answer = ctx.saved_tensors
+        least = torch.where(value < 0, -SMALLEST, SMALLEST)
+        return gradients[0] * answer / torch.where(value.abs() < SMALLEST, least, value), None
+
+
+class Normalised(Function):
+    """Forward: LayerNorm over the axes of `shape`. Backward: that of one whose scale, 1 / sqrt(variance), is a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Any, bias: Any, shape: list[int], epsilon: float) -> Tensor:
+        answer, _, scale = torch.native_layer_norm(value, shape, weight, bias, epsilon)
+        ctx.axes = tuple(range(-len(shape), 0))
+        ctx.save_for_backward(scale, torch.ones((), dtype=scale.dtype) if weight is None else weight)
+        return answer
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        scale, weight = ctx.saved_tensors
+        scaled = gradients[0] * weight * scale
+        return scaled - scaled.mean(dim=ctx.axes, keepdim=True), None, None, None, None
