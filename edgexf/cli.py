@@ -20,6 +20,7 @@ import click
 
 from edgexf import __version__
 from edgexf.errors import EdgexfError, UsageError, VerificationError
+from edgexf.options import bundle_argument, method_options, target_options, threads_option, truncate_option, write_text
 
 if TYPE_CHECKING:
     from edgexf.manifest import Manifest, Tensor
@@ -65,13 +66,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not end a run
-
-
-bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
-threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
-
-
-truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -254,46 +248,34 @@ def predict_readable(
 @click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
 @truncate_option
-@click.option("--target", help="Label to explain; by default the predicted one.")
-@click.option("--method", help="Explanation method; by default the bundle's first.")
+@target_options
+@method_options
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
-@click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, target: str | None, method: str | None, html: Path | None, as_json: bool, threads: int | None
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, methods: tuple[str, ...], html: Path | None, as_json: bool, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
-    """Show why the model answers as it does for one file (- is standard input)."""
-    from edgexf.console import show, width
-    from edgexf.terminal import explanation_text
+    """Show why the model answers as it does for one file (- is standard input).
+
+    Several methods or targets stand side by side. `--target c --against python` explains how much more c than python.
+    """
+    from edgexf.console import show, told_progress, width
+    from edgexf.explaining import check_page, chosen_targets, explain_each, only_input, page_of, text_of
     from edgexf_runtimes import load
 
-    inputs: list[str | Path] = [given for given in (text, source) if given is not None]
-    if len(inputs) != 1:
-        raise UsageError(
-            "an explanation needs one input, got none or two; name a file, - for standard input, or --text."
-        )
+    given, wanted = only_input(text, source), chosen_targets(targets, against)
+    check_page(html, source)
     with load(bundle, threads=threads) as session:
-        explanation = session.explain(inputs[0], target=target, method=method, truncate=truncate)
-    if html is not None and source is not None and html.exists() and source.exists() and html.samefile(source):
-        raise UsageError(
-            f"a page must not replace the file that it explains, got {html} for both; choose another name."
-        )
+        found = explain_each(session, given, wanted, methods, options, truncate, told_progress)
     if html is not None:
-        write_text(html, explanation.to_html())
+        write_text(html, page_of(found))
         click.echo(f"wrote {html}", err=True)
     if as_json:
-        click.echo(explanation.to_json())
+        for explanation in found:
+            click.echo(explanation.to_json())
     elif html is None:
-        show(explanation_text(explanation, width()))
-
-
-def write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another."
-        ) from error
+        show(text_of(found, width()))
 
 
 @main.command()

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -46,8 +46,8 @@ def show_records(records: Iterable[Mapping[str, str]]) -> None:
         output().print(table)
 
 
-def show(text: Text) -> None:
-    output().print(text)
+def show(view: RenderableType) -> None:
+    output().print(view)
 
 
 def width() -> int:
@@ -76,8 +76,24 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     if not console.is_terminal or (total is not None and total < 2):
         yield lambda _: None
         return
+    with shown_bar(console, what, total) as (bar, task):
+        yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def told_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """As `progress`, for work that says itself how many steps are done, and of how many; None in a pipe."""
+    console = Console(stderr=True, soft_wrap=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with shown_bar(console, what, None) as (bar, task):
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def shown_bar(console: Console, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
     shared = sys.stdout.isatty()  # lines of a terminal go above the bar; those of a file go to the file
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda steps: bar.advance(task, steps)
+        yield bar, bar.add_task(what, total=total)

@@ -1,4 +1,4 @@
-"""What the page and the terminal view of an explanation share: characters, colours and the strongest runs.
+"""What the pages and the terminal views of explanations share: characters, colours and the strongest runs.
 
 In: an `Explanation`. Out: a `Relevance`: a score for each byte, the bytes cut into characters, and the
 largest |score| that a colour has to show; and pure functions from it to colours, words and runs.
@@ -11,18 +11,20 @@ scoring segments above half the scores' root mean square have neither fault.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.report import Explanation
+from edgexf.report import Explanation, Prediction
 
 LEVELS = 20  # steps of colour on each side of zero
 INK = (17, 17, 17)  # of text on every colour
 END_LIGHTNESS, END_CHROMA = 0.64, 0.15
 HUE_AGAINST, HUE_FOR = 252.0, 58.0  # degrees in OKLCH: blue and orange, which every common colour blindness keeps apart
+NAMED = 4  # labels of a target with many
 TEXT_SHARE = 0.75  # of the bytes, above which an input is read as text
 
 Colour = tuple[int, int, int]
@@ -30,7 +32,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A character of UTF-8 text, or a byte that belongs to none: bytes [start, end) and the sum of their scores."""
+    """A character of UTF-8 text, or a byte that belongs to none: bytes [start, end) and the sum of their scores.
+
+    In the runs of a model of tokens it is a word.
+    """
 
     start: int
     end: int
@@ -39,7 +44,7 @@ class Piece:
 
     @property
     def is_text(self) -> bool:
-        return self.char.isprintable() or self.char in "\n\t"
+        return is_plain(self.char)
 
     @property
     def shown(self) -> str:
@@ -82,10 +87,10 @@ class Relevance:
     special: str
     peak: float
 
-    @property
+    @cached_property
     def is_text(self) -> bool:
         """Whether most bytes are readable characters."""
-        readable = sum(piece.end - piece.start for piece in self.pieces if piece.is_text)
+        readable = sum(len(encoded(char)) for char in decoded(self.data) if is_plain(char))
         return readable > TEXT_SHARE * len(self.data)
 
 
@@ -108,11 +113,20 @@ def relevance_of(explanation: Explanation) -> Relevance:
 def pieces_of(data: bytes, byte_scores: npt.NDArray[np.float64]) -> tuple[Piece, ...]:
     """`data` cut into characters and undecodable bytes, in order and without gaps."""
     pieces, start = [], 0
-    for char in data.decode("utf-8", "surrogateescape"):
-        end = start + len(char.encode("utf-8", "surrogateescape"))
+    for char in decoded(data):
+        end = start + len(encoded(char))
         pieces.append(Piece(start, end, char, sum(byte_scores[start:end].tolist())))
         start = end
     return tuple(pieces)
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8 as text; a byte that belongs to no character becomes a lone surrogate, which `encoded` undoes."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -127,13 +141,18 @@ def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 def described(piece: Piece) -> str:
     """A piece's place, bytes and score in words."""
-    code = piece.char.encode("utf-8", "surrogateescape")
+    code = encoded(piece.char)
     values = " ".join(f"0x{value:02X}" for value in code)
     if len(code) == 1:
         return f"offset {piece.start}, byte {values}, score {signed(piece.score)}"
     return (
         f"offset {piece.start} to {piece.end - 1}, bytes {values}, U+{ord(piece.char):04X}, score {signed(piece.score)}"
     )
+
+
+def is_plain(char: str) -> bool:
+    """Whether a character can be shown as it is where lines break."""
+    return char.isprintable() or char in "\n\t"
 
 
 def visible(text: str) -> str:
@@ -154,7 +173,7 @@ def on_one_line(piece: Piece) -> str:
     return {"\n": "↵", "\t": "⇥"}.get(piece.char, piece.shown)
 
 
-def words_of(pieces: Sequence[Piece]) -> list[str]:
+def one_line(pieces: Sequence[Piece]) -> list[str]:
     """The pieces on one line; spaces are marked if there is nothing else to see."""
     words = [on_one_line(piece) for piece in pieces]
     return words if "".join(words).strip() else ["␣"] * len(words)
@@ -243,15 +262,30 @@ def maximal_segments(values: Sequence[float]) -> list[tuple[int, int]]:
     return done + [segment[:2] for segment in open_]
 
 
-def target_text(target: dict[str, float]) -> str:
-    """The explained value in words: ``python``, ``python over c``, or weights times labels."""
+def target_text(target: Mapping[str, float]) -> str:
+    """The explained value in words: ``python``, ``python over c``, or weights times labels, of many the largest."""
     weights = sorted(target.items(), key=lambda item: -item[1])
     names = [visible(label) for label, _ in weights]
+    if not weights:
+        return "the model's answer"
     if [weight for _, weight in weights] == [1, -1]:
         return " over ".join(names)
     if [weight for _, weight in weights] == [1]:
         return names[0]
-    return " ".join(f"{weight:+g}×{name}" for name, (_, weight) in zip(names, weights, strict=True))
+    kept = sorted(weights, key=lambda item: -abs(item[1]))[:NAMED]
+    words = " ".join(f"{weight:+g}×{visible(label)}" for label, weight in weights if (label, weight) in kept)
+    return words + (f" and {len(weights) - NAMED:,} more" if len(weights) > NAMED else "")
+
+
+def answer_text(prediction: Prediction) -> str:
+    """A label's score: a probability in per cent, another number as it is."""
+    return f"{prediction.score:.2%}" if prediction.probabilities else signed(prediction.score)
+
+
+def place_text(explanation: Explanation) -> str:
+    """Which token's logits are explained, in words; empty where there is one answer to the whole input."""
+    place = explanation.position
+    return "" if place is None else f"at token {place} (“{visible(explanation.tokens[place])}”)"
 
 
 def signed(value: float) -> str:

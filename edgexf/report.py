@@ -1,7 +1,8 @@
 """Results as plain values: predictions, explanations and latency reports, and their JSON and Markdown.
 
-In: what the runtime measured. Out: text. The HTML page of an explanation is in `edgexf.page`, the
-coloured terminal view in `edgexf.terminal`.
+In: what the runtime measured. Out: text. The JSON of an explanation is in `edgexf.explanation_json`, its HTML page in
+`edgexf.page`, the coloured terminal view in `edgexf.terminal`; several of one input are a `Comparison` of
+`edgexf.comparison`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-REPORT_SCHEMA = 1
+from edgexf.checks import is_count, require
+from edgexf.errors import EdgexfError
+from edgexf.words import Word, words_of
+
+REPORT_SCHEMA = 1  # of a latency report; that of an explanation is in `edgexf.explanation_json`
 
 
 def score_text(value: float) -> float:
@@ -25,8 +31,9 @@ def score_text(value: float) -> float:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer. `score` and `top` are the model's scores, probabilities where it tells classes apart, best first; `ms`
-    is this input's share of its batch's time. Of an input in several `windows` they are the mean logits' scores.
+    """An answer. `score` and `top` are the model's scores, best first, which are `probabilities` where it tells classes
+    apart; `ms` is this input's share of its batch's time. Of an input in several `windows` they are the mean logits'
+    scores.
     """
 
     input: str
@@ -36,9 +43,11 @@ class Prediction:
     truncated: bool
     ms: float
     windows: int = 1
+    probabilities: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
+        del values["probabilities"]  # one answer for a whole model, which its manifest gives
         if self.windows == 1:
             del values["windows"]
         return {
@@ -92,8 +101,13 @@ class Explanation:
     `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
     class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
     `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
-    scores leave of it: explained = sum(scores) + residual, in logits. `baseline` names what stood in for a token that
-    is left out, empty for a method that leaves none out. `settings` are a method's own: its seed, its samples, its error.
+    scores leave of it: explained = sum(scores) + residual, in logits. `position` is the token whose logits are
+    explained, None for a model with one answer to its input. `prediction` is None for a model that gives no label.
+    `model_sha256` is the digest of the bundle's manifest, and with it of every file in the bundle; `graph_sha256` that
+    of the graph that answered. `truncated`: the input goes on behind what the model read. `baseline` names what stood
+    in for a token that is left out, empty for a method that leaves none out. `settings` are a method's own, as JSON has
+    values: its seed, its samples, its error.
+    ValueError for parts that don't fit each other, EdgexfError for a score that is no finite number.
     """
 
     input: str
@@ -105,34 +119,55 @@ class Explanation:
     explained: float
     residual: float
     method: str
-    prediction: Prediction
+    prediction: Prediction | None
     model: str
+    model_sha256: str
     graph_sha256: str
     ms: float
+    truncated: bool
     baseline: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    position: int | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.tokens)
+        require(len(self.offsets) == count, f"offsets must be {count}, one a token", len(self.offsets))
+        require(self.scores.shape == (count,), f"scores must be {count}, one a token", self.scores.shape)
+        for start, end in self.offsets:
+            require(0 <= start <= end <= len(self.data), "offsets must lie in data", (start, end))
+        numbers = [self.explained, self.residual, self.ms, *self.target.values(), *self.scores.tolist()]
+        if not np.isfinite(numbers).all():
+            raise EdgexfError(
+                f"scores must be finite numbers, got others from {self.method} of {self.model}; explain by another method."
+            )
+        placed = self.position is None or (is_count(self.position, 0) and self.position < count)
+        require(placed, "position must be the place of a token", self.position)
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The scores summed over words; see `edgexf.words` for what a word is, and what belongs to none."""
+        return words_of(self.data, self.offsets, self.scores.tolist())
+
+    @property
+    def total(self) -> float:
+        """The sum of the scores, in float64."""
+        return float(self.scores.sum(dtype=float))
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema_version": REPORT_SCHEMA,
-            "input": self.input,
-            "method": self.method,
-            "baseline": self.baseline,
-            "settings": dict(self.settings),
-            "target": self.target,
-            "explained": score_text(self.explained),
-            "residual": score_text(self.residual),
-            "tokens": list(self.tokens),
-            "offsets": [list(offset) for offset in self.offsets],
-            "scores": [score_text(score) for score in self.scores.tolist()],
-            "prediction": self.prediction.to_dict(),
-            "model": self.model,
-            "graph_sha256": self.graph_sha256,
-            "ms": round(self.ms, 3),
-        }
+        """See `edgexf.explanation_json`."""
+        from edgexf.explanation_json import to_values
+
+        return to_values(self)
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict())
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Explanation:
+        """The inverse of `to_json`. InputError for anything else, and for another version of the schema."""
+        from edgexf.explanation_json import from_text
+
+        return from_text(text)
 
     def to_html(self) -> str:
         """One self-contained page; see `edgexf.page`."""

@@ -19,19 +19,22 @@ from edgexf.display import (
     Piece,
     Relevance,
     Run,
+    answer_text,
     ascii_of,
     colour,
     colour_level,
     hex_colour,
     on_one_line,
+    one_line,
+    place_text,
     relevance_of,
     signed,
     strongest_runs,
     target_text,
     visible,
-    words_of,
 )
 from edgexf.report import Explanation
+from edgexf.segments import in_runs
 
 GUTTER = 8  # cells of the offset and the gap behind it
 HEX_CELLS = 4  # of a byte: two digits, a gap, the character
@@ -47,23 +50,30 @@ def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16)
     relevance, target = relevance_of(explanation), target_text(explanation.target)
     rows = text_rows(relevance, width) if relevance.is_text else hex_rows(relevance, width)
     text = head(explanation, target).append(bytes_text(relevance, rows, lines))
-    text.append(runs_text(relevance, 1, f"for {target} (orange)", width))
-    text.append(runs_text(relevance, -1, f"against {target} (blue)", width))
+    runs = in_runs(explanation)
+    text.append(runs_text(runs, 1, f"for {target} (orange)", width))
+    text.append(runs_text(runs, -1, f"against {target} (blue)", width))
     return text.append(balance(explanation, relevance))
 
 
 def head(explanation: Explanation, target: str) -> Text:
-    answer = explanation.prediction
-    truncated = ", truncated" if answer.truncated else ""
-    text = Text().append(visible(answer.label), BOLD).append(f" {answer.score:.2%}")
-    return text.append(f"  {visible(explanation.input)}{truncated}; {visible(explanation.method)} of {target}\n", SOFT)
+    """The answer, the input, and by what method which value is explained."""
+    truncated = ", truncated" if explanation.truncated else ""
+    place = " ".join(filter(None, (target, place_text(explanation))))
+    text = answer(explanation).append(f"{visible(explanation.input)}{truncated}; ", SOFT)
+    return text.append(f"{visible(explanation.method)} of {place}\n", SOFT)
+
+
+def answer(explanation: Explanation) -> Text:
+    """A label and its score; nothing for a model that gives none."""
+    found = explanation.prediction
+    return Text() if found is None else Text().append(visible(found.label), BOLD).append(f" {answer_text(found)}  ")
 
 
 def balance(explanation: Explanation, relevance: Relevance) -> str:
     """The line that adds up: explained = sum + residual."""
-    total = float(explanation.scores.sum(dtype=float))
     token = "" if relevance.special_score is None else f" ({relevance.special} {signed(relevance.special_score)})"
-    return f"explained {signed(explanation.explained)} = relevance {signed(total)}{token} + residual {signed(explanation.residual)}"
+    return f"explained {signed(explanation.explained)} = relevance {signed(explanation.total)}{token} + residual {signed(explanation.residual)}"
 
 
 def runs_text(relevance: Relevance, sign: int, title: str, width: int) -> Text:
@@ -78,7 +88,7 @@ def runs_text(relevance: Relevance, sign: int, title: str, width: int) -> Text:
 
 def excerpt(relevance: Relevance, run: Run, room: int) -> str:
     """A run's beginning on one line: characters, or bytes of an input that is no text."""
-    characters = "".join(words_of(run.pieces))
+    characters = "".join(one_line(run.pieces))
     words = Text(characters if relevance.is_text else relevance.data[run.start : run.end].hex(" ").upper())
     words.truncate(max(room - 2, 8), overflow="ellipsis")
     return f"“{words.plain}”" if relevance.is_text else words.plain

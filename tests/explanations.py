@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from io import StringIO
@@ -38,8 +39,10 @@ def explanation(data: bytes, scores: Sequence[float] | None = None, name: str = 
         method="gradient",
         prediction=Prediction(name, "python", 0.97, (("python", 0.97), ("c", 0.03)), truncated=False, ms=1.0),
         model="linformer",
+        model_sha256="fedcba9876543210" * 4,
         graph_sha256="0123456789abcdef" * 4,
         ms=12.5,
+        truncated=False,
     )
 
 
@@ -51,7 +54,7 @@ class Page(HTMLParser):
         self.html = html
         self.elements: list[tuple[str, dict[str, str], list[str]]] = []
         self.open: list[int] = []
-        self.inside: dict[str, list[int]] = {"view-text": [], "view-hex": []}
+        self.inside: dict[str, list[int]] = {f"view-{key}": [] for key in ("words", "tokens", "text", "hex")}
         self.feed(html)
         self.close()
 
@@ -77,6 +80,12 @@ class Page(HTMLParser):
         found = [self.elements[index] for index in wanted]
         return [(attributes, "".join(text)) for name, attributes, text in found if name == tag]
 
+    def choices(self, key: str) -> list[tuple[dict[str, str], dict[str, str], str]]:
+        """The words or tokens that a view lets choose: attributes of the button and of its text, and the text."""
+        buttons = [attributes for attributes, _ in self.all("input", f"view-{key}")]
+        texts = [(attributes, text) for attributes, text in self.all("span", f"view-{key}") if "title" in attributes]
+        return [(button, *text) for button, text in zip(buttons, texts, strict=True)]
+
     def text(self, tag: str) -> str:
         """The text of the only `tag`."""
         [(_, text)] = self.all(tag)
@@ -87,6 +96,21 @@ class Page(HTMLParser):
 
     def characters(self) -> list[tuple[dict[str, str], str]]:
         return self.all("span", "view-text")
+
+
+def token_explanation(parts: Sequence[str], scores: Sequence[float] | None = None, special: bool = True) -> Explanation:
+    """An explanation of the parts joined; a part that is white space is no token, as with most tokenizers."""
+    ends = np.cumsum([len(part.encode()) for part in parts]).tolist()
+    rows = [(part, (end - len(part.encode()), end)) for part, end in zip(parts, ends, strict=True) if part.strip()]
+    if special:
+        rows = [("[CLS]", (0, 0)), *rows, ("[SEP]", (0, 0))]
+    values = np.linspace(-1, 1, len(rows)) if scores is None else np.array(scores)
+    return replace(
+        explanation("".join(parts).encode(), name="review.txt"),
+        tokens=tuple(token for token, _ in rows),
+        offsets=tuple(offset for _, offset in rows),
+        scores=values.astype(np.float32),
+    )
 
 
 def page_of(shown: Explanation) -> Page:
@@ -141,6 +165,15 @@ some_bytes = st.binary(min_size=1, max_size=80) | st.text(min_size=1, max_size=4
     lambda text: text.encode("utf-8", "surrogatepass")
 )
 finite = st.floats(-1e3, 1e3, width=32)
+
+
+@st.composite
+def token_explanations(draw: st.DrawFn) -> Explanation:
+    characters = st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \nß日👩")
+    parts = draw(st.lists(st.text(characters, min_size=1, max_size=8), min_size=1, max_size=12))
+    count = sum(bool(part.strip()) for part in parts) + 3
+    parts.append("word")  # at least one token of more than a byte: else it is a model of bytes that it looks like
+    return token_explanation(parts, draw(st.lists(finite, min_size=count, max_size=count)))
 
 
 @st.composite

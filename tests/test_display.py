@@ -78,9 +78,11 @@ def test_colours_are_scaled_by_the_largest_score_shown_and_the_legend_names_it()
     page = page_of(explanation("aé".encode(), [0.25, 0.5, 1.5]))
     assert [shade_of(attributes) for attributes, _ in page.characters()] == ["p2", "p20"]
     assert [shade_of(attributes) for attributes, _ in page.hex_cells()] == ["p2", "p5", "p15"]
-    [(_, legend)] = page.all("figure")
-    for words in ("against python", "for python", "-2.000", "+2.000", "normalised"):
-        assert words in legend
+    words, text, binary = (legend for _, legend in page.all("figure"))
+    assert text.replace("character", "byte") == binary
+    for said in ("against python", "for python", "-2.000", "+2.000", "normalised", "|score| of a character (2.000)"):
+        assert said in text
+    assert "+2.250" in words  # both letters are one word
 
 
 def test_scores_of_zero_are_white_and_strongest_for_nothing() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,9 +24,12 @@ from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.manifest import Bytes, Manifest, Text
 from edgexf.report import Explanation, Features, Prediction
-from edgexf_runtimes import preprocess, providers, replacement
+from edgexf_runtimes import explain, methods, preprocess, providers, replacement
+from edgexf_runtimes.explain import Options
+from edgexf_runtimes.game import Progress
 from edgexf_runtimes.preprocess import Raw, Source
 from edgexf_runtimes.replacement import Replacement
+from edgexf_runtimes.scores import SCORES
 from edgexf_runtimes.targets import check_targets
 from edgexf_runtimes.text import Encoded, Tokenizer
 
@@ -64,19 +68,6 @@ def load(
     return Session(Path(path), manifest, "fp32" if dtype == "auto" else dtype, threads, tuple(providers))
 
 
-def softmax(logits: Array) -> Array:
-    """Probabilities over the last axis, float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities: Array = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def sigmoid(logits: Array) -> Array:
-    """Probabilities of each class on its own, float64."""
-    probabilities: Array = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return probabilities
-
-
 @dataclass(frozen=True)
 class Prepared:
     """An input and its windows of tokens, one unless it is read with a stride."""
@@ -88,15 +79,18 @@ class Prepared:
     def truncated(self) -> bool:
         return self.raw.truncated or self.windows[0].truncated
 
+    @property
+    def data(self) -> bytes:
+        """The input's bytes that the model read."""
+        last = max(end for window in self.windows for _, end in window.offsets)
+        return self.raw.data[:last] if self.truncated else self.raw.data
+
 
 def listed(inputs: Source | Pair | Iterable[Source | Pair]) -> list[Source | Pair]:
     """Inputs as a list, also a single one."""
     if isinstance(inputs, str | bytes | os.PathLike | tuple):
         return [inputs]
     return list(inputs)
-
-
-SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}
 
 
 class Session:
@@ -171,14 +165,14 @@ class Session:
 
     def method(self, method: str | None) -> str:
         """The explanation method to use: the bundle's first unless one is named. UsageError if it is not there."""
-        have = self.manifest.methods
+        have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
         if not have:
             raise UsageError(
-                "a bundle must hold an explain graph to explain, got one without; export it with a method, where its head has classes."
+                f"a bundle must hold an explain graph to explain by itself, got one without; export it with a method, or name one that needs none ({at_run_time})."
             )
         if method is not None and method not in have:
             raise UsageError(
-                f"method must be one of the bundle's ({', '.join(have)}), got {method!r}; choose one or export it."
+                f"method must be one of the bundle's ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
             )
         return method or have[0]
 
@@ -191,7 +185,7 @@ class Session:
         """
         return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
 
-    def prepare(self, source: Source | Pair, truncate: bool = False, stride: int | None = None) -> Prepared:
+    def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
@@ -207,8 +201,10 @@ class Session:
             self._arrays([window])  # what no batch mate may hide: too few tokens, a question without its separators
         return Prepared(raw, windows)
 
-    def read(self, source: Source | Pair) -> Raw:
-        """The part of a source that the model reads."""
+    def read(self, source: Source | Pair | Raw) -> Raw:
+        """The part of a source that the model reads; what was read before stays as it is."""
+        if isinstance(source, Raw):
+            return source
         reader = self.reader
         if isinstance(reader, Text):
             return preprocess.read_text(source)
@@ -311,13 +307,19 @@ class Session:
         best = np.argsort(-scores, kind="stable")[:TOP]
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
         ms = sum(ms for _, ms in answers)
-        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers))
+        sure = self.manifest.scores != "none"
+        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure)
 
     def _features(self, given: Prepared, answer: Answer) -> Features:
         (window,), (outputs, ms) = given.windows, answer
         tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
         kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
         return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """The digest of the manifest, which lists the hash of every file in the bundle."""
+        return bundle.digest_of(self.manifest.to_dict())
 
     def target(self, target: str | Mapping[str, float] | None) -> dict[str, float]:
         """Weights by label; UsageError for a label that the model does not know."""
@@ -333,21 +335,38 @@ class Session:
 
     def explain(
         self,
-        source: Source | Pair,
+        source: Source | Pair | Raw,
         target: str | Mapping[str, float] | None = None,
         method: str | None = None,
         truncate: bool = False,
+        *,
+        seed: int = 0,
+        budget: int | None = None,
+        span: int = 1,
+        time_limit: float | None = None,
+        baseline: str | int | None = None,
+        progress: Progress | None = None,
     ) -> Explanation:
-        """Why the model answers as it does for one text, bytes or path.
+        """Why the model answers as it does for one text, bytes or path, or for what `read` made of one.
 
         `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
-        label by default. `method` is one of the bundle's; its first by default. `truncate` reads only the
-        beginning of a text that is too long.
+        label by default. `method` is one of the bundle's, its first by default, or of the runtime's (`methods.METHODS`),
+        which alone take the options of `explain.Options`. `truncate` reads only the beginning of a text that is too
+        long. `progress` is told how many rows of a run-time method were run, and of how many.
         """
-        chosen, weights = self.method(method), self.target(target)
+        options, at_run_time, weights = (
+            Options(seed, budget, span, time_limit, baseline), methods.find(method), self.target(target),
+        )  # fmt: skip
+        if at_run_time is not None:
+            options.check(at_run_time.name, at_run_time.takes)
+            given = self.prepare(source, truncate)
+            inputs = self._arrays(given.windows)
+            return explain.explain(self, at_run_time, given, inputs, self._prediction, weights, options, progress)
+        chosen = self.method(method)
+        options.check(chosen, ())
         labels = self.manifest.labels
         given = self.prepare(source, truncate)
-        (window,), raw = given.windows, given.raw
+        (window,) = given.windows
         start = time.perf_counter()
         row = [[weights.get(label, 0.0) for label in labels]]
         found = self.run_explain(**self._arrays([window]), target=row, method=chosen)
@@ -357,8 +376,8 @@ class Session:
         graph = self.manifest.graph(chosen, self.dtype)
         explained = weights or {prediction.label: 1.0}
         return Explanation(
-            input=raw.name,
-            data=raw.data,
+            input=given.raw.name,
+            data=given.data,
             tokens=window.tokens,
             offsets=window.offsets,
             scores=found[names.RELEVANCE][0],
@@ -368,6 +387,8 @@ class Session:
             method=chosen,
             prediction=prediction,
             model=self.manifest.name,
+            model_sha256=self.model_sha256,
             graph_sha256=self.manifest.files[graph.file]["sha256"],
             ms=ms,
+            truncated=given.truncated,
         )

@@ -1,0 +1,62 @@
+"""Options that several commands share, and how commands write files.
+
+In: a command. Out: the command with the options. What `edgexf explain` computes is in `edgexf.explaining`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgexf.errors import UsageError
+
+Command = Callable[..., Any]
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
+
+
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, listed by `--help` in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+target_options = all_of(
+    click.option(
+        "--target", "targets", multiple=True, help="Label to explain; by default the predicted one. May be repeated."
+    ),
+    click.option("--against", help="Label to contrast every target with: why this one, and not that one?"),
+)
+
+method_options = all_of(
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        help="Explanation method; by default the bundle's first. May be repeated; each stands for all of them.",
+    ),
+    click.option("--seed", type=int, help="Of methods that draw at random: the seed."),
+    click.option("--budget", type=int, help="Of methods that run the model often: the forward passes they may take."),
+    click.option("--span", type=int, help="Of occlusion: tokens left out together."),
+    click.option("--time-limit", type=float, help="Of methods that run the model often: seconds they may take."),
+    click.option("--baseline", help="What stands in for a token that is left out: a token's text, or its id."),
+)
+
+
+def write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another."
+        ) from error

@@ -1,0 +1,192 @@
+"""Explanations that need the predict graph alone, so that they work for any bundle.
+
+In: a session, an input and a run-time method. Out: an `Explanation`, whose scores and residual add up to the explained
+value as those of an explain graph do, and whose `settings` say what the method did: its seed and budget, the forward
+passes that were run (rows of a batch count singly), the features and tokens in each, and how well a fit fits.
+
+A method scores features, which are single tokens unless the budget is too small for so many; the tokens of a wider
+feature share its score equally, so that sums stay what they are. Special tokens are never left out and score 0.
+
+What is explained is a number made of one row's outputs (`Value`): today the weights of a target on a classifier's logits.
+
+`shap` and `lime` were weighed for the methods themselves. Both run all rows in one call of their own, which knows no
+time limit, and bring numba and pandas, or matplotlib and scikit-image, on to a device. Ours are short: drawing coalitions,
+and a linear fit, for which scikit-learn (extra `explain`) or numpy serves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.errors import EdgexfError, UsageError
+from edgexf.report import Explanation, Prediction
+from edgexf_runtimes.game import Array, Game, Outputs, Progress, Values, real_places, spans
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.session import Prepared, Session
+
+FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
+
+Value = Callable[[Outputs], float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose of a run-time method. UsageError for a value out of range.
+
+    `budget` bounds the forward passes, `span` is the tokens of an occlusion, `time_limit` is in seconds, and `baseline`,
+    a token's text or its id, stands in for a token that is left out.
+    """
+
+    seed: int = 0
+    budget: int | None = None
+    span: int = 1
+    time_limit: float | None = None
+    baseline: str | int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("seed", 0, 2**32 - 1),
+            ("budget", FEWEST_ROWS, MOST_ROWS),
+            ("span", 1, MOST_ROWS),
+        ):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not (whole and least <= value <= most) and not (name == "budget" and value is None):
+                raise UsageError(
+                    f"{name} must be a whole number of {least:,} to {most:,}, got {value!r}; choose another."
+                )
+        limit = self.time_limit
+        if limit is not None and not (isinstance(limit, int | float) and isfinite(limit) and limit > 0):
+            raise UsageError(f"time_limit must be seconds above 0, got {limit!r}; choose another.")
+
+    def check(self, method: str, takes: Sequence[str]) -> None:
+        """UsageError for an option that was chosen and that the method does not take."""
+        chosen = [option.name for option in fields(self) if getattr(self, option.name) != option.default]
+        wrong = [name for name in chosen if name not in takes]
+        if wrong:
+            known = ", ".join(takes) or "none"
+            raise UsageError(
+                f"options of {method} must be among its own ({known}), got {', '.join(wrong)}; leave it out."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a method found: a score for each feature, whether it ran all that it wanted to, and what it has to say."""
+
+    scores: Values
+    complete: bool
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A run-time method. `attribute` scores a game's features within so many rows; `takes` are its options; of a budget,
+    by default `budget`, it needs `rows_per_feature`.
+    """
+
+    name: str
+    attribute: Callable[[Game, int, Options], Found]
+    takes: tuple[str, ...]
+    budget: int
+    rows_per_feature: int
+
+
+def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
+    """The error of a time limit, or of draws that are all run, that leave nothing of use."""
+    bound, more = ("budget", "a larger one, or another seed") if complete else ("time limit", "more time")
+    return EdgexfError(f"a {bound} must leave room for {what}, got {rows} forward passes; give {more}.")
+
+
+def class_value(labels: Sequence[str], weights: Mapping[str, float]) -> Value:
+    """The weighted sum of a row's logits, what a classifier's explain graph explains as well."""
+    on_logits = np.array([weights.get(label, 0.0) for label in labels])
+    return lambda outputs: float(outputs[names.LOGITS].astype(np.float64) @ on_logits)
+
+
+def explain(
+    session: Session,
+    method: Method,
+    given: Prepared,
+    inputs: Mapping[str, Array],
+    predict: Callable[[Prepared, Sequence[tuple[dict[str, Array], float]]], Prediction],
+    weights: Mapping[str, float],
+    options: Options,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explains a classifier's answer to one window; `inputs` are its row, `predict` makes an answer of outputs.
+
+    `weights` by label, or none for the predicted one. UsageError for a model without logits of classes and for options
+    that the method does not take, EdgexfError for a time limit that leaves nothing of use.
+    """
+    if not session.classifies:
+        raise UsageError(
+            f"a run-time method explains logits of classes, got {session.manifest.name} without; choose a classifier."
+        )
+    start = time.perf_counter()
+    replacement = session.replacement(options.baseline)
+    (window,) = given.windows
+    whole = {name: array[0] for name, array in session.run(**inputs).items()}
+    prediction = predict(given, [(whole, (time.perf_counter() - start) * 1e3)])
+    target = dict(weights) or {prediction.label: 1.0}
+    value = class_value(session.manifest.labels, target)
+    explained, budget = value(whole), options.budget or method.budget
+    groups = spans(real_places(window.offsets), options.span, (budget - 1) // method.rows_per_feature)
+    end = inf if options.time_limit is None else start + options.time_limit
+    game = Game(
+        session.run,
+        inputs,
+        groups,
+        replacement.token_id,
+        value,
+        explained,
+        lambda: time.perf_counter() >= end,
+        progress,
+    )
+    found = method.attribute(game, budget - 1, options)
+    scores = shared(found.scores, groups, len(window.ids))
+    return Explanation(
+        input=given.raw.name,
+        data=given.data,
+        tokens=window.tokens,
+        offsets=window.offsets,
+        scores=scores,
+        target=target,
+        explained=explained,
+        residual=explained - float(scores.sum(dtype=np.float64)),
+        method=method.name,
+        prediction=prediction,
+        model=session.manifest.name,
+        model_sha256=session.model_sha256,
+        graph_sha256=session.manifest.files[session.manifest.variants[0].file]["sha256"],
+        ms=(time.perf_counter() - start) * 1e3,
+        truncated=given.truncated,
+        baseline=replacement.name,
+        settings={**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings},
+    )
+
+
+def shared(scores: Values, groups: Sequence[Sequence[int]], length: int) -> npt.NDArray[np.float32]:
+    """A score for each of `length` tokens: the tokens of a feature share its score."""
+    tokens = np.zeros(length, dtype=np.float32)
+    for score, places in zip(scores, groups, strict=True):
+        tokens[places] = score / len(places)
+    return tokens
+
+
+def settings(
+    method: Method, options: Options, budget: int, game: Game, groups: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """What every method says of itself; `rows` counts the row that was left whole as well."""
+    chosen = {"seed": options.seed, "time_limit": options.time_limit}
+    said = {name: value for name, value in chosen.items() if name in method.takes and value is not None}
+    return {**said, "budget": budget, "rows": 1 + game.rows, "features": len(groups), "span": len(groups[0])}
