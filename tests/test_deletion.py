@@ -17,7 +17,7 @@ from edgexf.spec import CLASS_ID, LABELS, PADDING_ID
 from edgexf_runtimes import Session
 from edgexf_runtimes.faithfulness import RANDOM, Curves, estimate, follow_orders, measure, subject
 from edgexf_runtimes.labelled import Labelled, read_labelled
-from edgexf_runtimes.session import softmax
+from edgexf_runtimes.scores import softmax
 
 TEXT = b"import os\n\n\ndef f(x):\n    return os.path.join(x, 'y')\n"
 FILES = [DATA / "evaluation" / f"{name}-00.bin" for name in ("css", "json", "shell")]
@@ -121,6 +121,15 @@ def test_an_evaluation_holds_every_method_and_the_control(session: Session) -> N
     values = json.loads(found.to_json())
     assert values["methods"]["gradient"]["areas"] == list(found.methods["gradient"].areas)
     assert found.to_markdown().count("\n") == 2 + len(found.methods)
+
+
+def test_run_time_methods_take_their_options_and_cost_what_they_ran(session: Session) -> None:
+    options = {"occlusion": {"budget": 20}, "lime": {"budget": 30, "seed": 3}}
+    found = measure(session, [Labelled(TEXT), Labelled(TEXT)], list(options), steps=4, options=options)
+    assert list(found.methods) == ["occlusion", "lime", RANDOM]
+    for method, own in options.items():
+        wanted = session.explain(TEXT, method=method, **own).settings["rows"]
+        assert found.methods[method].passes == wanted <= own["budget"]
 
 
 def test_an_evaluation_repeats_with_its_seed(session: Session) -> None:

@@ -32,11 +32,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import UsageError
 from edgexf.report import REPORT_SCHEMA, markdown_table
+from edgexf_runtimes.game import real_places
 from edgexf_runtimes.labelled import Labelled
-from edgexf_runtimes.preprocess import BATCH_TOKENS
-from edgexf_runtimes.session import SCORES, Session
+from edgexf_runtimes.preprocess import BATCH_TOKENS, Raw
+from edgexf_runtimes.scores import SCORES
+from edgexf_runtimes.session import Session
 
 Array = npt.NDArray[Any]
 Advance = Callable[[int], None]
@@ -53,8 +55,8 @@ DRAWN_AT_ONCE = 1 << 22  # numbers: bounds the memory of a bootstrap
 class Curves:
     """One input under one method: the explained value at each step, in both orders, and the method's cost.
 
-    `passes` is the time of the explanation over that of a prediction of the same input, run one after the other; 0 for
-    the control.
+    `passes` are predictions of the same input: those that a run-time method ran, and for a compiled one its time over that
+    of a prediction just before it; 0 for the control.
     """
 
     most_first: tuple[float, ...]
@@ -176,7 +178,8 @@ class Subject:
     """
 
     session: Session
-    given: Labelled
+    raw: Raw
+    truncate: bool
     arrays: Mapping[str, Array]
     places: Array
     column: int
@@ -203,13 +206,11 @@ class Subject:
 
 def subject(session: Session, given: Labelled, replacement: int, follow: str, truncate: bool = False) -> Subject:
     """An input as the curves need it. InputError for one that can't be read, or has no token to leave out."""
-    [window] = session.prepare(given.source, truncate).windows
-    places = np.flatnonzero([start < end for start, end in window.offsets])
-    if not len(places):
-        raise InputError(f"an input must have a token to leave out, got {given.source!r} without one; remove it.")
-    arrays = session.encode([given.source], truncate)
+    prepared = session.prepare(given.source, truncate)
+    places = np.array(real_places(prepared.windows[0].offsets))
+    arrays = session.encode([prepared.raw], truncate)
     column = int(session.run(**arrays)[names.LOGITS][0].argmax())
-    return Subject(session, given, arrays, places, column, replacement, follow)
+    return Subject(session, prepared.raw, truncate, arrays, places, column, replacement, follow)
 
 
 def follow_orders(about: Subject, scores: Array, steps: int, chance: np.random.Generator) -> tuple[Array, Array]:
@@ -231,16 +232,18 @@ def follow_orders(about: Subject, scores: Array, steps: int, chance: np.random.G
     return most, least
 
 
-def measure_one(about: Subject, method: str, steps: int, chance: np.random.Generator, truncate: bool = False) -> Curves:
-    """One input under one method, or under the control."""
+def measure_one(
+    about: Subject, method: str, steps: int, chance: np.random.Generator, options: Mapping[str, Any] | None = None
+) -> Curves:
+    """One input under one method with its `options`, or under the control."""
     scores: Array = np.zeros(len(about.arrays[names.INPUT_IDS][0]))
     passes = 0.0
     if method != RANDOM:
         start = time.perf_counter()
         about.session.run(**about.arrays)
         predict_ms = (time.perf_counter() - start) * 1e3
-        why = about.session.explain(about.given.source, target=about.label, method=method, truncate=truncate)
-        scores, passes = why.scores, why.ms / predict_ms
+        why = about.session.explain(about.raw, about.label, method, about.truncate, **(options or {}))
+        scores, passes = why.scores, float(why.settings.get("rows", why.ms / predict_ms))
     most, least = follow_orders(about, scores, steps, chance)
     return Curves(tuple(most.tolist()), tuple(least.tolist()), passes)
 
@@ -250,6 +253,7 @@ def measure(
     inputs: Sequence[Labelled],
     methods: Sequence[str] = (),
     *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     baseline: str | int | None = None,
     follow: str = "logit",
     steps: int = STEPS,
@@ -259,7 +263,8 @@ def measure(
 ) -> Faithfulness:
     """The curves of `methods` (by default all that the bundle holds) and of the control over `inputs`.
 
-    `baseline` is what stands in for a token, see `Session.replacement`. `advance` is told of each input under each
+    `options` are those of run-time methods, by method. `baseline` is what stands in for a token in the curves, see
+    `Session.replacement`. `advance` is told of each input under each
     method. UsageError for a model that does not classify and for wrong choices, InputError for an input that can't be read.
     """
     check(session, inputs, follow, steps)
@@ -271,8 +276,9 @@ def measure(
         answers.append(about.label)
         for method in found:
             if index == 0 and method in session.manifest.methods:
-                session.explain(given.source, method=method, truncate=truncate)  # opens its graph: no part of its cost
-            found[method].append(measure_one(about, method, steps, np.random.default_rng((seed, index)), truncate))
+                session.explain(about.raw, method=method, truncate=truncate)  # opens its graph: no part of its cost
+            chance, own = np.random.default_rng((seed, index)), (options or {}).get(method)
+            found[method].append(measure_one(about, method, steps, chance, own))
             advance(1)
     labelled = [given.label == answer for given, answer in zip(inputs, answers, strict=True) if given.label is not None]
     return Faithfulness(

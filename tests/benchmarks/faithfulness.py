@@ -69,7 +69,7 @@ def opened(name: str, bundles: Path) -> Iterator[Session]:
     """The variant's bundle with every method that compiles for it, exported where the folder has none."""
     path = bundles / name
     if not path.exists():
-        edgexf.export(variant=name, output=path, explain=METHODS)
+        edgexf.export(variant=name, output=path, explain=tuple(METHODS))
     with edgexf.load(path) as session:
         yield session
 
