@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from conftest import Exported
 from small import DATA
 
 import edgexf
+from edgexf.cli import main
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import CLASS_ID, LABELS, PADDING_ID
 from edgexf_runtimes import Session
@@ -196,3 +198,43 @@ def test_a_listing_must_be_readable_and_hold_an_input(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(InputError, match="must hold an input"):
         read_labelled(tmp_path / "empty.jsonl", LABELS)
+
+
+def evaluate(bundle: Path, listing: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["explain", str(bundle), "--evaluate", str(listing), *options])
+
+
+def test_the_command_prints_a_row_a_method_or_json(linformer: Exported, tmp_path: Path) -> None:
+    listing = tmp_path / "list.jsonl"
+    lines = [{"input": str(file), "label": file.name[: -len("-00.bin")]} for file in FILES[:2]]
+    listing.write_text("\n".join(json.dumps(line) for line in lines))
+    table = evaluate(linformer.bundle.path, listing)
+    assert table.exit_code == 0, table.output
+    shown = {line.split()[0]: line for line in table.stdout.splitlines() if line.strip()}
+    assert {*linformer.bundle.manifest.methods, RANDOM, "method"} <= set(shown)
+    assert "100.0% of the labels" in table.stdout
+    options = ("--json", "--method", "occlusion", "--budget", "12", "--baseline", " ", "--seed", "4")
+    values = json.loads(evaluate(linformer.bundle.path, listing, *options).stdout)
+    assert set(values["methods"]) == {"occlusion", RANDOM}
+    assert values["methods"]["occlusion"]["passes"] <= 12
+    assert (values["baseline"], values["seed"]) == ("' ' (id 32)", 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--method", "tarot"), "tarot"),
+        (("--text", "beside"), "--text"),
+        (("--target", "c"), "--target"),
+        (("--budget", "12"), "--budget"),
+        (("--method", "each", "--method", "lime"), "each"),
+    ],
+)
+def test_what_does_not_go_with_an_evaluation_is_named(
+    linformer: Exported, options: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    listing = tmp_path / "list.jsonl"
+    listing.write_text('{"text": "one"}\n{"text": "two"}\n')
+    done = evaluate(linformer.bundle.path, listing, *options)
+    assert done.exit_code == 2
+    assert named in done.stderr

@@ -10,17 +10,19 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from synthetic import DECISIVE, LABELS, Rows, precision, reweighted, telling, train
+from conftest import Exported
+from small import DATA
+from synthetic import DECISIVE, LABELS, draw, precision, reweighted, telling, train
 
 import edgexf
 from edgexf import names
+from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.pipeline import Bundle
-from edgexf.spec import AttentionSpec, FullAttentionSpec, ProjectedAttentionSpec
-from edgexf_exporters.explain import METHODS
+from edgexf.spec import CLASS_ID, AttentionSpec, FullAttentionSpec, ProjectedAttentionSpec
 
 SEEDS = (0, 1, 2)
-FAITHFUL = tuple(method for method in ("attnlrp", "cplrp") if method in METHODS)
+FAITHFUL = ("attnlrp", "cplrp")
 COMPARED = ("gradient", *FAITHFUL)
 ENOUGH = 0.95
 ATTENTIONS = (FullAttentionSpec(), ProjectedAttentionSpec(rank=8))
@@ -51,15 +53,12 @@ def learned(task: str, attention: AttentionSpec, seed: int) -> Encoder:
     return train(task, attention, seed)
 
 
-def relevance(session: ort.InferenceSession, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Relevance of the true label [rows, tokens], and the logits."""
-    feeds = {
-        names.INPUT_IDS: rows.ids,
-        names.ATTENTION_MASK: np.ones_like(rows.ids),
-        names.TARGET: np.eye(len(LABELS), dtype=np.float32)[rows.labels],
-    }
-    found = session.run([names.RELEVANCE, names.LOGITS], feeds)
-    return found[0], found[1]
+def relevance(session: ort.InferenceSession, ids: np.ndarray, labels: np.ndarray, classes: int) -> list[np.ndarray]:
+    """Relevance of the labels [rows, tokens], and the logits."""
+    target = np.eye(classes, dtype=np.float32)[labels]
+    feeds = {names.INPUT_IDS: ids, names.ATTENTION_MASK: np.ones_like(ids), names.TARGET: target}
+    found: list[np.ndarray] = session.run([names.RELEVANCE, names.LOGITS], feeds)
+    return found
 
 
 @pytest.mark.parametrize("task", DECISIVE)
@@ -74,7 +73,8 @@ def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) 
             logits = encoder(ids, torch.ones_like(ids)).numpy()
         assert (logits.argmax(-1) == rows.labels).mean() >= ENOUGH  # else there is nothing to find
         for method in COMPARED:
-            scores, answered = relevance(reweighted(trained.graph(method), trained.encoder, encoder), rows)
+            graph = reweighted(trained.graph(method), trained.encoder, encoder)
+            scores, answered = relevance(graph, rows.ids, rows.labels, len(LABELS))
             assert np.abs(answered - logits).max() <= 1e-4 * np.abs(logits).max()
             found[method].append(precision(scores, rows, DECISIVE[task]))
         guess = np.random.default_rng(seed).random(rows.ids.shape)
@@ -84,3 +84,57 @@ def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) 
     for method in FAITHFUL:
         assert min(found[method]) >= ENOUGH, found
         assert means[method] > means["gradient"], found
+
+
+def crops(length: int) -> np.ndarray:
+    """The first bytes of some crops of the shipped set, behind the class token; int64 [crops, 1 + length]."""
+    files = sorted((DATA / "evaluation").glob("*-03.bin"))
+    whole = [data for data in (file.read_bytes()[:length] for file in files) if len(data) == length]
+    return np.array([[CLASS_ID, *data] for data in whole], dtype=np.int64)
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    return scores.argsort(axis=1).argsort(axis=1).astype(np.float64)
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The correlation of ranks of each row; relevance has no ties to speak of."""
+    pairs = zip(ranks(one), ranks(other), strict=True)
+    return np.array([np.corrcoef(first, second)[0, 1] for first, second in pairs])
+
+
+def test_other_weights_give_another_map(exported: Exported) -> None:
+    """The sanity check of Adebayo et al. 2018: a map that random weights leave as it is shows the input, not the model."""
+    ids, spec, manifest = crops(512), exported.encoder.spec, exported.bundle.manifest
+    assert len(ids) >= 10
+    torch.manual_seed(0)
+    encoders = (exported.encoder, build(spec))
+    with edgexf.load(exported.bundle.path) as session:
+        labels = session.run(input_ids=ids)["logits"].argmax(-1)
+    for method in manifest.methods:
+        graph = exported.bundle.path / manifest.graph(method, "fp32").file
+        learned_map, random_map = (
+            relevance(reweighted(graph, exported.encoder, encoder), ids, labels, len(spec.labels))[0]
+            for encoder in encoders
+        )
+        assert abs(float(spearman(learned_map, random_map).mean())) <= 0.3
+        assert spearman(learned_map, learned_map).min() == pytest.approx(1.0)
+
+
+def test_batch_mates_and_padding_change_no_map(exported: Exported) -> None:
+    check_alone_and_together(exported.bundle, crops(300)[:4], (301, 64, 200, 13))
+
+
+def test_batch_mates_and_padding_change_no_map_of_any_method(trained: Trained) -> None:
+    check_alone_and_together(trained.bundle, draw("both", 4, seed=7).ids, (25, 2, 17, 24))
+
+
+def check_alone_and_together(made: Bundle, ids: np.ndarray, lengths: tuple[int, ...]) -> None:
+    mask = (np.arange(ids.shape[1]) < np.array(lengths)[:, None]).astype(np.int64)
+    with edgexf.load(made.path) as session:
+        for method in made.manifest.methods:
+            together = session.run_explain(input_ids=ids, attention_mask=mask, method=method)["relevance"]
+            for row, length in enumerate(lengths):
+                alone = session.run_explain(input_ids=ids[row : row + 1, :length], method=method)["relevance"][0]
+                assert np.abs(together[row, :length] - alone).max() <= UNCHANGED * np.abs(alone).max(), method
+                assert not together[row, length:].any()

@@ -151,6 +151,14 @@ class Faithfulness:
             rows.append((method, str(len(found.areas)), str(self.area(method)), *differences, cost))
         return header, rows
 
+    def legend(self) -> str:
+        """What the table's numbers mean, and how often the model is right."""
+        right = "" if self.right is None else f"; {self.right:.1%} of the labels are answered"
+        return (
+            f"area: {self.follow} lost when the most relevant tokens go first, over the least relevant first; mean [95 %]\n"
+            f"tokens left out are {self.baseline}; cost in predictions of one input{right}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         estimates = {
             method: {"area": asdict(self.area(method)), "minus_random": asdict(self.difference(method, RANDOM))}
@@ -269,7 +277,8 @@ def measure(
     """
     check(session, inputs, follow, steps)
     replacement = session.replacement(baseline)
-    found: dict[str, list[Curves]] = {method: [] for method in (*(methods or session.manifest.methods), RANDOM)}
+    chosen = tuple(methods or session.manifest.methods) or (session.method(None),)
+    found: dict[str, list[Curves]] = {method: [] for method in (*chosen, RANDOM)}
     answers = []
     for index, given in enumerate(inputs):
         about = subject(session, given, replacement.token_id, follow, truncate)

@@ -36,10 +36,12 @@ from rich.progress import track
 import edgexf
 from edgexf.models.weights import load, shipped
 from edgexf.report import markdown_table
+from edgexf.spec import CLASS_ID, LABELS
 from edgexf_exporters.explain import METHODS
 from edgexf_runtimes import Session
 from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
 from edgexf_runtimes.labelled import Labelled, read_labelled
+from edgexf_runtimes.methods import METHODS as AT_RUN_TIME
 from edgexf_runtimes.providers import available_threads
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -47,7 +49,7 @@ from small import DATA, NAMES
 
 BYTES = 1024
 FEWER = 40
-SLOW: tuple[str, ...] = ()  # methods that need hundreds of predictions
+SLOW = tuple(method.name for method in AT_RUN_TIME)  # they need hundreds of predictions
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
 RUNS, WARM_UP = 15, 2
@@ -59,7 +61,7 @@ Keep = Callable[[str, str, str, Any], None]
 
 def inputs() -> list[Labelled]:
     """The crops' beginnings, a crop of each label in turn."""
-    rows = read_labelled(DATA / "evaluation.jsonl", edgexf.spec.LABELS)
+    rows = read_labelled(DATA / "evaluation.jsonl", LABELS)
     files = sorted((Path(str(row.source)) for row in rows), key=lambda path: path.stem.rpartition("-")[::-1])
     return [Labelled(path.read_bytes()[:BYTES]) for path in files]
 
@@ -112,7 +114,7 @@ def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
 def cost(session: Session, name: str, length: int) -> dict[str, float]:
     """Milliseconds of a prediction and of captum, and the ratio of each compiled method's time to the prediction's."""
     array = np.random.default_rng(0).integers(0, 256, (1, length + 1))
-    array[0, 0] = edgexf.spec.CLASS_ID
+    array[0, 0] = CLASS_ID
     contestants: dict[str, Callable[[], object]] = {"predict": lambda: session.run(input_ids=array)}
     for method in session.manifest.methods:
         contestants[method] = lambda method=method: session.run_explain(input_ids=array, method=method)  # type: ignore[misc]
