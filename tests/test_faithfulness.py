@@ -19,21 +19,19 @@ from edgexf import names
 from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.pipeline import Bundle
-from edgexf.spec import CLASS_ID, AttentionSpec, FullAttentionSpec, ProjectedAttentionSpec
+from edgexf.spec import CLASS_ID, FullAttentionSpec
 
 SEEDS = (0, 1, 2)
 FAITHFUL = ("attnlrp", "cplrp")
 COMPARED = ("gradient", *FAITHFUL)
 ENOUGH = 0.95
-ATTENTIONS = (FullAttentionSpec(), ProjectedAttentionSpec(rank=8))
 UNCHANGED = 1e-5  # of the scale, the contract's
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """An attention's bundle, with every method of `COMPARED`, and the encoder that it was exported from."""
+    """A bundle with every method of `COMPARED`, and the encoder that it was exported from."""
 
-    attention: AttentionSpec
     encoder: Encoder
     bundle: Bundle
 
@@ -41,16 +39,15 @@ class Trained:
         return self.bundle.path / self.bundle.manifest.graph(method, "fp32").file
 
 
-@pytest.fixture(scope="module", params=ATTENTIONS, ids=lambda attention: attention.kind)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    encoder = learned("one", request.param, SEEDS[0])
-    folder = tmp_path_factory.mktemp(request.param.kind) / "bundle"
-    return Trained(request.param, encoder, edgexf.export(encoder, output=folder, explain=COMPARED))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    encoder = learned("one", SEEDS[0])
+    return Trained(encoder, edgexf.export(encoder, output=tmp_path_factory.mktemp("full") / "out", explain=COMPARED))
 
 
 @cache
-def learned(task: str, attention: AttentionSpec, seed: int) -> Encoder:
-    return train(task, attention, seed)
+def learned(task: str, seed: int) -> Encoder:
+    return train(task, FullAttentionSpec(), seed)
 
 
 def relevance(session: ort.InferenceSession, ids: np.ndarray, labels: np.ndarray, classes: int) -> list[np.ndarray]:
@@ -67,7 +64,7 @@ def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) 
     rows = telling(task, 400, seed=1_000)
     found: dict[str, list[float]] = {method: [] for method in (*COMPARED, "random")}
     for seed in SEEDS:
-        encoder = learned(task, trained.attention, seed)
+        encoder = learned(task, seed)
         ids = torch.from_numpy(rows.ids)
         with torch.no_grad():
             logits = encoder(ids, torch.ones_like(ids)).numpy()
