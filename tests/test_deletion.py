@@ -17,7 +17,16 @@ from edgexf.cli import main
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import CLASS_ID, LABELS, PADDING_ID
 from edgexf_runtimes import Session
-from edgexf_runtimes.faithfulness import RANDOM, Curves, estimate, follow_orders, measure, subject
+from edgexf_runtimes.faithfulness import (
+    RANDOM,
+    Curves,
+    Faithfulness,
+    Measured,
+    estimate,
+    follow_orders,
+    measure,
+    subject,
+)
 from edgexf_runtimes.labelled import Labelled, read_labelled
 from edgexf_runtimes.scores import softmax
 
@@ -99,12 +108,23 @@ def test_an_interval_is_that_of_the_normal_theory() -> None:
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
 
-def test_a_paired_difference_is_sharper_than_two_intervals() -> None:
+def test_two_methods_are_compared_input_by_input() -> None:
+    """A small gain on every input is seen although the inputs differ by far more; fewer inputs are the first ones."""
     base = np.random.default_rng(1).normal(0.0, 5.0, 60)
-    better = base + 0.2
-    difference = estimate((better - base).tolist())
-    assert difference.low == pytest.approx(0.2)
-    assert estimate(better.tolist()).low < estimate(base.tolist()).high
+    areas = {"base": base, "better": base + 0.2, "few": base[:20] - 0.1}
+    methods = {name: Measured(tuple(values), (1.0, 0.0), (1.0, 0.0), 2.0) for name, values in areas.items()}
+    found = Faithfulness("m", "logit", "x", 0, None, methods)
+    difference = found.difference("better", "base")
+    assert (difference.low, difference.high) == pytest.approx((0.2, 0.2))
+    assert found.area("better").low < found.area("base").mean
+    assert found.difference("few", "better").mean == pytest.approx(-0.3)
+    header, rows = found.table(("base", "absent"))
+    assert header == ("method", "inputs", "area, logit", "minus base", "cost, passes")
+    by_method = {row[0]: row for row in rows}
+    assert by_method["few"][1] == "20"
+    assert by_method["better"][3] == "0.200 [0.200, 0.200]"
+    assert by_method["base"][3] == "-"
+    assert [row[0] for row in rows] == sorted(areas, key=lambda name: -areas[name].mean())
 
 
 def test_an_evaluation_holds_every_method_and_the_control(session: Session) -> None:
