@@ -204,13 +204,18 @@ def main(
     """Measure what faithfulness.json lacks, and write it and faithfulness.md after each row."""
     torch.set_num_threads(available_threads())
     file = output / "faithfulness.json"
-    found: Results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {part: {} for part in PARTS}
+
+    def kept() -> Results:
+        """What the file holds by now: two runs may measure different rows side by side."""
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {part: {} for part in PARTS}
 
     def keep(of: str, name: str, row: str, value: Any) -> None:
+        found = kept()
         found[of].setdefault(name, {})[row] = value
-        file.write_text(json.dumps(found, indent=None) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(found) + "\n", encoding="utf-8")
         (output / "faithfulness.md").write_text(tables(found), encoding="utf-8")
 
+    found = kept()
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for name in variant or NAMES:
             if again:
