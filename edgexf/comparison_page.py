@@ -14,7 +14,7 @@ from edgexf.display import answer_text, place_text, relevance_of, signed, target
 from edgexf.page import document, header, name_of
 from edgexf.report import Explanation
 from edgexf.segments import strongest_units
-from edgexf.views import chosen_of, panes_of, safe, shade, switch
+from edgexf.views import chosen_of, excerpt, panes_of, safe, shade, switch
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -88,7 +88,7 @@ def units_section(comparison: Comparison) -> str:
     peaks = [max((abs(unit.scores[column]) for unit in units), default=0.0) for column in range(len(comparison.labels))]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (what.capitalize(), "Offset", *comparison.labels))
     rows = "".join(
-        f'<tr><th scope="row">{safe(unit.text)}</th><td>{unit.start}</td>'
+        f'<tr><th scope="row">{excerpt(unit.text)}</th><td>{unit.start}</td>'
         + "".join(
             f'<td class="{shade(score, peak)}">{signed(score)}</td>'
             for score, peak in zip(unit.scores, peaks, strict=True)
@@ -103,8 +103,12 @@ def units_section(comparison: Comparison) -> str:
 
 def columns(comparison: Comparison) -> str:
     """The input once for each explanation, one switch for all of them."""
-    panes = [panes_of(one, str(place)) for place, one in enumerate(comparison.explanations)]
-    first = comparison.explanations[0]
+    chosen = chosen_of(comparison.explanations[0])
+    unused = {"text": "hex", "hex": "text"}.get(chosen)  # one view of single bytes is enough beside another column
+    panes = [
+        [pane for pane in panes_of(one, str(place)) if pane.key != unused]
+        for place, one in enumerate(comparison.explanations)
+    ]
     body = "\n".join(
         f"<article><h3>{escape(label)}</h3>{''.join(pane.html(target_text(one.target), '') for pane in own)}</article>"
         for label, one, own in zip(comparison.labels, comparison.explanations, panes, strict=True)
@@ -114,5 +118,5 @@ def columns(comparison: Comparison) -> str:
         "linear in the score, full at the largest |score| of that column. Choose a word or a token, by pointer, touch or arrow "
         "keys, for its values; point at a character or a byte.</p>\n"
         '<fieldset><legend class="unseen">View of the input</legend>'
-        f'{switch(panes[0], chosen_of(first))}\n<div class="columns">{body}</div></fieldset></section>'
+        f'{switch(panes[0], chosen)}\n<div class="columns">{body}</div></fieldset></section>'
     )

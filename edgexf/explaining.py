@@ -114,8 +114,10 @@ def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[
     """UsageError for a method or a target that there is not: known before the first of them has run for long."""
     for method in compiled:
         session.method(method)
-    for target in targets:
-        session.target(target)
+    if session.manifest.labels:
+        for target in targets:
+            for label in () if target is None else [target] if isinstance(target, str) else target:
+                session.head.column(label)
 
 
 def page_of(explanations: Sequence[Explanation]) -> str:

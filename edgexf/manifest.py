@@ -203,8 +203,9 @@ class Graph:
     @property
     def row_axis(self) -> int:
         """The axis of samples of an explanation's relevance, which is that of its residual."""
-        *_, relevance, residual = self.outputs
-        return relevance.shape.index(residual.shape[0]) if residual.shape else 0
+        shapes = {output.name: output.shape for output in self.outputs}
+        rows = shapes[names.RESIDUAL]
+        return shapes[names.RELEVANCE].index(rows[0]) if rows else 0
 
 
 @dataclass(frozen=True)

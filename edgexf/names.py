@@ -9,13 +9,19 @@ TARGET = "target"  # float32 [batch, classes], weights on the logits; a row of z
 POSITION = "position"  # int64 [batch], the token whose logits or vector are explained
 TARGET_START = "target_start"  # float32 [batch, sequence], weights on start_logits; zeros in both: the best answer
 TARGET_END = "target_end"  # float32 [batch, sequence], weights on end_logits
+BASELINE = "baseline"  # int64 [batch, sequence], token ids from which integrated gradients start
+PATH = "path"  # float32 [steps], points between the baseline (0) and the input (1)
 LOGITS = "logits"  # float32 [batch, classes]
 RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding
 RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of relevance
 
+BASELINE_VALUE = "baseline_value"  # float32 [batch], the explained value at the baseline
+COMPLETENESS = "completeness"  # float32 [batch], what relevance misses of the value's change, as a share of it
+
 BATCH = "batch"
 SEQUENCE = "sequence"
 CHOICES = "choices"  # of a multiple-choice model: its inputs are [batch, choices, sequence]
+STEPS = "steps"
 DECODER_SEQUENCE = "decoder_sequence"
 
 MANIFEST_FILE = "edgexf.json"

@@ -46,7 +46,7 @@ article { min-width: 0 } h3 { margin: 12px 0 0; font-size: 15px; overflow-wrap: 
 .scroll { overflow-x: auto } .scroll th, .scroll td { padding: 4px 10px; text-align: right; font-weight: 400; white-space: nowrap }
 .scroll table { font-size: 14px } .scroll tbody > * > * { border-top: 1px solid var(--line) } .scroll td[class] { color: INK }
 .scroll th:first-child { position: sticky; left: 0; padding-left: 0; background: #fff; text-align: left; font-weight: 600 }
-.note + fieldset { margin-top: 12px } .scroll tbody th { max-width: 30vw; overflow: hidden; text-overflow: ellipsis }
+.note + fieldset { margin-top: 12px } .scroll tbody th { min-width: 88px; max-width: min(34vw, 320px); white-space: normal; overflow-wrap: break-word }
 .box { position: relative }
 .view { max-height: 80vh; padding: 10px 0; overflow: auto; line-height: 1.55; color: INK; border: 1px solid var(--line); border-radius: 6px }
 .view-words, .view-tokens { padding: 10px 12px 44px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.7 }

@@ -254,7 +254,7 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
 
     protos = {names.PREDICT_FILE: made.predict}
     protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
-    given, found = source.explained
+    given, found = source.explained_by(path=True)
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
     switch = source.limits.switch if made.framed else 0
     tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.absent))
@@ -306,7 +306,6 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
 
 
 def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) -> Manifest:
-    given, found = source.explained
     return Manifest(
         name=source.name,
         task=source.task,
@@ -320,10 +319,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         scores=source.scores,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),
-            *(
-                Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
-                for method, path in explain_files(made).items()
-            ),
+            *(explain_graph(source, method, path) for method, path in explain_files(made).items()),
         ),
         tolerance=result.tolerance,
         grid=result.to_dict(),
@@ -336,6 +332,14 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },
     )
+
+
+def explain_graph(source: Source, method: str, path: str) -> Graph:
+    """What a method's graph takes and gives."""
+    from edgexf_exporters.explain import METHODS
+
+    given, found = source.explained_by(METHODS[method].path)
+    return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
 
 
 def explain_files(made: Graphs) -> dict[str, str]:

@@ -163,15 +163,20 @@ def segments_view(key: str, segments: Sequence[Segment], group: str) -> str:
 
 def choice(segment: Segment, score: float, peak: float, group: str) -> str:
     """A word or a token: the button, and the text that it chooses, with its values."""
-    text = segment.text if len(segment.text) <= EXCERPT else f"{segment.text[:EXCERPT]}…"
-    name = f"{safe(text)} {signed(score)}"
+    text = excerpt(segment.text)
+    name = f"{text} {signed(score)}"
     tokens = f" ({', '.join(safe(token) for token in segment.names)})" if segment.names else ""
     last = f" to {segment.end - 1}" if segment.end > segment.start + 1 else ""
-    title = f"“{safe(text)}”{tokens} offset {segment.start}{last}, score {signed(score)}"
+    title = f"“{text}”{tokens} offset {segment.start}{last}, score {signed(score)}"
     return (
         f'<label><input type="radio" name="{group}" aria-label="{name}">'
         f'<span class="{shade(score, peak)}" title="{title}" aria-hidden="true">{readable(segment.text)}</span></label>'
     )
+
+
+def excerpt(text: str) -> str:
+    """A word's beginning as HTML, all of it if it is short."""
+    return safe(text) if len(text) <= EXCERPT else f"{safe(text[:EXCERPT])}…"
 
 
 def gap(text: str) -> str:

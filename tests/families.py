@@ -11,6 +11,7 @@ import transformers
 from torch import Tensor, nn
 
 import edgexf
+from edgexf_exporters.explain import METHODS
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 VOCABULARY = 50
@@ -121,10 +122,10 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
 
 
 def autograd(
-    model: Any, given: dict[str, Tensor], embedding: nn.Module | None = None
+    model: Any, given: dict[str, Tensor], embedding: nn.Module | None = None, method: str = "attnlrp"
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Logits [batch, classes], and gradient x input of the highest one at each token, 0 at padding; the input is what
-    `embedding` answers, by default the library's own.
+    """Logits [batch, classes], and a method's relevance of the highest one at each token, 0 at padding, by torch
+    autograd under its rules; the input is what `embedding` answers, by default the library's own.
     """
     leaves: list[Tensor] = []
 
@@ -132,9 +133,10 @@ def autograd(
         leaves.append(output.detach().requires_grad_(True))
         return leaves[0]
 
-    with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
-        logits = model(**given).logits
-    (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
+    with METHODS[method].rules():
+        with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
+            logits = model(**given).logits
+        (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
     mask = given["attention_mask"]
     relevance = (gradient * leaves[0].detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
     return logits.detach().numpy(), relevance.numpy()

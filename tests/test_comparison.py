@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 
 from edgexf.comparison import Comparison, ranks, spearman, strongest
 from edgexf.comparison_terminal import comparison_text
+from edgexf.display import relevance_of
 from edgexf.errors import UsageError
 from edgexf.page import POLICY
 from edgexf.report import Explanation
@@ -178,6 +179,19 @@ def test_the_strongest_words_of_all_stand_on_one_line_each() -> None:
         ["bad", "10", "-8.000", "-0.1000", "0"],
         ["ending", "14", "+2.000", "0", "0"],
     ]
+    cells = [(shade_of(attributes), text) for attributes, text in page_of(three()).all("td") if "class" in attributes]
+    assert [shade for shade, text in cells if text and "of" not in text] == [
+        "p10", "p13", "z", "p2", "p20", "z", "n20", "n7", "z", "p5", "z", "z",
+    ]  # fmt: skip
+
+
+def test_a_word_without_end_is_cut_where_it_is_named() -> None:
+    one = explanation(b"x" * 500, [1.0] * 500)
+    page = page_of(Comparison((one, replace(one, method="lime"))))
+    assert table(page, "Strongest words")[1][0] == "x" * 60 + "…"
+    [(button, _, text), _] = page.choices("words")
+    assert button["aria-label"].startswith("x" * 60 + "… ")
+    assert text == "x" * 500
 
 
 def test_every_column_is_coloured_up_to_its_own_peak() -> None:
@@ -245,7 +259,9 @@ def test_nothing_from_outside_is_markup_or_steers_the_display() -> None:
 def test_any_explanation_stands_beside_itself(shown: list[Explanation]) -> None:
     comparison = Comparison((shown[0], replace(shown[0], method="again", scores=-shown[0].scores)))
     page = page_of(comparison)
-    assert len(page.hex_cells()) == 2 * len(shown[0].data)
+    text = relevance_of(shown[0])
+    assert len(page.characters()) == (2 * len(text.pieces) if text.is_text else 0)
+    assert len(page.hex_cells()) == (0 if text.is_text else 2 * len(text.data))
     assert "again" in plain(comparison)
 
 

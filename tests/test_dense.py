@@ -24,7 +24,7 @@ from edgexf.manifest import Limits
 from edgexf_exporters import dense
 from edgexf_exporters.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.double import worst_difference
-from edgexf_exporters.verify import answers
+from edgexf_exporters.eager import answers
 
 FAMILIES = ("Bert", "DistilBert", "Roberta")
 HEADS = (
@@ -146,7 +146,7 @@ def test_relevance_is_autograds_and_the_model_stays_as_it_was(family: str, tmp_p
 
 def test_a_model_of_two_positions_is_a_model_too(tmp_path: Path) -> None:
     """torch knows no free axis of a single size."""
-    manifest = edgexf.export(built("Bert", max_position_embeddings=2), output=tmp_path / "out").manifest
+    manifest = edgexf.export(built("Bert", max_position_embeddings=2), explain=(), output=tmp_path / "out").manifest
     assert (manifest.limits.min_length, manifest.limits.max_length) == (2, 2)
     assert manifest.grid["worst"] <= 1e-4
 
@@ -253,7 +253,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
     model = small(family, "Model")
     modules = dict(model.named_modules())
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(model, output=tmp_path / "out")
+        edgexf.export(model, explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert dict(model.named_modules()) == modules
 
@@ -264,14 +264,14 @@ def test_a_lowering_without_token_types_never_becomes_a_bundle(tmp_path: Path, m
         dense.Encoder, "forward", lambda self, input_ids, attention_mask, **_: right(self, input_ids, attention_mask)
     )
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(small("Roberta", "Model"), output=tmp_path / "out")
+        edgexf.export(small("Roberta", "Model"), explain=(), output=tmp_path / "out")
 
 
 @pytest.fixture(scope="module")
 def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the published all-MiniLM-L6-v2, by the command line."""
     out = tmp_path_factory.mktemp("minilm") / "out"
-    done = CliRunner().invoke(main, ["export", "--model", str(minilm.source()), "-o", str(out)])
+    done = CliRunner().invoke(main, ["export", "--model", str(minilm.source()), "--explain", "none", "-o", str(out)])
     assert done.exit_code == 0, done.output
     return out
 

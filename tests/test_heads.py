@@ -23,10 +23,11 @@ from edgexf_exporters import bigbird, led
 from edgexf_exporters.bigbird import BigBird, BlockSparseAttention, as_it_was
 from edgexf_exporters.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.double import worst_difference
+from edgexf_exporters.eager import answers
 from edgexf_exporters.inspect_graph import quadratic_tensors
 from edgexf_exporters.led import DecoderAttention
 from edgexf_exporters.source import Family
-from edgexf_exporters.verify import answers, check_behaviour
+from edgexf_exporters.verify import check_behaviour
 
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
 SWITCH = 72  # tokens up to which the small BigBird attends fully
@@ -36,7 +37,8 @@ def export(model: Any, folder: Path, *options: str) -> Path:
     """By the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
-        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *options]
+        main,
+        ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), "--explain", "none", *options],
     )
     assert done.exit_code == 0, done.output
     return folder / "out"
@@ -125,7 +127,7 @@ def test_bigbirds_relevance_is_autograds_at_lengths_never_traced(classifier: Bun
 def test_the_grid_has_both_sides_of_the_switch(classifier: Bundle) -> None:
     rows = classifier.manifest.grid["rows"]
     assert {SWITCH - 1, SWITCH, SWITCH + 1} <= {row["length"] for row in rows}
-    assert classifier.manifest.methods == ("gradient",)
+    assert classifier.manifest.methods == ("attnlrp",)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_model_that_was_turned_to_full_attention_is_refused(tmp_path: Path) ->
     with torch.no_grad():
         model(**inputs(model, 9))
     with pytest.raises(ExportError, match="original_full"):
-        edgexf.export(model, output=tmp_path / "out")
+        edgexf.export(model, explain=(), output=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_blocks_as_small_as_the_examples_batch_are_explained_too(
     model = type(model)(model.config).eval()
     manifest = edgexf.export(model, output=tmp_path / "out", **sizes).manifest
     assert manifest.grid["worst"] <= 1e-4
-    assert manifest.methods == ("gradient",)
+    assert manifest.methods == ("attnlrp",)
 
 
 class Dependent:
@@ -282,7 +284,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 ) -> None:
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(small(family, head), output=tmp_path / "out")
+        edgexf.export(small(family, head), explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -292,7 +294,7 @@ def test_an_encoder_lowering_that_forgets_its_global_tokens_never_becomes_a_bund
     seen = led.Seen.of
     monkeypatch.setattr(led.Seen, "of", staticmethod(lambda mask, chosen, most: seen(mask, 0 * chosen, most)))
     with pytest.raises(VerificationError, match="globals first"):
-        edgexf.export(small("LED", "Encoder"), output=tmp_path / "out", max_global=3)
+        edgexf.export(small("LED", "Encoder"), explain=(), output=tmp_path / "out", max_global=3)
 
 
 def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: P
     small("BigBird", "ForPreTraining").save_pretrained(tmp_path / "checkpoint")
     with pytest.raises(ExportError, match="ForPreTraining"):
         edgexf.export(str(tmp_path / "checkpoint"), output=tmp_path / "out")
-    bundle = edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", output=tmp_path / "out")
+    bundle = edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", explain=(), output=tmp_path / "out")
     assert any("seq_relationship" in name for name in bundle.manifest.provenance["ignored"])
     with pytest.raises(UsageError, match="max_global"):
         edgexf.export(str(tmp_path / "checkpoint"), task="fill-mask", output=tmp_path / "other", max_global=2)

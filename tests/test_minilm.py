@@ -23,7 +23,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
     """The eager model, its folder and its bundle."""
     folder = tmp_path_factory.mktemp("minilm")
     model = make_longformer(folder / "checkpoint")
-    return model, folder / "checkpoint", edgexf.export(folder / "checkpoint", output=folder / "out", max_global=2).path
+    path = edgexf.export(folder / "checkpoint", explain=(), output=folder / "out", max_global=2).path
+    return model, folder / "checkpoint", path
 
 
 @pytest.mark.parametrize("characters", [20, 900, 5000, 12500])

@@ -19,6 +19,7 @@ from edgexf.manifest import Manifest
 from edgexf.signature import Axis
 from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
 from edgexf_exporters.calls import surrounding
+from edgexf_exporters.rules import Rules
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 
@@ -160,11 +161,12 @@ def test_a_broken_lowering_is_refused(fault: str, tmp_path: Path, monkeypatch: p
 def test_a_classifier_of_ids_is_explained_as_autograd_does(tmp_path: Path) -> None:
     module, examples = small("linformer classifier")
     bundle = edgexf.export(module, example_inputs=(examples["ids"],), output=tmp_path / "bundle")
-    assert bundle.manifest.methods == ("gradient",)
+    assert bundle.manifest.methods == ("attnlrp",)
     given = ids(3, 45, seed=5)
     vectors = module.embed(given).detach().requires_grad_(True)  # type: ignore[operator]
-    logits = module.head(module.body(vectors).mean(dim=1))  # type: ignore[operator]
-    (gradient,) = torch.autograd.grad(logits[:, 2].sum(), vectors)
+    with Rules():
+        logits = module.head(module.body(vectors).mean(dim=1))  # type: ignore[operator]
+        (gradient,) = torch.autograd.grad(logits[:, 2].sum(), vectors)
     wanted = (gradient * vectors.detach()).sum(-1).numpy()
     with edgexf.load(tmp_path / "bundle") as session:
         found = session.run_explain(ids=given.numpy(), target=np.eye(4, dtype=np.float32)[[2, 2, 2]])

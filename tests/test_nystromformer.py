@@ -187,11 +187,14 @@ def test_what_the_library_answers_to_a_row_depends_on_the_others_and_on_padding(
     assert (padded - alone).abs().max() > 1e-2 * alone.abs().max()
 
 
+NO_EXPLANATION = ("--explain", "none")
+
+
 def export(model: Any, folder: Path, *options: str) -> Path:
     """By the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
-        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *options]
+        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *(options or NO_EXPLANATION)]
     )
     assert done.exit_code == 0, done.output
     assert ("against" in done.output) == (DEFINITION in done.output)
@@ -235,7 +238,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     model = small("Nystromformer", "ForSequenceClassification").train()
     model.nystromformer.embeddings.eval()
     before, weights = state(model), {name: value.clone() for name, value in model.state_dict().items()}
-    made = edgexf.export(model, output=tmp_path_factory.mktemp("nystromformer") / "out")
+    made = edgexf.export(model, explain="gradient", output=tmp_path_factory.mktemp("nystromformer") / "out")
     assert state(model) == before
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     return made
@@ -257,7 +260,7 @@ def test_relevance_at_lengths_never_traced_is_autograds(classifier: Bundle, leng
     model = small("Nystromformer", "ForSequenceClassification")
     given = inputs(model, length)
     with by_the_paper(model):
-        logits, wanted = autograd(model, given)
+        logits, wanted = autograd(model, given, method="gradient")
     with edgexf.load(classifier.path) as session:
         found = session.run_explain(**{name: value.numpy() for name, value in given.items()})
     assert np.abs(found["logits"] - logits).max() <= TOLERANCE * np.abs(logits).max()
@@ -286,7 +289,7 @@ def test_the_grid_says_which_cells_the_library_itself_answers(classifier: Bundle
 def test_a_model_of_full_attention_is_the_library_in_every_cell(tmp_path: Path) -> None:
     """As the published checkpoint is; with an explain graph."""
     model = small("Nystromformer", "ForSequenceClassification", **FULL)
-    out = export(model, tmp_path)
+    out = export(model, tmp_path, "--explain", "gradient")
     for length in (2, 41, 60):
         check(out, model, inputs(model, length))
     with edgexf.load(out) as session:
@@ -295,7 +298,7 @@ def test_a_model_of_full_attention_is_the_library_in_every_cell(tmp_path: Path) 
     assert {row["against"] for row in manifest.grid["rows"]} == {MODEL}
     assert (manifest.limits.max_length, manifest.limits.switch, manifest.limits.block) == (60, 60, 1)
     with by_the_paper(model):
-        _, wanted = autograd(model, inputs(model, 41))
+        _, wanted = autograd(model, inputs(model, 41), method="gradient")
     assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
@@ -338,7 +341,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 ) -> None:
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(small("Nystromformer", "Model"), output=tmp_path / "out")
+        edgexf.export(small("Nystromformer", "Model"), explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -150,6 +150,8 @@ def test_a_model_of_tokens_opens_with_tokens_and_lists_runs_of_whole_words() -> 
     assert [view["id"] for view in views] == ["show-words", "show-tokens"]
     assert ["checked" in view for view in views] == [False, True]
     assert ["awful film", "1", "3", "10", "-2.500"] in rows_of(page)
+    page = page_of(token_explanation(["good", "ness", " ", "me"], [0, 2.0, -0.5, 0.1, 0]))
+    assert ["goodness", "1", "0", "8", "+1.500"] in rows_of(page)
 
 
 # Nothing is interpreted
@@ -255,6 +257,43 @@ def test_the_page_says_whether_the_input_was_truncated(truncated: bool, words: s
     shown = explanation(b"import os")
     page = page_of(replace(shown, truncated=truncated))
     assert words in page.text("header")
+
+
+def test_a_model_that_gives_no_label_is_explained_without_one() -> None:
+    shown = replace(explanation(b"import os", [1.0, *[0.0] * 8]), prediction=None, target={})
+    page = page_of(shown)
+    assert "The explained value is +1.875." in page.text("header")
+    assert ["Part", "Value"] in rows_of(page)
+    assert "Probability" not in page.text("main")
+    assert "in units of the explained value" in page.text("main")
+    assert "for the model's answer" in page.text("main")
+    assert plain(shown).startswith("notes.py; gradient of the model's answer\n")
+
+
+def test_a_score_that_is_no_probability_is_shown_as_the_number_it_is() -> None:
+    shown = explanation(b"import os")
+    number = replace(shown.prediction, label="stars", score=3.5, top=(("stars", 3.5),), probabilities=False)
+    page = page_of(replace(shown, prediction=number))
+    assert "The model answers stars with score +3.500." in page.text("header")
+    assert ["stars", "+3.500"] in rows_of(page)
+    assert "%" not in page.text("main")
+    assert "stars +3.500" in plain(replace(shown, prediction=number))
+
+
+def test_the_page_names_the_place_the_baseline_and_the_settings() -> None:
+    shown = replace(token_explanation(["a", " ", "<b>cd"]), position=2, baseline="[MASK]", settings={"steps": [1, 2]})
+    for text in (page_of(shown).text("main"), plain(shown)):
+        assert "at token 2 (“<b>cd”)" in text
+    facts = page_of(shown).text("dl")
+    for said in ("Baseline[MASK]", "Steps[1, 2]", f"Model sha256{shown.model_sha256[:12]}…"):
+        assert said in facts
+
+
+def test_of_a_target_with_many_labels_the_largest_are_named() -> None:
+    shown = replace(explanation(b"x"), target={f"d{place}": (-1) ** place * place / 100 for place in range(300)})
+    page = page_of(shown)
+    assert "+2.98×d298 +2.96×d296 -2.97×d297 -2.99×d299 and 296 more" in page.text("main")
+    assert "and 280 more" in page.text("main")
 
 
 def test_the_tables_name_the_strongest_runs_in_order_with_place_and_score() -> None:

@@ -23,11 +23,11 @@ from edgexf_exporters import reformer, rotations
 from edgexf_exporters.cells import Cell
 from edgexf_exporters.checkpoint import from_model
 from edgexf_exporters.double import worst_difference
+from edgexf_exporters.eager import eager
 from edgexf_exporters.graphs import frozen
 from edgexf_exporters.reformer import HashedAttention, Ring
 from edgexf_exporters.rotations import as_exported
 from edgexf_exporters.ties import TIE, Choices
-from edgexf_exporters.verify import eager
 
 EXACT = 1e-12  # float64 sums in another order, relative to the largest; seen: 1e-15
 LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # around the chunks of 8 and 16, and the longest
@@ -124,7 +124,8 @@ def export(model: Any, folder: Path, *options: str) -> Path:
     """By the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
-        main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *options]
+        main,
+        ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), "--explain", "none", *options],
     )
     assert done.exit_code == 0, done.output
     return folder / "out"
@@ -215,7 +216,7 @@ def test_short_inputs_are_padded_without_a_change_or_are_none_of_the_models(
 
 def test_a_model_whose_short_inputs_cannot_be_padded_says_so(tmp_path: Path) -> None:
     model = small("Reformer", "Model", 2, **SHORTER)
-    out = edgexf.export(model, output=tmp_path / "out").path
+    out = edgexf.export(model, explain=(), output=tmp_path / "out").path
     with as_exported(model):
         check(out, model, inputs(model, 9))
     with edgexf.load(out) as session, pytest.raises(InputError, match="9 to 160"):
@@ -233,7 +234,7 @@ def later_moves_earlier(model: Any, length: int, run: Callable[[Any, Tensor], Te
 
 def test_a_causal_graph_of_local_layers_never_looks_ahead(tmp_path: Path) -> None:
     model = small("Reformer", "ModelWithLMHead", attn_layers=["local"])
-    out = edgexf.export(model, output=tmp_path / "out").path
+    out = edgexf.export(model, explain=(), output=tmp_path / "out").path
 
     def graph(_: Any, ids: Tensor) -> Tensor:
         return torch.from_numpy(session.run(input_ids=ids.numpy())["logits"])
@@ -282,7 +283,7 @@ def test_a_models_object_and_the_random_numbers_are_untouched() -> None:
     source = from_model(model)
     worst_difference(source)
     with frozen(model):
-        eager(source, Cell(33, 2, "right", 1).feeds(source), explain=True)
+        eager(source, Cell(33, 2, "right", 1).feeds(source), ["gradient"])
     with pytest.raises(ZeroDivisionError), as_exported(model):
         raise ZeroDivisionError
     assert state(model) == before
@@ -330,7 +331,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 ) -> None:
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(small("Reformer", "Model"), output=tmp_path / "out")
+        edgexf.export(small("Reformer", "Model"), explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -346,7 +347,7 @@ def test_a_tie_that_the_graph_breaks_in_another_way_is_no_mistake(
 ) -> None:
     for place in (reformer, rotations):
         monkeypatch.setattr(place, "rotations", nearly_equal)
-    manifest = edgexf.export(small("Reformer", "Model", num_buckets=8), output=tmp_path / "out").manifest
+    manifest = edgexf.export(small("Reformer", "Model", num_buckets=8), explain=(), output=tmp_path / "out").manifest
     assert manifest.grid["worst"] <= TOLERANCE
     assert sum(row["ties"] for row in manifest.grid["rows"]) > 10
     assert edgexf.verify(tmp_path / "out").passed  # of cells that hang on no tie

@@ -122,7 +122,7 @@ def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path:
 def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path: Path) -> None:
     """Of a pair of texts too; without labels an answer is the outputs, without padding."""
     model = small("Longformer", "Model")
-    bundle = edgexf.export(model, tokenizer=tokenizer(), output=tmp_path / "out", max_global=3)
+    bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out", max_global=3)
     with edgexf.load(bundle.path) as session:
         one, pair = session.predict(["w1 w2 w3", ("w1", "day w2")])
         with pytest.raises(UsageError, match="stride"):
@@ -140,7 +140,7 @@ def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path
 
 def test_a_text_for_a_decoder_is_encoded_and_run_with_what_was_written(tmp_path: Path) -> None:
     model = small("LED", "ForConditionalGeneration")
-    bundle = edgexf.export(model, tokenizer=tokenizer(), output=tmp_path / "out", max_global=3)
+    bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out", max_global=3)
     with edgexf.load(bundle.path) as session:
         arrays = session.encode("w1 " * 60)
         found = session.run(**arrays, decoder_input_ids=[[2, 0, 5]])["logits"]

@@ -114,7 +114,11 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         axes = len(self.edges.shapes[value.name or ""])
         none = constant(graph, f"edge_none_{axes}", [0] * (2 * axes - 1))
         pads = ir.node("Concat", [none, frame.rest], attributes={"axis": 0})
-        fillers = {names.INPUT_IDS: self.edges.padding_id, names.ATTENTION_MASK: self.edges.absent}
+        fillers = {
+            names.INPUT_IDS: self.edges.padding_id,
+            names.BASELINE: self.edges.padding_id,
+            names.ATTENTION_MASK: self.edges.absent,
+        }
         found = fillers.get(value.name or "", 0)
         filler = [constant(graph, f"edge_padding_{value.name}", found)] if found else []
         pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # else with 0: "not real" in a mask

@@ -60,7 +60,11 @@ def row_of(feeds: Feeds, place: tuple[int, ...]) -> Feeds:
 def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
     mask = row[names.ATTENTION_MASK]
     length, real = mask.shape[-1], int(mask.sum())
-    tokens = {tensor.name for tensor in (*source.tensors, *source.explained[0]) if names.SEQUENCE in tensor.shape}
+    tokens = {
+        tensor.name
+        for tensor in (*source.tensors, *source.explained_by(path=True)[0])
+        if names.SEQUENCE in tensor.shape
+    }
     found = ask({name: array[..., :real] if name in tokens else array for name, array in row.items()})
     if real == length:
         return found
@@ -68,7 +72,7 @@ def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
         output.name: output.shape.index(names.SEQUENCE) for output in source.outputs if names.SEQUENCE in output.shape
     }
     behind: Mapping[str, Array] = ask({**row, names.ATTENTION_MASK: np.ones_like(mask)}) if axes else {}
-    padding = {name: (axis, behind[name]) for name, axis in axes.items()}
+    padding: dict[str, tuple[int, Array | None]] = {name: (axis, behind[name]) for name, axis in axes.items()}
     padding |= {name: (mask.ndim - 1, None) for name in found if name.startswith(names.RELEVANCE)}
     return {
         name: padded(array, padding[name][0], length, padding[name][1]) if name in padding else array

@@ -107,7 +107,14 @@ class Cell:
             for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
         }
         shown = source.shown(feeds) if source.mask is not None else None
-        return {**feeds, **source.target.draw(sizes, self.seed, shown)}
+        first = feeds[source.inputs[0]]
+        chance, below = np.random.default_rng(self.seed), max(int(first.max()), 1)
+        other = chance.integers(0, below, first.shape).astype(first.dtype)
+        path = {
+            names.BASELINE: other if shown is None else np.where(shown, other, first),
+            names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
+        }
+        return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
 
 
 def lengths(source: Source, block: int) -> list[int]:

@@ -34,7 +34,7 @@ def worst_difference(source: Source) -> float:
             block = lowering.block
         for cell in cells(source, block, "quick"):
             feeds = cell.feeds(source)
-            wanted = reference(wide, feeds, explain=False)
+            wanted = reference(wide, feeds)
             with lowered(program, wide.limits) as lowering:
                 program.lowering = lowering
                 found = program(*(folded(wide, lowering, name, feeds) for name in source.inputs))

@@ -28,6 +28,7 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
+from edgexf_exporters.integrated import IntegratedGradients
 from edgexf_exporters.rules import Rules
 from edgexf_exporters.source import Source
 from edgexf_exporters.targets import Target
@@ -35,49 +36,23 @@ from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way to explain; `rules` surround the computation that is differentiated."""
-
-    name: str
-    rules: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-# The first is compiled where nobody chooses.
-METHODS = {
-    method.name: method
-    for method in (
-        Method("attnlrp", Rules),
-        Method("cplrp", partial(Rules, constant_softmax=True)),
-        Method("gradient"),
-    )
-}
-
-
-def check_method(method: str, source: Source) -> None:
-    """UsageError for a method that is unknown, or asked of a model that can't be explained."""
-    if source.target is None:
-        raise UsageError(
-            f"an explanation needs logits or vectors, and token ids that an embedding reads, got {method!r} for a model "
-            f"without ({source.unexplained}); export it with --explain none."
-        )
-    if method not in METHODS:
-        raise UsageError(
-            f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them."
-        )
-
-
-@dataclass(frozen=True)
 class Explained:
     """What an explain program must know of its source: the inputs' number, the `target`, and `folded`: which of all inputs
     come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
-    them there; `samples`: the axis of samples of the first input.
+    them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs.
     """
 
     inputs: int
     target: Target
     folded: tuple[bool, ...]
     mask: tuple[int, int] | None
-    samples: int
+    rows: tuple[int | None, ...]
+    output_rows: tuple[int | None, ...]
+
+    @property
+    def samples(self) -> int:
+        """The axis of samples of the first input."""
+        return self.rows[0] or 0
 
     def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """All inputs as [..., tokens]."""
@@ -108,7 +83,8 @@ class GradientTimesInput(nn.Module):
         embeddings = self.tokens(inputs[0]).detach().requires_grad_(True)
         with self.method.rules():
             outputs = self.body(embeddings, *inputs[: about.inputs])
-            value = about.target.value(outputs, flat[about.inputs :], real)  # [samples]
+            resolved = about.target.resolved(outputs, flat[about.inputs :], real)
+            value = about.target.value(outputs, resolved, real)  # [samples]
         (gradient,) = torch.autograd.grad(value.sum(), embeddings)
         relevance = (gradient * embeddings.detach()).sum(dim=-1)
         relevance = relevance.flatten(-2) if about.folded[0] else relevance
@@ -117,6 +93,43 @@ class GradientTimesInput(nn.Module):
         tokens = [axis for axis in range(relevance.ndim) if axis != about.samples]
         residual = value.detach() - relevance.sum(dim=tokens)
         return *(output.detach() for output in outputs), relevance, residual
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain: the `program` that computes it, and the `rules` that surround what is differentiated. `path`: the
+    program takes a baseline and a path, and gives the value at the baseline and how complete it is.
+    """
+
+    name: str
+    program: Callable[..., nn.Module] = GradientTimesInput
+    rules: Callable[[], AbstractContextManager[Any]] = nullcontext
+    path: bool = False
+
+
+# The first is compiled where nobody chooses.
+METHODS = {
+    method.name: method
+    for method in (
+        Method("attnlrp", rules=Rules),
+        Method("cplrp", rules=partial(Rules, constant_softmax=True)),
+        Method("gradient"),
+        Method("integrated-gradients", IntegratedGradients, path=True),
+    )
+}
+
+
+def check_method(method: str, source: Source) -> None:
+    """UsageError for a method that is unknown, or asked of a model that can't be explained."""
+    if source.target is None:
+        raise UsageError(
+            f"an explanation needs logits or vectors, and token ids that an embedding reads, got {method!r} for a model "
+            f"without ({source.unexplained}); export it with --explain none."
+        )
+    if method not in METHODS:
+        raise UsageError(
+            f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them."
+        )
 
 
 def convolution_backward(
@@ -159,7 +172,7 @@ def differentiate(
 
     ExportError where the body has no gradient, one that depends on values, or an operator without a rule.
     """
-    module = GradientTimesInput(method, tokens, body.module(check_guards=False), explained)
+    module = method.program(method, tokens, body.module(check_guards=False), explained)
     with in_a_sentence(
         "an explained model must be differentiable from its outputs to its token embeddings",
         "export it with --explain none, or lower the module that this names",

@@ -140,7 +140,9 @@ def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, relation: Relat
     left, right = hide(content, keys, relation.real)
     directions = (relation.table @ own.r_kernel.flatten(1)).unflatten(-1, (heads, -1)).permute(1, 2, 0)
     relative = relation.shift((position * relation.later[0]) @ directions) * relation.later[1]
-    typed = asked_types @ relation.types.transpose(-1, -2)  # apart from the keys, which types, unlike them, do not depend on
+    typed = asked_types @ relation.types.transpose(
+        -1, -2
+    )  # apart from the keys, which types, unlike them, do not depend on
     weights = (left @ right.transpose(-1, -2) + relative + typed).softmax(dim=-1)
     hidden = own.layer_norm(query + own.post_proj(join_heads(weights @ values)))
     answer: Tensor = layer.ffn(hidden)

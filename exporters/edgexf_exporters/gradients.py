@@ -82,7 +82,8 @@ class Normalised(Function):
         return answer
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         scale, weight = ctx.saved_tensors
         scaled = gradients[0] * weight * scale
-        return scaled - scaled.mean(dim=ctx.axes, keepdim=True), None, None, None, None
+        bias = gradients[0].flatten(0, -len(ctx.axes) - 1).sum(dim=0) if ctx.needs_input_grad[2] else None
+        return scaled - scaled.mean(dim=ctx.axes, keepdim=True), None, bias, None, None

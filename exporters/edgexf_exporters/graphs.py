@@ -25,7 +25,7 @@ from edgexf_exporters.explain import METHODS, Explained, check_method, different
 from edgexf_exporters.guards import conditions
 from edgexf_exporters.source import SHORTEST, Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
-from edgexf_exporters.trace import BATCH_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
+from edgexf_exporters.trace import BATCH_TRACED, STEPS_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,15 @@ def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
     """The parts of each dynamic axis, by its name."""
     if source.own is not None:
         sizes = own_sizes(source, source.own)
-        return {name: (Traced(size, Dim.DYNAMIC),) for name, size in sizes.items()}
+        return {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
     reach = source.decoder.max_length if source.decoder is not None else 0
     shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
-    fixed = {axis for tensor in (*source.outputs, *source.explained[0]) for axis in tensor.shape if isinstance(axis, int)}
+    fixed = {
+        axis
+        for tensor in (*source.outputs, *source.explained_by()[0])
+        for axis in tensor.shape
+        if isinstance(axis, int)
+    }
     framed = bool(lowering.framed)
     return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, framed)
 
@@ -137,7 +142,8 @@ def example(
     """Inputs and their dynamic axes: shapes matter, values don't."""
     drawn: Mapping[str, Any] = {}
     if source.own is not None:
-        drawn = source.own.draw({name: part.size for name, (part,) in axes.items()}, seed=1)
+        own = {axis.name for axis in source.own.signature.axes}
+        drawn = source.own.draw({name: part.size for name, (part,) in axes.items() if name in own}, seed=1)
     inputs, dimensions = [], []
     for tensor in tensors:
         parts = [part for axis in tensor.shape for part in axes.get(str(axis), (Traced(axis),))]  # type: ignore[arg-type]
@@ -165,7 +171,7 @@ def own_sizes(source: Source, own: Own) -> dict[str, int]:
 
 def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:
     """Ids that count, a mask of ones, else zeros."""
-    if tensor.name == names.INPUT_IDS:
+    if tensor.name in (names.INPUT_IDS, names.BASELINE):
         return torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary
     kind = getattr(torch, tensor.dtype)
     return torch.full(tuple(sizes), int(tensor.name == names.ATTENTION_MASK), dtype=kind)
@@ -225,18 +231,25 @@ def explained(
     """The explain graph of each method; `sizes` are the parts of the axes by name."""
     if not methods or source.embedding is None or source.target is None:
         return {}
-    further, found = source.explained
-    tensors = (*source.tensors, *further)
-    inputs, axes = example(source, tensors, sizes)
     count = len(source.tensors)
+    inputs, axes = example(source, source.tensors, sizes)
     given, vectors = Given(source.embedding), source.embedding(inputs[0])
     with replaced(program, {source.embedding: given}):
-        body = capture(Body(program, given), (vectors, *inputs[:count]), (axes[0], *axes[:count]))
-    folded = tuple(program.lowering.folded and names.SEQUENCE in tensor.shape for tensor in tensors)
-    about = Explained(count, source.target, folded, source.mask, source.row_axis)
-    gives = tuple(output.name for output in (*source.outputs, *found))
+        body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
     graphs = {}
     for method in methods:
-        graph = differentiate(METHODS[method], source.embedding, body, about, inputs, axes)
-        graphs[method] = translate(graph, tuple(tensor.name for tensor in tensors), gives, opset)
+        takes, gives = source.explained_by(METHODS[method].path)
+        tensors = (*source.tensors, *takes)
+        example_inputs, dimensions = example(source, tensors, sizes)
+        about = Explained(
+            count,
+            source.target,
+            tuple(program.lowering.folded and names.SEQUENCE in tensor.shape for tensor in tensors),
+            source.mask,
+            tuple(map(source.samples, tensors)),
+            tuple(map(source.samples, source.outputs)),
+        )
+        graph = differentiate(METHODS[method], source.embedding, body, about, example_inputs, dimensions)
+        outputs = tuple(output.name for output in (*source.outputs, *gives))
+        graphs[method] = translate(graph, tuple(tensor.name for tensor in tensors), outputs, opset)
     return graphs

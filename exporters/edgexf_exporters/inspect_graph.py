@@ -52,7 +52,9 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: Own | None = N
         for value in session.get_inputs():
             if value.name not in feeds:  # what an explanation takes
                 kind = np.int64 if value.type == "tensor(int64)" else np.float32
-                feeds[value.name] = np.zeros([axes.get(str(axis), axis) for axis in value.shape], dtype=kind)
+                feeds[value.name] = np.zeros(
+                    [axes.get(axis, OTHER) if isinstance(axis, str) else axis for axis in value.shape], dtype=kind
+                )
         session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
     found = {}

@@ -29,6 +29,7 @@ from edgexf.signature import Axis, Signature
 from edgexf_exporters.calls import arguments, in_float32, surrounding
 from edgexf_exporters.chance import SEED
 from edgexf_exporters.draws import Array, Draws, is_mask, marks
+from edgexf_exporters.eager import vectors_of
 from edgexf_exporters.graphs import frozen
 from edgexf_exporters.shapes import Sizes, is_whole, shapes_of
 from edgexf_exporters.source import Own, Source, named_outputs
@@ -36,11 +37,18 @@ from edgexf_exporters.swap import variants_in
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace import ANY, in_a_sentence, said_by
 from edgexf_exporters.variant import Variant
-from edgexf_exporters.verify import vectors_of
 
 LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
 SHORTEST = 2
-RESERVED = {names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END, names.RELEVANCE, names.RESIDUAL, "method"}
+RESERVED = {
+    names.TARGET,
+    names.POSITION,
+    names.TARGET_START,
+    names.TARGET_END,
+    names.RELEVANCE,
+    names.RESIDUAL,
+    "method",
+}
 SAME = 1e-5  # relative: what counts as no change of an answer
 Answer = Mapping[str, Array]
 
@@ -107,7 +115,11 @@ class Probe:
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         classes = columns(outputs[0], signature.samples)
-        rows = len(first.shape) == 2 and signature.samples in first.shape and all(isinstance(axis, str) for axis in first.shape)
+        rows = (
+            len(first.shape) == 2
+            and signature.samples in first.shape
+            and all(isinstance(axis, str) for axis in first.shape)
+        )
         reason = self.unexplained(readers.get(first.name) if rows else None, target_of(outputs, signature.samples))
         return Source(
             name=type(self.module).__name__.lower(),

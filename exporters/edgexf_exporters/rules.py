@@ -43,8 +43,6 @@ aten = torch.ops.aten
 Operator = Callable[..., Any]
 
 
-
-
 def depends(value: object) -> bool:
     return isinstance(value, Tensor) and value.requires_grad
 
@@ -63,7 +61,9 @@ class Rules(SchemaCheckMode):
     def __init__(self, constant_softmax: bool = False) -> None:
         TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)  # type: ignore[no-untyped-call]
         self.constant_softmax = constant_softmax
-        self.origins: Any = WeakIdKeyDictionary()  # tensor -> (what it is a function of, entry by entry; whether it is curved)
+        self.origins: Any = (
+            WeakIdKeyDictionary()
+        )  # tensor -> (what it is a function of, entry by entry; whether it is curved)
         self.peaks: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
         self.stack = ExitStack()
 
@@ -84,7 +84,7 @@ class Rules(SchemaCheckMode):
         if rule is plain or (rule is not None and not name.endswith("_")):
             return self.traced(name, args, rule(self, func, *args, **named))
         if rule is not None:  # in place, by the operator that is not
-            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), *args, **named))
+            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
             return found
@@ -145,6 +145,16 @@ def shared(value: Tensor, count: int) -> Tensor:
     return same
 
 
+def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named: Any) -> Any:
+    """Weights times the input, and a bias. ExportError for weights that depend on the input, which no rule is about."""
+    if depends(weight):
+        raise ExportError(
+            "the weights of a layer must be parameters to have a relevance rule, got ones that depend on the input; "
+            "explain by gradient or integrated-gradients instead, or compute with matmul."
+        )
+    return op(value, weight, *given, **named)
+
+
 def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> Any:
     """As `product`; gradients are halved where they are smaller: scores are larger than queries and keys."""
     if not (depends(left) and depends(right)):
@@ -154,7 +164,9 @@ def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> A
     return op(shared(left, 2), shared(right, 2))
 
 
-def added_product(rules: Rules, _: Operator, added: Any, left: Tensor, right: Tensor, beta: Any = 1, alpha: Any = 1) -> Any:
+def added_product(
+    rules: Rules, _: Operator, added: Any, left: Tensor, right: Tensor, beta: Any = 1, alpha: Any = 1
+) -> Any:
     """``beta * added + alpha * left @ right``: a sum and a product."""
     return beta * added + alpha * matrix_product(rules, torch.matmul, left, right)
 
@@ -225,10 +237,13 @@ def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
 
 
 def attention(
-    rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, dropout: float = 0.0,
-    causal: bool = False, scale: float | None = None, **__: Any,
+    rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, _dropout: float = 0.0,
+    causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     """Softmax(scale Q K^T + mask) V in its parts; Vaswani et al. 2017, eq. 1."""
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (tokens.repeat_interleave(repeats, dim=-3) for tokens in (key, value))
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = matrix_product(rules, torch.matmul, query * factor, key.transpose(-1, -2))
     if causal:
@@ -238,15 +253,31 @@ def attention(
     return matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
 
 
-ACTIVATIONS = (
-    "tanh sigmoid silu elu selu celu mish softplus hardtanh hardswish hardsigmoid relu6 erf pow square softsign".split()
-)
+ACTIVATIONS = [
+    "tanh",
+    "sigmoid",
+    "silu",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "softplus",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "relu6",
+    "erf",
+    "pow",
+    "square",
+    "softsign",
+]
 ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
 Rule = Callable[..., Any]
 # The first entry that names an operator is its rule. In-place forms have the same one.
 TABLE: tuple[tuple[str, Rule], ...] = (
     ("constant rsqrt sqrt reciprocal linalg_vector_norm norm var std", stopped),
-    ("linear conv1d conv2d conv3d mul matmul_ einsum bilinear dot mv", product),
+    ("linear conv1d conv2d conv3d", affine),
+    ("mul einsum dot mv", product),
     ("matmul mm bmm", matrix_product),
     ("addmm baddbmm", added_product),
     ("div true_divide", quotient),
@@ -263,7 +294,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat tile roll flip tril triu", plain),
-    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout detach reshape flatten unflatten new_zeros", plain),
+    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros", plain),
     ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
 RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}

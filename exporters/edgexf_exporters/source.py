@@ -166,16 +166,20 @@ class Source:
             return None
         return target_of(self.outputs, names.BATCH if self.own is None else self.own.signature.samples)
 
-    @property
-    def explained(self) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
-        """What an explain graph takes and gives besides."""
+    def explained_by(self, path: bool = False) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
+        """What an explain graph takes and gives besides, `path` for one that integrates along one."""
         tokens = self.tensors[0]
         place = self.samples(tokens)
         samples = () if place is None else (tokens.shape[place],)
-        return () if self.target is None else self.target.tensors, (
-            contract.Tensor(names.RELEVANCE, "float32", tokens.shape),
-            contract.Tensor(names.RESIDUAL, "float32", samples),
-        )
+        takes = () if self.target is None else self.target.tensors
+        gives: list[tuple[str, tuple[int | str, ...]]] = [(names.RELEVANCE, tokens.shape), (names.RESIDUAL, samples)]
+        if path:
+            takes += (
+                contract.Tensor(names.BASELINE, tokens.dtype, tokens.shape),
+                contract.Tensor(names.PATH, "float32", (names.STEPS,)),
+            )
+            gives += [(names.BASELINE_VALUE, samples), (names.COMPLETENESS, samples)]
+        return takes, tuple(contract.Tensor(name, "float32", shape) for name, shape in gives)
 
     @property
     def unexplained(self) -> str:

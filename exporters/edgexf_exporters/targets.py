@@ -36,8 +36,13 @@ class Target(Protocol):
     @property
     def tensors(self) -> tuple[contract.Tensor, ...]: ...
 
-    def value(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> Tensor:
-        """The explained value [samples]. `real` is bool [samples, tokens], None where every token is."""
+    def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
+        """What `value` takes: `given`, with what the model predicts in rows of zeros. `real` is bool [samples, tokens],
+        None where every token is.
+        """
+
+    def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], real: Tensor | None) -> Tensor:
+        """The explained value [samples]."""
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         """Inputs for a cell of the grid, from the axes' sizes; `real` as in `value`."""
@@ -73,13 +78,20 @@ class Classes:
     def tensors(self) -> tuple[contract.Tensor, ...]:
         return (contract.Tensor(names.TARGET, "float32", (self.samples, self.classes)),)
 
-    def value(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> Tensor:
-        logits, (weights,) = outputs[0], given
-        return (chosen_or_predicted(weights, logits.detach()) * logits).sum(dim=-1)
+    def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> list[Tensor]:
+        return [chosen_or_predicted(given[0], outputs[0].detach())]
 
-    def draw(self, sizes: Mapping[str, int], seed: int, _: Array | None) -> dict[str, Array]:
+    def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], _: Tensor | None) -> Tensor:
+        return (resolved[0] * outputs[0]).sum(dim=-1)
+
+    def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         columns = self.classes if isinstance(self.classes, int) else sizes[self.classes]
-        return {names.TARGET: drawn_weights(sizes[self.samples], columns, seed)}
+        found = drawn_weights(sizes[self.samples], columns, seed)
+        if isinstance(self.classes, str) and real is not None and real.sum(axis=-1).max() == 1:
+            found[~found.any(axis=1), 0] = (
+                1.0  # choices of a single token each are alike, and the best of them is a tie
+            )
+        return {names.TARGET: found}
 
 
 @dataclass(frozen=True)
@@ -97,10 +109,16 @@ class TokenClasses:
             contract.Tensor(names.POSITION, "int64", (self.samples,)),
         )
 
-    def value(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> Tensor:
-        (weights, position) = given
-        logits = at(outputs[0], position, self.shape.index(self.samples))
-        return (chosen_or_predicted(weights, logits.detach()) * logits).sum(dim=-1)
+    def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> list[Tensor]:
+        weights, position = given
+        return [chosen_or_predicted(weights, self.logits(outputs, position).detach()), position]
+
+    def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], _: Tensor | None) -> Tensor:
+        weights, position = resolved
+        return (weights * self.logits(outputs, position)).sum(dim=-1)
+
+    def logits(self, outputs: Sequence[Tensor], position: Tensor) -> Tensor:
+        return at(outputs[0], position, self.shape.index(self.samples))
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         weights = drawn_weights(sizes[self.samples], int(self.shape[-1]), seed)
@@ -134,19 +152,20 @@ class Span:
         shape = (self.samples, self.tokens)
         return tuple(contract.Tensor(name, "float32", shape) for name in (names.TARGET_START, names.TARGET_END))
 
-    def value(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> Tensor:
+    def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """Zeros in both targets of a row stand for the best start and end among the real tokens."""
-        neither = sum(weights.abs().sum(dim=-1, keepdim=True) for weights in given) == 0
-        value: Any = 0
+        neither = (given[0].abs() + given[1].abs()).sum(dim=-1, keepdim=True) == 0
+        found = []
         for logits, weights in zip(outputs, given, strict=False):
             shown = logits.detach()
             if real is not None and self.tokens == names.SEQUENCE:
                 shown = torch.where(real, shown, torch.finfo(shown.dtype).min)
-            best = shown.argmax(dim=-1, keepdim=True) == torch.arange(logits.shape[-1])
-            chosen = torch.where(neither, best.to(logits.dtype), weights)
-            value = value + torch.where(chosen != 0, chosen * logits, 0.0).sum(dim=-1)
-        found: Tensor = value
+            found.append(torch.where(neither, chosen_or_predicted(torch.zeros_like(weights), shown), weights))
         return found
+
+    def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], _: Tensor | None) -> Tensor:
+        parts = [(weights * logits).sum(dim=-1) for logits, weights in zip(outputs, resolved, strict=False)]
+        return parts[0] + parts[1]
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         """In turn: zeros, a start, a start and an end."""
@@ -172,22 +191,30 @@ class Direction:
         vector = contract.Tensor(names.TARGET, "float32", (self.samples, self.width))
         return (vector, contract.Tensor(names.POSITION, "int64", (self.samples,))) if self.decoder else (vector,)
 
-    def value(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> Tensor:
-        vectors, target = outputs[0], given[0]
-        if self.decoder:
-            vector = at(vectors, given[1], 0)
-        elif real is None:
-            vector = vectors.mean(dim=1)
-        else:
-            weights = real.unsqueeze(-1).to(vectors.dtype)
-            vector = (vectors * weights).sum(dim=1) / weights.sum(dim=1)
-        asked = target.abs().sum(dim=-1, keepdim=True) > 0  # [batch, 1]
-        direction = torch.where(asked, target, vector.detach())
-        length = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-        length = torch.where(asked, length, length.detach())
-        norms = length * torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
-        cosine: Tensor = (vector * direction / norms.clamp(min=TINY)).sum(dim=-1)
+    def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
+        """The target's direction, and in rows of zeros the vector's own and its length, [batch, 1], else 0."""
+        target, *position = given
+        vector = self.vector(outputs, position, real).detach()
+        asked = target.abs().sum(dim=-1, keepdim=True) > 0
+        direction = torch.where(asked, target, vector)
+        norm = torch.linalg.vector_norm(direction, dim=-1, keepdim=True).clamp(min=TINY)
+        return [direction / norm, torch.where(asked, 0.0, norm), *position]
+
+    def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], real: Tensor | None) -> Tensor:
+        direction, length, *position = resolved
+        vector = self.vector(outputs, position, real)
+        own = torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp(min=TINY)
+        cosine: Tensor = (vector * direction / torch.where(length > 0, length, own)).sum(dim=-1)
         return cosine
+
+    def vector(self, outputs: Sequence[Tensor], position: Sequence[Tensor], real: Tensor | None) -> Tensor:
+        """float32 [batch, width]."""
+        if position:
+            return at(outputs[0], position[0], 0)
+        if real is None:
+            return outputs[0].mean(dim=1)
+        weights = real.unsqueeze(-1).to(outputs[0].dtype)
+        return (outputs[0] * weights).sum(dim=1) / weights.sum(dim=1)
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         """In turn: zeros, and any direction."""

@@ -38,6 +38,7 @@ BLOCK_TRACED = 11  # tokens of a block whose size is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # an example's length where the block is a single token
+STEPS_TRACED = 17  # of a path
 ANY = 1 << 16
 
 
@@ -55,7 +56,6 @@ def dynamic_axes(
     """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
     `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or one of `fixed`.
     """
-
     taken = {block, *fixed}
 
     def unlike(size: int, step: int = 1) -> int:
@@ -80,6 +80,7 @@ def dynamic_axes(
         names.BATCH: (Traced(unlike(BATCH_TRACED), Dim(names.BATCH, min=1, max=ANY)),),
         names.CHOICES: (Traced(unlike(CHOICES_TRACED), Dim(names.CHOICES, min=1, max=ANY)),),
         names.SEQUENCE: tokens,
+        names.STEPS: (Traced(unlike(STEPS_TRACED), Dim(names.STEPS, min=1, max=ANY)),),
         names.DECODER_SEQUENCE: (Traced(written, Dim(names.DECODER_SEQUENCE, min=2, max=max(decoder, written))),),
     }
 

@@ -8,9 +8,10 @@ the bundle.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from types import CodeType
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-from torch import nn
 
 from edgexf import names
 from edgexf.errors import ExportError
@@ -26,7 +26,7 @@ from edgexf.golden import output_difference, relative_difference, residual_diffe
 from edgexf.manifest import Tensor
 from edgexf_exporters.alone import MODEL, asked, each_alone
 from edgexf_exporters.cells import NOMINAL_BLOCK, Array, Cell, Feeds, batches, cells, lengths
-from edgexf_exporters.explain import METHODS
+from edgexf_exporters.eager import eager
 from edgexf_exporters.guards import uncovered
 from edgexf_exporters.source import Own, Source
 from edgexf_exporters.ties import TIE, Choices
@@ -118,49 +118,6 @@ def check_contract(source: Source) -> None:
                 )
 
 
-@contextmanager
-def vectors_of(reader: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """For the duration what an embedding hands out are leaves, and listed."""
-    leaves: list[torch.Tensor] = []
-
-    def leaf(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        leaves.append(output.detach().requires_grad_(True))
-        return leaves[-1]
-
-    with reader.register_forward_hook(leaf):
-        yield leaves
-
-
-def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
-    """What the graphs must answer: the outputs, and each method's relevance and residual, from the eager model and torch
-    autograd; the first method's go by the plain names.
-    """
-    inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to them
-    if not methods:
-        return answers(source, inputs)
-    if source.embedding is None or source.target is None:
-        raise ExportError(
-            "an explained model must have an embedding of its tokens, got none; export it with --explain none."
-        )
-    found: Feeds = {}
-    given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
-    real = torch.from_numpy(source.shown(feeds))  # as the first input
-    for place, method in enumerate(methods):
-        with METHODS[method].rules(), source.around(source.module):  # the reverse pass too: a reversible model runs its layers again
-            with vectors_of(source.embedding) as leaves:
-                outputs = source.answer(inputs)
-            (embeddings,) = leaves
-            value = source.target.value(tuple(outputs.values()), given, real)
-            (gradient,) = torch.autograd.grad(value.sum(), embeddings)
-        rows = (gradient * embeddings.detach()).sum(-1)[..., : real.shape[-1]]  # a library may pad behind
-        relevance = rows.reshape(real.shape) * real
-        residual = (value - relevance.sum([axis for axis in range(real.ndim) if axis != source.row_axis])).detach()
-        found |= {name: output.detach().numpy() for name, output in outputs.items()}
-        found[names.relevance_of(method, place == 0)] = relevance.numpy()
-        found[names.residual_of(method, place == 0)] = residual.numpy()
-    return found
-
-
 def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     """What `eager` answers, of each row alone where the source asks for that."""
     if source.alone is None:
@@ -213,7 +170,9 @@ def compare(
         result.rows.append(row)
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         if met.closest > TIE:
-            references.append((cell, {**feeds, **wanted, **small}))
+            taken = {value.name for session in (predict, *explain.values()) for value in session.get_inputs()}
+            kept = {name: array for name, array in feeds.items() if name in taken}
+            references.append((cell, {**kept, **wanted, **small}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
@@ -256,6 +215,9 @@ def measured(
         relevance.append(relative_difference(answer[names.RELEVANCE], scores))
         left = right[names.residual_of(method, place == 0)]
         residual.append(residual_difference(answer[names.RESIDUAL], left, scores, source.row_axis))
+        if names.BASELINE_VALUE in answer:
+            start = right[names.BASELINE_VALUE]
+            residual.append(residual_difference(answer[names.BASELINE_VALUE], start, scores, source.row_axis))
     worst = outputs, max(relevance, default=None), max(residual, default=None)
     return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))
 
@@ -268,7 +230,8 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
     feeds = cell.feeds(source)
     real = source.real(feeds)
     kinds = {
-        tensor.name: tensor for tensor in (*source.tensors, *source.explained[0], *source.outputs, *source.explained[1])
+        tensor.name: tensor
+        for tensor in (*source.tensors, *source.outputs, *itertools.chain(*source.explained_by(path=True)))
     }
     found = {"two runs are bit-equal": ""}
     for session in sessions:

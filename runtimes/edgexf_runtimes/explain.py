@@ -7,7 +7,7 @@ passes that were run (rows of a batch count singly), the features and tokens in 
 A method scores features, which are single tokens unless the budget is too small for so many; the tokens of a wider
 feature share its score equally, so that sums stay what they are. Special tokens are never left out and score 0.
 
-What is explained is a number made of one row's outputs (`Value`): today the weights of a target on a classifier's logits.
+What is explained is a number made of one row's outputs (`Value`); see `edgexf_runtimes.asked`.
 
 `shap` and `lime` were weighed for the methods themselves. Both run all rows in one call of their own, which knows no
 time limit, and bring numba and pandas, or matplotlib and scikit-image, on to a device. Ours are short: drawing coalitions,
@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
-from edgexf.report import Explanation, Prediction
+from edgexf.report import Explanation
 from edgexf_runtimes.game import Array, Game, Outputs, Progress, Values, real_places, spans
 
 if TYPE_CHECKING:
-    from edgexf_runtimes.session import Prepared, Session
+    from edgexf_runtimes.asked import Asked
+    from edgexf_runtimes.session import Session
 
 FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
 
@@ -107,71 +107,79 @@ def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
     return EdgexfError(f"a {bound} must leave room for {what}, got {rows} forward passes; give {more}.")
 
 
-def class_value(labels: Sequence[str], weights: Mapping[str, float]) -> Value:
-    """The weighted sum of a row's logits, what a classifier's explain graph explains as well."""
-    on_logits = np.array([weights.get(label, 0.0) for label in labels])
-    return lambda outputs: float(outputs[names.LOGITS].astype(np.float64) @ on_logits)
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What a method says of one row: `scores` float32 [sequence], the explained value, and the row's own `outputs`."""
+
+    outputs: dict[str, Array]
+    explained: float
+    scores: npt.NDArray[np.float32]
+    baseline: str
+    settings: dict[str, Any]
+
+
+def attribute(
+    session: Session,
+    method: Method,
+    inputs: Mapping[str, Array],
+    offsets: Sequence[tuple[int, int]],
+    value_of: Callable[[Outputs], Value],
+    options: Options,
+    progress: Progress | None = None,
+) -> Attribution:
+    """Scores the tokens of one row. `value_of` chooses from the row's own outputs what is explained, so that "the
+    predicted label" stays the same one while tokens are left out; another head than a classifier's brings its own.
+
+    UsageError for options that the method does not take, EdgexfError for a time limit that leaves nothing of use.
+    """
+    options.check(method.name, method.takes)
+    end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
+    replacement = session.replacement(options.baseline)
+    outputs = {name: array[0] for name, array in session.run(**inputs).items()}
+    value, budget = value_of(outputs), options.budget or method.budget
+    groups = spans(real_places(offsets), options.span, max((budget - 1) // method.rows_per_feature, 1))
+    game = Game(
+        session.run, inputs, groups, replacement.token_id, value, value(outputs),
+        over=lambda: time.perf_counter() >= end, progress=progress,
+    )  # fmt: skip
+    found = method.attribute(game, budget - 1, options)
+    said = {**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings}
+    scores = shared(found.scores, groups, len(offsets))
+    return Attribution(outputs, game.whole, scores, replacement.name, said)
 
 
 def explain(
     session: Session,
     method: Method,
-    given: Prepared,
     inputs: Mapping[str, Array],
-    predict: Callable[[Prepared, Sequence[tuple[dict[str, Array], float]]], Prediction],
-    weights: Mapping[str, float],
+    question: Asked,
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explains a classifier's answer to one window; `inputs` are its row, `predict` makes an answer of outputs.
-
-    `weights` by label, or none for the predicted one. UsageError for a model without logits of classes and for options
-    that the method does not take, EdgexfError for a time limit that leaves nothing of use.
-    """
-    if not session.classifies:
-        raise UsageError(
-            f"a run-time method explains logits of classes, got {session.manifest.name} without; choose a classifier."
-        )
-    start = time.perf_counter()
-    replacement = session.replacement(options.baseline)
-    (window,) = given.windows
-    whole = {name: array[0] for name, array in session.run(**inputs).items()}
-    prediction = predict(given, [(whole, (time.perf_counter() - start) * 1e3)])
-    target = dict(weights) or {prediction.label: 1.0}
-    value = class_value(session.manifest.labels, target)
-    explained, budget = value(whole), options.budget or method.budget
-    groups = spans(real_places(window.offsets), options.span, (budget - 1) // method.rows_per_feature)
-    end = inf if options.time_limit is None else start + options.time_limit
-    game = Game(
-        session.run,
-        inputs,
-        groups,
-        replacement.token_id,
-        value,
-        explained,
-        lambda: time.perf_counter() >= end,
-        progress,
-    )
-    found = method.attribute(game, budget - 1, options)
-    scores = shared(found.scores, groups, len(window.ids))
+    """Explains what is asked of one row, which `inputs` are; UsageError and EdgexfError as `attribute`."""
+    manifest, start = session.manifest, time.perf_counter()
+    given, (window,) = question.given, question.given.windows
+    found = attribute(session, method, inputs, window.offsets, question.value, options, progress)
+    ms = (time.perf_counter() - start) * 1e3
     return Explanation(
         input=given.raw.name,
         data=given.data,
         tokens=window.tokens,
         offsets=window.offsets,
-        scores=scores,
-        target=target,
-        explained=explained,
-        residual=explained - float(scores.sum(dtype=np.float64)),
+        scores=found.scores,
+        target=question.named(found.outputs),
+        explained=found.explained,
+        residual=found.explained - float(found.scores.sum(dtype=np.float64)),
         method=method.name,
-        prediction=prediction,
-        model=session.manifest.name,
+        prediction=question.prediction(found.outputs, ms),
+        model=manifest.name,
         model_sha256=session.model_sha256,
-        graph_sha256=session.manifest.files[session.manifest.variants[0].file]["sha256"],
-        ms=(time.perf_counter() - start) * 1e3,
+        graph_sha256=manifest.files[manifest.variants[0].file]["sha256"],
+        ms=ms,
         truncated=given.truncated,
-        baseline=replacement.name,
-        settings={**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings},
+        baseline=found.baseline,
+        settings=found.settings,
+        position=question.position,
     )
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import InputError
+from edgexf.errors import EdgexfError, InputError
 from edgexf_runtimes.preprocess import BATCH_TOKENS
 
 Array = npt.NDArray[Any]
@@ -95,7 +95,12 @@ class Game:
         rows = {name: np.repeat(array, len(kept), axis=0) for name, array in self._inputs.items()}
         rows[names.INPUT_IDS] = np.where(left_out, self._token_id, rows[names.INPUT_IDS])
         outputs = self._run(**rows)
-        return [self._value({name: array[row] for name, array in outputs.items()}) for row in range(len(kept))]
+        worth = [self._value({name: array[row] for name, array in outputs.items()}) for row in range(len(kept))]
+        if not np.isfinite([self.whole, *worth]).all():
+            raise EdgexfError(
+                "an explained value must be a finite number, got one that is none; look at the model's outputs for this input."
+            )
+        return worth
 
 
 def distinct(kept: Kept) -> tuple[Kept, Values]:

@@ -46,13 +46,14 @@ def check(session: Session) -> list[GoldenRow]:
 def kept(manifest: Manifest) -> list[str]:
     """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual."""
     predict, *explain = manifest.variants
-    targets = [tensor.name for graph in explain[:1] for tensor in manifest.targets(graph.method)]
+    targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
+    values = [output.name for graph in explain for output in graph.outputs if output.name == names.BASELINE_VALUE]
     scores = [
         name(graph.method, place == 0)
         for place, graph in enumerate(explain)
         for name in (names.relevance_of, names.residual_of)
     ]
-    return [tensor.name for tensor in (*predict.inputs, *predict.outputs)] + targets + scores
+    return [tensor.name for tensor in (*predict.inputs, *predict.outputs)] + targets + scores + values
 
 
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:

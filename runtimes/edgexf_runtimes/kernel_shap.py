@@ -89,5 +89,5 @@ def fitted(kept: Kept, gained: Values, weights: Values, total: float) -> Values 
 
 
 KERNEL_SHAP = Method(
-    "kernel-shap", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=4
+    "kernel-shap", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=20
 )

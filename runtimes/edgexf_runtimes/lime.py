@@ -67,4 +67,4 @@ def closeness(kept: Values) -> Values:
     return near
 
 
-LIME = Method("lime", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=4)
+LIME = Method("lime", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=10)

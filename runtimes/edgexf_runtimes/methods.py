@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from edgexf_runtimes.compiled import PATH_OPTIONS
 from edgexf_runtimes.explain import Method
 from edgexf_runtimes.kernel_shap import KERNEL_SHAP
 from edgexf_runtimes.lime import LIME
 from edgexf_runtimes.occlusion import OCCLUSION
 
+PATH_METHOD = "integrated-gradients"
 METHODS: tuple[Method, ...] = (OCCLUSION, LIME, KERNEL_SHAP)
 
 
@@ -16,6 +18,8 @@ def find(name: str | None) -> Method | None:
 
 
 def takes(name: str) -> tuple[str, ...]:
-    """The options of a method; one that is compiled into the bundle takes none."""
+    """The options of a method; of those that are compiled into a bundle integrated gradients alone takes some."""
     found = find(name)
-    return () if found is None else found.takes
+    if found is None:
+        return PATH_OPTIONS if name == PATH_METHOD else ()
+    return found.takes

@@ -8,7 +8,21 @@ Text: the tokenizer's mask token, for a model that was trained with one has lear
 else its unknown token, which says the same; else padding. Padding comes last since models give it a meaning of its own:
 Longformer counts positions from the ids that are not padding.
 
-Bytes: the padding id, with the attention mask left at 1.
+Bytes: the padding id, with the attention mask left at 1. It was chosen by what the four reference models answer:
+
+- A row of NUL alone is an ELF file to all four, with a probability of 1.00, and a tenth of NULs among other bytes loses half of
+  the labels. What stands in must not be evidence itself; 0xff is the same.
+- A space is a byte like others to these models, but every eighth byte of the evaluation set is one. Replaced by itself its
+  score is 0 in every method, also where indentation is what tells YAML or Python.
+- Occlusion with each of them ranked the bytes of 60 files of 128 bytes, and the ranking was judged without any
+  stand-in, by cutting bytes out of the file: by how much more the label's logit falls when the most relevant 5 to 50 %
+  go than when the least relevant do. linformer: padding 7.2, space 6.1, newline 3.9, NUL 4.0, and 7.2 for a ranking that was
+  itself made by cutting single bytes out; longformer: 6.4, 5.1, 4.1, 3.3 and 6.4. Padding is above space by 1.1 +- 0.4 and 1.3
+  +- 0.4 (95 %).
+
+What speaks against it: no file holds the padding id, so its embedding was never trained at a real place, and a row of it
+alone is not always an undecided one (longformer calls it XML with 0.97). The value of nothing, KernelSHAP's residual, is to be
+read with that in mind.
 """
 
 from __future__ import annotations

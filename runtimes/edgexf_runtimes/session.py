@@ -24,9 +24,11 @@ from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.manifest import Bytes, Manifest, Text
 from edgexf.report import Explanation, Features, Prediction
-from edgexf_runtimes import explain, methods, preprocess, providers, replacement
+from edgexf_runtimes import compiled, explain, methods, preprocess, providers, replacement
+from edgexf_runtimes.asked import Target, asked
 from edgexf_runtimes.explain import Options
 from edgexf_runtimes.game import Progress
+from edgexf_runtimes.head import Head
 from edgexf_runtimes.preprocess import Raw, Source
 from edgexf_runtimes.replacement import Replacement
 from edgexf_runtimes.scores import SCORES
@@ -43,7 +45,7 @@ REFUSED = (
     InvalidArgument,
     RuntimeException,
 )  # what a run raises: of a module of one's own not every id has a bound
-TARGETS = (names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END)
+TARGETS = (names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END, names.BASELINE, names.PATH)
 TOP = 3  # labels that a prediction lists
 DTYPES = ("fp32",)
 
@@ -294,11 +296,19 @@ class Session:
             return [self._prediction(given, found) for given, found in zip(inputs, mine, strict=True)]
         return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
 
+    @cached_property
+    def head(self) -> Head:
+        """What the model answers."""
+        return Head(self.manifest, self._open_tokenizer)
+
     @property
     def classifies(self) -> bool:
         """Whether an input gets a label, by logits [batch, labels]."""
-        first = self.manifest.variants[0].outputs[0]
-        return first.name == names.LOGITS and bool(self.manifest.labels) and not first.varies
+        return self.head.classifies
+
+    def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
+        """A classifier's answer, from one row of outputs."""
+        return self._prediction(given, [(dict(outputs), ms)])
 
     def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
         """From the answer to each of an input's windows."""
@@ -321,25 +331,36 @@ class Session:
         """The digest of the manifest, which lists the hash of every file in the bundle."""
         return bundle.digest_of(self.manifest.to_dict())
 
-    def target(self, target: str | Mapping[str, float] | None) -> dict[str, float]:
-        """Weights by label; UsageError for a label that the model does not know."""
-        weights = {} if target is None else {target: 1.0} if isinstance(target, str) else dict(target)
-        unknown = sorted(set(weights) - set(self.manifest.labels))
-        if unknown:
+    def place(self, given: Prepared, position: int | None) -> int:
+        """The token whose answer is explained: the one at `position`, from the end if negative; by default the only mask
+        token of a model that fills in, and the last token of one that writes on. UsageError for a model without an
+        obvious one, and for a place behind the input's end.
+        """
+        (window,) = given.windows
+        count = len(window.ids)
+        if position is None and self.manifest.task == "text-generation":
+            return count - 1
+        if position is None:
+            masks = np.flatnonzero(window.ids == self.replacement(None).token_id)
+            if self.manifest.task != "fill-mask" or len(masks) != 1:
+                raise UsageError(
+                    "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
+                )
+            return int(masks[0])
+        if not isinstance(position, int) or not -count <= position < count:
             raise UsageError(
-                f"target must be among the model's labels ({', '.join(self.manifest.labels)}), got {', '.join(unknown)}; choose one of them."
+                f"position must be a token's place, {-count} to {count - 1}, got {position!r}; choose one."
             )
-        if weights and not any(weights.values()):
-            raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
-        return weights
+        return position % count
 
     def explain(
         self,
         source: Source | Pair | Raw,
-        target: str | Mapping[str, float] | None = None,
+        target: Target = None,
         method: str | None = None,
         truncate: bool = False,
         *,
+        position: int | None = None,
         seed: int = 0,
         budget: int | None = None,
         span: int = 1,
@@ -349,46 +370,17 @@ class Session:
     ) -> Explanation:
         """Why the model answers as it does for one text, bytes or path, or for what `read` made of one.
 
-        `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two); the predicted
-        label by default. `method` is one of the bundle's, its first by default, or of the runtime's (`methods.METHODS`),
-        which alone take the options of `explain.Options`. `truncate` reads only the beginning of a text that is too
-        long. `progress` is told how many rows of a run-time method were run, and of how many.
+        `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two), and what a model predicts by
+        default; see `edgexf_runtimes.asked` for heads without labels, and `place` for `position`. `method` is one of the
+        bundle's, its first by default, or of the runtime's (`methods.METHODS`); the options are those of
+        `explain.Options`, where a method takes them. `truncate` reads only the beginning of a text that is too long.
+        `progress` is told how many rows or steps of a long method were run, and of how many.
         """
-        options, at_run_time, weights = (
-            Options(seed, budget, span, time_limit, baseline), methods.find(method), self.target(target),
-        )  # fmt: skip
-        if at_run_time is not None:
-            options.check(at_run_time.name, at_run_time.takes)
-            given = self.prepare(source, truncate)
-            inputs = self._arrays(given.windows)
-            return explain.explain(self, at_run_time, given, inputs, self._prediction, weights, options, progress)
-        chosen = self.method(method)
-        options.check(chosen, ())
-        labels = self.manifest.labels
+        options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
+        chosen = self.method(method) if at_run_time is None else ""
         given = self.prepare(source, truncate)
-        (window,) = given.windows
-        start = time.perf_counter()
-        row = [[weights.get(label, 0.0) for label in labels]]
-        found = self.run_explain(**self._arrays([window]), target=row, method=chosen)
-        ms = (time.perf_counter() - start) * 1e3
-        logits = found[names.LOGITS][0]
-        prediction = self._prediction(given, [({names.LOGITS: logits}, ms)])
-        graph = self.manifest.graph(chosen, self.dtype)
-        explained = weights or {prediction.label: 1.0}
-        return Explanation(
-            input=given.raw.name,
-            data=given.data,
-            tokens=window.tokens,
-            offsets=window.offsets,
-            scores=found[names.RELEVANCE][0],
-            target=explained,
-            explained=sum(weight * float(logits[labels.index(label)]) for label, weight in explained.items()),
-            residual=float(found[names.RESIDUAL][0]),
-            method=chosen,
-            prediction=prediction,
-            model=self.manifest.name,
-            model_sha256=self.model_sha256,
-            graph_sha256=self.manifest.files[graph.file]["sha256"],
-            ms=ms,
-            truncated=given.truncated,
-        )
+        question = asked(self, given, target, position)
+        inputs = self._arrays(given.windows)
+        if at_run_time is not None:
+            return explain.explain(self, at_run_time, inputs, question, options, progress)
+        return compiled.explain(self, chosen, inputs, question, options, progress)

@@ -1,7 +1,8 @@
 """What is explained: the arrays that an explain graph takes besides the model's inputs, checked and filled in.
 
 In: what a caller gives, by name, and the inputs. Out: arrays of the graph's dtypes and shapes. Weights that are not given
-are zeros, which stand for what the model predicts; a position must be given, since no token is the obvious one.
+are zeros, which stand for what the model predicts; a position, a baseline and a path must be given, since none is
+the obvious one.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ def check_targets(
         for tensor in manifest.variants[0].inputs
         for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
     }
-    return {
-        name: checked_position(given.get(name), tensor, sizes, inputs, manifest)
-        if name == names.POSITION
-        else checked_weights(given.get(name), tensor, sizes)
-        for name, tensor in wanted.items()
-    }
+    found = {}
+    for name, tensor in wanted.items():
+        if name == names.POSITION:
+            found[name] = checked_position(given.get(name), tensor, sizes, inputs, manifest)
+        elif name == names.BASELINE:
+            found[name] = checked_baseline(given.get(name), inputs, manifest)
+        elif name == names.PATH:
+            found[name] = checked_path(given.get(name))
+        else:
+            found[name] = checked_weights(given.get(name), tensor, sizes)
+    return found
 
 
 def checked_weights(value: Any, tensor: Tensor, sizes: Mapping[str, int]) -> Array:
@@ -86,3 +92,30 @@ def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, man
         lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
         return lengths
     return np.full(rows, sizes[str(tokens)])
+
+
+def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:
+    """Token ids of the first input's shape and dtype, within its vocabulary."""
+    first = manifest.variants[0].inputs[0]
+    ids = inputs[first.name]
+    baseline = np.asarray(value) if value is not None else np.empty(0)
+    below = manifest.limits.vocab if manifest.signature is None else manifest.signature.below.get(first.name)
+    if baseline.shape != ids.shape or baseline.dtype.kind not in "iu":
+        raise InputError(
+            f"{names.BASELINE} must be token ids {list(ids.shape)}, as {first.name}, got {baseline.dtype} {list(baseline.shape)}; say what the path starts from."
+        )
+    if below is not None and (baseline.min() < 0 or baseline.max() >= below):
+        raise InputError(
+            f"{names.BASELINE} must be 0 to {below - 1}, got {baseline.min()} to {baseline.max()}; check its values."
+        )
+    return baseline.astype(ids.dtype)
+
+
+def checked_path(value: Any) -> Array:
+    """float32 [steps], each from 0 to 1."""
+    path = np.asarray([] if value is None else value, dtype=np.float32)
+    if path.ndim != 1 or path.size == 0 or not (np.isfinite(path).all() and path.min() >= 0 and path.max() <= 1):
+        raise InputError(
+            f"{names.PATH} must be points from 0 to 1, [steps], got {list(path.shape)}; give at least one."
+        )
+    return path

@@ -1,0 +1,106 @@
+"""What the graphs must answer, from the untouched eager model and torch autograd.
+
+In: a source, the inputs of a cell, the methods. Out: the outputs, and each method's relevance and residual. The first
+method's go by the plain names; of a method along a path the value at its baseline is there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from edgexf import names
+from edgexf.errors import ExportError
+from edgexf_exporters.explain import METHODS, Method
+from edgexf_exporters.source import Source
+
+Feeds = dict[str, npt.NDArray[Any]]
+
+
+@contextmanager
+def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[list[Tensor]]:
+    """For the duration what an embedding hands out are leaves, and listed; `instead` takes the place of the first."""
+    leaves: list[Tensor] = []
+
+    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        given = output if instead is None or leaves else instead
+        leaves.append(given.detach().requires_grad_(True))
+        return leaves[-1]
+
+    with reader.register_forward_hook(leaf):
+        yield leaves
+
+
+def answers(source: Source, inputs: Mapping[str, Tensor]) -> Feeds:
+    with torch.no_grad():
+        return {name: output.numpy() for name, output in source.answer(inputs).items()}
+
+
+def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
+    """See the module's docstring."""
+    inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to them
+    if not methods:
+        return answers(source, inputs)
+    found: Feeds = {}
+    for place, method in enumerate(methods):
+        asked = Asked(source, METHODS[method], inputs, feeds)
+        outputs, relevance, value = asked.along_the_path() if METHODS[method].path else asked.at_the_input()
+        residual = value - relevance.sum([axis for axis in range(relevance.ndim) if axis != source.row_axis])
+        found |= {name: output.detach().numpy() for name, output in outputs.items()}
+        found[names.relevance_of(method, place == 0)] = relevance.numpy()
+        found[names.residual_of(method, place == 0)] = residual.numpy()
+        if METHODS[method].path:
+            found[names.BASELINE_VALUE] = asked.at_baseline.numpy()
+    return found
+
+
+class Asked:
+    """An eager model that is asked for a method's relevance: float32 of the first input's shape, 0 at padding."""
+
+    def __init__(self, source: Source, method: Method, inputs: Mapping[str, Tensor], feeds: Feeds) -> None:
+        if source.embedding is None or source.target is None:
+            raise ExportError(
+                "an explained model must have an embedding of its tokens, got none; export it with --explain none."
+            )
+        self.source, self.method, self.inputs, self.feeds = source, method, inputs, feeds
+        self.embedding, self.target = source.embedding, source.target
+        self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
+        self.real = torch.from_numpy(source.shown(feeds))  # as the first input
+        self.resolved: list[Tensor] = []
+        self.at_baseline = torch.zeros(())
+
+    def slope(self, instead: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+        """The outputs, the explained value [samples], the embedding's vectors, and the value's derivative by them."""
+        # Around the reverse pass too: a reversible model runs its layers again.
+        with self.method.rules(), self.source.around(self.source.module):
+            with vectors_of(self.embedding, instead) as leaves:
+                outputs = self.source.answer(self.inputs)
+            values = tuple(outputs.values())
+            self.resolved = self.resolved or self.target.resolved(values, self.given, self.real)
+            value = self.target.value(values, self.resolved, self.real)
+            (gradient,) = torch.autograd.grad(value.sum(), leaves[0])  # LED reads its padding by a second call
+        return outputs, value.detach(), leaves[0].detach(), gradient
+
+    def shown(self, scores: Tensor) -> Tensor:
+        """Scores of the embedding's vectors as the first input; a library may pad behind."""
+        rows: Tensor = scores.sum(-1)[..., : self.real.shape[-1]].reshape(self.real.shape)
+        return rows * self.real
+
+    def at_the_input(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        outputs, value, vectors, gradient = self.slope()
+        return outputs, self.shown(gradient * vectors), value
+
+    def along_the_path(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        outputs, value, vectors, _ = self.slope()
+        ids = torch.from_numpy(self.feeds[names.BASELINE])
+        start, length = vectors.clone(), ids.shape[-1]
+        start[..., :length, :] = self.embedding(ids).reshape(*start.shape[:-2], length, -1).detach()
+        change = vectors - start
+        self.at_baseline = self.slope(start)[1]
+        slopes = [self.slope(start + node * change)[3] for node in self.feeds[names.PATH].tolist()]
+        return outputs, self.shown(torch.stack(slopes).mean(dim=0) * change), value
