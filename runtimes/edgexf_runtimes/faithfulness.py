@@ -36,6 +36,7 @@ from edgexf.errors import UsageError
 from edgexf.report import REPORT_SCHEMA, markdown_table
 from edgexf_runtimes.game import real_places
 from edgexf_runtimes.labelled import Labelled
+from edgexf_runtimes.methods import find
 from edgexf_runtimes.preprocess import BATCH_TOKENS, Raw
 from edgexf_runtimes.scores import SCORES
 from edgexf_runtimes.session import Session
@@ -251,7 +252,8 @@ def measure_one(
         about.session.run(**about.arrays)
         predict_ms = (time.perf_counter() - start) * 1e3
         why = about.session.explain(about.raw, about.label, method, about.truncate, **(options or {}))
-        scores, passes = why.scores, float(why.settings.get("rows", why.ms / predict_ms))
+        scores = why.scores
+        passes = why.ms / predict_ms if find(method) is None else float(why.settings["rows"])
     most, least = follow_orders(about, scores, steps, chance)
     return Curves(tuple(most.tolist()), tuple(least.tolist()), passes)
 

@@ -8,7 +8,7 @@ crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired differ
 a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
 on the first `FEWER`.
 
-Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, and against captum's gradient x input on the
+Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each step, and against captum's gradient x input on the
 eager model, medians of the ratios of neighbouring runs in one process.
 
 What faithfulness.json in the output folder already holds is not measured again, unless `--again` names it by its options;
@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,16 @@ import torch
 from rich.progress import track
 
 import edgexf
+from edgexf import names
 from edgexf.models.weights import load, shipped
 from edgexf.report import markdown_table
-from edgexf.spec import CLASS_ID, LABELS
+from edgexf.spec import LABELS
 from edgexf_exporters.explain import METHODS
 from edgexf_runtimes import Session
 from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
 from edgexf_runtimes.labelled import Labelled, read_labelled
 from edgexf_runtimes.methods import METHODS as AT_RUN_TIME
+from edgexf_runtimes.methods import PATH_METHOD
 from edgexf_runtimes.providers import available_threads
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -53,6 +56,7 @@ SLOW = tuple(method.name for method in AT_RUN_TIME)  # they need hundreds of pre
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
 RUNS, WARM_UP = 15, 2
+PATH_STEPS = 8
 PARTS = ("deletion", "cost")
 AGAINST = ("gradient", RANDOM)
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -112,21 +116,26 @@ def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
 
 
 def cost(session: Session, name: str, length: int) -> dict[str, float]:
-    """Milliseconds of a prediction and of captum, and the ratio of each compiled method's time to the prediction's."""
-    array = np.random.default_rng(0).integers(0, 256, (1, length + 1))
-    array[0, 0] = CLASS_ID
+    """Milliseconds of a prediction, and what captum and each compiled method take as a ratio of it: integrated gradients
+    for each of its steps.
+    """
+    data = np.random.default_rng(0).bytes(length)
+    array = session.encode([data])[names.INPUT_IDS]
     contestants: dict[str, Callable[[], object]] = {"predict": lambda: session.run(input_ids=array)}
+    steps = {}
     for method in session.manifest.methods:
-        contestants[method] = lambda method=method: session.run_explain(input_ids=array, method=method)  # type: ignore[misc]
+        if method == PATH_METHOD:
+            path = partial(session.explain, data, method=method, budget=PATH_STEPS)
+            contestants[method], steps[method] = path, path().settings["steps"]
+        else:
+            contestants[method] = partial(session.run_explain, input_ids=array, method=method)
     contestants["captum"] = captum_gradient(name, torch.from_numpy(array))
     for run in list(contestants.values()) * WARM_UP:
         run()
     times = [{who: seconds(run) for who, run in contestants.items()} for _ in range(RUNS)]
-    found = {"predict ms": statistics.median(row["predict"] for row in times) * 1e3}
-    for who in contestants:
-        if who != "predict":
-            found[who] = statistics.median(row[who] / row["predict"] for row in times)
-    return found
+    ratios = {who: statistics.median(row[who] / row["predict"] for row in times) for who in contestants}
+    found = {who: ratio / steps.get(who, 1) for who, ratio in ratios.items() if who != "predict"}
+    return {"predict ms": statistics.median(row["predict"] for row in times) * 1e3, **found}
 
 
 def tables(found: Results) -> str:
@@ -165,7 +174,7 @@ def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         )
         for name, length, row in rows
     ]
-    text = f"Batch 1, {available_threads()} threads, {RUNS} interleaved runs, medians of the ratios.\n\n"
+    text = f"Batch 1, {available_threads()} threads, {RUNS} interleaved runs, medians of the ratios; integrated gradients for each step.\n\n"
     return text + markdown_table(header, cells)
 
 
