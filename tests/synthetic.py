@@ -118,7 +118,8 @@ def reweighted(graph: Path, old: Encoder, new: Encoder) -> ort.InferenceSession:
             replacement = known[content].contiguous().numpy().reshape(values.shape)
             tensor.CopyFrom(numpy_helper.from_array(replacement, tensor.name))
         elif values.dtype == np.float32 and values.size > 1:
-            assert np.isin(values, fixed).all(), f"{tensor.name} {values.shape} is neither a weight nor a position"
+            constant = np.unique(values).size <= 2 or np.isin(values, fixed).all()  # a mask, or positions
+            assert constant, f"{tensor.name} {values.shape} is neither a weight nor a constant"
     missed = [
         name for name, one in old.state_dict().items() if not {flat(one), flat(one.mT if one.ndim > 1 else one)} & met
     ]
