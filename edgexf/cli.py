@@ -250,20 +250,29 @@ def predict_readable(
 @truncate_option
 @target_options
 @method_options
+@click.option(
+    "--evaluate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON lines of input and label: measure by deletion curves how faithful methods are on them.",
+)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, methods: tuple[str, ...], html: Path | None, as_json: bool, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
     Several methods or targets stand side by side. `--target c --against python` explains how much more c than python.
     """
     from edgexf.console import show, told_progress, width
+    from edgexf.evaluating import check_alone
     from edgexf.explaining import check_page, chosen_targets, explain_each, only_input, page_of, text_of
     from edgexf_runtimes import load
 
+    if evaluate is not None:
+        check_alone(INPUT=source, **{"--text": text, "--target": targets, "--against": against, "--html": html})
+        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, threads)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
     with load(bundle, threads=threads) as session:
@@ -276,6 +285,24 @@ def explain(
             click.echo(explanation.to_json())
     elif html is None:
         show(text_of(found, width()))
+    return None
+
+
+def show_evaluation(
+    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, threads: int | None
+) -> None:  # fmt: skip
+    """How faithful methods are on labelled data, as a table or JSON."""
+    from edgexf.console import progress, show_table
+    from edgexf.evaluating import evaluate
+    from edgexf_runtimes import load
+
+    with load(bundle, threads=threads) as session:
+        found = evaluate(session, listing, methods, options, truncate, progress)
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        show_table(*found.table())
+        click.echo(found.legend())
 
 
 @main.command()

@@ -88,7 +88,7 @@ class Prepared:
         return self.raw.data[:last] if self.truncated else self.raw.data
 
 
-def listed(inputs: Source | Pair | Iterable[Source | Pair]) -> list[Source | Pair]:
+def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source | Pair | Raw]:
     """Inputs as a list, also a single one."""
     if isinstance(inputs, str | bytes | os.PathLike | tuple):
         return [inputs]
@@ -251,7 +251,7 @@ class Session:
         return replacement.of_bytes(reader, baseline)
 
     def encode(
-        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
+        self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
     ) -> dict[str, Array]:
         """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window.
 

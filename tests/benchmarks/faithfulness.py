@@ -1,0 +1,239 @@
+"""How faithful each explanation method is on each trained reference model, and what it costs.
+
+    python tests/benchmarks/faithfulness.py --output tests/benchmarks/results [--variant V]... [--part PART]...
+        [--method M]... [--bundles FOLDER] [--again]
+
+Part `deletion`: the area between the deletion curves (`edgexf_runtimes.faithfulness`) on the shipped evaluation set, each
+crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired difference against gradient x input and against
+a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
+on the first `FEWER`.
+
+Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each step, and against captum's gradient x input on the
+eager model, medians of the ratios of neighbouring runs in one process.
+
+What faithfulness.json in the output folder already holds is not measured again, unless `--again` names it by its options;
+the file and faithfulness.md are written after each method of a variant, so that a run can be stopped and go on.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.progress import track
+
+import edgexf
+from edgexf import names
+from edgexf.models.weights import load, shipped
+from edgexf.report import markdown_table
+from edgexf.spec import LABELS
+from edgexf_exporters.explain import METHODS
+from edgexf_runtimes import Session
+from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
+from edgexf_runtimes.labelled import Labelled, read_labelled
+from edgexf_runtimes.methods import METHODS as AT_RUN_TIME
+from edgexf_runtimes.methods import PATH_METHOD
+from edgexf_runtimes.providers import available_threads
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from small import DATA, NAMES
+
+BYTES = 1024
+FEWER = 40
+SLOW = tuple(method.name for method in AT_RUN_TIME)  # they need hundreds of predictions
+SEED = 0
+LENGTHS = (512, 4096)  # bytes
+RUNS, WARM_UP = 15, 2
+PATH_STEPS = 8
+PARTS = ("deletion", "cost")
+AGAINST = ("gradient", RANDOM)
+Results = dict[str, dict[str, dict[str, Any]]]
+Keep = Callable[[str, str, str, Any], None]
+
+
+def inputs() -> list[Labelled]:
+    """The crops' beginnings, a crop of each label in turn."""
+    rows = read_labelled(DATA / "evaluation.jsonl", LABELS)
+    files = sorted((Path(str(row.source)) for row in rows), key=lambda path: path.stem.rpartition("-")[::-1])
+    return [Labelled(path.read_bytes()[:BYTES]) for path in files]
+
+
+@contextmanager
+def opened(name: str, bundles: Path) -> Iterator[Session]:
+    """The variant's bundle with every method that compiles for it, exported where the folder has none."""
+    path = bundles / name
+    if not path.exists():
+        edgexf.export(variant=name, output=path, explain=tuple(METHODS))
+    with edgexf.load(path) as session:
+        yield session
+
+
+def deletion(session: Session, method: str, given: Sequence[Labelled]) -> dict[str, Any]:
+    """One method over the inputs, as JSON holds it."""
+    replacement = session.replacement()
+    if method in session.manifest.methods:
+        session.explain(given[0].source, method=method)  # opens its graph: no part of its cost
+    curves = []
+    for index, one in enumerate(track(given, description=f"{session.manifest.name} {method}")):
+        about = subject(session, one, replacement.token_id, "logit")
+        curves.append(measure_one(about, method, STEPS, np.random.default_rng((SEED, index))))
+    return {**asdict(Measured.of(curves)), "baseline": replacement.name}
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
+    """Captum's gradient x input of the predicted label on the eager model, from the token embeddings."""
+    from captum.attr import InputXGradient
+
+    encoder = load(shipped(name)).requires_grad_(False)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        label = int(encoder(ids, mask).argmax())
+    attribution = InputXGradient(lambda embeddings: encoder.classify(embeddings, mask))
+
+    def run() -> object:
+        embeddings = encoder.tokens(ids).requires_grad_(True)
+        return attribution.attribute(embeddings, target=label).sum(-1)
+
+    return run
+
+
+def cost(session: Session, name: str, length: int) -> dict[str, float]:
+    """Milliseconds of a prediction, and what captum and each compiled method take as a ratio of it: integrated gradients
+    for each of its steps.
+    """
+    data = np.random.default_rng(0).bytes(length)
+    array = session.encode([data])[names.INPUT_IDS]
+    contestants: dict[str, Callable[[], object]] = {"predict": lambda: session.run(input_ids=array)}
+    steps = {}
+    for method in session.manifest.methods:
+        if method == PATH_METHOD:
+            path = partial(session.explain, data, method=method, budget=PATH_STEPS)
+            contestants[method], steps[method] = path, path().settings["steps"]
+        else:
+            contestants[method] = partial(session.run_explain, input_ids=array, method=method)
+    contestants["captum"] = captum_gradient(name, torch.from_numpy(array))
+    for run in list(contestants.values()) * WARM_UP:
+        run()
+    times = [{who: seconds(run) for who, run in contestants.items()} for _ in range(RUNS)]
+    ratios = {who: statistics.median(row[who] / row["predict"] for row in times) for who in contestants}
+    found = {who: ratio / steps.get(who, 1) for who, ratio in ratios.items() if who != "predict"}
+    return {"predict ms": statistics.median(row["predict"] for row in times) * 1e3, **found}
+
+
+def tables(found: Results) -> str:
+    """The results as Markdown."""
+    parts = [
+        (
+            f"# Faithfulness\n\nArea between the deletion curves (LeRF - MoRF, in logits) of the first {BYTES:,} bytes of the "
+            f"shipped crops, {STEPS} steps; mean [95 % bootstrap interval]. Tokens left out become the bundle's baseline. The "
+            "differences are paired; cost is in predictions of the same input.\n"
+        )
+    ]
+    for name in NAMES:
+        if name in found["deletion"]:
+            rows = {method: {**row} for method, row in found["deletion"][name].items()}
+            baseline = {row.pop("baseline") for row in rows.values()}
+            methods = {method: Measured(**row) for method, row in rows.items()}
+            result = Faithfulness(name, "logit", ", ".join(baseline), SEED, None, methods)
+            parts.append(f"\n## {name}, baseline {result.baseline}\n\n{result.to_markdown(AGAINST)}")
+    if found["cost"]:
+        parts.append(f"\n# Cost\n\n{cost_table(found['cost'])}")
+    return "".join(parts)
+
+
+def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Explain over predict, and captum on the eager model over the explain graph that computes the same."""
+    rows = [(name, length, row) for name in NAMES for length, row in found.get(name, {}).items()]
+    methods = list(dict.fromkeys(who for *_, row in rows for who in row if who not in ("predict ms", "captum")))
+    header = ("variant", "bytes", "predict ms", *(f"{method} / predict" for method in methods), "captum / gradient")
+    cells = [
+        (
+            name,
+            f"{int(length):,}",
+            f"{row['predict ms']:.1f}",
+            *(f"{row[method]:.2f}" if method in row else "-" for method in methods),
+            f"{row['captum'] / row['gradient']:.2f}" if "gradient" in row else "-",
+        )
+        for name, length, row in rows
+    ]
+    text = f"Batch 1, {available_threads()} threads, {RUNS} interleaved runs, medians of the ratios; integrated gradients for each step.\n\n"
+    return text + markdown_table(header, cells)
+
+
+def measure_variant(
+    name: str, parts: Sequence[str], methods: Sequence[str], bundles: Path, found: Results, keep: Keep
+) -> None:
+    """What is not yet found of a variant."""
+    with opened(name, bundles) as session:
+        if "deletion" in parts:
+            given = inputs()
+            for method in methods or (RANDOM, *session.manifest.methods, *SLOW):
+                if method not in found["deletion"].get(name, {}):
+                    keep(
+                        "deletion", name, method, deletion(session, method, given[:FEWER] if method in SLOW else given)
+                    )
+        if "cost" in parts:
+            for length in LENGTHS:
+                if str(length) not in found["cost"].get(name, {}):
+                    keep("cost", name, str(length), cost(session, name, length))
+
+
+@click.command()
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results."
+)
+@click.option("--variant", multiple=True, type=click.Choice(NAMES), help="By default all four.")
+@click.option("--part", multiple=True, type=click.Choice(PARTS), help="By default both.")
+@click.option("--method", multiple=True, help="Of the part deletion; by default all, and the random order.")
+@click.option(
+    "--bundles", type=click.Path(file_okay=False, path_type=Path), help="Bundles to use, or to write and keep."
+)
+@click.option("--again", is_flag=True, help="Measure what is chosen anew, also where the file holds it.")
+def main(
+    output: Path, variant: tuple[str, ...], part: tuple[str, ...], method: tuple[str, ...], bundles: Path | None, again: bool
+) -> None:  # fmt: skip
+    """Measure what faithfulness.json lacks, and write it and faithfulness.md after each row."""
+    torch.set_num_threads(available_threads())
+    file = output / "faithfulness.json"
+
+    def kept() -> Results:
+        """What the file holds by now: two runs may measure different rows side by side."""
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {part: {} for part in PARTS}
+
+    def keep(of: str, name: str, row: str, value: Any) -> None:
+        found = kept()
+        found[of].setdefault(name, {})[row] = value
+        file.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        (output / "faithfulness.md").write_text(tables(found), encoding="utf-8")
+
+    found = kept()
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        for name in variant or NAMES:
+            if again:
+                for of in part or PARTS:
+                    rows = found[of].get(name, {})
+                    for row in [row for row in rows if of == "cost" or not method or row in method]:
+                        del rows[row]
+            measure_variant(name, part or PARTS, method, bundles or Path(folder), found, keep)
+
+
+if __name__ == "__main__":
+    main()
