@@ -120,7 +120,7 @@ def variants() -> None:
 @click.option(
     "--explain",
     multiple=True,
-    help="Method to compile, or none; may be repeated. By default gradient, for a head of classes.",
+    help="Method to compile, or none; may be repeated: attnlrp (the default), cplrp, gradient, integrated-gradients.",
 )
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)
@@ -259,7 +259,7 @@ def predict_readable(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -271,12 +271,21 @@ def explain(
     from edgexf_runtimes import load
 
     if evaluate is not None:
-        check_alone(INPUT=source, **{"--text": text, "--target": targets, "--against": against, "--html": html})
+        check_alone(
+            INPUT=source,
+            **{
+                "--text": text,
+                "--target": targets,
+                "--against": against,
+                "--position": position is not None,
+                "--html": html,
+            },
+        )
         return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, threads)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
     with load(bundle, threads=threads) as session:
-        found = explain_each(session, given, wanted, methods, options, truncate, told_progress)
+        found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position)
     if html is not None:
         write_text(html, page_of(found))
         click.echo(f"wrote {html}", err=True)

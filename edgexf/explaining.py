@@ -91,6 +91,7 @@ def explain_each(
     options: Mapping[str, Any],
     truncate: bool = False,
     bar: Bar | None = None,
+    position: int | None = None,
 ) -> list[Explanation]:
     """A column for each target and method, in the order given. The source is read once, so that all explain the same.
 
@@ -106,7 +107,11 @@ def explain_each(
     found = []
     for target, method in product(targets, each):
         with nullcontext() if bar is None else bar(method or "") as told:
-            found.append(session.explain(raw, target, method, truncate, progress=told, **own.get(method or "", {})))
+            found.append(
+                session.explain(
+                    raw, target, method, truncate, position=position, progress=told, **own.get(method or "", {})
+                )
+            )
     return found
 
 

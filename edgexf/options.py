@@ -35,6 +35,9 @@ target_options = all_of(
     click.option(
         "--target", "targets", multiple=True, help="Label to explain; by default the predicted one. May be repeated."
     ),
+    click.option(
+        "--position", type=int, help="Of models that answer at each token: the token whose answer to explain."
+    ),
     click.option("--against", help="Label to contrast every target with: why this one, and not that one?"),
 )
 

@@ -95,8 +95,8 @@ def export(
     ``package.module:factory``, whose weights those of `weights` may replace; see `edgexf_exporters.factory`. Without these `variant` names a
     reference model, with the trained weights or those of `weights`, a safetensors file, and `sizes` (such as
     ``layers``) where that file carries no specification.
-    `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile, none for ``()``; by default
-    gradient x input, where the head has logits of classes. Raises UsageError for a wrong choice, ExportError
+    `output` defaults to ``./<name>-bundle``. `explain` names the methods to compile (``attnlrp``, ``cplrp``, ``gradient``,
+    ``integrated-gradients``), none for ``()``; by default AttnLRP, where every operator of the model has a rule. Raises UsageError for a wrong choice, ExportError
     where the model does not trace or the weights do not fit, VerificationError where a graph differs.
     """
     require_packages("torch", "onnx", "onnx_ir", "onnxscript", "safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -21,6 +22,20 @@ from edgexf.models.weights import load
 from edgexf.spec import LABELS, EncoderSpec
 
 SAMPLES = Path(train_reference.__file__).parent
+
+
+def test_plain_onnxruntime_explains_a_file(linformer: Exported, tmp_path: Path) -> None:
+    """Without edgexf: the sample imports numpy and onnxruntime alone, and its numbers add up."""
+    (tmp_path / "input").write_bytes(b"#!/bin/sh\nset -eu\n")
+    sample = [sys.executable, str(SAMPLES / "explain_plain.py"), str(linformer.bundle.path), str(tmp_path / "input")]
+    done = subprocess.run(sample, capture_output=True, text=True, check=True)
+    head, *strongest = done.stdout.splitlines()
+    label, whole, relevance, residual = map(float, re.findall(r"-?\d+(?:\.\d+)?", head))
+    assert LABELS[int(label)] == "shell"
+    assert abs(whole - relevance - residual) <= 0.02  # three numbers with two digits
+    assert len(strongest) == 10
+    scores = [float(line.split()[-1]) for line in strongest]
+    assert scores == sorted(scores, reverse=True)
 
 
 @pytest.fixture(scope="module")
