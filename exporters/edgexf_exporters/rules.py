@@ -59,7 +59,7 @@ class Rules(SchemaCheckMode):
     """
 
     def __init__(self, constant_softmax: bool = False) -> None:
-        TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
         self.constant_softmax = constant_softmax
         self.origins: Any = (
             WeakIdKeyDictionary()
