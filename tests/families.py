@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf_exporters.explain import METHODS
-from edgexf_exporters.graphs import frozen
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 VOCABULARY = 50
@@ -123,6 +123,18 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
         assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()
 
 
+@contextmanager
+def constant_weights(model: nn.Module) -> Iterator[None]:
+    """Rules take for input-dependent what has a gradient; a model's mode is left to the caller, unlike in an export."""
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, gradient in wanted.items():
+            parameter.requires_grad_(gradient)
+
+
 def autograd_of(
     model: Any, given: dict[str, Tensor], value: Callable[[Any], Tensor], embedding: nn.Module | None = None
 ) -> tuple[Tensor, np.ndarray[Any, Any]]:
@@ -133,7 +145,7 @@ def autograd_of(
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1]
 
-    with frozen(model), METHODS["attnlrp"].rules():
+    with constant_weights(model), METHODS["attnlrp"].rules():
         with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
             explained = value(model(**given))
         (gradient,) = torch.autograd.grad(explained.sum(), leaves[0])
@@ -155,7 +167,7 @@ def autograd(
         leaves.append(output.detach().requires_grad_(True))
         return leaves[0]
 
-    with frozen(model), METHODS[method].rules():
+    with constant_weights(model), METHODS[method].rules():
         with (embedding or model.get_input_embeddings()).register_forward_hook(leaf):
             logits = model(**given).logits
         (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)

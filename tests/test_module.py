@@ -19,6 +19,7 @@ from edgexf.manifest import Manifest
 from edgexf.signature import Axis
 from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
 from edgexf_exporters.calls import surrounding
+from edgexf_exporters.graphs import frozen
 from edgexf_exporters.rules import Rules
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
@@ -164,7 +165,7 @@ def test_a_classifier_of_ids_is_explained_as_autograd_does(tmp_path: Path) -> No
     assert bundle.manifest.methods == ("attnlrp",)
     given = ids(3, 45, seed=5)
     vectors = module.embed(given).detach().requires_grad_(True)  # type: ignore[operator]
-    with Rules():
+    with frozen(module), Rules():
         logits = module.head(module.body(vectors).mean(dim=1))  # type: ignore[operator]
         (gradient,) = torch.autograd.grad(logits[:, 2].sum(), vectors)
     wanted = (gradient * vectors.detach()).sum(-1).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,13 +11,16 @@ import families
 import pytest
 import torch
 from families import small
-from small import small_encoder
+from small import small_encoder, small_spec
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
 from edgexf.errors import ExportError
+from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.models.full import FullAttention, join_heads, split_heads
+from edgexf.models.hashed import ALONE
+from edgexf.spec import HashedAttentionSpec
 from edgexf_exporters import rules
 from edgexf_exporters.rules import Rules
 
@@ -244,6 +248,40 @@ def test_attention_that_sees_all_tokens_has_the_dense_models_relevance(name: str
     )
     assert torch.allclose(found[1], wanted[1], rtol=1e-9)
     assert (found[0] - wanted[0]).abs().max() <= 1e-5 * wanted[0].abs().max()
+
+
+class SharedAttention(nn.Module):
+    """Dense attention whose queries are its keys, of length 1, and score themselves low; Kitaev et al. 2020, section 2."""
+
+    def __init__(self, own: Any) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, hidden: Tensor, _: Tensor) -> Tensor:
+        query, value = (
+            split_heads(project(hidden), self.own.heads) for project in (self.own.query_key, self.own.value)
+        )
+        scores = query @ nn.functional.normalize(query, dim=-1).mT / query.shape[-1] ** 0.5
+        scores = torch.where(torch.eye(hidden.shape[1], dtype=torch.bool), ALONE, scores)
+        answer: Tensor = self.own.output(join_heads(scores.softmax(-1) @ value))
+        return answer
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_bucket_of_one_round_has_the_dense_models_relevance(method: str) -> None:
+    spec = replace(small_spec("reformer"), attention=HashedAttentionSpec(buckets=4, rounds=1, chunk=8))
+    torch.manual_seed(0)
+    encoder = in_float64(build(spec))
+    ids = torch.randint(0, 256, (1, 8), generator=torch.Generator().manual_seed(1))
+    found = []
+    for dense in (False, True):
+        for layer in encoder.layers:
+            layer.attention.rotations.zero_() if not dense else None
+            layer.attention = SharedAttention(layer.attention) if dense else layer.attention
+        answer = partial(encoder, ids, torch.ones_like(ids))
+        found.append(relevance_by(METHODS[method], encoder.tokens, lambda answer=answer: answer()[:, 1]))  # type: ignore[misc]
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-9)
+    assert (found[0][0] - found[1][0]).abs().max() <= 1e-5 * found[1][0].abs().max()
 
 
 def gradient_of(function: Callable[[Tensor], Tensor], value: Tensor, method: Callable[[], Any] = Rules) -> Tensor:

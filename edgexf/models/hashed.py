@@ -56,9 +56,14 @@ class HashedAttention(nn.Module):
         value = split_heads(self.value(hidden), self.heads)
         rounds = [self.attend(query, value, bucket) for bucket in self.buckets(query, mask)]
         mixed, normaliser = (torch.stack(part) for part in zip(*rounds, strict=True))
+        if len(rounds) == 1:  # no weights: an explanation would share relevance with them
+            return self.joined(mixed[0], sequence)
         weight = torch.softmax(normaliser, dim=0)  # [rounds, batch, heads, sequence, 1]
-        joined: Tensor = self.output(join_heads((weight * mixed).sum(dim=0)[:, :, :sequence]))
-        return joined
+        return self.joined((weight * mixed).sum(dim=0), sequence)
+
+    def joined(self, mixed: Tensor, sequence: int) -> Tensor:
+        answer: Tensor = self.output(join_heads(mixed[:, :, :sequence]))
+        return answer
 
     @torch.no_grad()
     def buckets(self, query: Tensor, mask: Tensor) -> Tensor:

@@ -54,8 +54,9 @@ class Hashed(nn.Module):
         mixed = torch.exp(scores - normaliser) @ with_previous(values)
         index = back.unsqueeze(-1)  # [batch, heads, rounds, sequence, 1]
         mixed = mixed.flatten(3, 4).gather(3, index.expand(-1, -1, -1, -1, mixed.shape[-1]))
-        weight = normaliser.flatten(3, 4).gather(3, index).softmax(dim=2)
-        joined: Tensor = own.output(join_heads((weight * mixed).sum(dim=2)))
+        if own.sizes.rounds > 1:
+            mixed = mixed * normaliser.flatten(3, 4).gather(3, index).softmax(dim=2)
+        joined: Tensor = own.output(join_heads(mixed.sum(dim=2)))
         return joined
 
     def sort(self, query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

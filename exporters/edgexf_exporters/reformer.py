@@ -139,10 +139,12 @@ class HashedAttention(nn.Module):
         mixed, weight = (
             tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
         )  # [..., rounds, sequence, any]
+        if own.num_hashes == 1:  # no weights of rounds, as in the library: relevance would be shared with them
+            return join_heads(mixed.squeeze(2))
         further = ring.single & (torch.arange(own.num_hashes) > 0)
         weight = torch.where(further[:, None, None], HIDDEN, weight)
         weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
-        return join_heads((mixed * weight).sum(dim=2))
+        return join_heads(torch.where(ring.single, mixed[:, :, 0], (mixed * weight).sum(dim=2)))
 
     def chunks(self, tokens: Tensor) -> Any:
         """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""

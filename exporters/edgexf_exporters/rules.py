@@ -293,7 +293,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("relu leaky_relu maximum minimum min amin clamp clamp_min clamp_max topk sort abs", plain),
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
-    ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat tile roll flip tril triu", plain),
+    ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
     ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros", plain),
     ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
