@@ -57,7 +57,9 @@ def test_every_head_answers_as_the_library_at_lengths_never_traced(family: str, 
     model = small(family, head)
     model.save_pretrained(tmp_path / "checkpoint")
     out = tmp_path / "out"
-    done = CliRunner().invoke(main, ["export", "--model", str(tmp_path / "checkpoint"), "-o", str(out)])
+    done = CliRunner().invoke(
+        main, ["export", "--model", str(tmp_path / "checkpoint"), "--explain", "none", "-o", str(out)]
+    )
     assert done.exit_code == 0, done.output
     longest = 128 if family == "Roberta" else 130
     for length in (2, 41, longest):

@@ -269,7 +269,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 ) -> None:
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(built(block_sizes=[1, 1]), output=tmp_path / "out")
+        edgexf.export(built(block_sizes=[1, 1]), explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

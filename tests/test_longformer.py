@@ -264,7 +264,7 @@ def test_two_folders_give_the_same_bytes_and_no_path(tmp_path: Path) -> None:
     for place in ("one", "two"):
         model.save_pretrained(tmp_path / place / "checkpoint", max_shard_size="20KB")
         assert len(list((tmp_path / place / "checkpoint").glob("*.safetensors"))) > 1
-        edgexf.export(tmp_path / place / "checkpoint", output=tmp_path / place / "out", max_global=3)
+        edgexf.export(tmp_path / place / "checkpoint", explain=(), output=tmp_path / place / "out", max_global=3)
     check_outputs(tmp_path / "one" / "out", model, inputs(33, 3))
     one, two = (contents(tmp_path / place / "out") for place in ("one", "two"))
     assert one == two
