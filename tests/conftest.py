@@ -26,6 +26,7 @@ class Exported:
     encoder: Encoder
 
 
+EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others by default, which takes less time
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER is not None:
@@ -53,7 +54,7 @@ def export_once(name: str, factory: pytest.TempPathFactory) -> Exported:
             made = (
                 Bundle(path, bundle.read(path))
                 if path.exists()
-                else edgexf.export(variant=name, explain=("attnlrp", "gradient"), output=path)
+                else edgexf.export(variant=name, explain=EXPLAIN.get(name), output=path)
             )  # a bundle is written whole or not at all
         _exported[name] = Exported(name, made, load(shipped(name)))
     return _exported[name]

@@ -29,9 +29,9 @@ def gradient_times_input(
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 2), (2, 77), (5, 129), (1, 1500)])
-@pytest.mark.parametrize(("method", "contrast"), [("attnlrp", True), ("attnlrp", False), ("gradient", True)])
+@pytest.mark.parametrize("contrast", [False, True])
 def test_relevance_and_residual_are_those_of_autograd(
-    exported: Exported, batch: int, length: int, method: str, contrast: bool
+    exported: Exported, batch: int, length: int, contrast: bool
 ) -> None:
     ids = random_tokens(batch, length, seed=length)
     mask = (torch.arange(length) < torch.linspace(length, max(1, length // 2), batch).int()[:, None]).long()
@@ -39,15 +39,16 @@ def test_relevance_and_residual_are_those_of_autograd(
     target[:, 3] = 1.0
     if contrast:
         target[:, 7] = -1.0
-    wanted, explained = gradient_times_input(method, exported, ids, mask, target)
-    with edgexf.load(exported.bundle.path) as session:
-        found = session.run_explain(
-            input_ids=ids.numpy(), attention_mask=mask.numpy(), target=target.numpy(), method=method
-        )
-    assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
-    scale = np.abs(explained).max() + np.abs(wanted).sum(-1).max()
-    assert np.abs(found["residual"] - (explained - wanted.sum(-1))).max() <= TOLERANCE * scale
-    assert not found["relevance"][mask.numpy() == 0].any()
+    for method in exported.bundle.manifest.methods:
+        wanted, explained = gradient_times_input(method, exported, ids, mask, target)
+        with edgexf.load(exported.bundle.path) as session:
+            found = session.run_explain(
+                input_ids=ids.numpy(), attention_mask=mask.numpy(), target=target.numpy(), method=method
+            )
+        assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+        scale = np.abs(explained).max() + np.abs(wanted).sum(-1).max()
+        assert np.abs(found["residual"] - (explained - wanted.sum(-1))).max() <= TOLERANCE * scale
+        assert not found["relevance"][mask.numpy() == 0].any()
 
 
 def test_a_target_of_zeros_is_the_predicted_label(exported: Exported) -> None:

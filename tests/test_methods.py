@@ -371,7 +371,8 @@ def test_a_value_that_is_no_number_is_no_score(method: Method) -> None:
 
 def test_a_model_without_classes_is_refused(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "manifest", replace(session.manifest, labels=()))
-    with pytest.raises(UsageError, match="logits of classes"):
+    monkeypatch.delitem(session.__dict__, "head", raising=False)  # made of the manifest
+    with pytest.raises(UsageError, match="logits or vectors"):
         session.explain(SOURCE, method="occlusion")
 
 

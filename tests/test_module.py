@@ -174,6 +174,32 @@ def test_a_classifier_of_ids_is_explained_as_autograd_does(tmp_path: Path) -> No
     assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
+def test_a_language_model_of_sequences_first_is_explained_at_a_position(tmp_path: Path) -> None:
+    """Relevance comes in the shape of the ids, [sequence, batch]; no later token has any."""
+    module, examples = small("[sequence, batch]")
+    edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle")
+    tokens, position = ids(40, 3, seed=5), torch.tensor([39, 7, 0])
+    target = torch.eye(VOCABULARY)[[5, 6, 7]]
+    leaves: list[torch.Tensor] = []
+
+    def leaf(_: nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+        leaves.append(output.detach().requires_grad_(True))
+        return leaves[-1]
+
+    with frozen(module), Rules():
+        with module.embed.register_forward_hook(leaf):  # type: ignore[operator,union-attr]
+            logits = module(tokens)[position, torch.arange(3), [5, 6, 7]]
+        (gradient,) = torch.autograd.grad(logits.sum(), leaves)
+    wanted = (gradient * leaves[0].detach()).sum(-1).numpy()
+    with edgexf.load(tmp_path / "bundle") as session:
+        found = session.run_explain(tokens=tokens.numpy(), target=target.numpy(), position=position.numpy())
+    assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+    later = torch.arange(40)[:, None] > position
+    assert not found["relevance"][later.numpy()].any()
+    whole = found["relevance"].sum(axis=0) + found["residual"]
+    assert np.abs(whole - logits.detach().numpy()).max() <= TOLERANCE * np.abs(wanted).sum()
+
+
 def test_an_export_leaves_the_module_as_it_was(tmp_path: Path) -> None:
     module, examples = small("causal reformer")
     module.train()

@@ -54,7 +54,8 @@ class Attention(nn.Module):
         query = query * own.scale
         real = None if mask is None else mask[:, None].to(x.dtype)  # [batch, 1, sequence]
         filled = None if real is None else real @ member.T  # [batch, 1, landmarks], real tokens of each
-        divisor = each if filled is None else filled.unsqueeze(-1) + own.eps
+        # onnxscript takes a summand of 1e-8 for 0, and 0 / 0 has no gradient, also where it is hidden.
+        divisor = each if filled is None else torch.where(filled > 0, filled + own.eps, 1.0).unsqueeze(-1)
         landmark_query, landmark_key = member @ query / divisor, member @ key / divisor
         first = self.weights(query @ landmark_key.transpose(-1, -2), real, filled)
         second = self.weights(landmark_query @ landmark_key.transpose(-1, -2), filled, filled)
