@@ -129,8 +129,9 @@ def export(
     variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
+    from edgexf.card import grid_table
     from edgexf.console import show_table, stages
-    from edgexf.pipeline import UNEXPLAINED, export, grid_table
+    from edgexf.pipeline import UNEXPLAINED, export
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
@@ -181,8 +182,9 @@ def takes(manifest: Manifest, signature: Signature) -> str:
 @bundle_argument
 def verify(bundle: Path) -> None:
     """Check a bundle: hashes, contract, golden outputs on this device."""
+    from edgexf.card import difference_text
     from edgexf.console import show_table
-    from edgexf.pipeline import difference_text, verify
+    from edgexf.pipeline import verify
 
     verdict = verify(bundle)
     rows = [(row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual))) for row in verdict.rows]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
+from edgexf.card import card
 from edgexf.errors import ExportError, MissingExtraError, UsageError, VerificationError
 from edgexf.manifest import Graph, Manifest
 
@@ -365,44 +366,6 @@ def explain_files(made: Graphs) -> dict[str, str]:
 
 def json_bytes(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-def card(source: Source, result: GridResult) -> str:
-    """The bundle's README.md: the model's own card where it has one, and the grid."""
-    from edgexf.report import markdown_table
-
-    head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
-    table = markdown_table(*grid_table(result.to_dict()))
-    defined = any(row.against == "definition" for row in result.rows)
-    asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
-    return (
-        f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
-        f"{result.grid} grid.{asked}\n\n{table}"
-    )
-
-
-def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and cells of a manifest's grid; without a column that says the same of every model that needs none: global
-    tokens, and whose answer a row is compared with.
-    """
-    plain = {"globals": "", "against": "model"}
-    chosen = tuple(name for name, usual in plain.items() if any(row[name] != usual for row in grid["rows"]))
-    measured = ("outputs", "relevance", "residual")
-    cells = [
-        (
-            f"{row['length']:,}",
-            str(row["batch"]),
-            *(row[name] for name in ("mask", *chosen)),
-            *(difference_text(row[name]) for name in measured),
-        )
-        for row in grid["rows"]
-    ]
-    return ("length", "batch", "mask", *chosen, *measured), cells
-
-
-def difference_text(difference: float | None) -> str:
-    """A relative difference, or a dash where there was nothing to compare."""
-    return "-" if difference is None else f"{difference:.1e}"
 
 
 def verify(path: str | os.PathLike[str]) -> Verdict:
