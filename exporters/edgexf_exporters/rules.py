@@ -61,10 +61,9 @@ class Rules(SchemaCheckMode):
     def __init__(self, constant_softmax: bool = False) -> None:
         TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
         self.constant_softmax = constant_softmax
-        self.origins: Any = (
-            WeakIdKeyDictionary()
-        )  # tensor -> (what it is a function of, entry by entry; whether it is curved)
-        self.peaks: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
+        # From a tensor to the one that it is a function of, entry by entry, and whether that is curved.
+        self.origins: Any = WeakIdKeyDictionary()
+        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
         self.stack = ExitStack()
 
     def __enter__(self) -> Any:
@@ -211,24 +210,24 @@ def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     return (stopped if rules.constant_softmax else plain)(rules, op, *given, **named)
 
 
-def peak(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """A choice among its inputs, or the first step of a softmax in two."""
+def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """The first step of a softmax in two."""
     found = op(*given, **named)
-    rules.peaks[found if isinstance(found, Tensor) else found[0]] = True
+    rules.normal[found] = True
     return found
 
 
 def difference(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """A sum; or scores minus their largest or their logsumexp, on the way to a softmax."""
+    """A sum; or scores minus their logsumexp, on the way to a softmax."""
     found = op(*given, **named)
-    if isinstance(given[1], Tensor) and given[1] in rules.peaks:
-        rules.peaks[found] = True
+    if isinstance(given[1], Tensor) and given[1] in rules.normal:
+        rules.normal[found] = True
     return found
 
 
 def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
     """The second step of a softmax in two, exp(x - logsumexp(x)). ExportError for another one, which no rule is about."""
-    if value not in rules.peaks:
+    if value not in rules.normal:
         raise ExportError(
             "an exponential must be a softmax's, exp(x - logsumexp(x)), to have a relevance rule, got another one; "
             "explain by gradient or integrated-gradients instead, or compute with softmax."
@@ -287,10 +286,10 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     (" ".join(ACTIVATIONS), activation),
     ("softmax log_softmax", softmax),
     ("scaled_dot_product_attention", attention),
-    ("logsumexp amax max", peak),
+    ("logsumexp", normaliser),
     ("exp", exponential),
     ("sub", difference),
-    ("relu leaky_relu maximum minimum min amin clamp clamp_min clamp_max topk sort abs", plain),
+    ("relu leaky_relu max amax maximum min amin minimum clamp clamp_min clamp_max topk sort abs", plain),
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
