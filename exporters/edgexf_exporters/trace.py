@@ -30,6 +30,7 @@ from torch.export import Dim, ExportedProgram
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError
 from edgexf_exporters.gradients import unmarked
+from edgexf_exporters.simplify import simplify
 from edgexf_exporters.witness import of_error, watching
 
 Axes = Mapping[int, object]
@@ -160,6 +161,7 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
             (),
             dynamo=True,
             verbose=False,
+            optimize=False,
             opset_version=opset,
             input_names=list(inputs),
             output_names=list(outputs),
@@ -169,4 +171,5 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
         raise ExportError(
             "torch.onnx.export must return a program, got None; this edgexf needs the torch that it pins."
         )
+    simplify(translated.model)
     return translated.model_proto

@@ -1,0 +1,48 @@
+"""What a translated graph does not need: constants to compute, shapes to ask for, moves that undo each other.
+
+    before  Shape -> Gather -> Concat -> Reshape; Transpose -> Transpose; Expand to the same size
+    after   Reshape by a constant; nothing; nothing
+
+The rules are onnxscript's, named one by one: its default set tries a pair of slices against every other pair, a sixth of
+an export's time, to join two that no attention has; and it takes a summand up to 1e-8 for zero, which is what keeps a
+division from 0 / 0.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
+
+ROUNDS = 2  # a second finds what the first uncovered
+RULES = (
+    rules.materialize_reshape_shape_rule,
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.no_op_transpose_rule,
+    rules.reshape_reshape_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.transpose_transpose_rule,
+    rules.unsqueeze_unsqueeze_rule,
+)
+
+
+def simplify(model: ir.Model) -> None:
+    """In place; constants become initializers, equal ones one."""
+    common.InlinePass()(model)
+    for _ in range(ROUNDS):
+        optimizer.fold_constants_ir(model, onnx_shape_inference=True)
+        RewritePass(RULES)(model)
+        common.RemoveUnusedNodesPass()(model)
+    ir.passes.Sequential(
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
