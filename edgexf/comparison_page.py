@@ -10,7 +10,7 @@ from __future__ import annotations
 from html import escape
 
 from edgexf.comparison import Agreement, Comparison, agreement_text
-from edgexf.display import answer_text, place_text, relevance_of, signed, target_text
+from edgexf.display import SHARES_NOTE, answer_text, place_text, relevance_of, signed, target_text
 from edgexf.page import document, header, name_of
 from edgexf.report import Explanation
 from edgexf.segments import strongest_units
@@ -46,14 +46,16 @@ def overview(comparison: Comparison) -> str:
         for label, one in zip(comparison.labels, comparison.explanations, strict=True)
     )
     note = "Explained = sum + residual, each in the unit of the explained value: logits, for a model with labels."
+    note += f" {SHARES_NOTE}" if any(one.of_shares for one in comparison.explanations) else ""
     return section("Side by side", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", note)
 
 
 def cells(explanation: Explanation, several_models: bool) -> list[str]:
     target = " ".join(filter(None, (target_text(explanation.target), place_text(explanation))))
     answer = explanation.prediction
-    values = (explanation.explained, explanation.total, explanation.residual)
-    found = [safe(explanation.method), escape(target), safe(explanation.baseline) or "-", *map(signed, values)]
+    residual = "-" if explanation.of_shares else signed(explanation.residual)
+    values = (signed(explanation.explained), signed(explanation.total), residual)
+    found = [safe(explanation.method), escape(target), safe(explanation.baseline) or "-", *values]
     found.append(f"{explanation.ms:,.1f}")
     if several_models:
         found += [safe(explanation.model), "-" if answer is None else f"{safe(answer.label)} {answer_text(answer)}"]

@@ -25,6 +25,10 @@ INK = (17, 17, 17)  # of text on every colour
 END_LIGHTNESS, END_CHROMA = 0.64, 0.15
 HUE_AGAINST, HUE_FOR = 252.0, 58.0  # degrees in OKLCH: blue and orange, which every common colour blindness keeps apart
 NAMED = 4  # labels of a target with many
+SHARES_NOTE = (
+    "Scores of a method by attention are shares of it: they sum to 1, speak neither for nor against, and are no parts of "
+    "the explained value."
+)
 TEXT_SHARE = 0.75  # of the bytes, above which an input is read as text
 
 Colour = tuple[int, int, int]

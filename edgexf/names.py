@@ -14,9 +14,16 @@ PATH = "path"  # float32 [steps], points between the baseline (0) and the input 
 LOGITS = "logits"  # float32 [batch, classes]
 RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding
 RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of relevance
-
+ATTENTION = (
+    "attention"  # float32 [batch, layers, heads, sequence], the weights of the query that the explained value reads
+)
 BASELINE_VALUE = "baseline_value"  # float32 [batch], the explained value at the baseline
 COMPLETENESS = "completeness"  # float32 [batch], what relevance misses of the value's change, as a share of it
+
+SHARES = (
+    "attention-rollout",
+    "attention",
+)  # methods whose scores are shares of attention, no parts of the explained value
 
 BATCH = "batch"
 SEQUENCE = "sequence"

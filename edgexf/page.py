@@ -12,6 +12,7 @@ from html import escape
 from itertools import accumulate
 
 from edgexf.display import (
+    SHARES_NOTE,
     Relevance,
     Run,
     answer_text,
@@ -107,8 +108,8 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
     rows = [
         ("Bytes" if reads_bytes(explanation) else "Text", float(relevance.byte_scores.sum()), ""),
         (relevance.special.capitalize(), relevance.special_score, ""),
-        ("Sum of relevance", explanation.total, "sum"),
-        ("Residual (not attributed)", explanation.residual, ""),
+        ("Sum of shares" if explanation.of_shares else "Sum of relevance", explanation.total, "sum"),
+        ("Residual (not attributed)", None if explanation.of_shares else explanation.residual, ""),
         ("Explained value", explanation.explained, "sum"),
     ]
     cells = "".join(
@@ -119,7 +120,8 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
     unit = "Value" if explanation.prediction is None else "Logits"
     head = f'<tr><th scope="col">Part</th><th scope="col">{unit}</th></tr>'
     table = f"<table><thead>{head}</thead><tbody>{cells}</tbody></table>"
-    return card(f"Explained: {escape(target)}", f"{table}{weights_line(explanation)}")
+    note = f'<p class="note">{SHARES_NOTE}</p>' if explanation.of_shares else ""
+    return card(f"Explained: {escape(target)}", f"{table}{weights_line(explanation)}{note}")
 
 
 def weights_line(explanation: Explanation) -> str:
@@ -168,7 +170,8 @@ def input_section(explanation: Explanation, target: str) -> str:
 
 def runs_section(explanation: Explanation, target: str) -> str:
     relevance, what = in_runs(explanation), "characters" if reads_bytes(explanation) else "words"
-    tables = runs_table(relevance, 1, f"For {escape(target)}") + runs_table(relevance, -1, f"Against {escape(target)}")
+    tables = runs_table(relevance, 1, "Most attended" if explanation.of_shares else f"For {escape(target)}")
+    tables += "" if explanation.of_shares else runs_table(relevance, -1, f"Against {escape(target)}")
     return (
         f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
         f'<p class="note">A run is a stretch of neighbouring {what} that score above half the root mean square of all scores, '

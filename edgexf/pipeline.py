@@ -254,7 +254,7 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
 
     protos = {names.PREDICT_FILE: made.predict}
     protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
-    given, found = source.explained_by(path=True)
+    given, found = source.explained_by(path=True, weights=True)
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
     switch = source.limits.switch if made.framed else 0
     tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.absent))
@@ -355,7 +355,7 @@ def explain_graph(source: Source, method: str, path: str) -> Graph:
     """What a method's graph takes and gives."""
     from edgexf_exporters.explain import METHODS
 
-    given, found = source.explained_by(METHODS[method].path)
+    given, found = source.explained_by(METHODS[method].path, METHODS[method].weights)
     return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edgexf.checks import is_count, require
 from edgexf.errors import EdgexfError
+from edgexf.names import SHARES
 from edgexf.words import Word, words_of
 
 REPORT_SCHEMA = 1  # of a latency report; that of an explanation is in `edgexf.explanation_json`
@@ -101,7 +102,7 @@ class Explanation:
     `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
     class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
     `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
-    scores leave of it: explained = sum(scores) + residual, in logits. `position` is the token whose logits are
+    scores leave of it: explained = sum(scores) + residual, in logits; see `of_shares`. `position` is the token whose logits are
     explained, None for a model with one answer to its input. `prediction` is None for a model that gives no label.
     `model_sha256` is the digest of the bundle's manifest, and with it of every file in the bundle; `graph_sha256` that
     of the graph that answered. `truncated`: the input goes on behind what the model read. `baseline` names what stood
@@ -152,6 +153,11 @@ class Explanation:
     def total(self) -> float:
         """The sum of the scores, in float64."""
         return float(self.scores.sum(dtype=float))
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether scores are shares of attention: they sum to 1, speak neither for nor against, and leave no residual."""
+        return self.method in SHARES
 
     def to_dict(self) -> dict[str, Any]:
         """See `edgexf.explanation_json`."""

@@ -5,7 +5,7 @@ command line can print it without torch; see README.md beside this folder for ad
 """
 
 import edgexf.errors  # noqa: F401 (first: loading edgexf switches the telemetry of onnxruntime off)
-from edgexf_exporters.variant import ANY_MODULE, Variant
+from edgexf_exporters.variant import ANY_MODULE, Mixing, Variant
 
 ENCODER_HEADS = (
     "feature-extraction",
@@ -15,6 +15,9 @@ ENCODER_HEADS = (
     "fill-mask",
 )
 MODULES = ("what forward answers",)
+OWN = Mixing(("value",), "output", "heads")
+BERT = Mixing(("self.value",), "output.dense", "self.num_attention_heads")
+UNTOLD = "nothing tells which of a module's own matrices make its values"
 VARIANTS = (
     Variant(
         name="transformer",
@@ -22,6 +25,7 @@ VARIANTS = (
         lowers="edgexf.models.full:FullAttention",
         lowering="edgexf_exporters.full:Full",
         source="Vaswani et al. 2017",
+        mixing=OWN,
         subquadratic=False,
         reached=9.2e-06,
     ),
@@ -31,6 +35,7 @@ VARIANTS = (
         lowers="edgexf.models.windowed:WindowedAttention",
         lowering="edgexf_exporters.windowed:Windowed",
         source="Beltagy et al. 2020",
+        mixing=Mixing(("value", "value_global"), "output", "heads"),
         reached=1.5e-05,
     ),
     Variant(
@@ -39,6 +44,7 @@ VARIANTS = (
         lowers="edgexf.models.hashed:HashedAttention",
         lowering="edgexf_exporters.hashed:Hashed",
         source="Kitaev et al. 2020",
+        mixing=OWN,
         reached=8.0e-06,
     ),
     Variant(
@@ -47,6 +53,7 @@ VARIANTS = (
         lowers="edgexf.models.projected:ProjectedAttention",
         lowering="edgexf_exporters.projected:Projected",
         source="Wang et al. 2020",
+        unweighted="its weights are over projected slots, each a mixture of all tokens",
         reached=1.9e-06,
     ),
     Variant(
@@ -55,6 +62,7 @@ VARIANTS = (
         lowers="transformers.models.longformer.modeling_longformer:LongformerModel",
         lowering="edgexf_exporters.longformer:Longformer",
         source="Beltagy et al. 2020",
+        mixing=Mixing(("self.value", "self.value_global"), "output.dense", "self.num_heads", turned=True),
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
         limits="the position embeddings; --max-global tokens",
@@ -69,6 +77,7 @@ VARIANTS = (
         lowers="transformers.models.led.modeling_led:LEDEncoder",
         lowering="edgexf_exporters.led:Encoder",
         source="Beltagy et al. 2020, section 7",
+        unweighted="a decoder reads its source through attention of its own, which no row over the source passes",
         family="transformers",
         heads=("feature-extraction", "text2text-generation", "question-answering"),
         limits="the position embeddings; --max-global tokens",
@@ -83,6 +92,7 @@ VARIANTS = (
         lowers="transformers.models.big_bird.modeling_big_bird:BigBirdModel",
         lowering="edgexf_exporters.bigbird:BigBird",
         source="Zaheer et al. 2020",
+        mixing=BERT,
         padding="to_multiple(block)",
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
@@ -97,6 +107,7 @@ VARIANTS = (
         lowers="transformers.models.bert.modeling_bert:BertModel",
         lowering="edgexf_exporters.dense:Encoder",
         source="Devlin et al. 2019",
+        mixing=BERT,
         subquadratic=False,
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
@@ -112,6 +123,7 @@ VARIANTS = (
         lowers="transformers.models.distilbert.modeling_distilbert:DistilBertModel",
         lowering="edgexf_exporters.dense:Distilled",
         source="Sanh et al. 2019",
+        mixing=Mixing(("attention.v_lin",), "attention.out_lin", "attention.n_heads"),
         subquadratic=False,
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
@@ -125,6 +137,7 @@ VARIANTS = (
         lowers="transformers.models.roberta.modeling_roberta:RobertaModel",
         lowering="edgexf_exporters.dense:Encoder",
         source="Liu et al. 2019",
+        mixing=BERT,
         subquadratic=False,
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
@@ -139,6 +152,7 @@ VARIANTS = (
         lowers="transformers.models.nystromformer.modeling_nystromformer:NystromformerModel",
         lowering="edgexf_exporters.nystromformer:Nystromformer",
         source="Xiong et al. 2021",
+        unweighted="its three matrices and their pseudo-inverse make entries below 0, which are no weights",
         family="transformers",
         heads=(*ENCODER_HEADS, "multiple-choice"),
         limits="segment_means_seq_len; the position embeddings for full attention",
@@ -152,6 +166,7 @@ VARIANTS = (
         lowers="transformers.models.reformer.modeling_reformer:ReformerModel",
         lowering="edgexf_exporters.reformer:Reformer",
         source="Kitaev et al. 2020",
+        unweighted="its layers are reversible: attention joins one of two streams, and no share of it is the other's",
         padding="to_multiple(chunk)",
         family="transformers",
         heads=("feature-extraction", "text-classification", "question-answering", "fill-mask", "text-generation"),
@@ -165,6 +180,7 @@ VARIANTS = (
         lowers="transformers.models.funnel.modeling_funnel:FunnelEncoder",
         lowering="edgexf_exporters.funnel:Encoder",
         source="Dai et al. 2020",
+        unweighted="its later blocks attend over pooled tokens",
         padding="none",
         subquadratic=False,
         family="transformers",
@@ -180,6 +196,7 @@ VARIANTS = (
         lowers="torch.nn.modules.activation:MultiheadAttention",
         lowering="edgexf_exporters.torch_nn:Attention",
         source="Vaswani et al. 2017",
+        unweighted=UNTOLD,
         padding="the module's own",
         subquadratic=False,
         family=ANY_MODULE,
@@ -193,6 +210,7 @@ VARIANTS = (
         lowers="linformer.linformer:LinformerSelfAttention",
         lowering="edgexf_exporters.linformer:Attention",
         source="Wang et al. 2020",
+        unweighted="its weights are over projected slots, each a mixture of all tokens",
         padding="none",
         family=ANY_MODULE,
         heads=MODULES,
@@ -205,6 +223,7 @@ VARIANTS = (
         lowers="reformer_pytorch.reformer_pytorch:LSHSelfAttention",
         lowering="edgexf_exporters.reformer_pytorch:Attention",
         source="Kitaev et al. 2020",
+        unweighted=UNTOLD,
         padding="none",
         subquadratic=False,
         family=ANY_MODULE,
@@ -220,6 +239,7 @@ VARIANTS = (
         lowers="local_attention.local_attention:LocalAttention",
         lowering="edgexf_exporters.local_attention:Attention",
         source="Parmar et al. 2018",
+        unweighted=UNTOLD,
         padding="none",
         family=ANY_MODULE,
         heads=MODULES,
@@ -232,6 +252,7 @@ VARIANTS = (
         lowers="nystrom_attention.nystrom_attention:NystromAttention",
         lowering="edgexf_exporters.nystrom_attention:Attention",
         source="Xiong et al. 2021",
+        unweighted="its three matrices and their pseudo-inverse make entries below 0, which are no weights",
         padding="none",
         family=ANY_MODULE,
         heads=MODULES,

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from edgexf import names
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import METHODS, Method
+from edgexf_exporters.mixing import Watching, marked
+from edgexf_exporters.rollout import scores
 from edgexf_exporters.source import Source
 
 Feeds = dict[str, npt.NDArray[Any]]
@@ -49,13 +51,15 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     found: Feeds = {}
     for place, method in enumerate(methods):
         asked = Asked(source, METHODS[method], inputs, feeds)
-        outputs, relevance, value = asked.along_the_path() if METHODS[method].path else asked.at_the_input()
+        outputs, relevance, value = asked.relevance()
         residual = value - relevance.sum([axis for axis in range(relevance.ndim) if axis != source.row_axis])
         found |= {name: output.detach().numpy() for name, output in outputs.items()}
         found[names.relevance_of(method, place == 0)] = relevance.numpy()
         found[names.residual_of(method, place == 0)] = residual.numpy()
         if METHODS[method].path:
             found[names.BASELINE_VALUE] = asked.at_baseline.numpy()
+        if METHODS[method].weights:
+            found[names.ATTENTION] = asked.weights.numpy()
     return found
 
 
@@ -72,7 +76,13 @@ class Asked:
         self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
         self.real = torch.from_numpy(source.shown(feeds))  # as the first input
         self.resolved: list[Tensor] = []
-        self.at_baseline = torch.zeros(())
+        self.at_baseline = self.weights = torch.zeros(())
+
+    def relevance(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The outputs, relevance as the first input, and the explained value [samples]."""
+        if self.method.attends:
+            return self.by_attention()
+        return self.along_the_path() if self.method.path else self.at_the_input()
 
     def slope(self, instead: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
         """The outputs, the explained value [samples], the embedding's vectors, and the value's derivative by them."""
@@ -104,3 +114,19 @@ class Asked:
         self.at_baseline = self.slope(start)[1]
         slopes = [self.slope(start + node * change)[3] for node in self.feeds[names.PATH].tolist()]
         return outputs, self.shown(torch.stack(slopes).mean(dim=0) * change), value
+
+    def by_attention(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        about, module = self.source.variant.mixing, self.source.module
+        if about is None:
+            raise ExportError("attention's weights need to be marked, got a model without; explain by another method.")
+        with marked(module, about, about.turned), Watching() as watching, self.source.around(module):
+            with vectors_of(self.embedding):
+                outputs = self.source.answer(self.inputs)
+            values = tuple(outputs.values())
+            resolved = self.target.resolved(values, self.given, self.real)
+            value = self.target.value(values, resolved, self.real)
+            found = scores(value, watching, self.method.weights, self.source.choices)
+        relevance, *more = (one[..., : self.real.shape[-1]] for one in found)
+        for one in more:
+            self.weights = one.reshape(*self.real.shape[:-1], *one.shape[1:]) * self.real[..., None, None, :]
+        return outputs, relevance.reshape(self.real.shape) * self.real, value.detach()

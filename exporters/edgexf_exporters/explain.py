@@ -29,6 +29,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
 from edgexf_exporters.integrated import IntegratedGradients
+from edgexf_exporters.rollout import AttentionWeights
 from edgexf_exporters.rules import Rules
 from edgexf_exporters.source import Source
 from edgexf_exporters.targets import Target
@@ -98,13 +99,16 @@ class GradientTimesInput(nn.Module):
 @dataclass(frozen=True)
 class Method:
     """A way to explain: the `program` that computes it, and the `rules` that surround what is differentiated. `path`: the
-    program takes a baseline and a path, and gives the value at the baseline and how complete it is.
+    program takes a baseline and a path, and gives the value at the baseline and how complete it is. `attends`: it is made
+    of attention's weights, which with `weights` it gives.
     """
 
     name: str
     program: Callable[..., nn.Module] = GradientTimesInput
     rules: Callable[[], AbstractContextManager[Any]] = nullcontext
     path: bool = False
+    attends: bool = False
+    weights: bool = False
 
 
 # The first is compiled where nobody chooses.
@@ -115,6 +119,8 @@ METHODS = {
         Method("cplrp", rules=partial(Rules, constant_softmax=True)),
         Method("gradient"),
         Method("integrated-gradients", IntegratedGradients, path=True),
+        Method("attention-rollout", AttentionWeights, attends=True),
+        Method("attention", AttentionWeights, attends=True, weights=True),
     )
 }
 
@@ -129,6 +135,11 @@ def check_method(method: str, source: Source) -> None:
     if method not in METHODS:
         raise UsageError(
             f"an explanation method must be one of {', '.join(METHODS)} or none, got {method!r}; choose one of them."
+        )
+    if METHODS[method].attends and not source.mixing:
+        reason = source.variant.unweighted or "no record says where its values are"
+        raise UsageError(
+            f"{method} needs an attention whose weights are over tokens, got {source.variant.name}: {reason}; explain by another method."
         )
 
 

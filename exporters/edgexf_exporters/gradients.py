@@ -31,9 +31,9 @@ constant.register_autograd(lambda _, gradient: gradient)
 
 
 def unmarked(program: ExportedProgram) -> ExportedProgram:
-    """The program without marks, which nothing else knows; it is changed."""
+    """The program without marks, operators of edgexf's own, which nothing else knows; it is changed."""
     for node in list(program.graph.nodes):
-        if node.target is torch.ops.edgexf.constant.default:
+        if getattr(node.target, "namespace", "") == "edgexf":
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
     program.graph_module.recompile()

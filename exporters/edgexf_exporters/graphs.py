@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -23,6 +23,7 @@ from edgexf import names
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import METHODS, Explained, check_method, differentiate
 from edgexf_exporters.guards import conditions
+from edgexf_exporters.mixing import marked
 from edgexf_exporters.source import SHORTEST, Own, Source
 from edgexf_exporters.swap import Lowered, lowered, replaced
 from edgexf_exporters.trace import BATCH_TRACED, STEPS_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
@@ -234,11 +235,13 @@ def explained(
     count = len(source.tensors)
     inputs, axes = example(source, source.tensors, sizes)
     given, vectors = Given(source.embedding), source.embedding(inputs[0])
-    with replaced(program, {source.embedding: given}):
+    mixing = source.variant.mixing if any(METHODS[method].attends for method in methods) else None
+    marks = nullcontext() if mixing is None else marked(source.module, mixing)
+    with replaced(program, {source.embedding: given}), marks:
         body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
     graphs = {}
     for method in methods:
-        takes, gives = source.explained_by(METHODS[method].path)
+        takes, gives = source.explained_by(METHODS[method].path, METHODS[method].weights)
         tensors = (*source.tensors, *takes)
         example_inputs, dimensions = example(source, tensors, sizes)
         about = Explained(

@@ -31,6 +31,7 @@ from transformers.models.longformer.modeling_longformer import (
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.full import HIDDEN, hide
+from edgexf_exporters.mixing import are_marked
 from edgexf_exporters.source import Family
 from edgexf_exporters.windowed import with_neighbours
 
@@ -112,7 +113,7 @@ class LongformerAttention(nn.Module):
         """What the tokens at `place` gather from every real token, [batch, max_global, width]."""
         own, heads = self.original, self.original.num_heads
         query = split_heads(own.query_global(at(hidden, seen.place)), heads) / math.sqrt(own.head_dim)
-        if seen.place.shape[1] * heads >= hidden.shape[-1]:
+        if seen.place.shape[1] * heads >= hidden.shape[-1] or are_marked():
             key, value = (split_heads(project(hidden), heads) for project in (own.key_global, own.value_global))
             query, key = hide(query, key, seen.real.unsqueeze(1))
             return join_heads((query @ key.transpose(-1, -2)).softmax(dim=-1) @ value)

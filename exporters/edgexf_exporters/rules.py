@@ -52,18 +52,14 @@ def tensors(given: Sequence[Any]) -> list[Any]:
     return [value for one in given for value in (one if isinstance(one, list | tuple) else [one])]
 
 
-class Rules(SchemaCheckMode):
-    """The rules in use, for its thread; `constant_softmax` makes them CP-LRP's. ExportError names an operator without a rule.
+class Above(SchemaCheckMode):
+    """A mode that sees each aten operator above autograd, in its thread.
 
-    torch lets three of its own modes stand above autograd, and this one is as general as they are.
+    torch lets three of its own modes stand there, and this one is as general as they are.
     """
 
-    def __init__(self, constant_softmax: bool = False) -> None:
+    def __init__(self) -> None:
         TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
-        self.constant_softmax = constant_softmax
-        # From a tensor to the one that it is a function of, entry by entry, and whether that is curved.
-        self.origins: Any = WeakIdKeyDictionary()
-        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
         self.stack = ExitStack()
 
     def __enter__(self) -> Any:
@@ -73,6 +69,17 @@ class Rules(SchemaCheckMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         self.stack.close()
+
+
+class Rules(Above):
+    """The rules in use; `constant_softmax` makes them CP-LRP's. ExportError names an operator without a rule."""
+
+    def __init__(self, constant_softmax: bool = False) -> None:
+        super().__init__()
+        self.constant_softmax = constant_softmax
+        # From a tensor to the one that it is a function of, entry by entry, and whether that is curved.
+        self.origins: Any = WeakIdKeyDictionary()
+        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -293,7 +300,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
-    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros", plain),
+    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros mixing", plain),
     ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
 RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}

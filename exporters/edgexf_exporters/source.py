@@ -24,6 +24,7 @@ from edgexf import manifest as contract
 from edgexf import names
 from edgexf.errors import ExportError
 from edgexf.signature import Signature
+from edgexf_exporters.mixing import Place, places_of
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Variant
 
@@ -166,8 +167,12 @@ class Source:
             return None
         return target_of(self.outputs, names.BATCH if self.own is None else self.own.signature.samples)
 
-    def explained_by(self, path: bool = False) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
-        """What an explain graph takes and gives besides, `path` for one that integrates along one."""
+    def explained_by(
+        self, path: bool = False, weights: bool = False
+    ) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
+        """What an explain graph takes and gives besides, `path` for one that integrates along one, `weights` for one that
+        gives attention's, where it has any.
+        """
         tokens = self.tensors[0]
         place = self.samples(tokens)
         samples = () if place is None else (tokens.shape[place],)
@@ -179,7 +184,16 @@ class Source:
                 contract.Tensor(names.PATH, "float32", (names.STEPS,)),
             )
             gives += [(names.BASELINE_VALUE, samples), (names.COMPLETENESS, samples)]
+        if weights and self.mixing:
+            layers = len(self.mixing), self.mixing[0].heads
+            gives.append((names.ATTENTION, (*tokens.shape[:-1], *layers, tokens.shape[-1])))
         return takes, tuple(contract.Tensor(name, "float32", shape) for name, shape in gives)
+
+    @property
+    def mixing(self) -> list[Place]:
+        """Where its attention mixes tokens by weights, layer by layer; nowhere for one without."""
+        about = self.variant.mixing
+        return [] if about is None else places_of(self.module, about)
 
     @property
     def unexplained(self) -> str:

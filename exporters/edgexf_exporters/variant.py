@@ -18,6 +18,20 @@ ANY_MODULE = "any module"
 
 
 @dataclass(frozen=True)
+class Mixing:
+    """Where a layer's attention weights act: on the answers of its value projections, for what its output projection reads.
+
+    `values` and `reader` are their paths from the module that holds them all, `heads` that of the number of heads. `turned`:
+    in the library's own module they hold [tokens, batch, width].
+    """
+
+    values: tuple[str, ...]
+    reader: str
+    heads: str
+    turned: bool = False
+
+
+@dataclass(frozen=True)
 class Variant:
     """What `edgexf variants` prints and what an export needs to know.
 
@@ -29,7 +43,8 @@ class Variant:
     another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
     whose answer comes through the library's pooler. `around` names the function from a module of one's own to what
     surrounds each call of it: where its library draws random numbers, or lets batch mates change an answer.
-    `chooses`: answers of such a module hang on its ``argmax``.
+    `chooses`: answers of such a module hang on its ``argmax``. `mixing` says where attention's weights over tokens act,
+    `unweighted` why it has none.
     """
 
     name: str
@@ -46,6 +61,8 @@ class Variant:
     describe: str = ""
     around: str = ""
     chooses: bool = False
+    mixing: Mixing | None = None
+    unweighted: str = ""
     sometimes: tuple[str, ...] = ()
     pooled: tuple[str, ...] = ("multiple-choice",)
     tolerance: float = 1e-4

@@ -172,7 +172,8 @@ def compare(
         if met.closest > TIE:
             taken = {value.name for session in (predict, *explain.values()) for value in session.get_inputs()}
             kept = {name: array for name, array in feeds.items() if name in taken}
-            references.append((cell, {**kept, **wanted, **small}))
+            right = {name: array for name, array in wanted.items() if name != names.ATTENTION}  # relevance is its mean
+            references.append((cell, {**kept, **right, **small}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
@@ -218,6 +219,8 @@ def measured(
         if names.BASELINE_VALUE in answer:
             start = right[names.BASELINE_VALUE]
             residual.append(residual_difference(answer[names.BASELINE_VALUE], start, scores, source.row_axis))
+        if names.ATTENTION in answer:
+            relevance.append(relative_difference(answer[names.ATTENTION], right[names.ATTENTION]))
     worst = outputs, max(relevance, default=None), max(residual, default=None)
     return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))
 
@@ -231,7 +234,11 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
     real = source.real(feeds)
     kinds = {
         tensor.name: tensor
-        for tensor in (*source.tensors, *source.outputs, *itertools.chain(*source.explained_by(path=True)))
+        for tensor in (
+            *source.tensors,
+            *source.outputs,
+            *itertools.chain(*source.explained_by(path=True, weights=True)),
+        )
     }
     found = {"two runs are bit-equal": ""}
     for session in sessions:

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgexf.manifest import Limits
-from edgexf.models.full import join_heads
+from edgexf.models.full import join_heads, split_heads
 from edgexf.models.windowed import WindowedAttention
-from edgexf_exporters.full import HIDDEN, hide
+from edgexf_exporters.full import HIDDEN, attend, hide
+from edgexf_exporters.mixing import are_marked
 
 
 def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tensor:
@@ -81,6 +82,10 @@ class Windowed(nn.Module):
             own.query_global(hidden[:, :1]).unflatten(2, (heads, -1)).transpose(1, 2)
         )  # [batch, heads, 1, head_width]
         query = query / math.sqrt(width // heads)
+        if are_marked():
+            key, value = (split_heads(project(hidden), heads) for project in (own.key_global, own.value_global))
+            query, key = hide(query, key, mask.unsqueeze(1))
+            return join_heads(attend(query, key.transpose(-1, -2), value))
         key_weight = own.key_global.weight.unflatten(0, (heads, -1))  # [heads, head_width, width]
         value_weight = own.value_global.weight.unflatten(0, (heads, -1)).transpose(-1, -2)  # [heads, width, head_width]
         scores = (query @ key_weight).squeeze(2) @ hidden.transpose(1, 2)  # [batch, heads, sequence]
