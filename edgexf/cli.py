@@ -331,8 +331,16 @@ def show_evaluation(
     help="Write the report as JSON; - prints it.",
 )
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="Explanation method of the bundle to measure beside its answers. May be repeated.",
+)
 @threads_option
-def bench(bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, threads: int | None) -> None:
+def bench(
+    bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], threads: int | None
+) -> None:  # fmt: skip
     """Measure latency, load time and memory over lengths."""
     from edgexf.console import progress, show_table
     from edgexf.report import LATENCY_HEADER, latency_cells
@@ -340,7 +348,7 @@ def bench(bundle: Path, lengths: str, json_file: Path | None, markdown: Path | N
 
     wanted = parse_lengths(lengths)
     with progress(None, "runs") as advance:
-        report = measure(bundle, wanted, threads, advance)
+        report = measure(bundle, wanted, threads, advance, methods)
     if markdown is not None:
         write_text(markdown, report.to_markdown())
     if json_file is not None and str(json_file) != "-":

@@ -187,7 +187,8 @@ class Explanation:
 
 @dataclass(frozen=True)
 class LengthLatency:
-    """Latency at one length: milliseconds, tokens a second of the median run, and MiB of memory at its peak.
+    """Latency of a `graph` at one length: milliseconds, tokens a second of the median run, and the process's MiB of memory
+    at its peak.
 
     `p90_ms` is None when there were too few runs for it.
     """
@@ -198,6 +199,7 @@ class LengthLatency:
     p90_ms: float | None
     tokens_per_second: float
     peak_mib: float
+    graph: str = "predict"
 
 
 @dataclass(frozen=True)
@@ -223,13 +225,14 @@ class LatencyReport:
         return markdown_table(LATENCY_HEADER, rows)
 
 
-LATENCY_HEADER = ("length", "runs", "p50 ms", "p90 ms", "tokens/s", "peak MiB")
+LATENCY_HEADER = ("graph", "length", "runs", "p50 ms", "p90 ms", "tokens/s", "peak MiB")
 
 
 def latency_cells(row: LengthLatency) -> tuple[str, ...]:
     """A row's cells as `LATENCY_HEADER` names them."""
     p90 = "-" if row.p90_ms is None else f"{row.p90_ms:.2f}"
     return (
+        row.graph,
         f"{row.length:,}",
         str(row.runs),
         f"{row.p50_ms:.2f}",

@@ -14,7 +14,7 @@ from conftest import Exported
 from small import NAMES, small_encoder
 
 from edgexf.models.weights import save
-from edgexf_runtimes.bench import fresh_process
+from edgexf_runtimes.bench import Case, fresh_process
 
 Done = subprocess.CompletedProcess[str]
 
@@ -116,7 +116,7 @@ def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (
         400 << 20
     )  # resident in this process, and inherited by no child's address space
-    assert fresh_process(bundle, 16, None)[1] < 300 < len(ballast) >> 20
+    assert fresh_process(bundle, Case("predict", 16), None)[1] < 300 < len(ballast) >> 20
 
 
 def test_a_page_never_replaces_the_file_it_explains(bundle: Path, tmp_path: Path) -> None:
@@ -155,10 +155,11 @@ def test_explain_shows_a_short_view(bundle: Path) -> None:
 
 
 def test_bench_reports_every_length(bundle: Path, tmp_path: Path) -> None:
-    done = edgexf("bench", bundle, "--lengths", "64,128", "--json", tmp_path / "bench.json")
+    done = edgexf("bench", bundle, "--lengths", "64,128", "--method", "gradient", "--json", tmp_path / "bench.json")
     assert done.returncode == 0
     report = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["length"] for row in report["rows"]] == [64, 128]
+    wanted = [("predict", 64), ("predict", 128), ("gradient", 64), ("gradient", 128)]
+    assert [(row["graph"], row["length"]) for row in report["rows"]] == wanted
     assert all(
         0 < row["p50_ms"] <= row["p90_ms"] and row["peak_mib"] > 10 and row["runs"] >= 44 for row in report["rows"]
     )
@@ -188,6 +189,7 @@ def test_bench_reports_every_length(bundle: Path, tmp_path: Path) -> None:
         (["explain", "BUNDLE", "--text", "hi", "--html", "no/such/folder.html"], 2, ["folder.html"]),
         (["bench", "BUNDLE", "--lengths", "128,many"], 2, ["many"]),
         (["bench", "BUNDLE", "--lengths", "5000"], 2, ["4096", "5000"]),
+        (["bench", "BUNDLE", "--lengths", "16", "--method", "magic"], 2, ["magic"]),
         (["verify", "."], 1, ["edgexf.json"]),
     ],
 )

@@ -108,8 +108,12 @@ class Cell:
         }
         shown = source.shown(feeds) if source.mask is not None else None
         first = feeds[source.inputs[0]]
-        chance, below = np.random.default_rng(self.seed), max(int(first.max()), 1)
-        other = chance.integers(0, below, first.shape).astype(first.dtype)
+        chance = np.random.default_rng(self.seed)
+        ids = first.dtype.kind in "iu"
+        other = (
+            chance.integers(0, max(int(first.max()), 1), first.shape) if ids else chance.permutation(first.reshape(-1))
+        )
+        other = other.reshape(first.shape).astype(first.dtype)
         path = {
             names.BASELINE: other if shown is None else np.where(shown, other, first),
             names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),

@@ -19,7 +19,7 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain import METHODS, Method
 from edgexf_exporters.mixing import Watching, marked
 from edgexf_exporters.rollout import scores
-from edgexf_exporters.source import Source
+from edgexf_exporters.source import Source, Values
 
 Feeds = dict[str, npt.NDArray[Any]]
 
@@ -36,6 +36,20 @@ def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[lis
 
     with reader.register_forward_hook(leaf):
         yield leaves
+
+
+@contextmanager
+def started_from(
+    reader: nn.Module, inputs: Mapping[str, Tensor], instead: Tensor | None = None
+) -> Iterator[tuple[Mapping[str, Tensor], list[Tensor]]]:
+    """The inputs to call a model with, and the leaves that an explanation starts from, as `vectors_of`."""
+    if isinstance(reader, Values):
+        first, values = next(iter(inputs.items()))
+        leaf = (values if instead is None else instead).detach().requires_grad_(True)
+        yield {**inputs, first: leaf.clone()}, [leaf]  # a model may write to its input
+        return
+    with vectors_of(reader, instead) as leaves:
+        yield inputs, leaves
 
 
 def answers(source: Source, inputs: Mapping[str, Tensor]) -> Feeds:
@@ -64,7 +78,9 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
 
 
 class Asked:
-    """An eager model that is asked for a method's relevance: float32 of the first input's shape, 0 at padding."""
+    """An eager model that is asked for a method's relevance: float32 of the first input's shape without
+    channels, 0 at padding.
+    """
 
     def __init__(self, source: Source, method: Method, inputs: Mapping[str, Tensor], feeds: Feeds) -> None:
         if source.embedding is None or source.target is None:
@@ -88,8 +104,8 @@ class Asked:
         """The outputs, the explained value [samples], the embedding's vectors, and the value's derivative by them."""
         # Around the reverse pass too: a reversible model runs its layers again.
         with self.method.rules(), self.source.around(self.source.module):
-            with vectors_of(self.embedding, instead) as leaves:
-                outputs = self.source.answer(self.inputs)
+            with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
+                outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
             self.resolved = self.resolved or self.target.resolved(values, self.given, self.real)
             value = self.target.value(values, self.resolved, self.real)
@@ -97,7 +113,9 @@ class Asked:
         return outputs, value.detach(), leaves[0].detach(), gradient
 
     def shown(self, scores: Tensor) -> Tensor:
-        """Scores of the embedding's vectors as the first input; a library may pad behind."""
+        """Scores of the embedding's vectors as the first input; a library may pad behind. Those of a pixel's channels."""
+        if isinstance(self.embedding, Values):
+            return scores if self.source.channels is None else scores.sum(self.source.channels)
         rows: Tensor = scores.sum(-1)[..., : self.real.shape[-1]].reshape(self.real.shape)
         return rows * self.real
 
@@ -107,13 +125,20 @@ class Asked:
 
     def along_the_path(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         outputs, value, vectors, _ = self.slope()
-        ids = torch.from_numpy(self.feeds[names.BASELINE])
-        start, length = vectors.clone(), ids.shape[-1]
-        start[..., :length, :] = self.embedding(ids).reshape(*start.shape[:-2], length, -1).detach()
+        start = self.start(vectors)
         change = vectors - start
         self.at_baseline = self.slope(start)[1]
         slopes = [self.slope(start + node * change)[3] for node in self.feeds[names.PATH].tolist()]
         return outputs, self.shown(torch.stack(slopes).mean(dim=0) * change), value
+
+    def start(self, vectors: Tensor) -> Tensor:
+        """The baseline's vectors."""
+        given = torch.from_numpy(self.feeds[names.BASELINE])
+        if isinstance(self.embedding, Values):
+            return given
+        start, length = vectors.clone(), given.shape[-1]
+        start[..., :length, :] = self.embedding(given).reshape(*start.shape[:-2], length, -1).detach()
+        return start
 
     def by_attention(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         about, module = self.source.variant.mixing, self.source.module

@@ -29,6 +29,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
 from edgexf_exporters.integrated import IntegratedGradients
+from edgexf_exporters.reverse import REVERSED
 from edgexf_exporters.rollout import AttentionWeights
 from edgexf_exporters.rules import Rules
 from edgexf_exporters.source import Source
@@ -40,7 +41,8 @@ from edgexf_exporters.trace import Axes, capture, in_a_sentence
 class Explained:
     """What an explain program must know of its source: the inputs' number, the `target`, and `folded`: which of all inputs
     come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
-    them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs.
+    them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs. `summed`: the axis
+    of what is explained along which relevance is the sum, a token's width or a pixel's channels; None without one.
     """
 
     inputs: int
@@ -49,6 +51,7 @@ class Explained:
     mask: tuple[int, int] | None
     rows: tuple[int | None, ...]
     output_rows: tuple[int | None, ...]
+    summed: int | None = -1
 
     @property
     def samples(self) -> int:
@@ -58,6 +61,17 @@ class Explained:
     def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """All inputs as [..., tokens]."""
         return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.folded, strict=True)]
+
+    def relevance(self, scores: Tensor, real: Tensor | None) -> Tensor:
+        """Scores of all that is explained as the graph answers them: summed, [..., tokens], 0 where nothing is `real`."""
+        found = scores if self.summed is None else scores.sum(dim=self.summed)
+        found = found.flatten(-2) if self.folded[0] else found
+        return found if real is None else torch.where(real, found, 0.0)
+
+    def total(self, relevance: Tensor) -> Tensor:
+        """[samples]."""
+        rest = [axis for axis in range(relevance.ndim) if axis != self.samples]
+        return relevance.sum(dim=rest)
 
     def real(self, inputs: Sequence[Tensor]) -> Tensor | None:
         """bool, as the first input."""
@@ -87,13 +101,8 @@ class GradientTimesInput(nn.Module):
             resolved = about.target.resolved(outputs, flat[about.inputs :], real)
             value = about.target.value(outputs, resolved, real)  # [samples]
         (gradient,) = torch.autograd.grad(value.sum(), embeddings)
-        relevance = (gradient * embeddings.detach()).sum(dim=-1)
-        relevance = relevance.flatten(-2) if about.folded[0] else relevance
-        if real is not None:
-            relevance = torch.where(real, relevance, 0.0)
-        tokens = [axis for axis in range(relevance.ndim) if axis != about.samples]
-        residual = value.detach() - relevance.sum(dim=tokens)
-        return *(output.detach() for output in outputs), relevance, residual
+        relevance = about.relevance(gradient * embeddings.detach(), real)
+        return *(output.detach() for output in outputs), relevance, value.detach() - about.total(relevance)
 
 
 @dataclass(frozen=True)
@@ -141,34 +150,6 @@ def check_method(method: str, source: Source) -> None:
         raise UsageError(
             f"{method} needs an attention whose weights are over tokens, got {source.variant.name}: {reason}; explain by another method."
         )
-
-
-def convolution_backward(
-    gradient: Tensor,
-    _inputs: Tensor,
-    weight: Tensor,
-    _bias_sizes: Sequence[int] | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    _output_padding: Sequence[int],
-    groups: int,
-    wanted: Sequence[bool],
-) -> Any:
-    """The gradient of a convolution's input, for which ONNX has no operator: with steps of 1 it is a convolution with the
-    kernel turned around. NotImplemented for others, which then have no translation. Weights are constants and have none.
-    """
-    around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
-    if transposed or list(wanted) != [True, False, False] or any(step != 1 for step in stride) or min(around) < 0:
-        return NotImplemented
-    turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(tuple(range(2, weight.ndim)))
-    none = [0] * len(around)
-    reverse = torch.ops.aten.convolution.default
-    return reverse(gradient, turned, None, stride, around, dilation, False, none, groups), None, None
-
-
-REVERSED: dict[Any, Callable[..., Any]] = {torch.ops.aten.convolution_backward.default: convolution_backward}
 
 
 def differentiate(

@@ -24,7 +24,7 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain import METHODS, Explained, check_method, differentiate
 from edgexf_exporters.guards import conditions
 from edgexf_exporters.mixing import marked
-from edgexf_exporters.source import SHORTEST, Own, Source
+from edgexf_exporters.source import SHORTEST, Own, Source, Values
 from edgexf_exporters.swap import Lowered, lowered, replaced
 from edgexf_exporters.trace import BATCH_TRACED, STEPS_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
 
@@ -88,14 +88,19 @@ class Given(nn.Module):
 
 
 class Body(nn.Module):
-    """A source's outputs from its token embeddings on; the embedding itself is replaced by `given`."""
+    """A source's outputs from its token embeddings on; the embedding itself is replaced by `given`. Without one from the
+    values of the first input.
+    """
 
-    def __init__(self, program: Program, given: Given) -> None:
+    def __init__(self, program: Program, given: Given | None) -> None:
         super().__init__()
         self.program = program
         self.given = given
 
     def forward(self, embeddings: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if self.given is None:
+            values: tuple[Tensor, ...] = self.program(embeddings, *inputs[1:])
+            return values
         rows = embeddings.flatten(0, 1) if self.program.source.choices else embeddings
         self.given.vectors = rows.flatten(1, -2)  # of folded inputs [batch, blocks, block, width]
         try:
@@ -172,9 +177,9 @@ def own_sizes(source: Source, own: Own) -> dict[str, int]:
 
 def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:
     """Ids that count, a mask of ones, else zeros."""
-    if tensor.name in (names.INPUT_IDS, names.BASELINE):
-        return torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary
     kind = getattr(torch, tensor.dtype)
+    if tensor.name in (names.INPUT_IDS, names.BASELINE) and not kind.is_floating_point:
+        return (torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary).to(kind)
     return torch.full(tuple(sizes), int(tensor.name == names.ATTENTION_MASK), dtype=kind)
 
 
@@ -234,10 +239,12 @@ def explained(
         return {}
     count = len(source.tensors)
     inputs, axes = example(source, source.tensors, sizes)
-    given, vectors = Given(source.embedding), source.embedding(inputs[0])
+    given = None if isinstance(source.embedding, Values) else Given(source.embedding)
+    vectors = source.embedding(inputs[0]).clone()  # one tensor twice would be one input
+    instead = {} if given is None else {source.embedding: given}
     mixing = source.variant.mixing if any(METHODS[method].attends for method in methods) else None
     marks = nullcontext() if mixing is None else marked(source.module, mixing)
-    with replaced(program, {source.embedding: given}), marks:
+    with replaced(program, instead), marks:
         body = capture(Body(program, given), (vectors, *inputs), (axes[0], *axes))
     graphs = {}
     for method in methods:
@@ -251,6 +258,7 @@ def explained(
             source.mask,
             tuple(map(source.samples, tensors)),
             tuple(map(source.samples, source.outputs)),
+            -1 if given is not None else source.channels,
         )
         graph = differentiate(METHODS[method], source.embedding, body, about, example_inputs, dimensions)
         outputs = tuple(output.name for output in (*source.outputs, *gives))

@@ -69,12 +69,9 @@ class IntegratedGradients(nn.Module):
         values = about.target.value(outputs, resolved, everywhere).unflatten(0, (count, batch))
         (gradient,) = torch.autograd.grad(values[2:].sum(), points)
         slope = gradient.detach().unflatten(samples, (count, batch)).narrow(samples, 2, path.shape[0]).mean(dim=samples)
-        relevance = (slope * change).sum(dim=-1)
-        relevance = relevance.flatten(-2) if about.folded[0] else relevance
-        if real is not None:
-            relevance = torch.where(real, relevance, 0.0)
+        relevance = about.relevance(slope * change, real)
         at_input, at_baseline = values[0].detach(), values[1].detach()
-        total = relevance.sum(dim=[axis for axis in range(relevance.ndim) if axis != samples])
+        total = about.total(relevance)
         change_of_value = at_input - at_baseline
         completeness = (change_of_value - total).abs() / change_of_value.abs().clamp(min=TINY)
         return *(output.detach() for output in answers), relevance, at_input - total, at_baseline, completeness

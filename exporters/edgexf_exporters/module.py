@@ -29,10 +29,10 @@ from edgexf.signature import Axis, Signature
 from edgexf_exporters.calls import arguments, in_float32, surrounding
 from edgexf_exporters.chance import SEED
 from edgexf_exporters.draws import Array, Draws, is_mask, marks
-from edgexf_exporters.eager import vectors_of
+from edgexf_exporters.eager import started_from
 from edgexf_exporters.graphs import frozen
 from edgexf_exporters.shapes import Sizes, is_whole, shapes_of
-from edgexf_exporters.source import Own, Source, named_outputs
+from edgexf_exporters.source import Own, Source, Values, named_outputs
 from edgexf_exporters.swap import variants_in
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace import ANY, in_a_sentence, said_by
@@ -115,18 +115,14 @@ class Probe:
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         classes = columns(outputs[0], signature.samples)
-        rows = (
-            len(first.shape) == 2
-            and signature.samples in first.shape
-            and all(isinstance(axis, str) for axis in first.shape)
-        )
-        reason = self.unexplained(readers.get(first.name) if rows else None, target_of(outputs, signature.samples))
+        reader = self.reader(signature, readers)
+        reason = self.unexplained(reader, target_of(outputs, signature.samples))
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
             variant=replace(MODULE, attention=", ".join(variant.name for variant in found) or "as it is"),
             module=self.module,
-            embedding=None if reason else readers[first.name],
+            embedding=None if reason else reader,
             outputs=outputs,
             limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, 0, "none"),
             labels=tuple(f"LABEL_{index}" for index in range(classes)),
@@ -145,7 +141,17 @@ class Probe:
             },
         )
 
-    def unexplained(self, reader: nn.Embedding | None, target: Target | None) -> str:
+    def reader(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> nn.Module | None:
+        """What an explanation starts from: the embedding of token ids [samples, tokens], or the first input's own values."""
+        first = self.tensors()[0]
+        if signature.samples not in first.shape:
+            return None
+        if first.dtype == "float32":
+            return Values()
+        rows = len(first.shape) == 2 and all(isinstance(axis, str) for axis in first.shape)
+        return readers.get(first.name) if rows else None
+
+    def unexplained(self, reader: nn.Module | None, target: Target | None) -> str:
         """Why no explanation can be compiled; empty where one can."""
         taken = sorted({tensor.name for tensor in self.tensors()} & RESERVED)
         if taken:
@@ -153,13 +159,13 @@ class Probe:
         if target is None:
             return "its first answer is no logits, of each sample or each token"
         if reader is None:
-            return "its first input is not token ids of samples and tokens that one embedding reads"
+            return "its first input is neither values of samples nor token ids of samples and tokens that one embedding reads"
         inputs = {
             name: torch.from_numpy(array) for name, array in self.draws(self.draws.shapes.examples, seed=1).items()
         }
         try:
-            with vectors_of(reader) as leaves, self.around(self.module):
-                outputs = named_outputs(self.module(**inputs, **self.settings))
+            with started_from(reader, inputs) as (given, leaves), self.around(self.module):
+                outputs = named_outputs(self.module(**given, **self.settings))
             torch.autograd.grad(next(iter(outputs.values())).sum(), leaves)
         except Exception as error:  # noqa: BLE001 (a foreign module fails in its own way; the reason is told)
             return f"its eager model has no gradient ({said_by(error)})"

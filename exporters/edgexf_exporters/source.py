@@ -28,6 +28,7 @@ from edgexf_exporters.mixing import Place, places_of
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Variant
 
+IMAGE = 4  # axes
 SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
 
 
@@ -39,6 +40,13 @@ def nothing(_: nn.Module) -> AbstractContextManager[None]:
 def never(_: int) -> bool:
     """Of a model that answers an input of any length."""
     return False
+
+
+class Values(nn.Module):
+    """Stands for an embedding where a model's first input holds values by itself, such as an image's."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class Source:
 
     `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
     the only one of them; `around` surrounds each call of it, `alone` says how the grid asks it. `embedding` is its
-    submodule from token ids to vectors, which explanations start from. `first_id` stands first in every input of the grid, `padding_id` behind the real
+    submodule from token ids to vectors, which explanations start from, or `Values`. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
     chosen. `chooses`: its `torch.argmax` decides inside what else is computed. `reason` says why it has no `embedding`.
     `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
@@ -177,7 +185,8 @@ class Source:
         place = self.samples(tokens)
         samples = () if place is None else (tokens.shape[place],)
         takes = () if self.target is None else self.target.tensors
-        gives: list[tuple[str, tuple[int | str, ...]]] = [(names.RELEVANCE, tokens.shape), (names.RESIDUAL, samples)]
+        scored = tuple(size for axis, size in enumerate(tokens.shape) if axis != self.channels)
+        gives: list[tuple[str, tuple[int | str, ...]]] = [(names.RELEVANCE, scored), (names.RESIDUAL, samples)]
         if path:
             takes += (
                 contract.Tensor(names.BASELINE, tokens.dtype, tokens.shape),
@@ -217,10 +226,10 @@ class Source:
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
 
     def shown(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Which tokens of the first input a mask shows, [batch, sequence]: the others have no relevance."""
-        first = inputs[self.inputs[0]]
+        """Which tokens of the first input a mask shows, [batch, sequence], or its pixels: the others have no relevance."""
         if self.mask is None:
-            return np.ones(first.shape, dtype=bool)
+            sizes = inputs[self.inputs[0]].shape
+            return np.ones([size for axis, size in enumerate(sizes) if axis != self.channels], dtype=bool)
         place, mark = self.mask
         shown: npt.NDArray[np.bool_] = inputs[self.inputs[place]] == mark
         return shown
@@ -235,6 +244,11 @@ class Source:
             if one.name in marks and (self.own is None or one.shape == self.tensors[0].shape)
         ]
         return places[0] if places else None
+
+    @property
+    def channels(self) -> int | None:
+        """The axis of channels of an image, [samples, channels, height, width]: a pixel's relevance is their sum."""
+        return 1 if isinstance(self.embedding, Values) and len(self.tensors[0].shape) == IMAGE else None
 
     @property
     def row_axis(self) -> int:

@@ -1,7 +1,8 @@
 """Latency, load time and memory of a bundle on this device.
 
-In: a bundle and lengths in bytes. Out: a `LatencyReport`. Lengths are measured in turns, so that a busy
-neighbour slows all of them and not one. Load time and memory come from fresh processes, one a length,
+In: a bundle, lengths in bytes, and explanation methods. Out: a `LatencyReport`, a row for each length of the predict graph
+and of each method's. Rows are measured in turns, so that a busy
+neighbour slows all of them and not one. Load time and memory come from fresh processes, one a row,
 since neither can be seen in a process that has already loaded or grown.
 
 A percentile is printed only with enough runs for a 99 % upper bound of it: 44 for the 90th
@@ -15,7 +16,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from edgexf.signature import Signature
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.providers import available_threads
-from edgexf_runtimes.session import Session, load
+from edgexf_runtimes.session import PREDICT, Session, load
 
 RUNS = 50
 RUNS_FOR_P90 = 44
@@ -39,11 +41,20 @@ SECONDS = 30.0  # a length that takes longer than this for all its runs gets few
 FEWEST_RUNS = 5
 WARM_UP = 3
 CHOICES = 2
+PATH_STEPS = 8  # of integrated gradients
 LOADS = 5  # fresh processes at least
 
 STATUS = Path("/proc/self/status")
 CHILD = "import sys; from edgexf_runtimes.bench import child; child(*sys.argv[1:])"
 Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph, ``predict`` or an explanation's by its method, and a length."""
+
+    graph: str
+    length: int
 
 
 def parse_lengths(text: str) -> list[int]:
@@ -108,58 +119,89 @@ def longest(session: Session) -> int:
     return manifest.preprocess.max_bytes if isinstance(manifest.preprocess, Bytes) else manifest.limits.max_length
 
 
+def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
+    """Inputs of a graph: for an explanation of what the model predicts, at the first position where it has several."""
+    inputs = random_inputs(session, case.length)
+    if case.graph == PREDICT:
+        return inputs
+    ids = next(iter(inputs.values()))
+    given = {
+        names.POSITION: np.zeros(len(ids), dtype=np.int64),
+        names.BASELINE: ids,
+        names.PATH: ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32),
+    }
+    taken = {tensor.name for tensor in session.manifest.targets(case.graph)}
+    return {**inputs, **{name: array for name, array in given.items() if name in taken}}
+
+
+def run(session: Session, case: Case, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    if case.graph == PREDICT:
+        session.run(**inputs)
+    else:
+        session.run_explain(method=case.graph, **inputs)
+
+
 def measure(
-    path: Path, lengths: Sequence[int], threads: int | None, advance: Advance = lambda _: None
+    path: Path,
+    lengths: Sequence[int],
+    threads: int | None,
+    advance: Advance = lambda _: None,
+    methods: Sequence[str] = (),
 ) -> LatencyReport:
-    """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit."""
+    """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit, and for a method
+    that it does not hold.
+    """
     with load(path, threads=threads) as session:
         most = longest(session)
         if max(lengths) > most:
             raise UsageError(
                 f"lengths must be at most the bundle's {most}, got {max(lengths)}; leave the longer ones out."
             )
-        fresh = [fresh_process(path, length, threads) for length in lengths]
+        graphs = (PREDICT, *dict.fromkeys(map(session.method, methods)))
+        cases = [Case(graph, length) for graph in graphs for length in lengths]
+        fresh = [fresh_process(path, case, threads) for case in cases]
         loads = [load_ms for load_ms, _ in fresh]
-        loads += [fresh_process(path, lengths[0], threads)[0] for _ in range(LOADS - len(loads))]
-        times = in_turns(session, lengths, advance)
+        loads += [fresh_process(path, cases[0], threads)[0] for _ in range(LOADS - len(loads))]
+        times = in_turns(session, cases, advance)
         name = session.manifest.name
     facts = {key: value if isinstance(value, str) else ", ".join(value) for key, value in describe().items()}
-    rows = tuple(summary(length, times[length], peak) for length, (_, peak) in zip(lengths, fresh, strict=True))
+    rows = tuple(summary(case, times[case], peak) for case, (_, peak) in zip(cases, fresh, strict=True))
     return LatencyReport(name, threads or available_threads(), facts, float(np.median(loads)), len(loads), rows)
 
 
-def in_turns(session: Session, lengths: Sequence[int], advance: Advance) -> dict[int, list[float]]:
-    """Seconds of each run by length; one run of each length a turn."""
-    inputs = {length: random_inputs(session, length) for length in lengths}
-    for given in inputs.values():
+def in_turns(session: Session, cases: Sequence[Case], advance: Advance) -> dict[Case, list[float]]:
+    """Seconds of each run by case; one run of each case a turn."""
+    inputs = {case: feeds(session, case) for case in cases}
+    for case, given in inputs.items():
         for _ in range(WARM_UP):
-            session.run(**given)
-    times: dict[int, list[float]] = {length: [] for length in lengths}
+            run(session, case, given)
+    times: dict[Case, list[float]] = {case: [] for case in cases}
     for _ in range(RUNS):
-        for length, given in inputs.items():
-            if len(times[length]) < FEWEST_RUNS or sum(times[length]) < SECONDS:
+        for case, given in inputs.items():
+            if len(times[case]) < FEWEST_RUNS or sum(times[case]) < SECONDS:
                 start = time.perf_counter()
-                session.run(**given)
-                times[length].append(time.perf_counter() - start)
+                run(session, case, given)
+                times[case].append(time.perf_counter() - start)
                 advance(1)
     return times
 
 
-def summary(length: int, seconds: Sequence[float], peak_mib: float) -> LengthLatency:
+def summary(case: Case, seconds: Sequence[float], peak_mib: float) -> LengthLatency:
     p50, p90 = np.percentile(seconds, [50, 90]) * 1e3
     return LengthLatency(
-        length=length,
+        graph=case.graph,
+        length=case.length,
         runs=len(seconds),
         p50_ms=float(p50),
         p90_ms=float(p90) if len(seconds) >= RUNS_FOR_P90 else None,
-        tokens_per_second=(length + 1) / (float(p50) / 1e3),
+        tokens_per_second=(case.length + 1) / (float(p50) / 1e3),
         peak_mib=peak_mib,
     )
 
 
-def fresh_process(path: Path, length: int, threads: int | None) -> tuple[float, float]:
+def fresh_process(path: Path, case: Case, threads: int | None) -> tuple[float, float]:
     """Milliseconds to load the bundle and MiB of resident memory at the peak, in a process of its own."""
-    command = [sys.executable, "-P", "-c", CHILD, str(path), str(length), str(threads or 0)]
+    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), str(threads or 0)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own interpreter and arguments)
     if done.returncode != 0:
         raise EdgexfError(
@@ -183,12 +225,12 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def child(path: str, length: str, threads: str) -> None:
+def child(path: str, graph: str, length: str, threads: str) -> None:
     """What `fresh_process` starts: loads, runs, and prints its figures."""
-    start = time.perf_counter()
+    case, start = Case(graph, int(length)), time.perf_counter()
     with load(path, threads=int(threads) or None) as session:
         load_ms = (time.perf_counter() - start) * 1e3
         for _ in range(WARM_UP):
-            session.run(**random_inputs(session, int(length)))
+            run(session, case, feeds(session, case))
     peak = peak_mib()
     print(json.dumps({"load_ms": load_ms, "peak_mib": peak}))  # noqa: T201 (the parent reads it)

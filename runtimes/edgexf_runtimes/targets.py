@@ -95,9 +95,16 @@ def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, man
 
 
 def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:
-    """Token ids of the first input's shape and dtype, within its vocabulary."""
+    """Token ids of the first input's shape and dtype, within its vocabulary; finite values for one that holds values."""
     first = manifest.variants[0].inputs[0]
     ids = inputs[first.name]
+    if ids.dtype.kind == "f":
+        values = np.asarray([] if value is None else value, dtype=ids.dtype)
+        if values.shape != ids.shape or not np.isfinite(values).all():
+            raise InputError(
+                f"{names.BASELINE} must be finite {ids.dtype} {list(ids.shape)}, as {first.name}, got {list(values.shape)}; say what the path starts from, such as zeros."
+            )
+        return values
     baseline = np.asarray(value) if value is not None else np.empty(0)
     below = manifest.limits.vocab if manifest.signature is None else manifest.signature.below.get(first.name)
     if baseline.shape != ids.shape or baseline.dtype.kind not in "iu":

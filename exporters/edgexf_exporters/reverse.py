@@ -1,0 +1,81 @@
+"""Gradients that ONNX has no operator for, in operators that it has.
+
+In: the arguments of aten's own reverse operator, of which weights are constants. Out: the gradient of its input; None stands
+for those that nobody asks for, NotImplemented for a case that has no translation here.
+
+    convolution     a transposed convolution with the same kernel, cropped to the input
+    mean pooling    a convolution with equal weights, channel by channel
+    others          as torch itself decomposes them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import get_decompositions
+from torch.nn import functional as F
+
+aten = torch.ops.aten
+Sizes = Sequence[int]
+
+
+def convolution_backward(
+    gradient: Tensor,
+    inputs: Tensor,
+    weight: Tensor,
+    _bias_sizes: Sizes | None,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    _output_padding: Sizes,
+    groups: int,
+    wanted: Sequence[bool],
+) -> Any:
+    """With steps of 1 it is a convolution with the kernel turned around, which runs faster than a transposed one."""
+    around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
+    if transposed or list(wanted) != [True, False, False]:
+        return NotImplemented
+    none = [0] * len(around)
+    if all(step == 1 for step in stride) and min(around) >= 0:
+        turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(tuple(range(2, weight.ndim)))
+        found = aten.convolution.default(gradient, turned, None, stride, around, dilation, False, none, groups)
+        return found, None, None
+    whole = aten.convolution.default(gradient, weight, None, stride, none, dilation, True, none, groups)
+    behind = [amount for step in reversed(stride) for amount in (0, step - 1)]  # what the last step did not reach
+    whole = F.pad(whole, behind)
+    for axis, pad in enumerate(padding, start=2):
+        whole = whole.narrow(axis, pad, inputs.shape[axis])
+    return whole, None, None
+
+
+def mean_pool_backward(
+    gradient: Tensor, inputs: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, ceil: bool, with_padding: bool,
+    divisor: int | None,
+) -> Any:  # fmt: skip
+    if ceil or inputs.ndim != 4 or (any(padding) and not with_padding):
+        return NotImplemented
+    height, width = (*kernel, *kernel)[:2]
+    channels = inputs.shape[1]
+    weight = torch.full((channels, 1, height, width), 1 / (divisor or height * width), dtype=inputs.dtype)
+    steps, pads = list((*stride, *stride)[:2]) or [height, width], list((*padding, *padding)[:2])
+    asked = [True, False, False]
+    found, *_ = convolution_backward(
+        gradient, inputs, weight, None, steps, pads, [1, 1], False, [0, 0], channels, asked
+    )
+    return found
+
+
+DECOMPOSED = (
+    aten.elu_backward, aten.glu_backward, aten.hardsigmoid_backward, aten.hardswish_backward, aten.leaky_relu_backward,
+    aten.log_sigmoid_backward, aten.mish_backward, aten.silu_backward, aten.softplus_backward, aten._prelu_kernel_backward,
+    aten.native_batch_norm_backward, aten.native_group_norm_backward, aten.max_pool2d_with_indices_backward,
+)  # fmt: skip
+REVERSED: dict[Any, Callable[..., Any]] = {
+    **get_decompositions(DECOMPOSED),
+    aten.convolution_backward.default: convolution_backward,
+    aten.avg_pool2d_backward.default: mean_pool_backward,
+}

@@ -1,0 +1,114 @@
+"""Images and other values as inputs: relevance for each pixel, by every method, of a module of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import InputXGradient
+from torch import Tensor, nn
+
+import edgexf
+from edgexf.errors import InputError
+from edgexf_exporters.explain import METHODS
+
+TOLERANCE = 1e-4  # the contract's
+METHODS_OF_IMAGES = ("gradient", "attnlrp", "integrated-gradients")
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation: Hu et al. 2018, section 3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, 3, 1)
+        self.excite = nn.Conv2d(3, channels, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        means = nn.functional.adaptive_avg_pool2d(values, 1)
+        return values * torch.sigmoid(self.excite(nn.functional.silu(self.squeeze(means))))
+
+
+class Convolutions(nn.Module):
+    """What image classifiers are made of: steps of 1 and 2, batch norm, both poolings, a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.SiLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.BatchNorm2d(8, affine=False),
+            nn.ReLU(),
+            Gate(8),
+            nn.AvgPool2d(2),
+            nn.Conv2d(8, 6, 1),
+            nn.AdaptiveAvgPool2d(1),
+        )
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.head(self.body(pixel_values).flatten(1))
+
+
+def convolutions() -> Convolutions:
+    torch.manual_seed(0)
+    module = Convolutions()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean = torch.randn_like(part.running_mean)
+            part.running_var = torch.rand_like(part.running_var) + 0.5
+    return module.eval()
+
+
+def images(rows: int, seed: int = 0) -> Tensor:
+    return torch.randn(rows, 3, 36, 32, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("images") / "out"
+    return edgexf.export(convolutions(), example_inputs=images(2), output=output, explain=METHODS_OF_IMAGES).path
+
+
+def test_a_pixels_relevance_is_captums(bundle: Path) -> None:
+    given, module = images(5, seed=1), convolutions()
+    target = torch.tensor([2, 0, 1, 3, 3])
+    wanted = InputXGradient(module).attribute(given.requires_grad_(True), target=target).sum(dim=1)
+    with edgexf.load(bundle) as session:
+        found = session.run_explain(
+            pixel_values=given.detach().numpy(), target=np.eye(4, dtype=np.float32)[target], method="gradient"
+        )
+    assert found["relevance"].shape == (5, 36, 32)
+    assert np.abs(found["relevance"] - wanted.detach().numpy()).max() <= TOLERANCE * wanted.abs().max()
+
+
+def test_the_rules_of_convolutions_are_the_eager_models(bundle: Path) -> None:
+    given, module = images(3, seed=2), convolutions().requires_grad_(False)
+    leaf = given.clone().requires_grad_(True)
+    with METHODS["attnlrp"].rules():
+        explained = module(leaf).max(dim=-1).values
+        (gradient,) = torch.autograd.grad(explained.sum(), leaf)
+    wanted = (gradient * given).sum(dim=1).numpy()
+    with edgexf.load(bundle) as session:
+        found = session.run_explain(pixel_values=given.numpy(), method="attnlrp")
+        other = session.run_explain(pixel_values=images(3, seed=3).numpy(), method="attnlrp")
+    assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+    assert np.abs(found["relevance"].sum(axis=(1, 2)) + found["residual"] - explained.detach().numpy()).max() <= 1e-4
+    assert np.abs(other["relevance"] - wanted).max() > 0.1 * np.abs(wanted).max()
+
+
+def test_a_path_from_a_black_image_is_complete(bundle: Path) -> None:
+    given = images(2, seed=4).numpy()
+    path = (np.arange(64, dtype=np.float32) + 0.5) / 64
+    with edgexf.load(bundle) as session:
+        found = session.run_explain(
+            pixel_values=given, method="integrated-gradients", baseline=np.zeros_like(given), path=path
+        )
+        with pytest.raises(InputError, match="baseline must be finite float32"):
+            session.run_explain(pixel_values=given, method="integrated-gradients", path=path)
+    assert found["completeness"].max() <= 0.05
