@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from small import NAMES
 
 import edgexf
@@ -30,7 +32,9 @@ EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others by default, which
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER is not None:
-    torch.set_num_threads(1)  # each worker has its own core
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})  # of its own: else all share all
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", params=NAMES)
@@ -46,15 +50,23 @@ def linformer(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def export_once(name: str, factory: pytest.TempPathFactory) -> Exported:
+    """While another worker exports it, this one exports another that will be asked for."""
     if name not in _exported:
         own = factory.getbasetemp()
         shared = own if WORKER is None else own.parent  # of this session, for all of its workers
+        for other in (name, *NAMES):
+            if (shared / "bundles" / name).exists():
+                break
+            with suppress(Timeout), FileLock(shared / f"{other}.lock", timeout=0):
+                exported_in(shared / "bundles" / other)
         with FileLock(shared / f"{name}.lock"):
-            path = shared / "bundles" / name
-            made = (
-                Bundle(path, bundle.read(path))
-                if path.exists()
-                else edgexf.export(variant=name, explain=EXPLAIN.get(name), output=path)
-            )  # a bundle is written whole or not at all
+            made = exported_in(shared / "bundles" / name)
         _exported[name] = Exported(name, made, load(shipped(name)))
     return _exported[name]
+
+
+def exported_in(path: Path) -> Bundle:
+    """The bundle of a variant by its folder's name; made where it is not, and written whole or not at all."""
+    if path.exists():
+        return Bundle(path, bundle.read(path))
+    return edgexf.export(variant=path.name, explain=EXPLAIN.get(path.name), output=path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, BertModel, LongformerConfig, LongformerModel
 
-LONGEST = 4096
+LONGEST = 2048
 WINDOW = 256
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,10 +38,10 @@ def small_spec(name: str) -> EncoderSpec:
     )
 
 
-def small_encoder(name: str, seed: int = 0) -> Encoder:
+def small_encoder(name: str, seed: int = 0, layers: int = 2) -> Encoder:
     """Random weights, the projection too, so that no symmetry hides a mistake."""
     torch.manual_seed(seed)
-    encoder = build(small_spec(name))
+    encoder = build(replace(small_spec(name), layers=layers))
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

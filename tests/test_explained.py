@@ -207,7 +207,7 @@ class Classify(nn.Module):
 
 @pytest.fixture(scope="module")
 def integrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
-    encoder = small_encoder("transformer").eval()
+    encoder = small_encoder("transformer", layers=1).eval()
     out = tmp_path_factory.mktemp("integrated") / "out"
     edgexf.export(encoder, output=out, explain=("integrated-gradients", "gradient"))
     return encoder, out

@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
     return model, folder / "checkpoint", path
 
 
-@pytest.mark.parametrize("characters", [20, 900, 5000, 12500])
+@pytest.mark.parametrize("characters", [20, 900, 5000])
 def test_features_of_real_text_are_the_eager_models(made: tuple[Any, Path, Path], characters: int) -> None:
     """Tokenized by transformers on one side, by the bundle on the other, without a global token as the library does."""
     model, checkpoint, bundle = made

@@ -39,6 +39,7 @@ from edgexf import names
 from edgexf.models.weights import load, shipped
 from edgexf.report import markdown_table
 from edgexf.spec import LABELS
+from edgexf_exporters import VARIANTS
 from edgexf_exporters.explain import METHODS
 from edgexf_runtimes import Session
 from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
@@ -52,7 +53,7 @@ from small import DATA, NAMES
 
 BYTES = 1024
 FEWER = 40
-SLOW = tuple(method.name for method in AT_RUN_TIME)  # they need hundreds of predictions
+SLOW = (PATH_METHOD, *(method.name for method in AT_RUN_TIME))  # they need hundreds of predictions
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
 RUNS, WARM_UP = 15, 2
@@ -73,9 +74,10 @@ def inputs() -> list[Labelled]:
 @contextmanager
 def opened(name: str, bundles: Path) -> Iterator[Session]:
     """The variant's bundle with every method that compiles for it, exported where the folder has none."""
-    path = bundles / name
+    path, (variant,) = bundles / name, (variant for variant in VARIANTS if variant.name == name)
     if not path.exists():
-        edgexf.export(variant=name, output=path, explain=tuple(METHODS))
+        chosen = tuple(method.name for method in METHODS.values() if variant.mixing or not method.attends)
+        edgexf.export(variant=name, output=path, explain=chosen)
     with edgexf.load(path) as session:
         yield session
 
@@ -185,7 +187,9 @@ def measure_variant(
     with opened(name, bundles) as session:
         if "deletion" in parts:
             given = inputs()
-            for method in methods or (RANDOM, *session.manifest.methods, *SLOW):
+            compiled = session.manifest.methods
+            have = (RANDOM, *(method for method in compiled if method not in SLOW), *SLOW)
+            for method in [method for method in have if not methods or method in methods]:
                 if method not in found["deletion"].get(name, {}):
                     keep(
                         "deletion", name, method, deletion(session, method, given[:FEWER] if method in SLOW else given)
