@@ -227,5 +227,5 @@ def asked(session: Session, given: Prepared, target: Target, position: int | Non
     if first.name == "last_hidden_state" and len(first.shape) == 3:
         return Vector(session, given, target)
     raise UsageError(
-        f"an explanation needs logits or vectors, got {session.manifest.name} without; call session.run with arrays."
+        f"an explanation needs logits or vectors, got {session.manifest.name} without; call edgexf_runtimes.attribute with arrays."
     )

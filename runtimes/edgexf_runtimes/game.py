@@ -16,7 +16,7 @@ Source: cooperative games (Shapley 1953); removal by a stand-in (Covert, Lundber
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,8 @@ class Game:
     """The worth of coalitions of `groups`, each a list of places in the row.
 
     `whole` is the worth of the unchanged row. Between two runs it ends where `over` says so. `together` rows make one run,
-    by default as many as `Session.predict` runs at once.
+    by default as many as `Session.predict` runs at once. `first` names the input that holds token ids, [1, ...], in whose
+    tokens one behind the other places count, and `fixed` those that hold no rows.
     """
 
     def __init__(
@@ -68,11 +69,14 @@ class Game:
         over: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
         together: int | None = None,
+        first: str = names.INPUT_IDS,
+        fixed: Collection[str] = (),
     ) -> None:
         self._run, self._inputs, self._value = run, inputs, value
         self._token_id, self._over, self._progress = token_id, over, progress
+        self._first, self._fixed = first, fixed
         self.whole, self.features, self.rows = whole, len(groups), 0
-        length = inputs[names.INPUT_IDS].shape[1]
+        length = inputs[first][0].size
         self._together = together or max(BATCH_TOKENS // length, 1)
         self._member = np.zeros((self.features, length), dtype=bool)  # [features, sequence]
         for feature, places in enumerate(groups):
@@ -92,8 +96,12 @@ class Game:
 
     def _worth(self, kept: Kept) -> list[float]:
         left_out = ~kept @ self._member  # [rows, sequence]
-        rows = {name: np.repeat(array, len(kept), axis=0) for name, array in self._inputs.items()}
-        rows[names.INPUT_IDS] = np.where(left_out, self._token_id, rows[names.INPUT_IDS])
+        rows = {
+            name: array if name in self._fixed else np.repeat(array, len(kept), axis=0)
+            for name, array in self._inputs.items()
+        }
+        ids = rows[self._first]
+        rows[self._first] = np.where(left_out.reshape(ids.shape), self._token_id, ids).astype(ids.dtype)
         outputs = self._run(**rows)
         worth = [self._value({name: array[row] for name, array in outputs.items()}) for row in range(len(kept))]
         if not np.isfinite([self.whole, *worth]).all():

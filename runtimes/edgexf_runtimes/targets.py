@@ -23,10 +23,16 @@ Array = npt.NDArray[Any]
 def check_targets(
     given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, method: str
 ) -> dict[str, Array]:
-    """What `method`'s graph takes besides `inputs`. InputError for arrays of another kind or shape, UsageError for a
-    missing position and for what the graph does not take.
+    """What `method`'s graph takes besides `inputs`; errors as `check_given`."""
+    return check_given(given, inputs, manifest, {tensor.name: tensor for tensor in manifest.targets(method)})
+
+
+def check_given(
+    given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, wanted: Mapping[str, Tensor]
+) -> dict[str, Array]:
+    """What is `wanted` besides `inputs`. InputError for arrays of another kind or shape, UsageError for a missing position
+    and for what is not wanted.
     """
-    wanted = {tensor.name: tensor for tensor in manifest.targets(method)}
     unknown = sorted(set(given) - set(wanted))
     if unknown:
         raise UsageError(
@@ -86,7 +92,7 @@ def checked_position(
 def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
     """How many tokens each row has an answer at, int64 [rows]."""
     output = manifest.variants[0].outputs[0]
-    samples = manifest.graph(manifest.methods[0], manifest.variants[0].dtype).outputs[-1].shape[0]
+    samples = names.BATCH if manifest.signature is None else manifest.signature.samples
     (tokens,) = (axis for axis in output.shape[:-1] if axis != samples)
     if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
         lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
