@@ -108,13 +108,14 @@ def test_an_encoder_alone_is_a_model_too(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """BigBird's classifier from memory, with an explain graph."""
-    model = small("BigBird", "ForSequenceClassification", layers=2)
-    return edgexf.export(model, output=tmp_path_factory.mktemp("bigbird") / "out")
+    return edgexf.export(
+        small("BigBird", "ForSequenceClassification"), output=tmp_path_factory.mktemp("bigbird") / "out"
+    )
 
 
 @pytest.mark.parametrize("length", [2, 57, SWITCH, SWITCH + 1, 155])
 def test_bigbirds_relevance_is_autograds_at_lengths_never_traced(classifier: Bundle, length: int) -> None:
-    model = small("BigBird", "ForSequenceClassification", layers=2)
+    model = small("BigBird", "ForSequenceClassification")
     given = inputs(model, length)
     logits, wanted = autograd(model, given)
     with edgexf.load(classifier.path) as session:

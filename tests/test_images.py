@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import InputError
+from edgexf_exporters import reverse
 from edgexf_exporters.explain import METHODS
 
 TOLERANCE = 1e-4  # the contract's
@@ -112,3 +113,26 @@ def test_a_path_from_a_black_image_is_complete(bundle: Path) -> None:
         with pytest.raises(InputError, match="baseline must be finite float32"):
             session.run_explain(pixel_values=given, method="integrated-gradients", path=path)
     assert found["completeness"].max() <= 0.05
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize(("groups", "dilation", "padding"), [(4, 1, 2), (2, 2, 1), (1, 1, 0)])
+def test_the_reverse_of_a_convolution_is_autograds(
+    groups: int, dilation: int, padding: int, stride: tuple[int, int]
+) -> None:
+    chance = torch.Generator().manual_seed(0)
+    given = torch.randn(2, 4, 20, 3, dtype=torch.float64, generator=chance, requires_grad=True)
+    weight = torch.randn(8, 4 // groups, 5, 1, dtype=torch.float64, generator=chance)
+    sizes = list(stride), [padding, 0], [dilation, 1]
+    answer = nn.functional.conv2d(given, weight, None, *sizes, groups)
+    gradient = torch.randn(answer.shape, dtype=torch.float64, generator=chance)
+    (wanted,) = torch.autograd.grad(answer, given, gradient)
+    found, *_ = reverse.convolution_backward(
+        gradient, given, weight, None, *sizes, False, [0, 0], groups, [True, False, False]
+    )
+    assert (found - wanted).abs().max() <= 1e-12 * wanted.abs().max()
+
+
+def test_a_pooling_that_leaves_out_its_padding_has_no_reverse_here() -> None:
+    given = torch.ones(1, 2, 4, 4)
+    assert reverse.mean_pool_backward(given, given, [3], [1], [1], False, False, None) is NotImplemented

@@ -22,7 +22,7 @@ from edgexf.errors import ExportError, VerificationError
 from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
 from edgexf.pipeline import Bundle
-from edgexf_exporters import explain, nystromformer
+from edgexf_exporters import nystromformer
 from edgexf_exporters.alone import DEFINITION, MODEL
 from edgexf_exporters.checkpoint import from_model
 from edgexf_exporters.double import worst_difference
@@ -374,23 +374,3 @@ def test_layers_of_different_landmarks_are_a_sentence() -> None:
     attentions_of(model)[1].num_landmarks = 3
     with pytest.raises(ExportError, match="one num_landmarks"):
         from_model(model)
-
-
-@pytest.mark.parametrize(("groups", "dilation", "padding"), [(4, 1, 2), (2, 2, 1), (1, 1, 0)])
-def test_the_reverse_of_a_convolution_is_autograds(groups: int, dilation: int, padding: int) -> None:
-    chance = torch.Generator().manual_seed(0)
-    given = torch.randn(2, 4, 20, 3, dtype=torch.float64, generator=chance, requires_grad=True)
-    weight = torch.randn(8, 4 // groups, 5, 1, dtype=torch.float64, generator=chance)
-    answer = F.conv2d(given, weight, None, 1, (padding, 0), (dilation, 1), groups)
-    gradient = torch.randn(answer.shape, dtype=torch.float64, generator=chance)
-    (wanted,) = torch.autograd.grad(answer, given, gradient)
-    sizes = [1, 1], [padding, 0], [dilation, 1]
-    found, *_ = explain.convolution_backward(
-        gradient, given, weight, None, *sizes, False, [0, 0], groups, [True, False, False]
-    )
-    assert found is not None
-    assert (found - wanted).abs().max() <= ROUNDING * wanted.abs().max()
-    steps = explain.convolution_backward(
-        gradient, given, weight, None, [2, 1], *sizes[1:], False, [0, 0], groups, [True, False, False]
-    )
-    assert steps is NotImplemented

@@ -31,7 +31,7 @@ from edgexf.errors import UsageError
 from edgexf_exporters.integrated import IntegratedGradients
 from edgexf_exporters.reverse import REVERSED
 from edgexf_exporters.rollout import AttentionWeights
-from edgexf_exporters.rules import Rules
+from edgexf_exporters.rules import Fused, Rules
 from edgexf_exporters.source import Source
 from edgexf_exporters.targets import Target
 from edgexf_exporters.trace import Axes, capture, in_a_sentence
@@ -126,8 +126,8 @@ METHODS = {
     for method in (
         Method("attnlrp", rules=Rules),
         Method("cplrp", rules=partial(Rules, constant_softmax=True)),
-        Method("gradient"),
-        Method("integrated-gradients", IntegratedGradients, path=True),
+        Method("gradient", rules=Fused),
+        Method("integrated-gradients", IntegratedGradients, rules=Fused, path=True),
         Method("attention-rollout", AttentionWeights, attends=True),
         Method("attention", AttentionWeights, attends=True, weights=True),
     )

@@ -87,3 +87,29 @@ class Normalised(Function):
         scaled = gradients[0] * weight * scale
         bias = gradients[0].flatten(0, -len(ctx.axes) - 1).sum(dim=0) if ctx.needs_input_grad[2] else None
         return scaled - scaled.mean(dim=ctx.axes, keepdim=True), None, bias, None, None
+
+
+class Mixed(Function):
+    """Forward: softmax weights times values. Backward: that of the softmax's scores and of the values.
+
+    A softmax's gradient subtracts from each row its sum over all keys, sum_j A_ij dA_ij. With dA = g V^T it is g_i . (A V)_i,
+    a sum over a head's width (Dao et al. 2022, "FlashAttention", appendix B.2), and a further column of g and V subtracts it
+    within the product: one pass over all pairs of tokens where torch's own gradient takes four.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, _scores: Tensor, weights: Tensor, value: Tensor) -> Tensor:
+        mixed = weights @ value
+        ctx.save_for_backward(weights, value, mixed)
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor | None]:
+        shapes = [tensor.shape for tensor in ctx.saved_tensors]
+        weights, value, mixed = (tensor.flatten(0, -3) for tensor in ctx.saved_tensors)
+        gradient = gradients[0].flatten(0, -3)  # three axes: ONNX Runtime joins a transpose to such a product
+        left = torch.cat((gradient, -(gradient * mixed).sum(dim=-1, keepdim=True)), dim=-1)
+        right = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
+        of_scores = (weights * left.bmm(right.transpose(1, 2))).reshape(shapes[0])
+        of_value = weights.transpose(1, 2).bmm(gradient).reshape(shapes[1]) if ctx.needs_input_grad[2] else None
+        return of_scores, None, of_value

@@ -39,8 +39,9 @@ def repeated(tensor: Tensor, count: Tensor | int, axis: int | None) -> Tensor:
 class IntegratedGradients(nn.Module):
     """See the module's docstring."""
 
-    def __init__(self, _: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
+    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
         super().__init__()
+        self.method = method
         self.tokens = tokens
         self.body = body
         self.explained = explained
@@ -57,7 +58,8 @@ class IntegratedGradients(nn.Module):
         nodes = torch.cat((torch.tensor([1.0, 0.0]), path))
         points = self.points(start, change, nodes).requires_grad_(True)
         given = [repeated(one, count, row) for one, row in zip(inputs_and_target, rows, strict=True)]
-        outputs = self.body(points, *given[: about.inputs])
+        with self.method.rules():
+            outputs = self.body(points, *given[: about.inputs])
         batch = inputs[0].shape[samples]
         answers = [
             output if axis is None else output.narrow(axis, 0, batch)

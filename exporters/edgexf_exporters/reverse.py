@@ -5,6 +5,7 @@ for those that nobody asks for, NotImplemented for a case that has no translatio
 
     convolution     a transposed convolution with the same kernel, cropped to the input
     mean pooling    a convolution with equal weights, channel by channel
+    slices          zeros around what was taken
     others          as torch itself decomposes them
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import get_decompositions
+from torch._decomp import decomposition_table
 from torch.nn import functional as F
 
 aten = torch.ops.aten
@@ -69,13 +70,30 @@ def mean_pool_backward(
     return found
 
 
-DECOMPOSED = (
-    aten.elu_backward, aten.glu_backward, aten.hardsigmoid_backward, aten.hardswish_backward, aten.leaky_relu_backward,
-    aten.log_sigmoid_backward, aten.mish_backward, aten.silu_backward, aten.softplus_backward, aten._prelu_kernel_backward,
-    aten.native_batch_norm_backward, aten.native_group_norm_backward, aten.max_pool2d_with_indices_backward,
-)  # fmt: skip
+def padded(gradient: Tensor, size: int, axis: int, start: int) -> Tensor:
+    """`gradient` with zeros along an axis, from `start` on in `size` entries."""
+    sizes = [0] * (2 * gradient.ndim)
+    place = 2 * (gradient.ndim - 1 - axis % gradient.ndim)
+    sizes[place : place + 2] = start, size - start - gradient.shape[axis]
+    found: Tensor = aten.constant_pad_nd.default(gradient, sizes)
+    return found
+
+
+def slice_backward(gradient: Tensor, sizes: Sizes, axis: int, start: int, end: int, step: int) -> Any:
+    """Zeros on both sides: torch's own decomposition scatters into zeros, entry by entry."""
+    if step != 1:
+        return decomposition_table[aten.slice_backward.default](gradient, sizes, axis, start, end, step)
+    return padded(gradient, sizes[axis], axis, start if start >= 0 else start + sizes[axis])
+
+
+def select_backward(gradient: Tensor, sizes: Sizes, axis: int, index: int) -> Tensor:
+    return padded(gradient.unsqueeze(axis), sizes[axis], axis, index if index >= 0 else index + sizes[axis])
+
+
 REVERSED: dict[Any, Callable[..., Any]] = {
-    **get_decompositions(DECOMPOSED),
+    **{op: rule for op, rule in decomposition_table.items() if "_backward" in str(op)},
     aten.convolution_backward.default: convolution_backward,
     aten.avg_pool2d_backward.default: mean_pool_backward,
+    aten.slice_backward.default: slice_backward,
+    aten.select_backward.default: select_backward,
 }

@@ -37,7 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
-from edgexf_exporters.gradients import Activation, Normalised, Shared
+from edgexf_exporters.gradients import Activation, Mixed, Normalised, Shared
 
 aten = torch.ops.aten
 Operator = Callable[..., Any]
@@ -71,7 +71,34 @@ class Above(SchemaCheckMode):
         self.stack.close()
 
 
-class Rules(Above):
+class Fused(Above):
+    """Plain gradients, with those of a softmax and the product behind it in one: see `gradients.Mixed`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: Any = WeakIdKeyDictionary()  # weights -> the scores that they are the softmax of
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is aten.matmul.default and self.mixes(*args):
+            return self.mixed(*args)
+        return self.weighed(func, args, func(*args, **(kwargs or {})))
+
+    def weighed(self, func: Any, given: Sequence[Any], found: Any) -> Any:
+        """Remembers the scores of a softmax over keys, the last axis."""
+        if func is aten.softmax.int and depends(found) and given[1] in (-1, found.ndim - 1):
+            self.scores[found] = given[0]
+        return found
+
+    def mixes(self, left: Tensor, right: Tensor) -> bool:
+        """Whether weights meet values of the same rows and heads."""
+        return left in self.scores and left.ndim > 2 and left.shape[:-2] == right.shape[:-2]
+
+    def mixed(self, weights: Tensor, value: Tensor) -> Tensor:
+        found: Tensor = Mixed.apply(self.scores[weights], weights.detach(), value)  # type: ignore[no-untyped-call]
+        return found
+
+
+class Rules(Fused):
     """The rules in use; `constant_softmax` makes them CP-LRP's. ExportError names an operator without a rule."""
 
     def __init__(self, constant_softmax: bool = False) -> None:
@@ -163,9 +190,14 @@ def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named
 
 def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> Any:
     """As `product`; gradients are halved where they are smaller: scores are larger than queries and keys."""
+    if rules.mixes(left, right):
+        found = rules.mixed(left, right)
+        return shared(found, 2) if depends(right) else found
     if not (depends(left) and depends(right)):
         return op(left, right)
-    if isinstance(right.shape[-1], int) or left.ndim < 2 or right.ndim < 2:
+    width, columns = left.shape[-1], right.shape[-1]
+    narrow = isinstance(columns, int) and not (isinstance(width, int) and width < columns)
+    if narrow or left.ndim < 2 or right.ndim < 2:
         return product(rules, op, left, right)
     return op(shared(left, 2), shared(right, 2))
 
@@ -214,7 +246,8 @@ def batch_norm(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 
 
 def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    return (stopped if rules.constant_softmax else plain)(rules, op, *given, **named)
+    found = (stopped if rules.constant_softmax else plain)(rules, op, *given, **named)
+    return rules.weighed(op, given, found)
 
 
 def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:

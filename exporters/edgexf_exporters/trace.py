@@ -25,7 +25,9 @@ from inspect import signature
 import onnx
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError
@@ -41,6 +43,7 @@ BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # an example's length where the block is a single token
 STEPS_TRACED = 17  # of a path
 ANY = 1 << 16
+DROPPED = {torch.ops.aten._assert_tensor_metadata.default}  # what the exporter itself leaves out
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,17 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
+    """The program itself, told to stay as it is where each of its operators has a translation: decomposing it would trace it
+    once more, a third of an export's time.
+    """
+    registry = ONNXRegistry.from_torchlib(opset)
+    operators = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)} - DROPPED
+    if all(registry.is_registered(operator) and not operator._schema.is_mutable for operator in operators):
+        program.run_decompositions = lambda *_, **__: program
+    return program
+
+
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
     """The program in ONNX, its inputs and outputs named in order, initializers inside.
 
@@ -157,7 +171,7 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
         ),
     ):
         translated = torch.onnx.export(
-            unmarked(program),
+            decomposed(unmarked(program), opset),
             (),
             dynamo=True,
             verbose=False,

@@ -149,16 +149,47 @@ def tables(found: Results) -> str:
             "differences are paired; cost is in predictions of the same input.\n"
         )
     ]
-    for name in NAMES:
-        if name in found["deletion"]:
-            rows = {method: {**row} for method, row in found["deletion"][name].items()}
-            baseline = {row.pop("baseline") for row in rows.values()}
-            methods = {method: Measured(**row) for method, row in rows.items()}
-            result = Faithfulness(name, "logit", ", ".join(baseline), SEED, None, methods)
-            parts.append(f"\n## {name}, baseline {result.baseline}\n\n{result.to_markdown(AGAINST)}")
+    results = [result_of(name, found["deletion"][name]) for name in NAMES if name in found["deletion"]]
+    parts.append(f"\n## Areas side by side\n\n{overview(results)}")
+    for result in results:
+        parts.append(f"\n## {result.model}, baseline {result.baseline}\n\n{result.to_markdown(AGAINST)}")
     if found["cost"]:
         parts.append(f"\n# Cost\n\n{cost_table(found['cost'])}")
     return "".join(parts)
+
+
+def result_of(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Faithfulness:
+    baseline = {row["baseline"] for row in rows.values()}
+    methods = {
+        method: Measured(**{part: value for part, value in row.items() if part != "baseline"})
+        for method, row in rows.items()
+    }
+    return Faithfulness(name, "logit", ", ".join(baseline), SEED, None, methods)
+
+
+def overview(results: Sequence[Faithfulness]) -> str:
+    """A row for each method, a column for each variant; a dash where a method has no graph, or was not measured."""
+    methods = list(dict.fromkeys(method for result in results for method in result.methods))
+
+    def area(result: Faithfulness, method: str) -> float:
+        return result.area(method).mean if method in result.methods else 0.0
+
+    def cell(result: Faithfulness, method: str) -> str:
+        if method not in result.methods:
+            return "-"
+        found = result.area(method)
+        return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+    ranked = sorted(methods, key=lambda method: -sum(area(result, method) for result in results))
+    counts = {
+        method: {len(result.methods[method].areas) for result in results if method in result.methods}
+        for method in methods
+    }
+    rows = [
+        (method, ", ".join(map(str, sorted(counts[method]))), *(cell(result, method) for result in results))
+        for method in ranked
+    ]
+    return markdown_table(("method", "inputs", *(result.model for result in results)), rows)
 
 
 def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
