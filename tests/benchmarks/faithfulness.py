@@ -8,8 +8,9 @@ crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired differ
 a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
 on the first `FEWER`.
 
-Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each step, and against captum's gradient x input on the
-eager model, medians of the ratios of neighbouring runs in one process.
+Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each step, against
+captum's gradient x input on the eager model, and LIME at its default budget: medians of the ratios of neighbouring runs in
+one process, of LIME one run.
 
 What faithfulness.json in the output folder already holds is not measured again, unless `--again` names it by its options;
 the file and faithfulness.md are written after each method of a variant, so that a run can be stopped and go on.
@@ -136,6 +137,10 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
         run()
     times = [{who: seconds(run) for who, run in contestants.items()} for _ in range(RUNS)]
     ratios = {who: statistics.median(row[who] / row["predict"] for row in times) for who in contestants}
+    if length == LENGTHS[0]:  # at its default budget; of the longer input it takes minutes
+        ratios["lime"] = seconds(partial(session.explain, data, method="lime")) / statistics.median(
+            row["predict"] for row in times
+        )
     found = {who: ratio / steps.get(who, 1) for who, ratio in ratios.items() if who != "predict"}
     return {"predict ms": statistics.median(row["predict"] for row in times) * 1e3, **found}
 
