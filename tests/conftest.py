@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,9 @@ EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others by default, which
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER is not None:
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})  # of its own: else all share all
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})  # of its own: else all share all
     torch.set_num_threads(1)
 
 

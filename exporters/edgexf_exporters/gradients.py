@@ -101,7 +101,7 @@ class Mixed(Function):
     def forward(ctx: Any, _scores: Tensor, weights: Tensor, value: Tensor) -> Tensor:
         mixed = weights @ value
         ctx.save_for_backward(weights, value, mixed)
-        return mixed
+        return mixed.clone()  # a library may write to it
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor | None]:

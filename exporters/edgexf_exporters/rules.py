@@ -90,8 +90,8 @@ class Fused(Above):
         return found
 
     def mixes(self, left: Tensor, right: Tensor) -> bool:
-        """Whether weights meet values of the same rows and heads."""
-        return left in self.scores and left.ndim > 2 and left.shape[:-2] == right.shape[:-2]
+        """Whether weights meet values of the same rows and heads. Blocks, a further axis, may be none (BigBird's)."""
+        return left in self.scores and left.ndim in (3, 4) and left.shape[:-2] == right.shape[:-2]
 
     def mixed(self, weights: Tensor, value: Tensor) -> Tensor:
         found: Tensor = Mixed.apply(self.scores[weights], weights.detach(), value)  # type: ignore[no-untyped-call]
