@@ -36,24 +36,20 @@ def eager_label(exported: Exported, path: Path) -> str:
         return LABELS[int(exported.encoder(ids, torch.ones_like(ids)).argmax())]
 
 
-STEP = {"transformer": 4, "reformer": 4}  # of slow models every fourth file: all take minutes
 _answers: dict[str, list[str]] = {}
 
 
 def answers(exported: Exported) -> list[str]:
-    """The runtime's labels of the set, or of every `STEP`th file, batched by length; found once for each variant."""
+    """The runtime's labels of the whole set, batched by length; found once for each variant."""
     if exported.name not in _answers:
         with edgexf.load(exported.bundle.path) as session:
-            found = session.predict(FILES[:: STEP.get(exported.name, 1)])
-        _answers[exported.name] = [prediction.label for prediction in found]
+            _answers[exported.name] = [prediction.label for prediction in session.predict(FILES)]
     return _answers[exported.name]
 
 
 def test_labels_are_those_of_the_eager_model(exported: Exported) -> None:
     """Each file alone in the eager model, batched by length in the runtime; every twelfth file."""
-    assert answers(exported)[:: 12 // STEP.get(exported.name, 1)] == [
-        eager_label(exported, file) for file in FILES[::12]
-    ]
+    assert answers(exported)[::12] == [eager_label(exported, file) for file in FILES[::12]]
 
 
 def card_accuracy(name: str) -> float:
@@ -65,13 +61,8 @@ def card_accuracy(name: str) -> float:
 
 
 def test_accuracy_is_the_cards(exported: Exported) -> None:
-    """On the whole set; of every fourth file no more are wrong than the card says of all."""
-    step, stated = STEP.get(exported.name, 1), card_accuracy(exported.name)
-    correct = [found == label for found, label in zip(answers(exported), TRUTH[::step], strict=True)]
-    if step == 1:
-        assert float(np.mean(correct)) == pytest.approx(stated, abs=5e-4)  # the card's rounding
-    assert len(correct) - sum(correct) <= round((1 - stated) * len(FILES))
-    assert len(correct) >= len(FILES) // 4
+    correct = [found == label for found, label in zip(answers(exported), TRUTH, strict=True)]
+    assert float(np.mean(correct)) == pytest.approx(card_accuracy(exported.name), abs=5e-4)  # the card's rounding
 
 
 def test_weights_are_at_most_four_megabytes_and_their_card_says_how_good_they_are(exported: Exported) -> None:

@@ -208,9 +208,9 @@ def test_blocks_as_small_as_the_examples_batch_are_explained_too(
     for name, value in changes.items():
         setattr(model.config, name, value)
     model = type(model)(model.config).eval()
-    manifest = edgexf.export(model, output=tmp_path / "out", explain="gradient", **sizes).manifest
+    manifest = edgexf.export(model, output=tmp_path / "out", **sizes).manifest
     assert manifest.grid["worst"] <= 1e-4
-    assert manifest.methods == ("gradient",)
+    assert manifest.methods == ("attnlrp",)
 
 
 class Dependent:

@@ -22,7 +22,7 @@ from edgexf.models.full import FullAttention, join_heads, split_heads
 from edgexf.models.hashed import ALONE
 from edgexf.spec import HashedAttentionSpec
 from edgexf_exporters import rules
-from edgexf_exporters.rules import Fused, Rules
+from edgexf_exporters.rules import Rules
 
 ROUNDING = 1e-9  # of sums of some thousand products in float64, with divisions by values that may be near 0
 CPLRP = partial(Rules, constant_softmax=True)
@@ -371,32 +371,3 @@ def test_two_towers_of_one_embedding_add_up() -> None:
     value = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     both = gradient_of(lambda x: x.tanh() + x @ x, value)
     assert torch.allclose(both, gradient_of(torch.tanh, value) + gradient_of(lambda x: x @ x, value))
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 7, 5), (4, 7, 5)])
-def test_a_softmax_and_the_product_behind_it_have_autograds_gradient(shape: tuple[int, ...]) -> None:
-    """Fused where both have the same rows and heads; else torch's own."""
-    chance = torch.Generator().manual_seed(0)
-    given = [torch.randn(shape, dtype=torch.float64, generator=chance).requires_grad_(True) for _ in range(4)]
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, weights: Tensor) -> Tensor:
-        return (((query @ key.mT).softmax(-1) @ value) * weights).sum()
-
-    wanted = torch.autograd.grad(attend(*given), given)
-    with Fused():
-        explained = attend(*given)
-        attend(*given[:2], given[2][0], given[3])  # values that all rows share
-    assert "Mixed" in names_behind(explained)
-    for found, right in zip(torch.autograd.grad(explained, given), wanted, strict=True):
-        assert (found - right).abs().max() <= 1e-12 * right.abs().max()
-
-
-def names_behind(value: Tensor) -> str:
-    """The reverse steps from a tensor back to its leaves."""
-    steps, names = [value.grad_fn], []
-    while steps:
-        step = steps.pop()
-        if step is not None:
-            names.append(step.name())
-            steps += [one for one, _ in step.next_functions]
-    return " ".join(names)
