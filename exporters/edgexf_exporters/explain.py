@@ -28,81 +28,23 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError
+from edgexf_exporters.explained import Explained, ExplainProgram
 from edgexf_exporters.integrated import IntegratedGradients
 from edgexf_exporters.reverse import REVERSED
 from edgexf_exporters.rollout import AttentionWeights
 from edgexf_exporters.rules import Fused, Rules
 from edgexf_exporters.source import Source
-from edgexf_exporters.targets import Target
 from edgexf_exporters.trace import Axes, capture, in_a_sentence
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What an explain program must know of its source: the inputs' number, the `target`, and `folded`: which of all inputs
-    come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
-    them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs. `summed`: the axis
-    of what is explained along which relevance is the sum, a token's width or a pixel's channels; None without one.
-    """
-
-    inputs: int
-    target: Target
-    folded: tuple[bool, ...]
-    mask: tuple[int, int] | None
-    rows: tuple[int | None, ...]
-    output_rows: tuple[int | None, ...]
-    summed: int | None = -1
-
-    @property
-    def samples(self) -> int:
-        """The axis of samples of the first input."""
-        return self.rows[0] or 0
-
-    def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """All inputs as [..., tokens]."""
-        return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.folded, strict=True)]
-
-    def relevance(self, scores: Tensor, real: Tensor | None) -> Tensor:
-        """Scores of all that is explained as the graph answers them: summed, [..., tokens], 0 where nothing is `real`."""
-        found = scores if self.summed is None else scores.sum(dim=self.summed)
-        found = found.flatten(-2) if self.folded[0] else found
-        return found if real is None else torch.where(real, found, 0.0)
-
-    def total(self, relevance: Tensor) -> Tensor:
-        """[samples]."""
-        rest = [axis for axis in range(relevance.ndim) if axis != self.samples]
-        return relevance.sum(dim=rest)
-
-    def real(self, inputs: Sequence[Tensor]) -> Tensor | None:
-        """bool, as the first input."""
-        if self.mask is None:
-            return None
-        place, mark = self.mask
-        return inputs[place] == mark
-
-
-class GradientTimesInput(nn.Module):
+class GradientTimesInput(ExplainProgram):
     """The body and its gradient; see the module's docstring."""
 
-    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
-        super().__init__()
-        self.method = method
-        self.tokens = tokens
-        self.body = body
-        self.explained = explained
-
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        about = self.explained
-        flat = about.flat(inputs)
-        real = about.real(flat)
-        embeddings = self.tokens(inputs[0]).detach().requires_grad_(True)
-        with self.method.rules():
-            outputs = self.body(embeddings, *inputs[: about.inputs])
-            resolved = about.target.resolved(outputs, flat[about.inputs :], real)
-            value = about.target.value(outputs, resolved, real)  # [samples]
+        outputs, value, embeddings, real = self.answered(inputs, self.method.rules())
         (gradient,) = torch.autograd.grad(value.sum(), embeddings)
-        relevance = about.relevance(gradient * embeddings.detach(), real)
-        return *(output.detach() for output in outputs), relevance, value.detach() - about.total(relevance)
+        relevance = self.explained.relevance(gradient * embeddings.detach(), real)
+        return *outputs, relevance, value.detach() - self.explained.total(relevance)
 
 
 @dataclass(frozen=True)

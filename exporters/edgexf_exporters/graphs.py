@@ -21,7 +21,8 @@ from torch.export import Dim, ExportedProgram
 from edgexf import manifest as contract
 from edgexf import names
 from edgexf.errors import ExportError
-from edgexf_exporters.explain import METHODS, Explained, check_method, differentiate
+from edgexf_exporters.explain import METHODS, check_method, differentiate
+from edgexf_exporters.explained import Explained
 from edgexf_exporters.guards import conditions
 from edgexf_exporters.mixing import marked
 from edgexf_exporters.source import SHORTEST, Own, Source, Values

@@ -17,13 +17,11 @@ Source: Sundararajan et al. 2017, section 3, eq. 1 and proposition 1.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from edgexf_exporters.explain import Explained, Method
+from edgexf_exporters.explained import ExplainProgram
 
 TINY = 1e-12  # a change of the explained value that counts as none
 
@@ -36,15 +34,8 @@ def repeated(tensor: Tensor, count: Tensor | int, axis: int | None) -> Tensor:
     return tensor.unsqueeze(axis).expand(*sizes[:axis], count, *sizes[axis:]).flatten(axis, axis + 1)  # type: ignore[arg-type]
 
 
-class IntegratedGradients(nn.Module):
+class IntegratedGradients(ExplainProgram):
     """See the module's docstring."""
-
-    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
-        super().__init__()
-        self.method = method
-        self.tokens = tokens
-        self.body = body
-        self.explained = explained
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         about = self.explained

@@ -17,15 +17,12 @@ residual connection); Jain and Wallace 2019 on what weights alone do not explain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from edgexf_exporters.explained import ExplainProgram
 from edgexf_exporters.mixing import Layer, Watching
-
-if TYPE_CHECKING:
-    from edgexf_exporters.explain import Explained, Method
 
 TINY = 1e-30  # a slope that counts as none
 RESIDUAL_SHARE = 0.5  # of a token's state that passes a layer beside its attention
@@ -64,30 +61,15 @@ def scores(value: Tensor, watching: Watching, given: bool, choices: bool) -> tup
     return found.mean(dim=(1, 2)), found
 
 
-class AttentionWeights(nn.Module):
+class AttentionWeights(ExplainProgram):
     """See the module's docstring."""
 
-    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
-        super().__init__()
-        self.method = method
-        self.tokens = tokens
-        self.body = body
-        self.explained = explained
-
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        about = self.explained
-        flat = about.flat(inputs)
-        real = about.real(flat)
-        embeddings = self.tokens(inputs[0]).detach().requires_grad_(True)
-        with Watching() as watching:
-            outputs = self.body(embeddings, *inputs[: about.inputs])
-            resolved = about.target.resolved(outputs, flat[about.inputs :], real)
-            value = about.target.value(outputs, resolved, real)  # [samples]
-        found, *more = scores(value, watching, self.method.weights, flat[0].ndim > 2)
-        rows = flat[0].shape[:-1]
+        watching, first = Watching(), self.explained.flat(inputs)[0]
+        outputs, value, _, real = self.answered(inputs, watching)
+        found, *more = scores(value, watching, self.method.weights, first.ndim > 2)
+        rows = first.shape[:-1]
         relevance = found.reshape(*rows, -1)
-        if real is not None:
-            relevance = torch.where(real, relevance, 0.0)
-        residual = value.detach() - relevance.flatten(1).sum(dim=-1)
+        relevance = relevance if real is None else torch.where(real, relevance, 0.0)
         given = [one.reshape(*rows, *one.shape[1:]) for one in more]
-        return *(output.detach() for output in outputs), relevance, residual, *given
+        return *outputs, relevance, value.detach() - self.explained.total(relevance), *given
