@@ -297,6 +297,11 @@ class Manifest:
         have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
         raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
 
+    @property
+    def samples(self) -> str:
+        """The name of the axis along which answers are independent; empty for a module without one."""
+        return names.BATCH if self.signature is None else self.signature.samples
+
     def targets(self, method: str) -> tuple[Tensor, ...]:
         """What a method's graph takes besides the inputs, in order."""
         graph = self.graph(method, self.variants[0].dtype)

@@ -188,16 +188,8 @@ class Vector(Asked):
         return {self.name: 1.0}
 
     def value(self, outputs: Outputs) -> Value:
-        own = mean(outputs[self.session.head.output.name][: len(self.window.ids)])
-        asked = bool(np.any(self.direction))
-        direction = self.direction if asked else own
-
-        def cosine(other: Outputs) -> float:
-            vector = mean(other[self.session.head.output.name][: len(self.window.ids)])
-            length = float(np.linalg.norm(vector if asked else own)) * float(np.linalg.norm(direction))
-            return float(vector @ direction) / max(length, TINY)
-
-        return cosine
+        name, count = self.session.head.output.name, len(self.window.ids)
+        return cosine(self.direction, lambda other: mean(other[name][:count]), outputs)
 
     def prediction(self, _: Outputs, __: float) -> Prediction | None:
         return None
@@ -207,6 +199,21 @@ def mean(vectors: Array) -> Array:
     """float64 [width], of vectors [tokens, width]."""
     found: Array = vectors.astype(np.float64).mean(axis=0)
     return found
+
+
+def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) -> Value:
+    """Of the vector that `read` makes of outputs, with `target`; where that is zeros, with the vector of the row's own
+    `outputs`, whose length then counts as a constant.
+    """
+    asks, own = bool(np.any(target)), read(outputs).astype(np.float64)
+    direction = target if asks else own
+
+    def value(other: Outputs) -> float:
+        vector = read(other).astype(np.float64)
+        length = float(np.linalg.norm(vector if asks else own)) * float(np.linalg.norm(direction))
+        return float(vector @ direction) / max(length, TINY)
+
+    return value
 
 
 def asked(session: Session, given: Prepared, target: Target, position: int | None) -> Asked:

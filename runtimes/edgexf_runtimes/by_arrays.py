@@ -26,6 +26,7 @@ from edgexf import names
 from edgexf.errors import UsageError
 from edgexf.manifest import Manifest, Tensor
 from edgexf_runtimes import methods, preprocess
+from edgexf_runtimes.asked import cosine
 from edgexf_runtimes.explain import Method, Options, Value, shared
 from edgexf_runtimes.game import Game, Outputs, Progress, spans
 from edgexf_runtimes.targets import check_given
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from edgexf_runtimes.session import Session
 
 Array = npt.NDArray[Any]
-TINY = 1e-12
 ENDS = {names.TARGET_START: "start_logits", names.TARGET_END: "end_logits"}
 
 
@@ -61,7 +61,7 @@ def attribute(
         raise UsageError(f"a method of the runtime must be one of {known}, got {method!r}; choose one of them.")
     chosen = options or Options()
     chosen.check(method, found.takes)
-    first, samples = manifest.variants[0].inputs[0], samples_of(manifest)
+    first, samples = manifest.variants[0].inputs[0], manifest.samples
     arrays = preprocess.check_inputs(dict(inputs), manifest)
     kinds = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
     turned = [name for name, tensor in kinds.items() if samples in tensor.shape[1:]]
@@ -105,11 +105,6 @@ def attribute_row(
     )  # fmt: skip
     found = method.attribute(game, budget - 1, options)
     return shared(found.scores, groups, ids.size).reshape(ids.shape), whole
-
-
-def samples_of(manifest: Manifest) -> str:
-    """The name of the axis along which answers are independent."""
-    return names.BATCH if manifest.signature is None else manifest.signature.samples
 
 
 def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:
@@ -164,19 +159,6 @@ def reader(name: str, place: Array | None, real: Array | None) -> Callable[[Outp
     if real is not None:
         return lambda outputs: outputs[name][real].astype(np.float64).mean(axis=0)
     return lambda outputs: outputs[name]
-
-
-def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) -> Value:
-    """With `target`, or with the sample's own vector, whose length then counts as a constant."""
-    asked, own = bool(np.any(target)), read(outputs).astype(np.float64)
-    direction = target if asked else own
-
-    def value(other: Outputs) -> float:
-        vector = read(other).astype(np.float64)
-        length = float(np.linalg.norm(vector if asked else own)) * float(np.linalg.norm(direction))
-        return dot(vector, direction) / max(length, TINY)
-
-    return value
 
 
 def one_hot(logits: Array) -> Array:

@@ -92,8 +92,7 @@ def checked_position(
 def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
     """How many tokens each row has an answer at, int64 [rows]."""
     output = manifest.variants[0].outputs[0]
-    samples = names.BATCH if manifest.signature is None else manifest.signature.samples
-    (tokens,) = (axis for axis in output.shape[:-1] if axis != samples)
+    (tokens,) = (axis for axis in output.shape[:-1] if axis != manifest.samples)
     if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
         lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
         return lengths
