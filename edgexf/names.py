@@ -17,8 +17,7 @@ RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of r
 ATTENTION = (
     "attention"  # float32 [batch, layers, heads, sequence], the weights of the query that the explained value reads
 )
-BASELINE_VALUE = "baseline_value"  # float32 [batch], the explained value at the baseline
-COMPLETENESS = "completeness"  # float32 [batch], what relevance misses of the value's change, as a share of it
+PATH_VALUES = "path_values"  # float32 [batch, steps], the explained value at each point of the path
 
 SHARES = (
     "attention-rollout",

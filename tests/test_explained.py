@@ -23,6 +23,7 @@ from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError
 from edgexf.models.encoder import Encoder
 from edgexf.report import Explanation
+from edgexf_runtimes import along
 
 TOLERANCE = 1e-4  # of the scale of relevance, the contract's
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -228,36 +229,49 @@ def test_gradients_of_the_graph_are_captums(integrated: tuple[Encoder, Path]) ->
         found = session.run_explain(
             input_ids=ids.numpy(), target=target, baseline=baseline.numpy(), path=points, method="integrated-gradients"
         )
+        ends = session.run_explain(
+            input_ids=ids.numpy(), target=target, baseline=baseline.numpy(), path=[0, 1], method="integrated-gradients"
+        )
         times_input = session.run_explain(input_ids=ids.numpy(), target=target, method="gradient")
     assert np.abs(times_input["relevance"] - plain).max() <= TOLERANCE * np.abs(plain).max()
     wanted = path.detach().numpy()
     assert np.abs(found["relevance"] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
     with torch.no_grad():
         at_input, at_baseline = (model(given).item() for given in (vectors, start))
-    assert found["baseline_value"][0] == pytest.approx(at_baseline, rel=1e-4)
-    change, total = at_input - at_baseline, float(found["relevance"].sum())
-    assert found["completeness"][0] == pytest.approx(abs(change - total) / abs(change), abs=1e-4)
+    assert ends["path_values"][0] == pytest.approx([at_baseline, at_input], rel=1e-4)
+    assert found["path_values"].shape == (1, 20)
+    assert found["residual"][0] + found["relevance"].sum() == pytest.approx(at_input, rel=1e-4)
 
 
-def test_a_path_is_refined_until_the_scores_are_complete(integrated: tuple[Encoder, Path]) -> None:
+def test_a_path_is_refined_until_the_scores_are_complete(
+    integrated: tuple[Encoder, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = b"def f(x):\n    return x\n" * 3
+    monkeypatch.setattr(along, "COMPLETE", 1e-3)  # a small model is within 5 % at once
     with edgexf.load(integrated[1]) as session:
         fine = session.explain(text, method="integrated-gradients")
         coarse = session.explain(text, method="integrated-gradients", time_limit=1e-6)
         other = session.explain(text, method="integrated-gradients", baseline="x")
-        value = session.run_explain(
-            input_ids=[[257, *text]], baseline=[[257, *[256] * len(text)]], path=[0.5], method="integrated-gradients"
-        )["baseline_value"][0]
+        given = {"input_ids": [[257, *text]], "baseline": [[257, *[256] * len(text)]]}
+        steps = fine.settings["steps"]
+        ends, inner = (
+            session.run_explain(**given, path=path, method="integrated-gradients")
+            for path in ([0, 1], np.arange(1, steps) / steps)
+        )
+        value = ends["path_values"][0, 0]
         with pytest.raises(UsageError, match="span"):
             session.explain(text, method="integrated-gradients", span=3)
         for wrong in ({"path": [2.0]}, {"path": []}, {"baseline": [[0]]}, {"baseline": [[999] * (1 + len(text))]}):
             given = {"baseline": [[257] * (1 + len(text))], "path": [0.5], **wrong}
             with pytest.raises(InputError, match=next(iter(wrong))):
                 session.run_explain(input_ids=[[257, *text]], method="integrated-gradients", **given)
-    assert fine.settings["complete"]
-    assert fine.settings["completeness"] <= 0.05
-    assert coarse.settings["steps"] == 1 < fine.settings["steps"] <= 256
-    assert fine.explained - float(value) == pytest.approx(float(fine.scores.sum()), rel=0.051)
+    assert fine.settings["complete"] is True
+    assert fine.settings["completeness"] <= 1e-3 < coarse.settings["completeness"]
+    assert coarse.settings["complete"] is False
+    assert coarse.settings["steps"] == 4 < steps <= 256
+    assert fine.explained - float(value) == pytest.approx(float(fine.scores.sum()), rel=1.1e-3)
+    trapezoids = (ends["relevance"] + (steps - 1) * inner["relevance"])[0] / steps
+    assert np.abs(fine.scores - trapezoids).max() <= TOLERANCE * np.abs(trapezoids).max()
     assert "256" in fine.baseline
     assert "x" in other.baseline
     assert not np.allclose(other.scores, fine.scores)

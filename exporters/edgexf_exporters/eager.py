@@ -1,7 +1,7 @@
 """What the graphs must answer, from the untouched eager model and torch autograd.
 
 In: a source, the inputs of a cell, the methods. Out: the outputs, and each method's relevance and residual. The first
-method's go by the plain names; of a method along a path the value at its baseline is there too.
+method's go by the plain names; of a method along a path the values at its points are there too.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
         found[names.relevance_of(method, place == 0)] = relevance.numpy()
         found[names.residual_of(method, place == 0)] = residual.numpy()
         if METHODS[method].path:
-            found[names.BASELINE_VALUE] = asked.at_baseline.numpy()
+            found[names.PATH_VALUES] = asked.path_values.numpy()
         if METHODS[method].weights:
             found[names.ATTENTION] = asked.weights.numpy()
     return found
@@ -92,7 +92,7 @@ class Asked:
         self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
         self.real = torch.from_numpy(source.shown(feeds))  # as the first input
         self.resolved: list[Tensor] = []
-        self.at_baseline = self.weights = torch.zeros(())
+        self.path_values = self.weights = torch.zeros(())
 
     def relevance(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """The outputs, relevance as the first input, and the explained value [samples]."""
@@ -127,9 +127,10 @@ class Asked:
         outputs, value, vectors, _ = self.slope()
         start = self.start(vectors)
         change = vectors - start
-        self.at_baseline = self.slope(start)[1]
-        slopes = [self.slope(start + node * change)[3] for node in self.feeds[names.PATH].tolist()]
-        return outputs, self.shown(torch.stack(slopes).mean(dim=0) * change), value
+        points = [self.slope(start + node * change) for node in self.feeds[names.PATH].tolist()]
+        self.path_values = torch.stack([at for _, at, *_ in points], dim=-1)
+        slope = torch.stack([gradient for *_, gradient in points]).mean(dim=0)
+        return outputs, self.shown(slope * change), value
 
     def start(self, vectors: Tensor) -> Tensor:
         """The baseline's vectors."""

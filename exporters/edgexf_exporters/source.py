@@ -192,7 +192,7 @@ class Source:
                 contract.Tensor(names.BASELINE, tokens.dtype, tokens.shape),
                 contract.Tensor(names.PATH, "float32", (names.STEPS,)),
             )
-            gives += [(names.BASELINE_VALUE, samples), (names.COMPLETENESS, samples)]
+            gives.append((names.PATH_VALUES, (*samples, names.STEPS)))
         if weights and self.mixing:
             layers = len(self.mixing), self.mixing[0].heads
             gives.append((names.ATTENTION, (*tokens.shape[:-1], *layers, tokens.shape[-1])))

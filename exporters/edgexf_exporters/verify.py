@@ -216,9 +216,9 @@ def measured(
         relevance.append(relative_difference(answer[names.RELEVANCE], scores))
         left = right[names.residual_of(method, place == 0)]
         residual.append(residual_difference(answer[names.RESIDUAL], left, scores, source.row_axis))
-        if names.BASELINE_VALUE in answer:
-            start = right[names.BASELINE_VALUE]
-            residual.append(residual_difference(answer[names.BASELINE_VALUE], start, scores, source.row_axis))
+        if names.PATH_VALUES in answer:
+            along, wanted_along = answer[names.PATH_VALUES].T, right[names.PATH_VALUES].T
+            residual.append(residual_difference(along, wanted_along, scores, source.row_axis))
         if names.ATTENTION in answer:
             relevance.append(relative_difference(answer[names.ATTENTION], right[names.ATTENTION]))
     worst = outputs, max(relevance, default=None), max(residual, default=None)

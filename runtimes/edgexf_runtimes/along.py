@@ -5,7 +5,8 @@ steps that |f(x) - f(b) - sum of scores| <= 5 % of |f(x) - f(b)|, or the longest
 
     T(2n) = (T(n) + M(n)) / 2       the trapezoidal rule of twice the steps is the mean of that of n and of the midpoints
 
-so no point is run twice. Points run together as long as a run holds `BATCH_TOKENS` tokens.
+so no point is run twice. Points run together as long as a run holds about `BATCH_TOKENS` tokens, and each run predicts the
+input besides, so the first path has `FIRST_STEPS` and not one.
 Source: Sundararajan et al. 2017, section 5 (20 to 300 steps, within 5 %).
 """
 
@@ -28,37 +29,39 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 COMPLETE = 0.05
+FIRST_STEPS = 4
 MOST_STEPS = 256
 TINY = 1e-12
-OWN_ROWS = 2  # of each run: the input and the baseline
 
 
 class Path:
-    """One row's scores along the path, averaged over the points that were run."""
+    """One row's way from a baseline: what the graph says at points of it. `found` are the last run's outputs, `rows` counts
+    what was run.
+    """
 
     def __init__(self, session: Session, method: str, feeds: Mapping[str, Array]) -> None:
         self.session, self.method, self.feeds = session, method, dict(feeds)
-        length = self.feeds[names.BASELINE].shape[-1]
-        self.together = max(BATCH_TOKENS // length - OWN_ROWS, 1)
+        self.together = max(round(BATCH_TOKENS / self.feeds[names.BASELINE].shape[-1]), 1)
         self.rows = 0
         self.found: dict[str, Array] = {}
 
-    def mean(self, points: Array) -> Array:
-        """The mean of the scores at these points, float64 [1, sequence]."""
+    def at(self, points: Array) -> tuple[Array, Array]:
+        """The mean of the scores at these points, float64 [1, sequence], and the explained value at each."""
         total: Any = 0.0
+        values = []
         for start in range(0, len(points), self.together):
             part = points[start : start + self.together].astype(np.float32)
             self.found = self.session.run_explain(method=self.method, **self.feeds, path=part)
-            self.rows += len(part) + OWN_ROWS
+            self.rows += 1 + len(part)
             total = total + self.found[names.RELEVANCE].astype(np.float64) * len(part)
+            values.append(self.found[names.PATH_VALUES][0])
         scores: Array = total / len(points)
-        return scores
+        return scores, np.concatenate(values)
 
     @property
-    def values(self) -> tuple[float, float]:
-        """The explained value at the input and at the baseline."""
-        whole = self.found[names.RESIDUAL][0] + self.found[names.RELEVANCE].sum(dtype=np.float64)
-        return float(whole), float(self.found[names.BASELINE_VALUE][0])
+    def value(self) -> float:
+        """The explained value at the input."""
+        return float(self.found[names.RESIDUAL][0] + self.found[names.RELEVANCE].sum(dtype=np.float64))
 
 
 def integrate(
@@ -73,22 +76,25 @@ def integrate(
 
     `feeds` are one row's inputs, the target's and the baseline. `budget` bounds the steps, `MOST_STEPS` by default.
     """
-    most, end = budget or MOST_STEPS, time.perf_counter() + (time_limit or float("inf"))
+    most, end = MOST_STEPS if budget is None else budget, time.perf_counter() + (time_limit or float("inf"))
     if most < 1:
         raise UsageError(f"budget must be at least 1 step of the path, got {budget}; choose more.")
-    path = Path(session, method, feeds)
-    scores, steps = path.mean(np.array([0.0, 1.0])), 1
-    while (missing := missed(path, scores)) > COMPLETE and 2 * steps <= most and time.perf_counter() < end:
-        scores = (scores + path.mean((np.arange(steps) + 0.5) / steps)) / 2
+    path, steps = Path(session, method, feeds), min(FIRST_STEPS, most)
+    scores, ends = path.at(np.array([0.0, 1.0]))
+    if steps > 1:
+        inner, _ = path.at(np.arange(1, steps) / steps)
+        scores = (scores + (steps - 1) * inner) / steps
+    change = path.value - float(ends[0])
+    while (missing := missed(change, scores)) > COMPLETE and 2 * steps <= most and time.perf_counter() < end:
+        midpoints, _ = path.at((np.arange(steps) + 0.5) / steps)
+        scores = (scores + midpoints) / 2
         steps *= 2
         if progress is not None:
             progress(steps, most)
-    value, _ = path.values
     outputs = {
         **path.found,
         names.RELEVANCE: scores.astype(np.float32),
-        names.RESIDUAL: np.array([value - scores.sum()], dtype=np.float32),
-        names.COMPLETENESS: np.array([missing], dtype=np.float32),
+        names.RESIDUAL: np.array([path.value - scores.sum()], dtype=np.float32),
     }
     return outputs, {
         "steps": steps,
@@ -98,7 +104,6 @@ def integrate(
     }
 
 
-def missed(path: Path, scores: Array) -> float:
+def missed(change: float, scores: Array) -> float:
     """How far the scores are from the value's change, as a share of it."""
-    value, start = path.values
-    return abs(value - start - float(scores.sum())) / max(abs(value - start), TINY)
+    return abs(change - float(scores.sum())) / max(abs(change), TINY)

@@ -47,7 +47,7 @@ def kept(manifest: Manifest) -> list[str]:
     """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual."""
     predict, *explain = manifest.variants
     targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
-    values = [output.name for graph in explain for output in graph.outputs if output.name == names.BASELINE_VALUE]
+    values = [output.name for graph in explain for output in graph.outputs if output.name == names.PATH_VALUES]
     scores = [
         name(graph.method, place == 0)
         for place, graph in enumerate(explain)
@@ -71,6 +71,9 @@ def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> Gol
         found.append(answer)
         relevance.append(relative_difference(answer[names.RELEVANCE], scores))
         residual.append(residual_difference(answer[names.RESIDUAL], left, scores, graph.row_axis))
+        if names.PATH_VALUES in answer:
+            along, wanted = answer[names.PATH_VALUES].T, tensors[names.PATH_VALUES].T
+            residual.append(residual_difference(along, wanted, scores, graph.row_axis))
     outputs = max(
         output_difference(output, thinned(output, answer[output.name]), tensors[output.name], sampled)
         for answer in found

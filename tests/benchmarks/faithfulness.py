@@ -8,7 +8,7 @@ crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired differ
 a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
 on the first `FEWER`.
 
-Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each step, against
+Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each point, against
 captum's gradient x input on the eager model, and LIME at its default budget: medians of the ratios of neighbouring runs in
 one process, of LIME one run.
 
@@ -39,10 +39,10 @@ import edgexf
 from edgexf import names
 from edgexf.models.weights import load, shipped
 from edgexf.report import markdown_table
-from edgexf.spec import LABELS
+from edgexf.spec import CLASS_ID, LABELS
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.explain import METHODS
-from edgexf_runtimes import Session
+from edgexf_runtimes import Session, along
 from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
 from edgexf_runtimes.labelled import Labelled, read_labelled
 from edgexf_runtimes.methods import METHODS as AT_RUN_TIME
@@ -58,7 +58,7 @@ SLOW = (PATH_METHOD, *(method.name for method in AT_RUN_TIME))  # they need hund
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
 RUNS, WARM_UP = 15, 2
-PATH_STEPS = 8
+PATH_STEPS = 32
 PARTS = ("deletion", "cost")
 AGAINST = ("gradient", RANDOM)
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -120,16 +120,17 @@ def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
 
 def cost(session: Session, name: str, length: int) -> dict[str, float]:
     """Milliseconds of a prediction, and what captum and each compiled method take as a ratio of it: integrated gradients
-    for each of its steps.
+    for each point of a path of `PATH_STEPS`.
     """
     data = np.random.default_rng(0).bytes(length)
     array = session.encode([data])[names.INPUT_IDS]
     contestants: dict[str, Callable[[], object]] = {"predict": lambda: session.run(input_ids=array)}
-    steps = {}
+    baseline = np.where(array < CLASS_ID, session.replacement().token_id, array)
+    midpoints = (np.arange(PATH_STEPS) + 0.5) / PATH_STEPS
     for method in session.manifest.methods:
         if method == PATH_METHOD:
-            path = partial(session.explain, data, method=method, budget=PATH_STEPS)
-            contestants[method], steps[method] = path, path().settings["steps"]
+            path = along.Path(session, method, {names.INPUT_IDS: array, names.BASELINE: baseline})
+            contestants[method] = partial(path.at, midpoints)
         else:
             contestants[method] = partial(session.run_explain, input_ids=array, method=method)
     contestants["captum"] = captum_gradient(name, torch.from_numpy(array))
@@ -141,7 +142,9 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
         ratios["lime"] = seconds(partial(session.explain, data, method="lime")) / statistics.median(
             row["predict"] for row in times
         )
-    found = {who: ratio / steps.get(who, 1) for who, ratio in ratios.items() if who != "predict"}
+    found = {
+        who: ratio / (PATH_STEPS if who == PATH_METHOD else 1) for who, ratio in ratios.items() if who != "predict"
+    }
     return {"predict ms": statistics.median(row["predict"] for row in times) * 1e3, **found}
 
 
@@ -212,7 +215,7 @@ def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         )
         for name, length, row in rows
     ]
-    text = f"Batch 1, {available_threads()} threads, {RUNS} interleaved runs, medians of the ratios; integrated gradients for each step.\n\n"
+    text = f"Batch 1, {available_threads()} threads, {RUNS} interleaved runs, medians of the ratios; integrated gradients for each of {PATH_STEPS} points.\n\n"
     return text + markdown_table(header, cells)
 
 
