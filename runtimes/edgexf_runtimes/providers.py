@@ -50,6 +50,7 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # it keeps a second block of a run's whole memory, one for each shape
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn the battery
     return options
 
