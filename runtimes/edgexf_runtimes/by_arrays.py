@@ -14,7 +14,6 @@ Zeros stand for what is predicted, as in `edgexf_exporters.targets`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,8 @@ from edgexf.errors import UsageError
 from edgexf.manifest import Manifest, Tensor
 from edgexf_runtimes import methods, preprocess
 from edgexf_runtimes.asked import cosine
-from edgexf_runtimes.explain import Method, Options, Value, shared
-from edgexf_runtimes.game import Game, Outputs, Progress, spans
+from edgexf_runtimes.explain import Method, Options, Value, play
+from edgexf_runtimes.game import Outputs, Progress
 from edgexf_runtimes.targets import check_given
 
 if TYPE_CHECKING:
@@ -94,17 +93,11 @@ def attribute_row(
     options: Options, fixed: frozenset[str], progress: Progress | None,
 ) -> tuple[Array, float]:  # fmt: skip
     """Relevance of one sample's tokens, float32 of their shape, and the explained value."""
-    end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
-    ids, budget = inputs[first.name][0], options.budget or method.budget
+    ids = inputs[first.name][0]
     places = np.flatnonzero(shown(inputs, first)[0].reshape(-1)).tolist()
     whole = value({name: array[0] for name, array in session.run(**inputs).items()})
-    groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
-    game = Game(
-        session.run, inputs, groups, token_id, value, whole, over=lambda: time.perf_counter() >= end, progress=progress,
-        first=first.name, fixed=fixed,
-    )  # fmt: skip
-    found = method.attribute(game, budget - 1, options)
-    return shared(found.scores, groups, ids.size).reshape(ids.shape), whole
+    scores, _ = play(session, method, inputs, places, token_id, value, whole, options, progress, first.name, fixed)
+    return scores.reshape(ids.shape), whole
 
 
 def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:

@@ -17,7 +17,7 @@ and a linear fit, for which scikit-learn (extra `explain`) or numpy serves.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report import Explanation
 from edgexf_runtimes.game import Array, Game, Outputs, Progress, Values, real_places, spans
@@ -133,19 +134,34 @@ def attribute(
     UsageError for options that the method does not take, EdgexfError for a time limit that leaves nothing of use.
     """
     options.check(method.name, method.takes)
-    end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
     replacement = session.replacement(options.baseline)
     outputs = {name: array[0] for name, array in session.run(**inputs).items()}
-    value, budget = value_of(outputs), options.budget or method.budget
-    groups = spans(real_places(offsets), options.span, max((budget - 1) // method.rows_per_feature, 1))
+    value = value_of(outputs)
+    whole = value(outputs)
+    scores, said = play(
+        session, method, inputs, real_places(offsets), replacement.token_id, value, whole, options, progress
+    )
+    return Attribution(outputs, whole, scores, replacement.name, said)
+
+
+def play(
+    session: Session, method: Method, inputs: Mapping[str, Array], places: Sequence[int], token_id: int, value: Value,
+    whole: float, options: Options, progress: Progress | None = None, first: str = names.INPUT_IDS,
+    fixed: Collection[str] = (),
+) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:  # fmt: skip
+    """Scores of one row's tokens, float32 [tokens], and the settings: the tokens at `places`, in spans that the budget
+    allows, are left out of the input `first`. Arrays that are `fixed` have no rows; `whole` is the value of the input.
+    """
+    end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
+    budget = options.budget or method.budget
+    groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
     game = Game(
-        session.run, inputs, groups, replacement.token_id, value, value(outputs),
-        over=lambda: time.perf_counter() >= end, progress=progress,
+        session.run, inputs, groups, token_id, value, whole, over=lambda: time.perf_counter() >= end, progress=progress,
+        first=first, fixed=fixed,
     )  # fmt: skip
     found = method.attribute(game, budget - 1, options)
     said = {**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings}
-    scores = shared(found.scores, groups, len(offsets))
-    return Attribution(outputs, game.whole, scores, replacement.name, said)
+    return shared(found.scores, groups, inputs[first][0].size), said
 
 
 def explain(
