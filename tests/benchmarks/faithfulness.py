@@ -53,7 +53,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from small import DATA, NAMES
 
 BYTES = 1024
-FEWER = 40
+FEWER = 20  # one of each label
 SLOW = (PATH_METHOD, *(method.name for method in AT_RUN_TIME))  # they need hundreds of predictions
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
