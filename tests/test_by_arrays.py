@@ -45,6 +45,11 @@ class Tag(Bag):
         return hidden.cumsum(dim=1).tanh()
 
 
+class Sum(Bag):
+    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return (self.embed(ids) * attention_mask.unsqueeze(-1)).sum(dim=1)
+
+
 class Ends(Bag):
     def forward(self, ids: Tensor) -> dict[str, Tensor]:
         found = self.embed(ids).cumsum(dim=1).tanh()
@@ -140,6 +145,16 @@ def test_a_token_is_explained_at_its_position_and_padding_is_nothing(tmp_path: P
 
     assert close(found["relevance"], left_out(value, given))
     assert not found["relevance"][:, 5].any()  # behind both positions, and padding
+
+
+def test_a_sample_that_is_padding_alone_is_named(tmp_path: Path) -> None:
+    given = {"ids": ids(2, 8), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
+    _, session = opened(Sum, given, tmp_path)
+    arrays = {"ids": given["ids"].numpy(), "attention_mask": np.array([[1] * 8, [0] * 8])}
+    with session:
+        for method in METHODS:
+            with pytest.raises(InputError, match="a mask that shows none"):
+                attribute(session, method, arrays, baseline=BASELINE)
 
 
 def test_an_answer_is_explained_by_its_ends(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from transformers import PreTrainedTokenizerFast
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError
+from edgexf.golden import read
 from edgexf.models.encoder import Encoder
 from edgexf.report import Explanation
-from edgexf_runtimes import along
+from edgexf_runtimes import along, golden
 
 TOLERANCE = 1e-4  # of the scale of relevance, the contract's
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -276,6 +277,15 @@ def test_a_path_is_refined_until_the_scores_are_complete(
     assert "x" in other.baseline
     assert not np.allclose(other.scores, fine.scores)
     assert fine.scores[0] == 0  # the class token is its own baseline
+
+
+def test_golden_outputs_hold_the_values_along_a_path(integrated: tuple[Encoder, Path]) -> None:
+    with edgexf.load(integrated[1]) as session:
+        cells = read(session.path / "golden.npz")
+        assert max(golden.check_cell(session, cell, tensors).worst for cell, tensors in cells.items()) <= TOLERANCE
+        cell, tensors = next(iter(cells.items()))
+        moved = golden.check_cell(session, cell, {**tensors, "path_values": tensors["path_values"] + 0.1})
+    assert moved.residual > TOLERANCE >= moved.relevance
 
 
 class Hyperbolic(nn.Module):

@@ -50,8 +50,8 @@ class GradientTimesInput(ExplainProgram):
 @dataclass(frozen=True)
 class Method:
     """A way to explain: the `program` that computes it, and the `rules` that surround what is differentiated. `path`: the
-    program takes a baseline and a path, and gives the value at the baseline and how complete it is. `attends`: it is made
-    of attention's weights, which with `weights` it gives.
+    program takes a baseline and a path, and gives the value at each point. `attends`: it is made of attention's weights,
+    which with `weights` it gives.
     """
 
     name: str

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import UsageError
+from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Manifest, Tensor
 from edgexf_runtimes import methods, preprocess
 from edgexf_runtimes.asked import cosine
 from edgexf_runtimes.explain import Method, Options, Value, play
 from edgexf_runtimes.game import Outputs, Progress
+from edgexf_runtimes.replacement import Replacement
 from edgexf_runtimes.targets import check_given
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ def attribute_row(
     """Relevance of one sample's tokens, float32 of their shape, and the explained value."""
     ids = inputs[first.name][0]
     places = np.flatnonzero(shown(inputs, first)[0].reshape(-1)).tolist()
-    whole = value({name: array[0] for name, array in session.run(**inputs).items()})
-    scores, _ = play(session, method, inputs, places, token_id, value, whole, options, progress, first.name, fixed)
-    return scores.reshape(ids.shape), whole
+    if not places:
+        raise InputError("a sample must hold a token that can be left out, got a mask that shows none; give it one.")
+    replacement = Replacement(token_id, str(token_id))
+    found = play(session, method, inputs, places, replacement, lambda _: value, options, progress, first.name, fixed)
+    return found.scores.reshape(ids.shape), found.explained
 
 
 def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:

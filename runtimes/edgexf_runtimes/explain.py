@@ -32,6 +32,7 @@ from edgexf_runtimes.game import Array, Game, Outputs, Progress, Values, real_pl
 
 if TYPE_CHECKING:
     from edgexf_runtimes.asked import Asked
+    from edgexf_runtimes.replacement import Replacement
     from edgexf_runtimes.session import Session
 
 FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
@@ -119,49 +120,26 @@ class Attribution:
     settings: dict[str, Any]
 
 
-def attribute(
-    session: Session,
-    method: Method,
-    inputs: Mapping[str, Array],
-    offsets: Sequence[tuple[int, int]],
-    value_of: Callable[[Outputs], Value],
-    options: Options,
-    progress: Progress | None = None,
-) -> Attribution:
-    """Scores the tokens of one row. `value_of` chooses from the row's own outputs what is explained, so that "the
-    predicted label" stays the same one while tokens are left out; another head than a classifier's brings its own.
-
-    UsageError for options that the method does not take, EdgexfError for a time limit that leaves nothing of use.
-    """
-    options.check(method.name, method.takes)
-    replacement = session.replacement(options.baseline)
-    outputs = {name: array[0] for name, array in session.run(**inputs).items()}
-    value = value_of(outputs)
-    whole = value(outputs)
-    scores, said = play(
-        session, method, inputs, real_places(offsets), replacement.token_id, value, whole, options, progress
-    )
-    return Attribution(outputs, whole, scores, replacement.name, said)
-
-
 def play(
-    session: Session, method: Method, inputs: Mapping[str, Array], places: Sequence[int], token_id: int, value: Value,
-    whole: float, options: Options, progress: Progress | None = None, first: str = names.INPUT_IDS,
-    fixed: Collection[str] = (),
-) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:  # fmt: skip
-    """Scores of one row's tokens, float32 [tokens], and the settings: the tokens at `places`, in spans that the budget
-    allows, are left out of the input `first`. Arrays that are `fixed` have no rows; `whole` is the value of the input.
+    session: Session, method: Method, inputs: Mapping[str, Array], places: Sequence[int], replacement: Replacement,
+    value_of: Callable[[Outputs], Value], options: Options, progress: Progress | None = None,
+    first: str = names.INPUT_IDS, fixed: Collection[str] = (),
+) -> Attribution:  # fmt: skip
+    """Scores one row, whose tokens at `places`, in spans that the budget allows, are left out of the input `first`. Arrays
+    that are `fixed` have no rows. `value_of` chooses from the row's own outputs what is explained, so that "the predicted
+    label" stays the same one while tokens are left out. EdgexfError for a time limit that leaves nothing of use.
     """
     end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
-    budget = options.budget or method.budget
+    outputs = {name: array[0] for name, array in session.run(**inputs).items()}
+    value, budget = value_of(outputs), options.budget or method.budget
     groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
     game = Game(
-        session.run, inputs, groups, token_id, value, whole, over=lambda: time.perf_counter() >= end, progress=progress,
-        first=first, fixed=fixed,
+        session.run, inputs, groups, replacement.token_id, value, value(outputs),
+        over=lambda: time.perf_counter() >= end, progress=progress, first=first, fixed=fixed,
     )  # fmt: skip
     found = method.attribute(game, budget - 1, options)
     said = {**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings}
-    return shared(found.scores, groups, inputs[first][0].size), said
+    return Attribution(outputs, game.whole, shared(found.scores, groups, inputs[first][0].size), replacement.name, said)
 
 
 def explain(
@@ -172,10 +150,14 @@ def explain(
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explains what is asked of one row, which `inputs` are; UsageError and EdgexfError as `attribute`."""
+    """Explains what is asked of one row, which `inputs` are. UsageError for options that the method does not take,
+    EdgexfError as `play`.
+    """
+    options.check(method.name, method.takes)
     manifest, start = session.manifest, time.perf_counter()
     given, (window,) = question.given, question.given.windows
-    found = attribute(session, method, inputs, window.offsets, question.value, options, progress)
+    places, replacement = real_places(window.offsets), session.replacement(options.baseline)
+    found = play(session, method, inputs, places, replacement, question.value, options, progress)
     ms = (time.perf_counter() - start) * 1e3
     return Explanation(
         input=given.raw.name,

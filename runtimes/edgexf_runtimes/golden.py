@@ -44,7 +44,9 @@ def check(session: Session) -> list[GoldenRow]:
 
 
 def kept(manifest: Manifest) -> list[str]:
-    """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual."""
+    """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual, and a
+    path's values.
+    """
     predict, *explain = manifest.variants
     targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
     values = [output.name for graph in explain for output in graph.outputs if output.name == names.PATH_VALUES]

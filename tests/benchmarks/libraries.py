@@ -45,7 +45,7 @@ CONFIGS: Mapping[str, Callable[[], Any]] = {
     ),
     "BigBird": lambda: transformers.BigBirdConfig(**SIZES, max_position_embeddings=4096),
     "Funnel": lambda: transformers.FunnelConfig(
-        block_sizes=[1, 1, 1], d_model=256, n_head=4, d_head=64, d_inner=1024, vocab_size=1000, num_labels=5,
+        block_sizes=[1, 1], d_model=256, n_head=4, d_head=64, d_inner=1024, vocab_size=1000, num_labels=5,
         max_position_embeddings=4096,
     ),
 }  # fmt: skip
