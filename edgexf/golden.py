@@ -86,11 +86,10 @@ def thinned(output: Tensor, array: Array) -> Array:
 
 
 def residual_difference(found: Array, wanted: Array, relevance: Array, row_axis: int = 0) -> float:
-    """max |found - wanted| of residuals [..., batch], relative to what they are what is left of.
+    """max |found - wanted| of residuals [batch], relative to what they are what is left of.
 
     A residual is a small difference of large sums, so its own size is no measure: the scale is |residual| plus
-    the sum of |relevance|, [batch, sequence] or with other axes; `row_axis` is that of the batch. So is what a value along
-    a path is compared by.
+    the sum of |relevance|, [batch, sequence] or with other axes; `row_axis` is that of the batch.
     """
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf

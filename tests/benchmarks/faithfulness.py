@@ -157,22 +157,34 @@ def tables(found: Results) -> str:
             "differences are paired; cost is in predictions of the same input.\n"
         )
     ]
-    results = [result_of(name, found["deletion"][name]) for name in NAMES if name in found["deletion"]]
-    parts.append(f"\n## Areas side by side\n\n{overview(results)}")
-    for result in results:
+    measured = {name: found["deletion"][name] for name in NAMES if name in found["deletion"]}
+    whole = {
+        name: {method: row for method, row in rows.items() if len(row["areas"]) > FEWER}
+        for name, rows in measured.items()
+    }
+    first = {
+        name: {method: {**row, "areas": row["areas"][:FEWER]} for method, row in rows.items()}
+        for name, rows in measured.items()
+    }
+    parts.append(f"\n## Areas side by side\n\n{overview(results_of(whole))}")
+    parts.append(f"\n## Areas of every method on the first {FEWER} inputs\n\n{overview(results_of(first))}")
+    for result in results_of(measured):
         parts.append(f"\n## {result.model}, baseline {result.baseline}\n\n{result.to_markdown(AGAINST)}")
     if found["cost"]:
         parts.append(f"\n# Cost\n\n{cost_table(found['cost'])}")
     return "".join(parts)
 
 
-def result_of(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Faithfulness:
-    baseline = {row["baseline"] for row in rows.values()}
-    methods = {
-        method: Measured(**{part: value for part, value in row.items() if part != "baseline"})
-        for method, row in rows.items()
-    }
-    return Faithfulness(name, "logit", ", ".join(baseline), SEED, None, methods)
+def results_of(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Faithfulness]:
+    results = []
+    for name, rows in found.items():
+        baseline = {row["baseline"] for row in rows.values()}
+        methods = {
+            method: Measured(**{part: value for part, value in row.items() if part != "baseline"})
+            for method, row in rows.items()
+        }
+        results.append(Faithfulness(name, "logit", ", ".join(baseline), SEED, None, methods))
+    return results
 
 
 def overview(results: Sequence[Faithfulness]) -> str:
