@@ -1,0 +1,91 @@
+"""Even out the inputs of a layer before they share one range, where a few of them are far larger than all others.
+
+    before  x W                                  one outlier of x sets the step of every entry
+    after   (x * f) (W / f) + x[J] W[J]          f for each input of the layer, 0 at the few inputs J
+
+f_j = max|W_j|^(1-a) / max|x_j|^a moves range from activations to weights (SmoothQuant, Xiao et al. 2023, eq. 4). The
+rows J whose products are largest stay in float32 (LLM.int8(), Dettmers et al. 2022, section 3.2), here fixed ones, found
+beforehand, so that a graph of plain operators can hold them. Both are exact up to rounding; whether they pay is measured
+on the layer's own inputs, since the multiplication costs a pass over them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+SHARE = 0.5  # a of eq. 4
+KEPT = 0.01  # of a layer's inputs, rounded up, are kept in float32
+WORTH = 0.01  # relative error of a layer's product from which balancing is tried
+BETTER = 0.6  # of the error that balancing must leave at most
+LEVELS = 127
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a layer was seen to multiply: a sample of `rows` [rows, inputs], and of all rows the `largest` size of each
+    input, [inputs], the lowest and the highest value.
+    """
+
+    rows: Floats
+    largest: Floats
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Balance:
+    """`factor` float32 [inputs], 0 at `rows`, int64, which are multiplied by themselves; the errors of the layer's
+    product without and with it.
+    """
+
+    factor: Floats
+    rows: npt.NDArray[np.int64]
+    plain: float
+    balanced: float
+
+    @property
+    def inverse(self) -> Floats:
+        """1 / factor, 0 at the rows."""
+        inverse: Floats = np.divide(1, self.factor, out=np.zeros_like(self.factor), where=self.factor > 0)
+        return inverse
+
+
+def find_balance(seen: Seen, weight: Floats) -> Balance | None:
+    """How to balance a layer's product with `weight` [inputs, outputs]; None where it does not pay."""
+    inputs = seen.rows
+    exact = inputs @ weight
+    scale = float(np.linalg.norm(exact))
+    if scale == 0 or not np.isfinite(scale):
+        return None
+    plain = float(np.linalg.norm(rounded(inputs, seen.low, seen.high) @ rounded_columns(weight) - exact)) / scale
+    if plain < WORTH:
+        return None
+    tiny = float(np.finfo(np.float32).tiny) ** 0.5
+    of_inputs = np.maximum(seen.largest, tiny)
+    of_weight = np.maximum(np.abs(weight).max(axis=1), tiny)
+    rows = np.sort(np.argsort(-of_inputs * of_weight, kind="stable")[: int(np.ceil(KEPT * len(of_inputs)))])
+    factor = of_weight ** (1 - SHARE) / of_inputs**SHARE
+    factor = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
+    factor[rows] = 0
+    found = Balance(factor, rows.astype(np.int64), plain, 0.0)
+    reach = float((seen.largest * factor).max())
+    answer = rounded(inputs * factor, -reach, reach) @ rounded_columns(weight * found.inverse[:, None])
+    balanced = float(np.linalg.norm(answer + inputs[:, rows] @ weight[rows] - exact)) / scale
+    return Balance(factor, found.rows, plain, balanced) if balanced <= BETTER * plain else None
+
+
+def rounded(inputs: Floats, low: float, high: float) -> Floats:
+    """What 8 bits with one range for all leave of activations."""
+    step = (max(high, 0.0) - min(low, 0.0)) / 255 or 1.0
+    return np.asarray(np.rint(inputs / step) * step, dtype=np.float32)
+
+
+def rounded_columns(weight: Floats) -> Floats:
+    """What 8 bits with a range for each output leave of a weight."""
+    step = np.abs(weight).max(axis=0) / LEVELS
+    step[step == 0] = 1
+    return np.asarray(np.rint(weight / step) * step, dtype=np.float32)

@@ -1,0 +1,109 @@
+"""Weights in 4 bits, a scale for each block of 32; layers and lookups that unpack them as they go.
+
+    before  MatMul(x, W)                    Gather(V, ids)
+    after   MatMulNBits(x, W4, scales)      GatherBlockQuantized(V4, ids, scales)
+
+Both are operators of ONNX Runtime (domain com.microsoft), which its builds for the web and for phones have too. Codes
+are symmetric around 8 and come from onnxruntime's own quantizer. Blocks lie along a layer's inputs, or a row of a table,
+so both operators read the same bytes, and the reverse pass of an explanation gathers all rows: W4 is stored once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+# What onnxruntime.quantization.matmul_nbits_quantizer calls; that module would set up logging for the whole process.
+from onnxruntime.capi._pybind_state import quantize_matmul_4bits
+
+from edgexf.passes.linear import swapped
+from edgexf.passes.rewriter import CONTRIB, Rewriter
+from edgexf.passes.weights import Use, Weight
+
+BLOCK = 32
+BITS = 4
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A weight as [rows, inputs] in 4 bits: `packed` uint8 [rows, blocks, 16], `scales` float32 [rows, blocks]. The rows are
+    the entries of `axis`.
+    """
+
+    name: str
+    packed: npt.NDArray[np.uint8]
+    scales: npt.NDArray[np.float32]
+    axis: int
+
+    @property
+    def inputs(self) -> int:
+        return int(self.packed.shape[1]) * BLOCK
+
+
+@dataclass
+class Blockwise:
+    """The scheme."""
+
+    packed: dict[bytes, Blocks | str] = field(default_factory=dict)
+
+    def pack(self, weight: Weight, axis: int) -> Blocks | str:
+        if weight.digest not in self.packed:
+            self.packed[weight.digest] = blocks_of(weight, axis)
+        return self.packed[weight.digest]
+
+    def product(self, graph: Rewriter, packed: Blocks, use: Use) -> ir.Value | None:
+        left = use.node.inputs[0]
+        if left is None or packed.axis != use.axis or not all(map(swapped, use.path)):
+            return None
+        codes = graph.constant(f"{packed.name}_q4", packed.packed)
+        scales = graph.constant(f"{packed.name}_q4_scales", packed.scales.reshape(-1))
+        return graph.node(
+            f"{CONTRIB}::MatMulNBits", left, codes, scales,
+            K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK,
+        )  # fmt: skip
+
+    def rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:
+        chosen = node.inputs[1] if len(node.inputs) > 1 else None
+        if node.op_type == "GatherND" and chosen is not None and chosen.producer() is not None:
+            chosen = chosen.producer().inputs[0]  # type: ignore[union-attr]  # of rows that `weights.whole_rows` found
+        if packed.axis != 0 or chosen is None or node.op_type == "Slice":
+            return None
+        return self.gathered(graph, packed, chosen)
+
+    def read(self, graph: Rewriter, packed: Blocks) -> ir.Value:
+        numbers = [graph.constant(f"rows_{number}", np.array(number)) for number in (0, len(packed.packed), 1)]
+        found = self.gathered(graph, packed, graph.node("Range", *numbers))
+        return found if packed.axis == 0 else graph.node("Transpose", found, perm=(1, 0))
+
+    def gathered(self, graph: Rewriter, packed: Blocks, chosen: ir.Value) -> ir.Value:
+        count = len(packed.packed)
+        codes = graph.constant(f"{packed.name}_q4_rows", packed.packed.reshape(count, -1))
+        scales = graph.constant(f"{packed.name}_q4_rows_scales", packed.scales)
+        return graph.node(
+            f"{CONTRIB}::GatherBlockQuantized", codes, chosen, scales,
+            gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=BITS,
+        )  # fmt: skip
+
+
+def blocks_of(weight: Weight, axis: int) -> Blocks | str:
+    """The weight in blocks along the axis that is not `axis`, or else along `axis`; why not where neither has whole ones."""
+    array = weight.array
+    if array.ndim != 2:
+        return f"has {array.ndim} axes, and blocks are for matrices"
+    for rows in (axis, 1 - axis):
+        if array.shape[1 - rows] % BLOCK == 0:
+            return Blocks(weight.name, *quantized(array.T if rows == 0 else array), rows)
+    return f"has no axis of whole blocks of {BLOCK}"
+
+
+def quantized(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Codes and scales of a weight [inputs, outputs], with whole blocks of inputs."""
+    inputs, outputs = weight.shape
+    packed = np.zeros((outputs, inputs // BLOCK, BLOCK * BITS // 8), dtype=np.uint8)
+    scales = np.zeros((outputs, inputs // BLOCK), dtype=np.float32)
+    zeros = np.zeros((outputs, -(-inputs // BLOCK // 2)), dtype=np.uint8)
+    quantize_matmul_4bits(packed, np.ascontiguousarray(weight), scales, zeros, BLOCK, outputs, inputs, True)
+    return packed, scales

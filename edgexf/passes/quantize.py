@@ -1,0 +1,120 @@
+"""Store weights in fewer bits, and compute with them: one walk over a graph, and a `Scheme` for each way of storing.
+
+    before  W float32 -> MatMul(x, W) -> ...            reverse pass: W -> Transpose -> MatMul(g, .)
+    after   W stored  -> product of `Scheme` (x, W)     reverse pass: W stored -> float32 -> Transpose -> MatMul(g, .)
+
+Two alternatives were weighed. `onnxruntime.quantization.quantize_dynamic` transposes a Gemm's weight in place, which
+corrupts a graph that reads it twice; it leaves the reverse pass and sliced projections in float32, so a graph that
+explains grows; and its tables have one range for all rows. Repairing its answers node by node would have been as long as
+this walk. Rewriting the exporter's program before it is translated would quantize in torch, which a device has not.
+So the walk is ours; calibration, 4-bit codes and half precision are onnxruntime's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgexf.passes.rewriter import Rewriter
+from edgexf.passes.weights import Kind, Use, Weight, find
+
+
+class Packed(Protocol):
+    """A weight as a scheme stores it."""
+
+
+class Scheme(Protocol):
+    """A way to store weights. A method gives None where it has no way to compute that; the weight is then read."""
+
+    def pack(self, weight: Weight, axis: int) -> Any:
+        """The stored form, with scales along `axis`; a sentence that says why there is none."""
+
+    def product(self, graph: Rewriter, packed: Any, use: Use) -> ir.Value | None:
+        """x W [..., outputs], for a use whose scales lie along the outputs."""
+
+    def rows(self, graph: Rewriter, packed: Any, node: ir.Node) -> ir.Value | None:
+        """What `node` picks of a table."""
+
+    def read(self, graph: Rewriter, packed: Any) -> ir.Value:
+        """The weight in float32, in its own shape."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of a weight in a graph: how many products compute with stored numbers, how many uses read them."""
+
+    name: str
+    digest: bytes
+    shape: tuple[int, ...]
+    products: int = 0
+    rows: int = 0
+    reads: int = 0
+    skipped: str = ""
+
+
+@dataclass
+class QuantizeWeights(ir.passes.InPlacePass):
+    """Quantizes every weight of a graph but those to `keep`, by digest, each with the reason.
+
+    `axes` remembers by digest along which axis a weight has its scales, so that all graphs of a bundle that share it
+    store the same bytes: run it over the predict graph first. `entries` says what was done.
+    """
+
+    scheme: Scheme
+    keep: Mapping[bytes, str] = field(default_factory=dict)
+    axes: dict[bytes, int] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph = Rewriter(model)
+        weights, skipped = find(model.graph)
+        self.entries = [
+            Entry(name, b"", tuple(model.graph.initializers[name].const_value.shape.numpy()), skipped=reason)  # type: ignore[union-attr]
+            for name, reason in skipped.items()
+        ]
+        for weight in weights:
+            self.entries.append(self.replace(graph, weight))
+        tidy(model)
+        return ir.passes.PassResult(model, modified=bool(weights))
+
+    def replace(self, graph: Rewriter, weight: Weight) -> Entry:
+        shape = tuple(weight.array.shape)
+        axis = self.axes.setdefault(weight.digest, weight.axis)
+        reason = self.keep.get(weight.digest, "")
+        packed = reason or self.scheme.pack(weight, axis)
+        if isinstance(packed, str):
+            return Entry(weight.name, weight.digest, shape, skipped=packed)
+        done = dict.fromkeys(Kind, 0)
+        for use in weight.uses:
+            done[self.replace_use(graph, packed, use, axis)] += 1
+        return Entry(
+            weight.name, weight.digest, shape, products=done[Kind.PRODUCT], rows=done[Kind.ROWS], reads=done[Kind.READ]
+        )
+
+    def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int) -> Kind:
+        """What was done in the end: a product whose scales lie along the sum is a read."""
+        value = None
+        if use.kind is Kind.PRODUCT and use.axis == axis:
+            value = self.scheme.product(graph, packed, use)
+        elif use.kind is Kind.ROWS and use.axis == axis:
+            value = self.scheme.rows(graph, packed, use.node)
+        if value is not None:
+            graph.instead(use.node, value)
+            return use.kind
+        first, index = (use.path[0], 0) if use.path else (use.node, use.index)
+        first.replace_input_with(index, self.scheme.read(graph, packed))
+        return Kind.READ
+
+
+def tidy(model: ir.Model) -> None:
+    """In place: what is read no more goes, and nodes stand in order again."""
+    ir.passes.Sequential(common.RemoveUnusedNodesPass(), common.TopologicalSortPass())(model)
+
+
+def largest(entries: Collection[Entry]) -> list[Entry]:
+    """The entries that were skipped, the largest first."""
+    return sorted((entry for entry in entries if entry.skipped), key=lambda entry: entry.shape, reverse=True)

@@ -1,0 +1,24 @@
+"""Texts to see a model's layers at work on, for a user who brings none: short ones of many kinds, written for this.
+
+What makes weights hard to quantize are a few inputs of a layer that are far larger than the others. Which ones depends on
+the model and hardly on the text; but special tokens, punctuation and numbers must occur.
+"""
+
+TEXTS = (
+    "The weather is lovely today, and the forecast for the weekend is even better.",
+    "He drove to the stadium, didn't he? \"Yes,\" she said; 'but only after lunch.'",
+    "In 2019, 3.7 million people (about 12%) moved from the country to one of its five largest cities.",
+    "def total(rows, start=0):\n    # sum of the second column\n    return sum(row[1] for row in rows) + start",
+    "for (int i = 0; i < n; ++i) { if (a[i] != b[i]) return -1; } /* equal so far */",
+    "Quantum chromodynamics describes how quarks and gluons interact; see section 4.2 and figure 7.",
+    "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung.",
+    "URGENT!!! You have WON $1,000,000!!! Reply NOW to claim your prize...",
+    "whether it rains or not we will walk along the river and talk about nothing in particular",
+    "See https://example.org/items?page=2&sort=price#top or write to help@example.org.",
+    '{"name": "lamp", "price": 12.5, "tags": ["home", "light"], "stock": null}',
+    '<p class="note">Save your work <b>before</b> you close the window.</p>',
+    "SELECT name, COUNT(*) FROM orders WHERE total > 100 GROUP BY name ORDER BY 2 DESC;",
+    "The patient was given 5 mg twice a day for two weeks and reported no side effects.",
+    "Paris",
+    "Is this the real reason why the committee rejected the proposal last month?",
+)
