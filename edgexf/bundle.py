@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +26,12 @@ from edgexf.errors import BundleError, UsageError
 from edgexf.manifest import Manifest
 
 LARGEST_JSON = 16 << 20  # bytes
-UNLISTED = (names.MANIFEST_FILE, names.CARD_FILE, "edgexf.sig")  # not hashed; but for the manifest not read at run time
+SIGNATURE_FILE = "edgexf.sig"
+UNLISTED = (
+    names.MANIFEST_FILE,
+    names.CARD_FILE,
+    SIGNATURE_FILE,
+)  # not hashed; but for the manifest not read at run time
 READ_AT_ONCE = 1 << 20
 
 
@@ -49,9 +54,7 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
     target = target.absolute()
     remove_remains(target)
     check_target(target, overwrite)
-    listed = {
-        path: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for path, data in sorted(files.items())
-    }
+    listed = {path: entry_of(data) for path, data in sorted(files.items())}
     values = {**manifest.to_dict(), "files": {path: entry for path, entry in listed.items() if path not in UNLISTED}}
     values["digest"] = digest_of(values)
     content = {**files, names.MANIFEST_FILE: json.dumps(values, indent=1, sort_keys=True).encode() + b"\n"}
@@ -64,14 +67,45 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
     return target
 
 
-def write_aside(target: Path, content: Mapping[str, bytes]) -> None:
-    """Writes the files into a hidden sibling and renames it; whatever goes wrong, the sibling goes."""
+def revise(folder: Path, changed: Mapping[str, bytes], dropped: Collection[str], manifest: Manifest) -> None:
+    """Writes a bundle anew in its place, with some files changed or added and others dropped; all of it or nothing.
+
+    Its signature, which spoke for the old files, goes; other unlisted files stay. UsageError where there is no room.
+    """
+    folder = folder.resolve()
+    remove_remains(folder)
+    gone = {*dropped, names.MANIFEST_FILE, SIGNATURE_FILE}
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    content: dict[str, bytes | Path] = {path: folder / path for path in there if path not in gone}
+    content.update(changed)
+    files = {path: entry for path, entry in manifest.files.items() if path in content and path not in changed}
+    files |= {path: entry_of(data) for path, data in changed.items() if path not in UNLISTED}
+    values = {**manifest.to_dict(), "files": dict(sorted(files.items()))}
+    values["digest"] = digest_of(values)
+    content[names.MANIFEST_FILE] = json.dumps(values, indent=1, sort_keys=True).encode() + b"\n"
+    try:
+        write_aside(folder, content)
+    except OSError as error:
+        raise UsageError(
+            f"a bundle must have room beside it for a second one while it changes, got {folder} ({error.strerror}); make room, it is as it was."
+        ) from error
+
+
+def entry_of(data: bytes) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
+    """Writes the files, or copies those that are given by their path, into a hidden sibling and renames it; whatever goes
+    wrong, the sibling goes.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{sibling(target, 'partial')}{os.getpid()}-", dir=target.parent))
     try:
         partial.chmod(0o755)
         for path, data in content.items():
-            write_synced(partial / path, data)
+            write_synced(partial / path, data if isinstance(data, bytes) else data.read_bytes())
         for folder in {(partial / path).parent for path in content}:
             sync_folder(folder)
         replace(partial, target)

@@ -5,12 +5,14 @@ In: a source and the grid's result, or the grid as a manifest keeps it. Out: Mar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgexf.report import markdown_table
 
 if TYPE_CHECKING:
+    from edgexf.manifest import Manifest, Tensor
+    from edgexf.signature import Signature
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify import GridResult
 
@@ -49,3 +51,17 @@ def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
 def difference_text(difference: float | None) -> str:
     """A relative difference, or a dash where there was nothing to compare."""
     return "-" if difference is None else f"{difference:.1e}"
+
+
+def takes(manifest: Manifest, signature: Signature) -> str:
+    """What a module's graph takes and gives, and the sizes that its axes may have."""
+
+    def listed(tensors: Sequence[Tensor]) -> str:
+        return ", ".join(f"{one.name} {one.dtype} [{', '.join(map(str, one.shape))}]" for one in tensors)
+
+    axes = ", ".join(
+        f"{axis.name} {axis.least:,} to {axis.most:,}{f' in steps of {axis.step}' if axis.step > 1 else ''}"
+        for axis in signature.axes
+    )
+    graph = manifest.variants[0]
+    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}"

@@ -11,7 +11,7 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,20 @@ import click
 
 from edgexf import __version__
 from edgexf.errors import EdgexfError, UsageError, VerificationError
-from edgexf.options import bundle_argument, method_options, target_options, threads_option, truncate_option, write_text
+from edgexf.options import (
+    bundle_argument,
+    method_options,
+    quantize_options,
+    report_options,
+    size_options,
+    target_options,
+    threads_option,
+    truncate_option,
+    write_text,
+)
 
 if TYPE_CHECKING:
-    from edgexf.manifest import Manifest, Tensor
     from edgexf.report import Features, Prediction
-    from edgexf.signature import Signature
     from edgexf_runtimes import Session
 
 AT_ONCE = 256  # inputs read before they are batched by length: bounds memory, keeps answers coming
@@ -66,19 +74,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not end a run
-
-
-def size_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The sizes of a model of one's own, each an option."""
-    sizes = {
-        "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
-        "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
-        "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
-        "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
-    }  # fmt: skip
-    for name, text in reversed(sizes.items()):
-        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
-    return command
 
 
 @main.command()
@@ -122,19 +117,28 @@ def variants() -> None:
     multiple=True,
     help="Method to compile, or none; may be repeated: attnlrp (the default), cplrp, gradient, integrated-gradients.",
 )
+@click.option(
+    "--quantize",
+    "modes",
+    multiple=True,
+    help="Mode to quantize the bundle with as well; may be repeated. See `edgexf quantize`.",
+)
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
 def export(
-    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
-    from edgexf.card import grid_table
+    from edgexf.card import grid_table, takes
     from edgexf.console import show_table, stages
     from edgexf.pipeline import UNEXPLAINED, export
+    from edgexf.quantize_command import check_mode, run_quantize
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
+    for mode in modes:
+        check_mode(mode)
     methods = () if explain == ("none",) else explain or None
     given = {name: size for name, size in sizes.items() if size is not None}
     try:
@@ -162,20 +166,25 @@ def export(
         click.echo(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
+    for mode in modes:
+        run_quantize(bundle.path, mode, {})
 
 
-def takes(manifest: Manifest, signature: Signature) -> str:
-    """What a module's graph takes and gives, and the sizes that its axes may have."""
+@main.command()
+@bundle_argument
+@click.option(
+    "--mode", required=True, help="int8, int8-static, q4, fp16, or auto for the smallest that is good enough."
+)
+@quantize_options
+@report_options
+@threads_option
+def quantize(
+    bundle: Path, mode: str, json_file: Path | None, markdown: Path | None, html: Path | None, **options: Any
+) -> None:
+    """Make a bundle smaller and faster, measured against fp32 on this machine; or refuse, with the reason."""
+    from edgexf.quantize_command import run_quantize
 
-    def listed(tensors: Sequence[Tensor]) -> str:
-        return ", ".join(f"{one.name} {one.dtype} [{', '.join(map(str, one.shape))}]" for one in tensors)
-
-    axes = ", ".join(
-        f"{axis.name} {axis.least:,} to {axis.most:,}{f' in steps of {axis.step}' if axis.step > 1 else ''}"
-        for axis in signature.axes
-    )
-    graph = manifest.variants[0]
-    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}"
+    run_quantize(bundle, mode, options, json_file, markdown, html)
 
 
 @main.command()
@@ -187,12 +196,17 @@ def verify(bundle: Path) -> None:
     from edgexf.pipeline import verify
 
     verdict = verify(bundle)
-    rows = [(row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual))) for row in verdict.rows]
-    show_table(("golden cell", "outputs", "relevance", "residual"), rows)
+    rows = [
+        (part.dtype, row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual)))
+        for part in verdict.parts
+        for row in part.rows
+    ]
+    show_table(("dtype", "golden cell", "outputs", "relevance", "residual"), rows)
     click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
-    click.echo(
-        f"worst relative difference {verdict.worst:.1e}, tolerance {verdict.tolerance:g}: {'passed' if verdict.passed else 'FAILED'}"
-    )
+    for part in verdict.parts:
+        click.echo(
+            f"{part.dtype}: worst relative difference {part.worst:.1e}, tolerance {part.tolerance:g}: {'passed' if part.passed else 'FAILED'}"
+        )
     if not verdict.passed:
         raise click.exceptions.Exit(1)
 

@@ -42,5 +42,13 @@ class VerificationError(EdgexfError):
         self.grid = grid
 
 
+class RefusedError(EdgexfError):
+    """A quantized graph is slower or worse than asked; nothing was written. `outcomes` are what was measured of each."""
+
+    def __init__(self, sentence: str, outcomes: tuple[Any, ...]) -> None:
+        super().__init__(sentence)
+        self.outcomes = outcomes
+
+
 class MissingExtraError(UsageError):
     """An optional part of edgexf is not installed; the sentence names the extra that brings it."""

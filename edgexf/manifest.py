@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from edgexf import names
@@ -296,6 +296,11 @@ class Manifest:
                 return graph
         have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
         raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
+
+    def in_dtype(self, dtype: str) -> Self:
+        """The manifest with the graphs of one dtype alone. UsageError names those that the bundle has."""
+        self.graph("predict", dtype)
+        return replace(self, variants=tuple(graph for graph in self.variants if graph.dtype == dtype))
 
     @property
     def samples(self) -> str:

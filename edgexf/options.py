@@ -56,6 +56,54 @@ method_options = all_of(
 )
 
 
+quantize_options = all_of(
+    click.option(
+        "--calibration",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Inputs to calibrate on: JSON lines, a text on each line, or a file on each line.",
+    ),
+    click.option(
+        "--calibration-method", default="minmax", show_default=True, help="Of int8-static: minmax, percentile, entropy."
+    ),
+    click.option(
+        "--evaluate",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="JSON lines of input and label to measure on; without labels agreement with fp32 is measured.",
+    ),
+    click.option(
+        "--max-drop",
+        type=float,
+        help="What accuracy or agreement may lose; 0.005 with --evaluate. What breaks it is kept in float32.",
+    ),
+    click.option("--force", is_flag=True, help="Write it also where it is slower or worse than asked."),
+    click.option("--overwrite", is_flag=True, help="Make anew what an earlier call wrote."),
+)
+
+report_options = all_of(
+    click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+        help="Write the report as JSON; - prints it.",
+    ),
+    click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as Markdown."),
+    click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page."),
+)
+
+
+def size_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The sizes of a model of one's own, each an option."""
+    sizes = {
+        "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
+        "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
+        "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
+        "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
+    }  # fmt: skip
+    for name, text in reversed(sizes.items()):
+        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
+    return command
+
+
 def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")

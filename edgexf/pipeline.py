@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.card import card
-from edgexf.errors import ExportError, MissingExtraError, UsageError, VerificationError
+from edgexf.errors import ExportError, UsageError, VerificationError
+from edgexf.extras import require_packages
 from edgexf.manifest import Graph, Manifest
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What `verify` found: the golden cells run on this device, and the tolerance that they must keep."""
+class Part:
+    """The golden cells run in one dtype, and the tolerance that they must keep."""
 
-    bundle: Bundle
+    dtype: str
     rows: tuple[GoldenRow, ...]
     tolerance: float
 
@@ -61,6 +62,31 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return all(row.worst <= self.tolerance for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found on this device, in every dtype of the bundle, fp32 first."""
+
+    bundle: Bundle
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> tuple[GoldenRow, ...]:
+        """Those of fp32."""
+        return self.parts[0].rows
+
+    @property
+    def tolerance(self) -> float:
+        return self.parts[0].tolerance
+
+    @property
+    def worst(self) -> float:
+        return self.parts[0].worst
+
+    @property
+    def passed(self) -> bool:
+        return all(part.passed for part in self.parts)
 
 
 def silent(_: str) -> None:
@@ -100,7 +126,7 @@ def export(
     ``integrated-gradients``), none for ``()``; by default AttnLRP, where every operator of the model has a rule. Raises UsageError for a wrong choice, ExportError
     where the model does not trace or the weights do not fit, VerificationError where a graph differs.
     """
-    require_packages("torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
+    require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     from edgexf_exporters import graphs
     from edgexf_exporters.cells import check_grid
 
@@ -159,17 +185,6 @@ def methods_for(source: Source, explain: str | Sequence[str] | None) -> tuple[st
     return (explain,) if isinstance(explain, str) else tuple(explain)
 
 
-def require_packages(*packages: str) -> None:
-    """MissingExtraError where packages that only an export needs are not installed."""
-    for package in packages:
-        try:
-            version(package)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"an export needs the extra `export`, got no {package} in this environment; install it with: pip install 'edgexf[export]'."
-            ) from error
-
-
 def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
     """A variant with its trained weights or the user's."""
     from edgexf_exporters import VARIANTS, reference
@@ -195,7 +210,7 @@ def choose_model(
         return reference.from_encoder(source)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
     if isinstance(source, str | os.PathLike) or "transformers" in bases:
-        require_packages("transformers", "optimum")
+        require_packages("export", "transformers", "optimum")
         from transformers import PreTrainedModel
 
         from edgexf_exporters import checkpoint
@@ -250,6 +265,7 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
 
     from edgexf.passes import PIPELINES
     from edgexf.passes.edges import Edges
+    from edgexf.passes.same_weights import same_weights
     from edgexf.passes.share import share_weights
 
     protos = {names.PREDICT_FILE: made.predict}
@@ -258,9 +274,10 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
     switch = source.limits.switch if made.framed else 0
     tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.absent))
-    return share_weights(
-        {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}, names.WEIGHTS_FILE
-    )
+    models = {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}
+    weights = {name: weight for name, weight in source.module.named_parameters() if weight.element_size() == 4}
+    same_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
+    return share_weights(models, names.WEIGHTS_FILE)
 
 
 def verified(
@@ -370,8 +387,11 @@ def json_bytes(values: Mapping[str, Any]) -> bytes:
 
 def verify(path: str | os.PathLike[str]) -> Verdict:
     """Hashes, contract and golden outputs of a bundle on this device, without torch. BundleError where it was changed."""
-    from edgexf_runtimes import golden, load
+    from edgexf_runtimes import choice, golden, load
 
-    with load(path) as session:
-        rows = tuple(golden.check(session))
-        return Verdict(Bundle(Path(path), session.manifest), rows, session.manifest.tolerance)
+    found = bundle.read(Path(path))
+    parts = []
+    for dtype in dict.fromkeys(graph.dtype for graph in found.variants):
+        with load(path, dtype=dtype, verify="never") as session:
+            parts.append(Part(dtype, tuple(golden.check(session)), choice.tolerance(Path(path), found, dtype)))
+    return Verdict(Bundle(Path(path), found), tuple(parts))

@@ -16,7 +16,7 @@ which saturate. For it the weights are unsigned, with 128 for zero: those produc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,11 @@ class Int8:
         codes, scale = quantized(array, axis, self.unsigned)
         found = None if self.ranges is None else self.ranges.get(weight.digest)
         return Codes(weight.name, codes, scale, axis, found, balance, kept)
+
+    def calibrated(self, ranges: Mapping[bytes, Range]) -> None:
+        """From now on inputs are rounded within these ranges."""
+        self.ranges = ranges
+        self.packed = {digest: replace(codes, range=ranges.get(digest)) for digest, codes in self.packed.items()}
 
     def product(self, graph: Rewriter, packed: Codes, use: Use) -> ir.Value | None:
         left = use.node.inputs[0]

@@ -28,6 +28,14 @@ def twice_swapped(node: ir.Node) -> ir.Value | None:
     return before.inputs[0] if before is not None and swapped(before) else None
 
 
+def untwist(graph: ir.Graph) -> bool:
+    """Reads what was transposed twice as it was before; whether there was any."""
+    found = [(node, original) for node in graph if (original := twice_swapped(node)) is not None]
+    for node, original in found:
+        ir.convenience.replace_all_uses_with(node.outputs[0], original)
+    return bool(found)
+
+
 class GemmToMatMul(ir.passes.InPlacePass):
     """Splits each plain Gemm into its product and its sum."""
 
@@ -37,12 +45,7 @@ class GemmToMatMul(ir.passes.InPlacePass):
             if node.op_type == "Gemm" and plain(node):
                 split(model.graph, node)
                 modified = True
-        for node in list(model.graph):
-            original = twice_swapped(node)
-            if original is not None:
-                ir.convenience.replace_all_uses_with(node.outputs[0], original)
-                modified = True
-        return ir.passes.PassResult(model, modified)
+        return ir.passes.PassResult(model, untwist(model.graph) or modified)
 
 
 def plain(node: ir.Node) -> bool:

@@ -28,7 +28,10 @@ class Rewriter:
         tensor = ir.tensor(np.asarray(array, order="C"), name=name)
         if found is None:
             value = ir.Value(
-                name=name, shape=ir.Shape(np.shape(tensor.numpy())), type=ir.TensorType(tensor.dtype), const_value=tensor
+                name=name,
+                shape=ir.Shape(np.shape(tensor.numpy())),
+                type=ir.TensorType(tensor.dtype),
+                const_value=tensor,
             )
             self.graph.register_initializer(value)
             return value

@@ -3,8 +3,8 @@
     before  model.onnx with its weights, explain.onnx with the same weights again
     after   model.onnx and explain.onnx without, model.onnx_data with each distinct tensor once
 
-In: onnx_ir models. Out: the bytes of each file. Offsets are multiples of a page, so that a runtime can
-map the file (ONNX external data, IR specification).
+In: onnx_ir models. Out: the bytes of each file. Offsets of large tensors are multiples of a page,
+so that a runtime can map the file (ONNX external data, IR specification), and of small ones of a cache line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import PurePosixPath
 import onnx_ir as ir
 
 PAGE = 4096
+LINE = 64
+PAGED = 1 << 18  # bytes; smaller tensors would waste a notable part of a page
 INLINE = 1024  # bytes; smaller tensors stay in the graph, where shape inference can read them
 
 
@@ -38,7 +40,7 @@ def external(tensor: ir.TensorProtocol, data: bytearray, places: dict[bytes, int
     content = tensor.tobytes()
     digest = hashlib.sha256(content).digest()
     if digest not in places:
-        data.extend(bytes(-len(data) % PAGE))
+        data.extend(bytes(-len(data) % (PAGE if len(content) >= PAGED else LINE)))
         places[digest] = len(data)
         data.extend(content)
     return ir.ExternalTensor(

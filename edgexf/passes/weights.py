@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from edgexf.passes.linear import swapped
@@ -86,8 +87,16 @@ def digest(value: ir.Value) -> bytes:
     tensor = value.const_value
     if tensor is None:
         raise ValueError(f"{value.name} is no constant")
-    shape = ",".join(str(size) for size in tensor.shape)
-    return hashlib.sha256(shape.encode() + b":" + tensor.tobytes()).digest()
+    return hashed(tuple(tensor.numpy().shape), tensor.tobytes())
+
+
+def digest_of(array: npt.NDArray[np.float32]) -> bytes:
+    """The digest of a weight that holds this array."""
+    return hashed(array.shape, np.ascontiguousarray(array).tobytes())
+
+
+def hashed(shape: tuple[int, ...], content: bytes) -> bytes:
+    return hashlib.sha256(",".join(map(str, shape)).encode() + b":" + content).digest()
 
 
 def find(graph: ir.Graph) -> tuple[list[Weight], dict[str, str]]:

@@ -32,6 +32,8 @@ INSTRUCTION_SETS = (
     "sve",
 )
 PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
+DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # of bytes, added in 32 bits
+X86 = ("x86_64", "AMD64", "i386", "i686")
 UNKNOWN = "unknown"
 
 
@@ -44,6 +46,18 @@ def cpu_info(*fields: str) -> str:
         if name.strip() in fields:
             return value.strip()
     return ""
+
+
+def flags() -> set[str]:
+    """The processor's features, as the kernel names them; empty where it does not say."""
+    return set(cpu_info("flags", "Features").split())
+
+
+def saturates() -> bool:
+    """Whether products of unsigned and signed bytes may overflow: an x86 that adds pairs of them in 16 bits, as AVX2 and
+    AVX-512 do without VNNI. One that does not say what it can is taken for such.
+    """
+    return platform.machine() in X86 and not flags() & DOT_PRODUCTS
 
 
 def memory_limit() -> str:
@@ -64,12 +78,12 @@ def installed(package: str) -> str:
 
 def describe() -> dict[str, str | list[str]]:
     """The device, a line a fact; a list where there are several."""
-    flags = set(cpu_info("flags", "Features").split())
+    known = flags()
     allowed = quota()
     return {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "processor": cpu_info("model name", "Model") or platform.processor() or UNKNOWN,
-        "instruction sets": [name for name in INSTRUCTION_SETS if name in flags] or [UNKNOWN],
+        "instruction sets": [name for name in INSTRUCTION_SETS if name in known] or [UNKNOWN],
         "processors": str(os.cpu_count() or UNKNOWN),
         "cgroup CPU quota": "none" if allowed is None else f"{allowed:g}",
         "cgroup memory limit": memory_limit(),

@@ -5,6 +5,7 @@ In: an open session. Out: for each golden cell the largest relative difference f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ class GoldenRow:
 def check(session: Session) -> list[GoldenRow]:
     """Every cell of the bundle's golden outputs, run on this device. BundleError where there are none to check."""
     cells = read(session.path / names.GOLDEN_FILE)
-    wanted = set(kept(session.manifest))
+    wanted = set(kept(session.whole))
     if not cells or any(set(tensors) != wanted for tensors in cells.values()):
         raise BundleError(
             f"{names.GOLDEN_FILE} must hold cells of {sorted(wanted)}, got others or none; export the bundle again."
@@ -47,7 +48,7 @@ def kept(manifest: Manifest) -> list[str]:
     """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual, and a
     path's values.
     """
-    predict, *explain = manifest.variants
+    predict, *explain = (graph for graph in manifest.variants if graph.dtype == names.FP32)
     targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
     values = [output.name for graph in explain for output in graph.outputs if output.name == names.PATH_VALUES]
     scores = [
@@ -59,6 +60,9 @@ def kept(manifest: Manifest) -> list[str]:
 
 
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:
+    """Of graphs in another dtype than fp32 the answers alone are compared, and relevance must be finite: its ranks are what
+    quantization is judged by, on more inputs than these.
+    """
     manifest = session.manifest
     predict, *explain = manifest.variants
     inputs: dict[str, Any] = {tensor.name: tensors[tensor.name].astype(tensor.dtype) for tensor in predict.inputs}
@@ -71,6 +75,10 @@ def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> Gol
         scores = tensors[names.relevance_of(graph.method, place == 0)]
         left = tensors[names.residual_of(graph.method, place == 0)]
         found.append(answer)
+        if session.dtype != names.FP32:
+            finite = np.isfinite(answer[names.RELEVANCE]).all() and np.isfinite(answer[names.RESIDUAL]).all()
+            relevance.append(0.0 if finite else math.inf)
+            continue
         relevance.append(relative_difference(answer[names.RELEVANCE], scores))
         residual.append(residual_difference(answer[names.RESIDUAL], left, scores, graph.row_axis))
         if names.PATH_VALUES in answer:

@@ -4,6 +4,7 @@ In: a file with a JSON object on each line. Out: `Labelled` inputs in its order.
 
     {"input": "evaluation/c-00.bin", "label": "c"}      a file, relative to the folder of the listing
     {"text": "Not bad at all.", "label": "positive"}    or the text itself, or [text, text] for a pair
+    {"input_ids": [101, 7592, 102]}                     or token ids, for a model without a tokenizer
 
 `label` may be left out. Other keys are notes of whoever made the list, and are not read.
 """
@@ -24,10 +25,11 @@ Input = Source | tuple[str, str]
 
 @dataclass(frozen=True)
 class Labelled:
-    """An input, as `Session.predict` takes it, and its label where one is known."""
+    """An input, as `Session.predict` takes it, and its label where one is known. With `ids` the input is those token ids."""
 
     source: Input
     label: str | None = None
+    ids: tuple[int, ...] | None = None
 
 
 def read_labelled(path: Path, labels: Collection[str]) -> list[Labelled]:
@@ -55,12 +57,22 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
         values: Any = json.loads(line)
     except ValueError as error:
         raise InputError(f"each line of labelled data must be JSON, got {where} ({error}); correct it.") from error
-    named = [key for key in ("input", "text") if isinstance(values, dict) and key in values]
+    named = [key for key in ("input", "text", "input_ids") if isinstance(values, dict) and key in values]
     if len(named) != 1:
-        raise InputError(f"a line must be an object with either `input` or `text`, got {where}; correct it.")
+        raise InputError(
+            f"a line must be an object with one of `input`, `text` and `input_ids`, got {where}; correct it."
+        )
     source, label = values[named[0]], values.get("label")
     if not (label is None or isinstance(label, str)):
         raise InputError(f"a label must be text, got {label!r} in {where}; correct it.")
+    if named == ["input_ids"]:
+        if (
+            not isinstance(source, list)
+            or not source
+            or not all(type(one) is int and abs(one) < 1 << 62 for one in source)
+        ):
+            raise InputError(f"input_ids must be whole numbers, at least one, got others in {where}; correct it.")
+        return Labelled("", label, tuple(source))
     if isinstance(source, str):
         return Labelled(folder / source if named == ["input"] else source, label)
     if named == ["text"] and isinstance(source, list) and len(source) == 2 and all(isinstance(s, str) for s in source):

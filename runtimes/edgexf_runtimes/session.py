@@ -24,7 +24,7 @@ from edgexf import bundle, names
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.manifest import Bytes, Manifest, Text
 from edgexf.report import Explanation, Features, Prediction
-from edgexf_runtimes import compiled, explain, methods, preprocess, providers, replacement
+from edgexf_runtimes import choice, compiled, explain, methods, preprocess, providers, replacement
 from edgexf_runtimes.asked import Target, asked
 from edgexf_runtimes.explain import Options
 from edgexf_runtimes.game import Progress
@@ -47,7 +47,6 @@ REFUSED = (
 )  # what a run raises: of a module of one's own not every id has a bound
 TARGETS = (names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END, names.BASELINE, names.PATH)
 TOP = 3  # labels that a prediction lists
-DTYPES = ("fp32",)
 
 
 def load(
@@ -59,15 +58,16 @@ def load(
 ) -> Session:
     """Opens a bundle. BundleError where it is not what was exported, UsageError for an unknown choice.
 
-    `threads` defaults to what this process may use. `verify`: ``always`` hashes every listed file,
+    `dtype` picks the graphs; ``auto`` is what `edgexf_runtimes.choice` finds best on this device. `threads` defaults to what this process may use. `verify`: ``always`` hashes every listed file,
     ``never`` checks names and sizes only.
     """
     if verify not in ("always", "never"):
         raise UsageError(f"verify must be 'always' or 'never', got {verify!r}; choose one of them.")
-    if dtype not in ("auto", *DTYPES):
-        raise UsageError(f"dtype must be one of auto, {', '.join(DTYPES)}, got {dtype!r}; choose one of them.")
+    if dtype not in ("auto", *names.DTYPES):
+        raise UsageError(f"dtype must be one of auto, {', '.join(names.DTYPES)}, got {dtype!r}; choose one of them.")
     manifest = bundle.read(Path(path), verify=verify == "always")
-    return Session(Path(path), manifest, "fp32" if dtype == "auto" else dtype, threads, tuple(providers))
+    chosen = choice.choose(Path(path), manifest, providers) if dtype == "auto" else dtype
+    return Session(Path(path), manifest, chosen, threads, tuple(providers))
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class Session:
         self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
     ) -> None:
         self.path = path
-        self.manifest = manifest
+        self.whole = manifest  # of the bundle; `manifest` speaks of the graphs in this session's dtype alone
+        self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
-        self._threads = threads
+        self.threads = threads
         self._providers = tuple(provider_names)
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._tokenizer: Tokenizer | None = None
@@ -126,8 +127,12 @@ class Session:
         with self._lock:
             if purpose not in self._sessions:
                 graph = self.manifest.graph(purpose, self.dtype)
-                self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self._threads)
+                self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self.threads)
             return self._sessions[purpose]
+
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Inputs as the graph takes them, what may be left out filled in; see `run` for what they are and its errors."""
+        return preprocess.check_inputs(inputs, self.manifest)
 
     def run(self, **inputs: Any) -> dict[str, Array]:
         """The predict graph's outputs, such as ``logits`` float32 [batch, labels].
@@ -136,7 +141,7 @@ class Session:
         ``attention_mask``, without which every token is real, and what else it takes, such as ``global_attention_mask``;
         of a module of one's own those of its ``forward``. InputError for arrays outside the bundle's limits.
         """
-        return self._run(PREDICT, preprocess.check_inputs(inputs, self.manifest))
+        return self._run(PREDICT, self.checked(inputs))
 
     def run_explain(self, *, method: str | None = None, **inputs: Any) -> dict[str, Array]:
         """An explain graph's outputs: those of `run`, ``relevance`` float32 [batch, sequence] and ``residual`` [batch].
@@ -149,9 +154,7 @@ class Session:
         chosen = self.method(method)
         wanted = {tensor.name for tensor in self.manifest.targets(chosen)} | set(TARGETS)
         given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
-        arrays = preprocess.check_inputs(
-            {name: value for name, value in inputs.items() if name not in wanted}, self.manifest
-        )
+        arrays = self.checked({name: value for name, value in inputs.items() if name not in wanted})
         return self._run(chosen, {**arrays, **check_targets(given, arrays, self.manifest, chosen)})
 
     def _run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -174,7 +177,7 @@ class Session:
             )
         if method is not None and method not in have:
             raise UsageError(
-                f"method must be one of the bundle's ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
+                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
             )
         return method or have[0]
 
@@ -329,7 +332,7 @@ class Session:
     @cached_property
     def model_sha256(self) -> str:
         """The digest of the manifest, which lists the hash of every file in the bundle."""
-        return bundle.digest_of(self.manifest.to_dict())
+        return bundle.digest_of(self.whole.to_dict())
 
     def place(self, given: Prepared, position: int | None) -> int:
         """The token whose answer is explained: the one at `position`, from the end if negative; by default the only mask

@@ -1,0 +1,18 @@
+"""Whether the packages of an extra are installed, before the long work that needs them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from edgexf.errors import MissingExtraError
+
+
+def require_packages(extra: str, *packages: str) -> None:
+    """MissingExtraError, which names the extra, where a package is not installed."""
+    for package in packages:
+        try:
+            version(package)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"this needs the extra `{extra}`, got no {package} in this environment; install it with: pip install 'edgexf[{extra}]'."
+            ) from error

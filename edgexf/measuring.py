@@ -1,0 +1,195 @@
+"""Measure a mode's graphs against fp32 on this machine, before they are in a bundle.
+
+In: an open session of the fp32 graphs, the files of the others, and inputs: a user's own, or the bundle's golden ones.
+Out: an `Outcome` with all that the report says but its verdict.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgexf import golden, names
+from edgexf.errors import InputError, UsageError
+from edgexf.manifest import Graph, Manifest, Text
+from edgexf.passes.int8 import Int8
+from edgexf.passes.sample import TEXTS
+from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome, Speed
+from edgexf_runtimes import Session, versus
+from edgexf_runtimes.agreement import Case, Compared, compare, compare_relevance, mean_relevance
+from edgexf_runtimes.calibration import arrays_of, stream
+from edgexf_runtimes.device import describe
+from edgexf_runtimes.labelled import Labelled, read_labelled
+
+if TYPE_CHECKING:
+    from edgexf.passes.modes import Builder, Built, Mode
+    from edgexf.progress import Progress
+
+EXPLAINED = 12  # inputs whose explanations are compared, at most
+SEEN = 24  # inputs on which layers are watched, at most
+SEEN_TOKENS = 256
+LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # of relevance with fp32's, on average
+
+
+def cases_of(session: Session, evaluate: Path | None) -> tuple[list[Case], str]:
+    """What is measured on: the user's data, or the bundle's golden inputs; and what that is, in words."""
+    if evaluate is not None:
+        given = read_labelled(evaluate, session.manifest.labels)
+        labels = session.manifest.labels if session.classifies else ()
+        if not labels and any(one.label is not None for one in given):
+            raise InputError(
+                f"labels are for models that classify, got some in {evaluate.name} for {session.manifest.name}; leave them out."
+            )
+        return [Case(arrays_of(session, one), label=one.label) for one in given], evaluate.name
+    graphs = session.manifest.variants
+    kinds = {tensor.name: tensor.dtype for tensor in graphs[0].inputs}
+    targets = {tensor.name: tensor.dtype for graph in graphs[1:] for tensor in session.manifest.targets(graph.method)}
+    cells = golden.read(session.path / names.GOLDEN_FILE).values()
+    return [
+        Case(
+            {name: cell[name].astype(dtype) for name, dtype in kinds.items()},
+            {name: cell[name].astype(dtype) for name, dtype in targets.items() if name in cell},
+        )
+        for cell in cells
+    ], "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
+
+
+def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
+    """A few short inputs on which layers are watched: the calibration data, texts of many kinds, or what is measured on."""
+    if calibration is not None:
+        found: Iterable[Mapping[str, Any]] = (
+            arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)
+        )
+    elif isinstance(session.manifest.preprocess, Text):
+        found = (arrays_of(session, Labelled(text)) for text in TEXTS)
+    else:
+        found = (case.arrays for case in spread(cases, SEEN))
+    return [shortened(session.manifest, arrays) for arrays in found]
+
+
+def spread(cases: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of them, evenly."""
+    return [cases[place] for place in np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int))]
+
+
+def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of at most `SEEN_TOKENS`; a module's own inputs as they are."""
+    if manifest.signature is not None:
+        return dict(arrays)
+    most = max(SEEN_TOKENS, manifest.limits.min_length)
+    return {name: array[:1, ..., :most] if array.ndim > 1 else array[:1] for name, array in arrays.items()}
+
+
+def drop_of(found: Sequence[Compared]) -> float:
+    """What accuracy lost where inputs are labelled, else the share of answers that differ from fp32's."""
+    labelled = [one.right for one in found if one.right is not None]
+    if labelled:
+        return float(np.mean([before for before, _ in labelled]) - np.mean([after for _, after in labelled]))
+    return 1 - float(np.mean([one.agreement for one in found]))
+
+
+@contextmanager
+def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
+    """A session of graphs that are not in the bundle yet. UsageError where there is no room for them."""
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        try:
+            for path, data in files.items():
+                Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, path).write_bytes(data)
+        except OSError as error:
+            raise UsageError(
+                f"a trial of quantized graphs needs room in {tempfile.gettempdir()}, got none ({error.strerror}); make room, or set TMPDIR."
+            ) from error
+        added = tuple(graph for graph in in_dtype(reference.manifest, dtype) if graph.file in files)
+        manifest = replace(reference.manifest, variants=added)
+        with Session(Path(folder), manifest, dtype, reference.threads, ("cpu",)) as other:
+            yield other
+
+
+def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
+    """The fp32 graphs of a bundle as another dtype's."""
+    fp32 = manifest.in_dtype(names.FP32).variants
+    return [replace(graph, dtype=dtype, file=names.in_dtype(graph.file, dtype)) for graph in fp32]
+
+
+def measured(
+    mode: Mode, builder: Builder, built: Built, reference: Session, cases: Sequence[Case], data: str, budget: float | None, progress: Progress
+) -> Outcome:  # fmt: skip
+    """Everything the report says of a mode but its verdict."""
+    scheme = builder.scheme
+    with trial(reference, mode.dtype, built.files) as other:
+        found, explained = [], []
+        methods, some = reference.manifest.methods, spread(cases, EXPLAINED)
+        with progress(len(cases) + len(methods) * len(some), f"{mode.name}: comparing") as advance:
+            for case in cases:
+                found.append(compare(reference, other, case))
+                advance(1)
+            for method in methods:
+                rows = []
+                for case in some:
+                    rows += compare_relevance(reference, other, method, case)
+                    advance(1)
+                mean = mean_relevance(rows)
+                good = mean.correlation >= LEAST_CORRELATION and mean.overlap >= LEAST_OVERLAP
+                explained.append(ExplainRow(method, len(rows), mean.correlation, mean.overlap, good))
+        with progress(None, f"{mode.name}: timing"):
+            speed = [versus.race(reference, other, length) for length in versus.lengths(reference)]
+    labelled = [one.right for one in found if one.right is not None]
+    balanced = (
+        {codes.name for codes in scheme.packed.values() if codes.balance is not None}
+        if isinstance(scheme, Int8)
+        else set()
+    )
+    return Outcome(
+        mode=mode.name,
+        dtype=mode.dtype,
+        verdict=KEPT,
+        reasons=(),
+        tolerance=mode.tolerance,
+        unsigned=isinstance(scheme, Int8) and scheme.unsigned,
+        bytes=sum(map(len, built.files.values())),
+        fp32_bytes=fp32_bytes(reference.manifest),
+        errors=tuple(errors_by_length(found)),
+        agreement=float(np.mean([one.agreement for one in found])),
+        cases=len(found),
+        data=data,
+        metric=float(np.mean([after for _, after in labelled])) if labelled else None,
+        fp32_metric=float(np.mean([before for before, _ in labelled])) if labelled else None,
+        drop=None if budget is None else drop_of(found),
+        max_drop=budget,
+        speed=tuple(Speed(one.length, one.pairs, one.median, one.low, one.high, one.reference_ms) for one in speed),
+        explain=tuple(explained),
+        layers=tuple(
+            Layer(entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped, entry.name in balanced and not entry.skipped)
+            for entry in built.entries
+        ),
+        curve=(),
+        evaluations=0,
+        settings={},
+        machine={**describe(), "edgexf": version("edgexf")},
+    )  # fmt: skip
+
+
+def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
+    """A row for each length; for many lengths a row for those up to each power of two."""
+    lengths = sorted({one.length for one in found})
+    many = len(lengths) > 16
+    groups: dict[int, list[float]] = {}
+    for one in found:
+        key = min(1 << max(one.length - 1, 0).bit_length(), lengths[-1]) if many else one.length
+        groups.setdefault(key, []).append(one.error)
+    for length, errors in sorted(groups.items()):
+        yield ErrorRow(length, len(errors), float(np.mean(errors)), float(np.max(errors)))
+
+
+def fp32_bytes(manifest: Manifest) -> int:
+    """Of the graphs in fp32 and their weights."""
+    paths = {graph.file for graph in manifest.variants if graph.dtype == names.FP32} | {names.WEIGHTS_FILE}
+    return sum(entry["bytes"] for path, entry in manifest.files.items() if path in paths)

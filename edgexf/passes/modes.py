@@ -1,0 +1,117 @@
+"""The ways to quantize a bundle: one record each, from fp32 graphs to the files of a dtype.
+
+In: the fp32 graphs of a bundle by their path, the predict graph first. Out: `Built`: the files, and what became of each
+weight. A new way is a `Scheme` or a conversion, and a line in `MODES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from edgexf import names
+from edgexf.passes.balance import Seen
+from edgexf.passes.blockwise import Blockwise
+from edgexf.passes.calibrate import Feeds, calibrate
+from edgexf.passes.half import to_half
+from edgexf.passes.int8 import Int8
+from edgexf.passes.linear import GemmToMatMul
+from edgexf.passes.quantize import Entry, QuantizeWeights, Scheme
+from edgexf.passes.share import share_weights
+from edgexf.passes.tidy import DropTraces
+from edgexf.passes.weights import Weight, find
+
+Models = Callable[[], dict[str, ir.Model]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a build may use: `inputs` are what layers were seen to multiply, `calibration` opens a stream of inputs, `unsigned`
+    avoids products that saturate on this processor.
+    """
+
+    inputs: Mapping[bytes, Seen] = field(default_factory=dict)
+    calibration: Callable[[], Iterable[Feeds]] | None = None
+    method: str = "minmax"
+    unsigned: bool = False
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to quantize. `tolerance` is the largest relative difference from fp32 of any output at any token, at which a graph
+    counts as the same model; what that costs in answers is measured. `calibrated`: it needs data.
+    """
+
+    name: str
+    dtype: str
+    tolerance: float
+    scheme: Callable[[Given], Scheme] | None
+    what: str
+    calibrated: bool = False
+
+
+MODES = (
+    Mode("int8", "q8", 0.2, lambda given: Int8(given.unsigned, given.inputs), "weights in 8 bits, inputs as they come"),
+    Mode("int8-static", "int8", 0.3, lambda given: Int8(given.unsigned, given.inputs), "weights in 8 bits, inputs in calibrated ranges", calibrated=True),
+    Mode("q4", "q4", 0.5, lambda _: Blockwise(), "weights in 4 bits by blocks of 32"),
+    Mode("fp16", "fp16", 0.02, None, "half precision, for GPUs and the web"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Built:
+    """`files` by path; `entries` of the predict graph's weights."""
+
+    files: dict[str, bytes]
+    entries: tuple[Entry, ...] = ()
+
+
+class Builder:
+    """Builds one mode, again and again with other weights kept in float32: what is stored is computed once."""
+
+    def __init__(self, mode: Mode, models: Models, given: Given) -> None:
+        self.mode = mode
+        self.models = models
+        self.scheme = None if mode.scheme is None else mode.scheme(given)
+        self.axes: dict[bytes, int] = {}
+        if mode.calibrated and given.calibration is not None and isinstance(self.scheme, Int8):
+            model = next(iter(models().values()))
+            GemmToMatMul()(model)
+            for weight in find(model.graph)[0]:
+                self.scheme.pack(weight, self.axes.setdefault(weight.digest, weight.axis))
+            ranges = calibrate(model, self.scheme.packed, given.calibration(), given.method)
+            self.scheme.calibrated(ranges)
+
+    def weights(self) -> list[Weight]:
+        """The weights of the predict graph that can be quantized."""
+        model = next(iter(self.models().values()))
+        GemmToMatMul()(model)
+        found, _ = find(model.graph)
+        return found
+
+    def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
+        """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
+        graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
+        made, entries = {}, []
+        for path, model in graphs:
+            if self.scheme is None:
+                model = to_half(model)
+            else:
+                GemmToMatMul()(model)
+                walk = QuantizeWeights(self.scheme, keep or {}, self.axes)
+                walk(model)
+                entries.append(walk.entries)
+            DropTraces()(model)
+            model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
+            made[names.in_dtype(path, self.mode.dtype)] = model
+        files = share_weights(made, names.in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data")
+        return Built(files, tuple(entries[0]) if entries else ())
+
+
+def observed(models: Models) -> ir.Model:
+    """The predict graph, as `edgexf.passes.observe` takes it."""
+    model = next(iter(models().values()))
+    GemmToMatMul()(model)
+    return model

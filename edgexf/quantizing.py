@@ -1,0 +1,297 @@
+"""Quantize a bundle, measure it against fp32 on this machine, and keep it or refuse it with the reason.
+
+    bundle on disk -> fp32 graphs -> a mode's passes -> trial sessions -> measurements -> verdict -> the bundle, revised
+
+Needs no torch: a device can do it. It composes; how weights are stored is decided in `edgexf.passes`, what is measured in
+`edgexf_runtimes`, which weights stay in float32 in `edgexf.sensitivity`.
+
+A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
+`edgexf.load` then takes it only by name.
+
+- every output of every case is within the mode's tolerance of fp32 (a broken graph is not)
+- the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
+- explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest
+  tokens, on average; the graph of a further method that does not is left out
+- it is smaller than fp32, and no slower: over the lengths, the lower ends of the 95 % intervals stay below 1
+
+Two alternatives were weighed for what is slower. A median above 1 refuses half of all graphs that are as fast. A fixed
+margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgexf import bundle, names
+from edgexf.errors import BundleError, RefusedError, UsageError
+from edgexf.extras import require_packages
+from edgexf.manifest import Manifest
+from edgexf.progress import Progress, unseen
+from edgexf.quantization import FORCED, KEPT, REFUSED, Outcome, markdown, to_json
+from edgexf.sensitivity import Search
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgexf.passes.modes import Builder, Built, Mode
+    from edgexf_runtimes import Session
+    from edgexf_runtimes.agreement import Case
+
+AUTO = "auto"
+AUTO_MODES = ("int8", "int8-static", "q4")  # what a CPU may run
+MAX_DROP = 0.005
+EVALUATIONS = 96  # of a search, at most
+RANKED_ON = 16  # inputs on which a weight's own cost is measured
+JS_KEY = "transformers.js_config"
+SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. `evaluate` and `calibration` are files, see `edgexf_runtimes.labelled` and `.calibration`;
+    `max_drop` None is `MAX_DROP` where there is data, and nothing otherwise: golden inputs are random tokens.
+    """
+
+    mode: str
+    calibration: Path | None = None
+    calibration_method: str = "minmax"
+    evaluate: Path | None = None
+    max_drop: float | None = None
+    force: bool = False
+    overwrite: bool = False
+    threads: int | None = None
+
+
+def quantize(path: str | os.PathLike[str], request: Request, progress: Progress = unseen) -> tuple[Outcome, ...]:
+    """Quantizes a bundle in place; what was measured of each mode that was tried, the one that was written first.
+
+    UsageError for a wrong choice, BundleError for a bundle without fp32, InputError for data that can't be read,
+    RefusedError where no mode that was asked for may be kept.
+    """
+    require_packages("quantize", "onnx", "onnx_ir")
+    from edgexf.measuring import cases_of
+    from edgexf_runtimes import load
+
+    folder = Path(path).resolve()
+    modes = chosen_modes(request)
+    manifest = bundle.read(folder)
+    check_bundle(folder, manifest, modes, request)
+    with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
+        cases, data = cases_of(reference, request.evaluate)
+        tried = []
+        for mode in modes:
+            tried.append(try_mode(mode, reference, cases, data, request, progress))
+    good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
+    outcomes = [outcome for outcome, _ in tried]
+    if not good:
+        reasons = "; ".join(f"{outcome.mode} {reason}" for outcome in outcomes for reason in outcome.reasons)
+        raise RefusedError(
+            f"a quantized graph must be smaller than fp32, no slower and as good as asked, got none: {reasons}. Nothing was written; --force keeps it all the same.",
+            tuple(outcomes),
+        )
+    best, built = min(good, key=lambda one: one[0].bytes)
+    with progress(None, "writing"):
+        write(folder, manifest, best, built)
+    return (best, *(outcome for outcome in outcomes if outcome is not best))
+
+
+def chosen_modes(request: Request) -> list[Mode]:
+    """The modes to try, in order. UsageError for an unknown one, and for options that don't fit."""
+    from edgexf.passes.calibrate import METHODS
+    from edgexf.passes.modes import MODES
+
+    known = {mode.name: mode for mode in MODES}
+    if request.mode not in (*known, AUTO):
+        raise UsageError(f"mode must be one of {', '.join((*known, AUTO))}, got {request.mode!r}; choose one of them.")
+    if request.calibration_method not in METHODS:
+        raise UsageError(
+            f"a calibration method must be one of {', '.join(METHODS)}, got {request.calibration_method!r}; choose one."
+        )
+    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
+        raise UsageError(
+            f"max_drop must be a share from 0 to 1, got {request.max_drop}; half a point of accuracy is 0.005."
+        )
+    wanted = AUTO_MODES if request.mode == AUTO else (request.mode,)
+    modes = [known[name] for name in wanted]
+    if request.calibration is None:
+        if request.mode != AUTO and modes[0].calibrated:
+            raise UsageError(
+                f"{request.mode} fixes ranges beforehand and needs data to find them, got no calibration file; name one with --calibration."
+            )
+        modes = [mode for mode in modes if not mode.calibrated]
+    return modes
+
+
+def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], request: Request) -> None:
+    """What must be true of a bundle before the long work."""
+    import onnx
+
+    first = manifest.variants[0]
+    if first.dtype != names.FP32:
+        raise BundleError(
+            f"a bundle must hold its graphs in fp32 to be quantized, got {first.dtype} alone in {folder.name}; export it again."
+        )
+    there = {graph.dtype for graph in manifest.variants} & {mode.dtype for mode in modes}
+    if there and not request.overwrite:
+        raise UsageError(
+            f"a bundle takes each dtype once, got {', '.join(sorted(there))} in {folder.name} already; pass --overwrite to make it anew."
+        )
+    quantized = {"DequantizeLinear", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "DynamicQuantizeLinear"}
+    operators = {node.op_type for node in onnx.load(str(folder / first.file), load_external_data=False).graph.node}
+    if operators & quantized:
+        raise BundleError(
+            f"fp32 graphs must not be quantized yet, got {', '.join(sorted(operators & quantized))} in {first.file}; export the model that it was made of."
+        )
+
+
+def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.Model]]:
+    """Opens the fp32 graphs by path, the predict graph first; their weights stay in the file until they are read."""
+    import onnx_ir as ir
+
+    paths = [graph.file for graph in manifest.in_dtype(names.FP32).variants]
+    return lambda: {path: ir.load(folder / path) for path in paths}
+
+
+def builder_of(mode: Mode, reference: Session, cases: Sequence[Case], request: Request) -> Builder:
+    from edgexf.measuring import seen_inputs
+    from edgexf.passes.modes import Builder, Given, observed
+    from edgexf.passes.observe import observe
+    from edgexf_runtimes.calibration import stream
+    from edgexf_runtimes.device import saturates
+
+    models = fp32_models(reference.path, reference.manifest)
+    path = request.calibration
+    given = Given(
+        inputs=observe(observed(models), seen_inputs(reference, request.calibration, cases))
+        if mode.scheme is not None
+        else {},
+        calibration=None if path is None else lambda: stream(reference, path),
+        method=request.calibration_method,
+        unsigned=saturates(),
+    )
+    return Builder(mode, models, given)
+
+
+def try_mode(
+    mode: Mode, reference: Session, cases: Sequence[Case], data: str, request: Request, progress: Progress
+) -> tuple[Outcome, Built]:
+    """Builds a mode, searches for what to keep in float32 where its drop is too large, measures it, and judges."""
+    from edgexf.measuring import measured
+
+    with progress(None, f"{mode.name}: building"):
+        builder = builder_of(mode, reference, cases, request)
+        built = builder.build()
+    budget = request.max_drop if request.max_drop is not None or request.evaluate is None else MAX_DROP
+    search, keep = None, {}
+    if budget is not None and builder.scheme is not None:
+        search = search_of(builder, reference, cases, budget, progress)
+        kept = search.run()
+        if kept:
+            reason = f"was kept: among the {len(kept)} of {len(search.keys)} whose loss does most to the answers"
+            keep = dict.fromkeys(kept, reason)
+            built = builder.build(keep)
+    outcome = measured(mode, builder, built, reference, cases, data, budget, progress)
+    if search is not None:
+        outcome = replace(outcome, curve=tuple(search.curve), evaluations=search.evaluations)
+    settings = (
+        {"calibration": request.calibration.name, "method": request.calibration_method} if request.calibration else {}
+    )
+    outcome = judged(replace(outcome, settings=settings), request.force)
+    if outcome.verdict == KEPT and not all(row.good for row in outcome.explain):
+        good = ("predict", *(row.method for row in outcome.explain if row.good))
+        only = [graph.file for graph in reference.manifest.variants if graph.method in good]
+        built = builder.build(keep, only)
+        outcome = replace(outcome, bytes=sum(map(len, built.files.values())))
+    return outcome, built
+
+
+def search_of(builder: Builder, reference: Session, cases: Sequence[Case], budget: float, progress: Progress) -> Search:
+    from edgexf.measuring import drop_of, spread, trial
+    from edgexf_runtimes.agreement import compare
+
+    keys = [weight.digest for weight in builder.weights()]
+    some = spread(cases, RANKED_ON)
+
+    def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
+        built = builder.build(dict.fromkeys(kept, "kept"), only=[names.PREDICT_FILE])
+        with (
+            trial(reference, builder.mode.dtype, built.files) as other,
+            progress(len(cases), f"evaluating with {len(kept)} of {len(keys)} weights kept") as advance,
+        ):
+            found = []
+            for case in cases:
+                found.append(compare(reference, other, case))
+                advance(1)
+        return sum(map(len, built.files.values())), drop_of(found)
+
+    def cost(key: bytes) -> float:
+        built = builder.build({other: "kept" for other in keys if other != key}, only=[names.PREDICT_FILE])
+        with trial(reference, builder.mode.dtype, built.files) as other, progress(None, "ranking weights"):
+            return float(np.mean([compare(reference, other, case).error for case in some]))
+
+    return Search(list(dict.fromkeys(keys)), cost, evaluate, budget, EVALUATIONS)
+
+
+def judged(outcome: Outcome, force: bool) -> Outcome:
+    """The verdict, with every reason against it."""
+    from edgexf_runtimes.versus import Ratio, overall
+
+    reasons = []
+    if not outcome.worst <= outcome.tolerance:
+        reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
+    if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
+        reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")
+    if outcome.explain and not outcome.explain[0].good:
+        reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
+    if outcome.bytes >= outcome.fp32_bytes:
+        reasons.append("is no smaller than fp32")
+    ratios = [Ratio(row.length, row.pairs, row.ratio, row.low, row.high, row.fp32_ms) for row in outcome.speed]
+    typical, low = overall(ratios)
+    if low > 1:
+        reasons.append(f"takes {typical:.2f} times fp32's time on this machine")
+    verdict = KEPT if not reasons else FORCED if force else REFUSED
+    return replace(outcome, verdict=verdict, reasons=tuple(reasons))
+
+
+def write(folder: Path, manifest: Manifest, outcome: Outcome, built: Built) -> None:
+    """The bundle with one more dtype, or that dtype made anew."""
+    from edgexf.measuring import in_dtype
+    from edgexf_runtimes.choice import modes
+
+    stays = [graph for graph in manifest.variants if graph.dtype != outcome.dtype]
+    dropped = [graph.file for graph in manifest.variants if graph.dtype == outcome.dtype]
+    if dropped:
+        dropped.append(names.in_dtype(names.PREDICT_FILE, outcome.dtype) + "_data")
+    outcomes = [one for one in modes(folder, manifest).values() if one.mode != outcome.mode] + [outcome]
+    variants = (*stays, *(graph for graph in in_dtype(manifest, outcome.dtype) if graph.file in built.files))
+    changed = {
+        **built.files,
+        names.QUANTIZE_FILE: to_json(outcomes).encode() + b"\n",
+        names.CONFIG_FILE: in_browsers(folder / names.CONFIG_FILE, outcomes),
+        names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
+    }
+    bundle.revise(folder, changed, dropped, replace(manifest, variants=variants))
+
+
+def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
+    """The bundle's config.json, which tells transformers.js what to load: q8 where it was kept, and fp16 by WebGPU."""
+    config = bundle.read_json(path)
+    kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
+    there = {outcome.dtype for outcome in outcomes}
+    told = {**config.get(JS_KEY, {}), "dtype": "q8" if "q8" in kept else names.FP32}
+    if "fp16" in there:
+        told["device_config"] = {"webgpu": {"dtype": "fp16"}}
+    return json.dumps({**config, JS_KEY: told}, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:
+    """The model card with the table of quantized graphs at its end."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return f"{text.partition(SECTION)[0].rstrip()}\n{SECTION}{markdown(outcomes)}".encode()

@@ -1,0 +1,151 @@
+"""How far two graphs of one model agree: the same inputs through both, and what became of their answers.
+
+In: two sessions of a bundle, and rows of inputs. Out: a `Compared` for each, with the largest relative difference, the
+share of answers that are the same, and for explanations the correlation of their ranks and the common strongest tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.comparison import spearman
+from edgexf.golden import output_difference
+from edgexf.manifest import Manifest, Tensor
+from edgexf_runtimes.session import Session
+
+Array = npt.NDArray[Any]
+PATH_STEPS = 4  # of integrated gradients, from a text of replacements alone
+STRONGEST = 5  # tokens of an explanation that are compared by name
+ENDS = ("start_logits", "end_logits")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs of one run as arrays, what is explained of them by an explain graph's names, and the label where one is known."""
+
+    arrays: Mapping[str, Array]
+    targets: Mapping[str, Array] = field(default_factory=dict)
+    label: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens, or the second axis of what a module of one's own takes."""
+        first = next(iter(self.arrays.values()))
+        return int(first.shape[-1 if names.INPUT_IDS in self.arrays else min(1, first.ndim - 1)])
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One case: `error` is max |difference| / max |fp32| over outputs and real tokens, `agreement` the mean share of answers
+    that are the same, `right` whether fp32 and the other graph give the known label.
+    """
+
+    length: int
+    error: float
+    agreement: float
+    right: tuple[bool, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """How far two explanations of one row agree."""
+
+    correlation: float
+    overlap: float
+
+
+def compare(reference: Session, other: Session, case: Case) -> Compared:
+    manifest = reference.manifest
+    wanted, found = reference.run(**case.arrays), other.run(**case.arrays)
+    real = real_tokens(manifest, case.arrays)
+    outputs = manifest.variants[0].outputs
+    error = max(output_difference(output, found[output.name], wanted[output.name], real) for output in outputs)
+    shares = [agreement(output, wanted[output.name], found[output.name], real) for output in outputs]
+    right = None
+    if case.label is not None:
+        best = [manifest.labels[int(answer[names.LOGITS][0].argmax())] for answer in (wanted, found)]
+        right = best[0] == case.label, best[1] == case.label
+    return Compared(case.length, error, float(np.mean(shares)), right)
+
+
+def real_tokens(manifest: Manifest, arrays: Mapping[str, Array]) -> Array:
+    """bool, as the first input; all of them for a module of one's own."""
+    first = arrays[manifest.variants[0].inputs[0].name]
+    mask = arrays.get(names.ATTENTION_MASK) if manifest.signature is None else None
+    return np.ones(first.shape, dtype=bool) if mask is None else np.asarray(mask) > 0
+
+
+def agreement(output: Tensor, wanted: Array, found: Array, real: Array) -> float:
+    """The share of equal answers of an output: of the best class, token by token where it has tokens, or of the best place
+    of an answer's end; of vectors, the mean cosine of what a row holds, averaged over its real tokens.
+    """
+    if wanted.dtype.kind in "iub":
+        return float(np.mean(wanted == found))
+    if output.name in ENDS:
+        return float(np.mean(wanted.argmax(axis=-1) == found.argmax(axis=-1)))
+    tokens = output.has_tokens and wanted.shape[:2] == real.shape
+    if output.name == names.LOGITS and wanted.shape[-1] > 1:
+        same = wanted.argmax(axis=-1) == found.argmax(axis=-1)
+        return float(np.mean(same[real] if tokens and same.shape == real.shape else same))
+    if tokens:
+        weights = real[(...,) + (None,) * (wanted.ndim - 2)]
+        wanted, found = (np.where(weights, array, 0).sum(axis=1) for array in (wanted, found))
+    return float(np.mean(cosines(wanted.reshape(len(wanted), -1), found.reshape(len(found), -1))))
+
+
+def cosines(wanted: Array, found: Array) -> Array:
+    """[rows]; 1 where both are 0, and 0 where only one is."""
+    lengths = np.linalg.norm(wanted, axis=1), np.linalg.norm(found, axis=1)
+    scale = lengths[0] * lengths[1]
+    both = np.where((lengths[0] == 0) & (lengths[1] == 0), 1.0, 0.0)
+    return np.where(scale > 0, (wanted * found).sum(axis=1) / np.where(scale > 0, scale, 1), both)
+
+
+def compare_relevance(reference: Session, other: Session, method: str, case: Case) -> list[Relevance]:
+    """For each row of a case, over its real tokens; what fp32 predicts is explained where the case names no target."""
+    manifest = reference.manifest
+    wanted_names = {tensor.name for tensor in manifest.targets(method)}
+    targets = {name: array for name, array in case.targets.items() if name in wanted_names}
+    if names.TARGET in wanted_names and not np.any(targets.get(names.TARGET, 0)):
+        targets.update(predicted(reference, case))
+    if names.PATH in wanted_names and names.PATH not in targets:
+        ids = case.arrays[names.INPUT_IDS]
+        targets[names.BASELINE] = np.full_like(ids, reference.replacement().token_id)
+        targets[names.PATH] = ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32)
+    answers = [session.run_explain(method=method, **case.arrays, **targets) for session in (reference, other)]
+    rows = manifest.graph(method, names.FP32).row_axis
+    one, two = (np.moveaxis(answer[names.RELEVANCE], rows, 0) for answer in answers)
+    real = real_tokens(manifest, case.arrays)
+    return [
+        agreement_of(first[mask], second[mask])
+        if mask.shape == first.shape
+        else agreement_of(first.ravel(), second.ravel())
+        for first, second, mask in zip(one, two, real if len(real) == len(one) else [real] * len(one), strict=True)
+    ]
+
+
+def predicted(session: Session, case: Case) -> dict[str, Array]:
+    """The class that fp32 predicts, so that both graphs explain the same."""
+    answer = session.run(**case.arrays).get(names.LOGITS)
+    if answer is None or answer.ndim != 2:
+        return {}
+    target = np.zeros_like(answer)
+    target[np.arange(len(answer)), answer.argmax(axis=-1)] = 1
+    return {names.TARGET: target}
+
+
+def agreement_of(first: Array, second: Array) -> Relevance:
+    count = min(STRONGEST, len(first))
+    tops = [set(np.argsort(-np.abs(scores), kind="stable")[:count].tolist()) for scores in (first, second)]
+    found = spearman(first.astype(np.float64), second.astype(np.float64))
+    return Relevance(1.0 if found is None else found, len(tops[0] & tops[1]) / count)
+
+
+def mean_relevance(found: Sequence[Relevance]) -> Relevance:
+    return Relevance(float(np.mean([one.correlation for one in found])), float(np.mean([one.overlap for one in found])))
