@@ -10,7 +10,7 @@ so both operators read the same bytes, and the reverse pass of an explanation ga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits
 
 from edgexf.passes.linear import swapped
+from edgexf.passes.quantize import Store
 from edgexf.passes.rewriter import CONTRIB, Rewriter
 from edgexf.passes.weights import Use, Weight
 
@@ -44,15 +45,14 @@ class Blocks:
 
 
 @dataclass
-class Blockwise:
+class Blockwise(Store):
     """The scheme."""
-
-    packed: dict[bytes, Blocks | str] = field(default_factory=dict)
 
     def pack(self, weight: Weight, axis: int) -> Blocks | str:
         if weight.digest not in self.packed:
-            self.packed[weight.digest] = blocks_of(weight, axis)
-        return self.packed[weight.digest]
+            self.packed[weight.digest] = blocks_of(self.name(weight), weight.array, axis)
+        found: Blocks | str = self.packed[weight.digest]
+        return found
 
     def product(self, graph: Rewriter, packed: Blocks, use: Use) -> ir.Value | None:
         left = use.node.inputs[0]
@@ -88,14 +88,13 @@ class Blockwise:
         )  # fmt: skip
 
 
-def blocks_of(weight: Weight, axis: int) -> Blocks | str:
+def blocks_of(name: str, array: npt.NDArray[np.float32], axis: int) -> Blocks | str:
     """The weight in blocks along the axis that is not `axis`, or else along `axis`; why not where neither has whole ones."""
-    array = weight.array
     if array.ndim != 2:
         return f"has {array.ndim} axes, and blocks are for matrices"
     for rows in (axis, 1 - axis):
         if array.shape[1 - rows] % BLOCK == 0:
-            return Blocks(weight.name, *quantized(array.T if rows == 0 else array), rows)
+            return Blocks(name, *quantized(array.T if rows == 0 else array), rows)
     return f"has no axis of whole blocks of {BLOCK}"
 
 

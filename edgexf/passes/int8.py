@@ -24,6 +24,7 @@ import onnx_ir as ir
 
 from edgexf.passes.balance import Balance, Seen, find_balance
 from edgexf.passes.linear import swapped
+from edgexf.passes.quantize import Store
 from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.weights import Kind, Use, Weight
 
@@ -73,7 +74,7 @@ def quantized(
 
 
 @dataclass
-class Int8:
+class Int8(Store):
     """The scheme. `inputs` by a weight's digest are a sample of what it multiplies, which decides where inputs are balanced.
     `ranges` are those of all it multiplies; without any they are found at run time.
     """
@@ -81,12 +82,12 @@ class Int8:
     unsigned: bool = False
     inputs: Mapping[bytes, Seen] = field(default_factory=dict)
     ranges: Mapping[bytes, Range] | None = None
-    packed: dict[bytes, Codes] = field(default_factory=dict)
 
     def pack(self, weight: Weight, axis: int) -> Codes:
         if weight.digest not in self.packed:
             self.packed[weight.digest] = self.packed_anew(weight, axis)
-        return self.packed[weight.digest]
+        found: Codes = self.packed[weight.digest]
+        return found
 
     def packed_anew(self, weight: Weight, axis: int) -> Codes:
         array, seen = weight.array, self.inputs.get(weight.digest)
@@ -98,7 +99,7 @@ class Int8:
             array = array * (balance.inverse[:, None] if axis == 1 else balance.inverse)
         codes, scale = quantized(array, axis, self.unsigned)
         found = None if self.ranges is None else self.ranges.get(weight.digest)
-        return Codes(weight.name, codes, scale, axis, found, balance, kept)
+        return Codes(self.name(weight), codes, scale, axis, found, balance, kept)
 
     def calibrated(self, ranges: Mapping[bytes, Range]) -> None:
         """From now on inputs are rounded within these ranges."""

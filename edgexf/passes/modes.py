@@ -53,8 +53,8 @@ class Mode:
 
 
 MODES = (
-    Mode("int8", "q8", 0.2, lambda given: Int8(given.unsigned, given.inputs), "weights in 8 bits, inputs as they come"),
-    Mode("int8-static", "int8", 0.3, lambda given: Int8(given.unsigned, given.inputs), "weights in 8 bits, inputs in calibrated ranges", calibrated=True),
+    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs as they come"),
+    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs in calibrated ranges", calibrated=True),
     Mode("q4", "q4", 0.5, lambda _: Blockwise(), "weights in 4 bits by blocks of 32"),
     Mode("fp16", "fp16", 0.02, None, "half precision, for GPUs and the web"),
 )  # fmt: skip
@@ -100,7 +100,7 @@ class Builder:
                 model = to_half(model)
             else:
                 GemmToMatMul()(model)
-                walk = QuantizeWeights(self.scheme, keep or {}, self.axes)
+                walk = QuantizeWeights(self.scheme, keep or {}, self.axes, first=path == names.PREDICT_FILE)
                 walk(model)
                 entries.append(walk.entries)
             DropTraces()(model)

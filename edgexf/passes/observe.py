@@ -41,7 +41,10 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
     for feeds in batches:
         for start in range(0, len(names), AT_ONCE):
             part = names[start : start + AT_ONCE]
-            for name, array in zip(part, session.run(part, dict(feeds)), strict=True):
+            made = [name for name in part if name not in feeds]
+            arrays = {**feeds, **dict(zip(made, session.run(made, dict(feeds)), strict=True))} if made else feeds
+            for name in part:
+                array = arrays[name]
                 seen = sampled(array.reshape(-1, array.shape[-1]), share)
                 for digest in digests[name]:
                     found.setdefault(digest, []).append(seen)

@@ -12,7 +12,7 @@ So the walk is ours; calibration, 4-bit codes and half precision are onnxruntime
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,8 +23,17 @@ from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.weights import Kind, Use, Weight, find
 
 
-class Packed(Protocol):
-    """A weight as a scheme stores it."""
+@dataclass
+class Store:
+    """What a scheme has packed, by digest: a weight that several graphs share is packed once, under one name."""
+
+    packed: dict[bytes, Any] = field(default_factory=dict)
+    names: dict[str, bytes] = field(default_factory=dict)
+
+    def name(self, weight: Weight) -> str:
+        """The weight's name, or one of its own where another graph calls another weight so."""
+        free = self.names.setdefault(weight.name, weight.digest) == weight.digest
+        return weight.name if free else f"{weight.name}_{weight.digest.hex()[:8]}"
 
 
 class Scheme(Protocol):
@@ -61,12 +70,14 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """Quantizes every weight of a graph but those to `keep`, by digest, each with the reason.
 
     `axes` remembers by digest along which axis a weight has its scales, so that all graphs of a bundle that share it
-    store the same bytes: run it over the predict graph first. `entries` says what was done.
+    store the same bytes. The predict graph, which comes `first`, decides; a weight that only a later graph has may be
+    one of a reverse pass, so it is read and nothing else. `entries` says what was done.
     """
 
     scheme: Scheme
     keep: Mapping[bytes, str] = field(default_factory=dict)
     axes: dict[bytes, int] = field(default_factory=dict)
+    first: bool = True
     entries: list[Entry] = field(default_factory=list)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -83,24 +94,25 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     def replace(self, graph: Rewriter, weight: Weight) -> Entry:
         shape = tuple(weight.array.shape)
-        axis = self.axes.setdefault(weight.digest, weight.axis)
+        known = self.first or weight.digest in self.axes
+        axis = self.axes.setdefault(weight.digest, weight.axis) if known else weight.axis
         reason = self.keep.get(weight.digest, "")
         packed = reason or self.scheme.pack(weight, axis)
         if isinstance(packed, str):
             return Entry(weight.name, weight.digest, shape, skipped=packed)
         done = dict.fromkeys(Kind, 0)
         for use in weight.uses:
-            done[self.replace_use(graph, packed, use, axis)] += 1
+            done[self.replace_use(graph, packed, use, axis if known else None)] += 1
         return Entry(
             weight.name, weight.digest, shape, products=done[Kind.PRODUCT], rows=done[Kind.ROWS], reads=done[Kind.READ]
         )
 
-    def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int) -> Kind:
-        """What was done in the end: a product whose scales lie along the sum is a read."""
+    def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int | None) -> Kind:
+        """What was done in the end: a product whose scales lie along the sum is a read, and so is all without an `axis`."""
         value = None
-        if use.kind is Kind.PRODUCT and use.axis == axis:
+        if axis is not None and use.kind is Kind.PRODUCT and use.axis == axis:
             value = self.scheme.product(graph, packed, use)
-        elif use.kind is Kind.ROWS and use.axis == axis:
+        elif axis is not None and use.kind is Kind.ROWS and use.axis == axis:
             value = self.scheme.rows(graph, packed, use.node)
         if value is not None:
             graph.instead(use.node, value)
@@ -113,8 +125,3 @@ class QuantizeWeights(ir.passes.InPlacePass):
 def tidy(model: ir.Model) -> None:
     """In place: what is read no more goes, and nodes stand in order again."""
     ir.passes.Sequential(common.RemoveUnusedNodesPass(), common.TopologicalSortPass())(model)
-
-
-def largest(entries: Collection[Entry]) -> list[Entry]:
-    """The entries that were skipped, the largest first."""
-    return sorted((entry for entry in entries if entry.skipped), key=lambda entry: entry.shape, reverse=True)

@@ -1,0 +1,354 @@
+"""Weights in fewer bits, graph by graph: every way a graph uses a weight, against the arithmetic itself in numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from edgexf.passes.balance import Seen, find_balance
+from edgexf.passes.blockwise import BLOCK, Blockwise
+from edgexf.passes.calibrate import METHODS, calibrate
+from edgexf.passes.half import to_half
+from edgexf.passes.int8 import Int8
+from edgexf.passes.linear import GemmToMatMul
+from edgexf.passes.observe import observe
+from edgexf.passes.quantize import QuantizeWeights
+from edgexf.passes.same_weights import same_weights
+from edgexf.passes.weights import digest_of, find
+
+FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
+ROUNDING = 1e-5  # relative, of float32 sums in another order
+CHANCE = np.random.default_rng(0)
+WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
+TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
+INPUTS = CHANCE.normal(size=(2, 7, 64)).astype(np.float32)
+
+
+class Maker:
+    """A graph of a few nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ir.Node] = []
+        self.constants: list[ir.Value] = []
+        self.inputs: list[ir.Value] = []
+
+    def given(self, name: str, dtype: ir.DataType, *shape: int | str) -> ir.Value:
+        self.inputs.append(ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape)))
+        return self.inputs[-1]
+
+    def constant(self, name: str, array: Any) -> ir.Value:
+        tensor = ir.tensor(np.asarray(array), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        self.constants.append(value)
+        return value
+
+    def node(self, kind: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+        self.nodes.append(ir.node(kind, list(inputs), attributes=attributes))
+        return self.nodes[-1].outputs[0]
+
+    def model(self, **outputs: ir.Value) -> ir.Model:
+        for name, value in outputs.items():
+            value.name, value.type = name, ir.TensorType(FLOAT)
+        graph = ir.Graph(
+            self.inputs,
+            list(outputs.values()),
+            nodes=self.nodes,
+            initializers=self.constants,
+            opset_imports={"": 20},
+            name="g",
+        )
+        return ir.Model(graph, ir_version=10)
+
+
+def run(model: ir.Model, **inputs: Any) -> list[np.ndarray]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(ir.serde.serialize_model(model).SerializeToString(), options)
+    return session.run(None, inputs)  # type: ignore[no-any-return]
+
+
+def layer() -> ir.Model:
+    """A layer and its reverse pass: x W, and y W^T."""
+    make = Maker()
+    x, y, weight = (
+        make.given("x", FLOAT, "b", "s", 64),
+        make.given("y", FLOAT, "b", "s", 96),
+        make.constant("weight", WEIGHT),
+    )
+    forward = make.node("MatMul", x, weight)
+    return make.model(forward=forward, reverse=make.node("MatMul", y, make.node("Transpose", weight, perm=(1, 0))))
+
+
+def stored(model: ir.Model) -> int:
+    """Bytes of the model's constants."""
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def int8_of(array: np.ndarray, axis: int) -> np.ndarray:
+    """What 8 bits leave of a weight, from the formula: round(W / s) s with s = max |W| / 127 along the other axis."""
+    scale = np.abs(array).max(axis=1 - axis, keepdims=True) / 127
+    return np.rint(array / scale) * scale
+
+
+def rounded_inputs(array: np.ndarray) -> np.ndarray:
+    """ONNX DynamicQuantizeLinear, from its definition."""
+    low, high = min(array.min(), 0), max(array.max(), 0)
+    step = (high - low) / 255
+    zero = np.clip(np.rint(-low / step), 0, 255)
+    return (np.clip(np.rint(array / step) + zero, 0, 255) - zero) * step
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_a_layer_computes_in_whole_numbers_and_its_reverse_pass_reads_the_same_weight(unsigned: bool) -> None:
+    model, gradient = layer(), CHANCE.normal(size=(2, 7, 96)).astype(np.float32)
+    walk = QuantizeWeights(Int8(unsigned=unsigned))
+    walk(model)
+    assert [(entry.products, entry.reads) for entry in walk.entries] == [(1, 1)]
+    forward, reverse = run(model, x=INPUTS, y=gradient)
+    weight = int8_of(WEIGHT, 1)
+    assert relative(forward, rounded_inputs(INPUTS) @ weight) < ROUNDING
+    assert relative(reverse, gradient @ weight.T) < ROUNDING
+    assert stored(model) < 0.3 * WEIGHT.nbytes  # once, not for each of them
+
+
+def test_blocks_of_four_bits_are_stored_once_for_both_directions() -> None:
+    model, gradient = layer(), CHANCE.normal(size=(2, 7, 96)).astype(np.float32)
+    scheme = Blockwise()
+    QuantizeWeights(scheme)(model)
+    forward, reverse = run(model, x=INPUTS, y=gradient)
+    (packed,) = scheme.packed.values()
+    codes = (
+        np.stack([packed.packed & 15, packed.packed >> 4], axis=-1).reshape(96, 64 // BLOCK, BLOCK).astype(np.float32)
+    )
+    weight = ((codes - 8) * packed.scales[..., None]).reshape(96, 64).T
+    assert relative(forward, INPUTS @ weight) < ROUNDING
+    assert relative(reverse, gradient @ weight.T) < ROUNDING
+    assert relative(weight, WEIGHT) < 1 / 8  # half a step of the largest value of a block, at most
+
+
+@pytest.mark.parametrize("kind", ["Gather", "GatherND", "Slice"])
+def test_rows_of_a_table_have_a_scale_each(kind: str) -> None:
+    """One scale for the whole table would make rows that are a thousand times smaller zero."""
+    make, places = Maker(), np.array([[3, 0, 49], [7, 7, 1]])
+    table = make.constant("table", TABLE)
+    if kind == "Slice":
+        count = make.given("n", INT, 1)
+        found = make.node("Slice", table, make.constant("start", [0]), count, make.constant("axes", [0]))
+        feeds, wanted = {"n": np.array([5])}, TABLE[:5]
+    else:
+        ids = make.given("ids", INT, "b", "s")
+        chosen = make.node("Unsqueeze", ids, make.constant("last", [-1])) if kind == "GatherND" else ids
+        found, feeds, wanted = make.node(kind, table, chosen), {"ids": places}, TABLE[places]
+    model = make.model(rows=found)
+    for scheme, bound in ((Int8(), 0.5 / 127), (Blockwise(), 1 / 8)):
+        copy = ir.serde.deserialize_model(ir.serde.serialize_model(model))
+        walk = QuantizeWeights(scheme)
+        walk(copy)
+        (answer,) = run(copy, **feeds)
+        sizes = np.abs(wanted).max(axis=-1)
+        assert (np.abs(answer - wanted).max(axis=-1) <= (bound + ROUNDING) * sizes).all()
+        assert walk.entries[0].rows + walk.entries[0].reads == 1
+
+
+def test_the_first_rows_of_a_projection_are_multiplied_in_whole_numbers() -> None:
+    """Linformer's projections: a weight that is cut to the input's length."""
+    make = Maker()
+    x, count = make.given("x", FLOAT, "b", "s", "n"), make.given("count", INT, 1)
+    cut = make.node(
+        "Slice", make.constant("projection", WEIGHT), make.constant("start", [0]), count, make.constant("axes", [0])
+    )
+    model, x_given = make.model(y=make.node("MatMul", x, cut)), INPUTS[..., :40].copy()
+    QuantizeWeights(Int8())(model)
+    assert "MatMulInteger" in {node.op_type for node in model.graph}
+    (found,) = run(model, x=x_given, count=np.array([40]))
+    assert relative(found, rounded_inputs(x_given) @ int8_of(WEIGHT, 1)[:40]) < ROUNDING
+
+
+@pytest.mark.parametrize("scheme", [Int8, Blockwise])
+def test_a_table_that_is_also_a_head_is_stored_once(scheme: Any) -> None:
+    """Tied embeddings: looked up by rows, and multiplied transposed."""
+    make = Maker()
+    table, ids, x = (
+        make.constant("table", TABLE),
+        make.given("ids", INT, "b", "s"),
+        make.given("x", FLOAT, "b", "s", 64),
+    )
+    head = make.node("MatMul", x, make.node("Transpose", table, perm=(1, 0)))
+    model = make.model(rows=make.node("Gather", table, ids), logits=head)
+    walk = QuantizeWeights(scheme())
+    walk(model)
+    assert [(entry.products, entry.rows, entry.reads) for entry in walk.entries] == [(1, 1, 0)]
+    rows, logits = run(model, ids=np.arange(50)[None], x=INPUTS)
+    assert relative(logits, INPUTS @ rows[0].T) < 0.02  # activations in 8 bits
+    assert relative(rows[0], TABLE) < 1 / 8
+
+
+def test_masks_hash_projections_and_vectors_stay_with_a_reason() -> None:
+    make = Maker()
+    x = make.given("x", FLOAT, 1, 2, 64, 64)
+    hashing = make.node("MatMul", x, make.constant("rotations", CHANCE.normal(size=(1, 2, 64, 8)).astype(np.float32)))
+    mask = make.constant("mask", np.full((64, 64), -1e30, np.float32))
+    chosen = make.node(
+        "Slice", mask, make.constant("start", [0]), make.constant("end", [64]), make.constant("axes", [0])
+    )
+    model = make.model(hashed=hashing, added=make.node("Add", x, chosen))
+    walk = QuantizeWeights(Int8())
+    walk(model)
+    reasons = {entry.name: entry.skipped for entry in walk.entries}
+    assert "hash" in reasons["rotations"]
+    assert "mask" in reasons["mask"]
+    assert not {"MatMulInteger", "DequantizeLinear"} & {node.op_type for node in model.graph}
+
+
+def test_what_is_kept_is_left_alone_and_says_why() -> None:
+    model = layer()
+    walk = QuantizeWeights(Int8(), keep={digest_of(WEIGHT): "was kept"})
+    walk(model)
+    assert walk.entries[0].skipped == "was kept"
+    forward, _ = run(model, x=INPUTS, y=np.zeros((1, 1, 96), np.float32))
+    assert relative(forward, INPUTS @ WEIGHT) < ROUNDING
+
+
+def test_a_weight_that_only_a_later_graph_has_is_never_multiplied_in_whole_numbers() -> None:
+    """It may be one of a reverse pass, whose gradients no single range holds."""
+    model = layer()
+    walk = QuantizeWeights(Int8(), first=False)
+    walk(model)
+    assert (walk.entries[0].products, walk.entries[0].reads) == (0, 2)
+
+
+def test_two_weights_of_one_name_in_two_graphs_stay_two() -> None:
+    """Graphs of older bundles number their constants each by itself."""
+    scheme, other = Int8(), CHANCE.normal(size=(64, 96)).astype(np.float32)
+    QuantizeWeights(scheme)(layer())
+    make = Maker()
+    x = make.given("x", FLOAT, "b", "s", 64)
+    model = make.model(
+        y=make.node("MatMul", x, make.constant("weight", other)),
+        z=make.node("MatMul", x, make.constant("val_1", WEIGHT)),
+    )
+    QuantizeWeights(scheme)(model)
+    first, second = run(model, x=INPUTS)
+    assert relative(first, rounded_inputs(INPUTS) @ int8_of(other, 1)) < ROUNDING
+    assert relative(second, rounded_inputs(INPUTS) @ int8_of(WEIGHT, 1)) < ROUNDING
+
+
+def outliers() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs with three that are a hundred times larger than the others, and a weight whose rows there are large too."""
+    inputs, weight = CHANCE.normal(size=(40, 64)).astype(np.float32), WEIGHT.copy()
+    inputs[:, [5, 9, 40]] *= np.array([100, 80, 60], np.float32)
+    weight[5] *= 20
+    return inputs, weight
+
+
+def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
+    inputs, weight = outliers()
+    make = Maker()
+    x, y, w = make.given("x", FLOAT, "s", 64), make.given("y", FLOAT, "s", 96), make.constant("w", weight)
+    model = make.model(
+        forward=make.node("MatMul", x, w), reverse=make.node("MatMul", y, make.node("Transpose", w, perm=(1, 0)))
+    )
+    seen = observe(
+        ir.serde.deserialize_model(ir.serde.serialize_model(model)), [{"x": inputs, "y": np.zeros((1, 96), np.float32)}]
+    )
+    balanced, plain = (ir.serde.deserialize_model(ir.serde.serialize_model(model)) for _ in range(2))
+    scheme = Int8(inputs=seen)
+    QuantizeWeights(scheme)(balanced)
+    QuantizeWeights(Int8())(plain)
+    assert next(iter(scheme.packed.values())).balance is not None
+    errors = []
+    for quantized in (balanced, plain):
+        forward, reverse = run(quantized, x=inputs, y=np.eye(96, dtype=np.float32))
+        small = np.setdiff1d(np.arange(64), [5])
+        assert relative(reverse[:, small], weight.T[:, small]) < 0.05  # the weight comes back, the row of its own too
+        assert relative(reverse[:, 5], weight[5]) < 0.02
+        errors.append(float(np.linalg.norm(forward - inputs @ weight)))
+    assert errors[0] < 0.3 * errors[1]
+
+
+def test_even_inputs_are_not_balanced() -> None:
+    rows = INPUTS.reshape(-1, 64)
+    assert find_balance(Seen(rows, np.abs(rows).max(axis=0), float(rows.min()), float(rows.max())), WEIGHT) is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibrated_ranges_hold_the_data(method: str) -> None:
+    """minmax the extremes; the others at most those, and most of the values."""
+    model = layer()
+    scheme = Int8()
+    for weight in find(model.graph)[0]:
+        scheme.pack(weight, 1)
+    batches = [{"x": INPUTS * size, "y": np.zeros((1, 1, 96), np.float32)} for size in (1, 0.5, 2)]
+    (low, high), *more = calibrate(model, scheme.packed, batches, method).values()
+    extremes = 2 * INPUTS.min(), 2 * INPUTS.max()
+    assert not more
+    if method == "minmax":
+        assert (low, high) == pytest.approx(extremes)
+    else:
+        bound = max(-extremes[0], extremes[1])
+        assert -bound - ROUNDING <= low < -0.2 * bound
+        assert 0.2 * bound < high <= bound + ROUNDING
+
+
+def test_static_ranges_round_the_inputs_within_them() -> None:
+    model, digest = layer(), digest_of(WEIGHT)
+    scheme = Int8()
+    scheme.pack(find(model.graph)[0][0], 1)
+    scheme.calibrated({digest: (-2.0, 2.0)})
+    QuantizeWeights(scheme)(model)
+    forward, _ = run(model, x=INPUTS, y=np.zeros((1, 1, 96), np.float32))
+    step = 4 / 255
+    zero = np.float32(round(2 / step))
+    inputs = (np.clip(np.rint(INPUTS / step) + zero, 0, 255) - zero) * step
+    assert relative(forward, inputs @ int8_of(WEIGHT, 1)) < 2e-3  # a value half way between two steps may go either way
+    assert relative(forward, INPUTS @ WEIGHT) > 0.02  # what lies outside is cut
+
+
+def test_a_gemm_is_a_product_and_a_sum() -> None:
+    make = Maker()
+    x, bias = make.given("x", FLOAT, "s", 64), make.constant("bias", np.arange(96, dtype=np.float32))
+    plain = make.node("Gemm", x, make.constant("w", WEIGHT), bias)
+    turned = make.node("Gemm", x, make.constant("v", np.ascontiguousarray(WEIGHT.T)), bias, transB=1)
+    scaled = make.node("Gemm", x, make.constant("u", WEIGHT), bias, alpha=2.0)
+    model = make.model(plain=plain, turned=turned, scaled=scaled)
+    GemmToMatMul()(model)
+    assert [node.op_type for node in model.graph].count("Gemm") == 1
+    product = INPUTS[0] @ WEIGHT
+    for found, wanted in zip(run(model, x=INPUTS[0]), (product, product, 2 * product), strict=True):
+        assert relative(found, wanted + np.arange(96)) < ROUNDING
+
+
+def test_graphs_share_one_orientation_and_the_models_names() -> None:
+    def one(name: str, array: np.ndarray, turned: bool) -> ir.Model:
+        make = Maker()
+        x, w = make.given("x", FLOAT, "s", 64), make.constant(name, array)
+        return make.model(y=make.node("MatMul", x, make.node("Transpose", w, perm=(1, 0)) if turned else w))
+
+    models = {"a": one("val_1", WEIGHT, False), "b": one("p_0", np.ascontiguousarray(WEIGHT.T), True)}
+    same_weights(models, [("layer.weight", np.ascontiguousarray(WEIGHT.T))])
+    for model in models.values():
+        assert list(model.graph.initializers) == ["layer.weight"]
+        assert model.graph.initializers["layer.weight"].const_value.numpy().shape == (64, 96)  # type: ignore[union-attr]
+        assert [node.op_type for node in model.graph] == ["MatMul"]
+        assert relative(run(model, x=INPUTS[0])[0], INPUTS[0] @ WEIGHT) < ROUNDING
+
+
+def test_half_precision_keeps_inputs_and_outputs_and_reads_statistics() -> None:
+    """The deviation that a reverse pass reads of a normalisation is float32 in every graph."""
+    make = Maker()
+    x, ones = make.given("x", FLOAT, "s", 64), make.constant("ones", np.ones(64, np.float32))
+    make.nodes.append(ir.node("LayerNormalization", [x, ones], attributes={"axis": -1}, num_outputs=3))
+    normal, _, deviation = make.nodes[-1].outputs
+    half = to_half(make.model(y=make.node("Mul", make.node("MatMul", normal, make.constant("w", WEIGHT)), deviation)))
+    assert {value.dtype for value in (*half.graph.inputs, *half.graph.outputs)} == {FLOAT}
+    centred = INPUTS[0] - INPUTS[0].mean(axis=-1, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    assert relative(run(half, x=INPUTS[0])[0], centred * scale @ WEIGHT * scale) < 5e-3  # 11 bits of significand

@@ -1,0 +1,54 @@
+"""The search for what to keep in float32, on budgets that can be counted out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgexf.sensitivity import Search
+
+
+def search(losses: Sequence[float], budget: float, most: int = 1000) -> Search:
+    """Weights whose losses add up."""
+    keys = [bytes([place]) for place in range(len(losses))]
+
+    def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
+        return 100 + 10 * len(kept), sum(loss for key, loss in zip(keys, losses, strict=True) if key not in kept)
+
+    return Search(keys, lambda key: losses[key[0]], evaluate, budget, most)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0, 5))
+def test_it_keeps_as_few_as_the_order_of_losses_allows(losses: list[float], budget: float) -> None:
+    """Where losses add up, the shortest prefix of the worst that leaves no more than the budget."""
+    found = search(losses, budget)
+    kept = found.run()
+    worst = sorted(losses, reverse=True)
+    fewest = next(count for count in range(len(losses) + 1) if sum(sorted(worst[count:])) <= budget + 1e-9)
+    assert len(kept) in (fewest, fewest + 1)  # a sum in another order may round over the budget
+    assert [losses[key[0]] for key in kept] == worst[: len(kept)]
+
+
+def test_a_budget_that_holds_needs_one_evaluation() -> None:
+    found = search([0.1, 0.2], 1.0)
+    assert found.run() == ()
+    assert found.evaluations == 1
+
+
+def test_the_curve_falls_and_sizes_grow() -> None:
+    found = search([0.01 * place for place in range(30)], 0.5)
+    found.run()
+    points = sorted(found.curve, key=lambda point: point.kept)
+    assert [point.bytes for point in points] == sorted(point.bytes for point in points)
+    assert [point.drop for point in points] == sorted((point.drop for point in points), reverse=True)
+
+
+@pytest.mark.parametrize("most", [20, 40, 96])
+def test_it_stays_within_its_evaluations(most: int) -> None:
+    found = search([0.01 + 0.001 * (place % 7) for place in range(200)], 0.3, most)
+    kept = found.run()
+    assert found.evaluations <= most
+    assert found.evaluate(kept)[1] <= 0.3
