@@ -162,7 +162,7 @@ class Int8(Store):
             return found
         if packed.axis == 0:
             found = graph.node("Transpose", found, perm=(1, 0))
-        factor = graph.constant(f"{packed.name}_inverse", packed.balance.inverse[:, None])
+        factor = graph.constant(f"{packed.name}_column", packed.balance.factor[:, None])
         rows = graph.constant(f"{packed.name}_kept_places", packed.balance.rows[:, None])
         kept = graph.constant(f"{packed.name}_kept", packed.kept)
         found = graph.node("ScatterND", graph.node("Mul", found, factor), rows, kept)

@@ -31,7 +31,8 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
     for weight in find(model.graph)[0]:
         for use in weight.uses:
             left = use.node.inputs[0]
-            if use.kind is Kind.PRODUCT and left is not None and all(map(swapped, use.path)):
+            whole = all(map(swapped, use.path))
+            if use.kind is Kind.PRODUCT and left is not None and use.axis == weight.axis and whole:
                 digests.setdefault(left.name or "", []).append(weight.digest)
     session = answering(model, set(digests))
     batches = list(inputs)
