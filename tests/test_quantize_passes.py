@@ -263,13 +263,14 @@ def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
     scheme = Int8(inputs=seen)
     QuantizeWeights(scheme)(balanced)
     QuantizeWeights(Int8())(plain)
-    assert next(iter(scheme.packed.values())).balance is not None
+    balance = next(iter(scheme.packed.values())).balance
+    assert balance is not None
     errors = []
     for quantized in (balanced, plain):
         forward, reverse = run(quantized, x=inputs, y=np.eye(96, dtype=np.float32))
-        small = np.setdiff1d(np.arange(64), [5])
-        assert relative(reverse[:, small], weight.T[:, small]) < 0.05  # the weight comes back, the row of its own too
-        assert relative(reverse[:, 5], weight[5]) < 0.02
+        assert relative(reverse, weight.T) < 0.02  # the weight comes back, to half a step of its largest value
+        if quantized is balanced:
+            assert (reverse[:, balance.rows] == weight.T[:, balance.rows]).all()
         errors.append(float(np.linalg.norm(forward - inputs @ weight)))
     assert errors[0] < 0.3 * errors[1]
 
