@@ -120,7 +120,7 @@ def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
 
 
 def measured(
-    mode: Mode, builder: Builder, built: Built, reference: Session, cases: Sequence[Case], data: str, budget: float | None, progress: Progress
+    mode: Mode, builder: Builder, built: Built, reference: Session, cases: Sequence[Case], data: str, budget: float | None, lengths: Sequence[int], progress: Progress
 ) -> Outcome:  # fmt: skip
     """Everything the report says of a mode but its verdict."""
     scheme = builder.scheme
@@ -140,7 +140,7 @@ def measured(
                 good = mean.correlation >= LEAST_CORRELATION and mean.overlap >= LEAST_OVERLAP
                 explained.append(ExplainRow(method, len(rows), mean.correlation, mean.overlap, good))
         with progress(None, f"{mode.name}: timing"):
-            speed = [versus.race(reference, other, length) for length in versus.lengths(reference)]
+            speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
     balanced = (
         {codes.name for codes in scheme.packed.values() if codes.balance is not None}

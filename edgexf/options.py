@@ -75,6 +75,9 @@ quantize_options = all_of(
         type=float,
         help="What accuracy or agreement may lose; 0.005 with --evaluate. What breaks it is kept in float32.",
     ),
+    click.option(
+        "--lengths", default="128,512,4096", show_default=True, help="At which to time, separated by commas; see bench."
+    ),
     click.option("--force", is_flag=True, help="Write it also where it is slower or worse than asked."),
     click.option("--overwrite", is_flag=True, help="Make anew what an earlier call wrote."),
 )

@@ -18,6 +18,7 @@ from edgexf.extras import require_packages
 from edgexf.options import write_text
 from edgexf.quantization_page import quantization_page
 from edgexf.quantizing import Request, chosen_modes, quantize
+from edgexf_runtimes.bench import parse_lengths
 
 
 def check_mode(mode: str) -> None:
@@ -31,6 +32,8 @@ def run_quantize(
 ) -> None:  # fmt: skip
     """Quantizes and shows what was measured, also of a mode that is refused."""
     refusal = None
+    if "lengths" in options:
+        options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
     try:
         outcomes = quantize(bundle, Request(mode, **options), progress)
     except RefusedError as error:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 AUTO_MODES = ("int8", "int8-static", "q4")  # what a CPU may run
 MAX_DROP = 0.005
+LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
 RANKED_ON = 16  # inputs on which a weight's own cost is measured
 JS_KEY = "transformers.js_config"
@@ -66,6 +67,7 @@ class Request:
     max_drop: float | None = None
     force: bool = False
     overwrite: bool = False
+    lengths: tuple[int, ...] = LENGTHS
     threads: int | None = None
 
 
@@ -197,7 +199,7 @@ def try_mode(
             reason = f"was kept: among the {len(kept)} of {len(search.keys)} whose loss does most to the answers"
             keep = dict.fromkeys(kept, reason)
             built = builder.build(keep)
-    outcome = measured(mode, builder, built, reference, cases, data, budget, progress)
+    outcome = measured(mode, builder, built, reference, cases, data, budget, request.lengths, progress)
     if search is not None:
         outcome = replace(outcome, curve=tuple(search.curve), evaluations=search.evaluations)
     settings = (

@@ -16,7 +16,6 @@ import numpy as np
 from edgexf_runtimes.bench import longest, random_inputs
 from edgexf_runtimes.session import Session
 
-LENGTHS = (128, 512, 4096)
 PAIRS = 41
 FEWEST = 7  # pairs, below which the median has no 95 % interval
 SECONDS = 20.0  # for a length
@@ -35,7 +34,7 @@ class Ratio:
     reference_ms: float
 
 
-def lengths(session: Session, wanted: Sequence[int] = LENGTHS) -> list[int]:
+def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
     """Those that the model takes, at least its longest."""
     most, least = longest(session), session.manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
