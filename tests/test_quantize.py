@@ -61,18 +61,18 @@ def quantized(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.fixture
-def copied(linformer: Exported, tmp_path: Path) -> Path:
-    shutil.copytree(linformer.bundle.path, tmp_path / "work" / "bundle")
-    return tmp_path / "work" / "bundle"
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small encoder with random weights, whose answers a few bits change easily."""
     folder = tmp_path_factory.mktemp("small") / "bundle"
     edgexf.export(small_encoder("transformer"), output=folder, explain=())
     return folder
+
+
+@pytest.fixture
+def copied(small: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small, tmp_path / "work" / "bundle")
+    return tmp_path / "work" / "bundle"
 
 
 def outcomes(folder: Path) -> dict[str, Outcome]:
@@ -110,12 +110,11 @@ def test_predict_and_explain_together_are_less_than_a_third(quantized: Path) -> 
     assert pair("_q4") < 0.25 * pair("")
 
 
-@pytest.mark.parametrize("dtype", ["q8", "q4"])
-def test_a_quantized_bundle_verifies_and_loads_without_edgexf(quantized: Path, dtype: str) -> None:
+def test_a_quantized_bundle_verifies_and_loads_without_edgexf(quantized: Path) -> None:
     verdict = verify(quantized)
     assert verdict.passed
     assert [part.dtype for part in verdict.parts] == ["fp32", "q8", "q4"]
-    for graph in bundle.read(quantized).in_dtype(dtype).variants:
+    for graph in bundle.read(quantized).variants:
         ort.InferenceSession(str(quantized / graph.file), providers=["CPUExecutionProvider"])
 
 
@@ -236,14 +235,16 @@ def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
 
 def test_auto_writes_the_smallest_that_is_good_enough(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versus, "race", fast)
-    evaluate = listing(copied.parent.parent, labelled=True)
-    found = quantize(copied, Request("auto", evaluate=evaluate, max_drop=0.2, calibration=evaluate, lengths=SHORT))
-    assert [one.mode for one in found] == ["q4", "int8", "int8-static"]
-    assert found[0].bytes == min(one.bytes for one in found)
-    assert set(outcomes(copied)) == {"q4"}
-    assert found[2].settings == {"calibration": evaluate.name, "method": "minmax"}
+    evaluate = listing(copied.parent.parent, labelled=False)
+    found = quantize(copied, Request("auto", evaluate=evaluate, max_drop=0.5, calibration=evaluate, lengths=SHORT))
+    assert {one.mode for one in found} == {"int8", "int8-static", "q4"}
+    best = found[0]
+    assert best.bytes == min(one.bytes for one in found if one.verdict == "kept")
+    assert set(outcomes(copied)) == {best.mode}
+    static = next(one for one in found if one.mode == "int8-static")
+    assert static.settings == {"calibration": evaluate.name, "method": "minmax"}
     with edgexf.load(copied) as session:
-        assert session.dtype == "q4"
+        assert session.dtype == best.dtype
 
 
 def test_the_worst_weights_stay_in_float32_until_the_budget_holds(small: Path, tmp_path: Path) -> None:
