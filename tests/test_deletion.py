@@ -197,8 +197,8 @@ def test_the_shipped_set_is_a_listing() -> None:
     [
         ("{", "line 2"),
         ("[]", "line 2"),
-        ('{"label": "c"}', "either"),
-        ('{"input": "a", "text": "b"}', "either"),
+        ('{"label": "c"}', "one of `input`"),
+        ('{"input": "a", "text": "b"}', "one of `input`"),
         ('{"input": ["a", "b"]}', "line 2"),
         ('{"text": ["a"]}', "line 2"),
         ('{"text": "a", "label": 3}', "line 2"),

@@ -73,7 +73,7 @@ def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
     taken = {one.name for node in graph for one in node.outputs} | {one.name for one in (*graph.inputs, *graph.outputs)}
     if name and name not in graph.initializers and name not in taken:
         del graph.initializers[value.name or ""]
+        if value.const_value is not None:  # a tensor of its own: this one may be a view of what the exporter holds
+            value.const_value = ir.tensor(value.const_value.numpy(), name=name)
         value.name = name
-        if value.const_value is not None:
-            value.const_value.name = name
         graph.register_initializer(value)
