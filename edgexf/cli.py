@@ -22,6 +22,7 @@ from edgexf import __version__
 from edgexf.errors import EdgexfError, UsageError, VerificationError
 from edgexf.options import (
     bundle_argument,
+    dtype_option,
     method_options,
     quantize_options,
     report_options,
@@ -217,7 +218,7 @@ def verify(bundle: Path) -> None:
 @click.option("--text", help="Text to classify instead of, or before, files.")
 @truncate_option
 @click.option("--stride", type=int, help="Read a text that is too long in windows that share so many tokens.")
-@click.option("--dtype", default="auto", show_default=True)
+@dtype_option
 @threads_option
 def run(
     bundle: Path, inputs: tuple[str, ...], text: str | None, truncate: bool, stride: int | None, dtype: str, threads: int | None
@@ -273,9 +274,10 @@ def predict_readable(
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
+@dtype_option
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, dtype: str, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -297,10 +299,10 @@ def explain(
                 "--html": html,
             },
         )
-        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, threads)
+        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
-    with load(bundle, threads=threads) as session:
+    with load(bundle, dtype=dtype, threads=threads) as session:
         found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position)
     if html is not None:
         write_text(html, page_of(found))
@@ -314,14 +316,14 @@ def explain(
 
 
 def show_evaluation(
-    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, threads: int | None
+    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None
 ) -> None:  # fmt: skip
     """How faithful methods are on labelled data, as a table or JSON."""
     from edgexf.console import progress, show_table
     from edgexf.evaluating import evaluate
     from edgexf_runtimes import load
 
-    with load(bundle, threads=threads) as session:
+    with load(bundle, dtype=dtype, threads=threads) as session:
         found = evaluate(session, listing, methods, options, truncate, progress)
     if as_json:
         click.echo(found.to_json())
@@ -351,9 +353,10 @@ def show_evaluation(
     multiple=True,
     help="Explanation method of the bundle to measure beside its answers. May be repeated.",
 )
+@dtype_option
 @threads_option
 def bench(
-    bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], threads: int | None
+    bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], dtype: str, threads: int | None
 ) -> None:  # fmt: skip
     """Measure latency, load time and memory over lengths."""
     from edgexf.console import progress, show_table
@@ -362,7 +365,7 @@ def bench(
 
     wanted = parse_lengths(lengths)
     with progress(None, "runs") as advance:
-        report = measure(bundle, wanted, threads, advance, methods)
+        report = measure(bundle, wanted, threads, advance, methods, dtype)
     if markdown is not None:
         write_text(markdown, report.to_markdown())
     if json_file is not None and str(json_file) != "-":

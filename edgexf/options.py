@@ -17,6 +17,12 @@ Command = Callable[..., Any]
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+dtype_option = click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    help="Of the graphs: fp32, q8, int8, q4, fp16, or what suits this device.",
+)
 truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 
 

@@ -116,7 +116,7 @@ def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (
         400 << 20
     )  # resident in this process, and inherited by no child's address space
-    assert fresh_process(bundle, Case("predict", 16), None)[1] < 300 < len(ballast) >> 20
+    assert fresh_process(bundle, Case("predict", 16), "auto", None)[1] < 300 < len(ballast) >> 20
 
 
 def test_a_page_never_replaces_the_file_it_explains(bundle: Path, tmp_path: Path) -> None:

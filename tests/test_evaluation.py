@@ -37,19 +37,28 @@ def eager_label(exported: Exported, path: Path) -> str:
 
 
 _answers: dict[str, list[str]] = {}
+MOST_BYTES = 2048  # of a file for full attention, which takes most of its time for the longest third
+
+
+def files_for(exported: Exported) -> list[int]:
+    """The places of the files that a variant is asked for."""
+    full = exported.bundle.manifest.provenance["attention"] == "full"
+    return [place for place, file in enumerate(FILES) if not full or file.stat().st_size <= MOST_BYTES]
 
 
 def answers(exported: Exported) -> list[str]:
-    """The runtime's labels of the whole set, batched by length; found once for each variant."""
+    """The runtime's labels of its files, batched by length; found once for each variant."""
     if exported.name not in _answers:
         with edgexf.load(exported.bundle.path) as session:
-            _answers[exported.name] = [prediction.label for prediction in session.predict(FILES)]
+            found = session.predict([FILES[place] for place in files_for(exported)])
+            _answers[exported.name] = [prediction.label for prediction in found]
     return _answers[exported.name]
 
 
 def test_labels_are_those_of_the_eager_model(exported: Exported) -> None:
-    """Each file alone in the eager model, batched by length in the runtime; every sixteenth file."""
-    assert answers(exported)[::16] == [eager_label(exported, file) for file in FILES[::16]]
+    """Each file alone in the eager model, batched by length in the runtime; every twelfth file."""
+    places = files_for(exported)[::12]
+    assert answers(exported)[::12] == [eager_label(exported, FILES[place]) for place in places]
 
 
 def card_accuracy(name: str) -> float:
@@ -61,8 +70,13 @@ def card_accuracy(name: str) -> float:
 
 
 def test_accuracy_is_the_cards(exported: Exported) -> None:
-    correct = [found == label for found, label in zip(answers(exported), TRUTH, strict=True)]
-    assert float(np.mean(correct)) == pytest.approx(card_accuracy(exported.name), abs=5e-4)  # the card's rounding
+    """On the whole set. Of full attention, whose whole set is measured by tests/benchmarks/quantization.py, the shorter
+    files must be as good, but for the chance of which these are: three standard errors.
+    """
+    places, card = files_for(exported), card_accuracy(exported.name)
+    correct = [found == TRUTH[place] for found, place in zip(answers(exported), places, strict=True)]
+    chance = 3 * (card * (1 - card) * (1 / len(places) - 1 / len(FILES))) ** 0.5
+    assert float(np.mean(correct)) == pytest.approx(card, abs=5e-4 + chance)  # the card's rounding
 
 
 def test_weights_are_at_most_four_megabytes_and_their_card_says_how_good_they_are(exported: Exported) -> None:

@@ -147,11 +147,12 @@ def measure(
     threads: int | None,
     advance: Advance = lambda _: None,
     methods: Sequence[str] = (),
+    dtype: str = "auto",
 ) -> LatencyReport:
     """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit, and for a method
     that it does not hold.
     """
-    with load(path, threads=threads) as session:
+    with load(path, dtype=dtype, threads=threads) as session:
         most = longest(session)
         if max(lengths) > most:
             raise UsageError(
@@ -159,11 +160,12 @@ def measure(
             )
         graphs = (PREDICT, *dict.fromkeys(map(session.method, methods)))
         cases = [Case(graph, length) for graph in graphs for length in lengths]
-        fresh = [fresh_process(path, case, threads) for case in cases]
+        dtype = session.dtype
+        fresh = [fresh_process(path, case, dtype, threads) for case in cases]
         loads = [load_ms for load_ms, _ in fresh]
-        loads += [fresh_process(path, cases[0], threads)[0] for _ in range(LOADS - len(loads))]
+        loads += [fresh_process(path, cases[0], dtype, threads)[0] for _ in range(LOADS - len(loads))]
         times = in_turns(session, cases, advance)
-        name = session.manifest.name
+        name = session.manifest.name + ("" if dtype == names.FP32 else f" in {dtype}")
     facts = {key: value if isinstance(value, str) else ", ".join(value) for key, value in describe().items()}
     rows = tuple(summary(case, times[case], peak) for case, (_, peak) in zip(cases, fresh, strict=True))
     return LatencyReport(name, threads or available_threads(), facts, float(np.median(loads)), len(loads), rows)
@@ -199,9 +201,9 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float) -> LengthLate
     )
 
 
-def fresh_process(path: Path, case: Case, threads: int | None) -> tuple[float, float]:
+def fresh_process(path: Path, case: Case, dtype: str, threads: int | None) -> tuple[float, float]:
     """Milliseconds to load the bundle and MiB of resident memory at the peak, in a process of its own."""
-    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), str(threads or 0)]
+    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), dtype, str(threads or 0)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own interpreter and arguments)
     if done.returncode != 0:
         raise EdgexfError(
@@ -225,10 +227,10 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def child(path: str, graph: str, length: str, threads: str) -> None:
+def child(path: str, graph: str, length: str, dtype: str, threads: str) -> None:
     """What `fresh_process` starts: loads, runs, and prints its figures."""
     case, start = Case(graph, int(length)), time.perf_counter()
-    with load(path, threads=int(threads) or None) as session:
+    with load(path, dtype=dtype, threads=int(threads) or None) as session:
         load_ms = (time.perf_counter() - start) * 1e3
         for _ in range(WARM_UP):
             run(session, case, feeds(session, case))

@@ -1,0 +1,359 @@
+"""Quantized graphs against fp32: size, answers, explanations, time, and the same through `quantize_dynamic` as it comes.
+
+    python tests/benchmarks/quantization.py [--part reference|large|sentences|hash|naive|families] [--bundles FOLDER] [--output FOLDER]
+
+Bundles that are in the folder already are not exported again, and results that are there are not measured again. Sizes are
+of the predict graph with its weights; "pair" adds the explain graph. Times are medians of interleaved pairs of runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+import torch
+import transformers
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import modules
+from families import small
+from minilm import make_longformer, source
+
+import edgexf
+from edgexf import names
+from edgexf.quantization import Outcome
+from edgexf.quantizing import Request, quantize
+from edgexf.report import markdown_table
+from edgexf_runtimes import Session, versus
+from edgexf_runtimes.calibration import stream
+from edgexf_runtimes.providers import create
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+EVALUATION = DATA / "evaluation.jsonl"
+REFERENCES = ("transformer", "longformer", "reformer", "linformer")
+MODES = ("int8", "int8-static", "q4", "fp16")
+MAX_DROP = {"q4": 0.015}
+LARGE = (("bert", 4), ("bert", 12), ("longformer", 4), ("longformer", 12))
+CLASSES = 5
+FAMILIES = (
+    ("Bert", "ForSequenceClassification"), ("Roberta", "ForTokenClassification"), ("DistilBert", "ForMaskedLM"),
+    ("Bert", "ForMultipleChoice"), ("Longformer", "ForSequenceClassification"), ("Longformer", "ForQuestionAnswering"),
+    ("BigBird", "ForSequenceClassification"), ("Nystromformer", "ForSequenceClassification"),
+    ("Funnel", "ForSequenceClassification"), ("Reformer", "ForSequenceClassification"), ("LED", "Model"),
+    ("linformer classifier", ""), ("causal reformer", ""), ("nearby", ""), ("landmarks", ""), ("source and target", ""),
+)  # fmt: skip
+SENTENCES = (
+    "The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.", "A man is eating food.",
+    "The new movie was a complete waste of time.", "What is the capital of France?", "Interest rates rose by half a point.",
+    "She plays the violin in a small orchestra.", "Quantum computers solve some problems faster.", "My cat sleeps all day.",
+    "The train leaves at 7:45 from platform 3.", "Please reset your password within 24 hours.",
+)  # fmt: skip
+
+
+def referenced(path: Path) -> int:
+    """Bytes of a graph and of the weights that it reads."""
+    tensors: set[tuple[str, str, str]] = set()
+    for one in onnx.load(path, load_external_data=False).graph.initializer:
+        place = {entry.key: entry.value for entry in one.external_data}
+        if place:
+            tensors.add((place["location"], place["offset"], place["length"]))
+    return path.stat().st_size + sum(int(length) for *_, length in tensors)
+
+
+def sizes(folder: Path, dtype: str) -> tuple[int, int]:
+    """Of the predict graph with its weights, and of it, the explain graph and all weights of the dtype."""
+    predict = folder / names.in_dtype(names.PREDICT_FILE, dtype)
+    explain = folder / names.in_dtype(names.explain_file("", True), dtype)
+    data = predict.with_name(predict.name + "_data").stat().st_size
+    return referenced(predict), predict.stat().st_size + data + (explain.stat().st_size if explain.exists() else 0)
+
+
+def measured(folder: Path, mode: str, **options: Any) -> tuple[Outcome, tuple[int, int], tuple[int, int]]:
+    """A mode on a copy of a bundle: what it measured, and sizes of the dtype and of fp32. What would be refused is forced,
+    and says so.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+        copy = Path(work, "bundle")
+        shutil.copytree(folder, copy)
+        outcome = quantize(copy, Request(mode, force=True, **options))[0]
+        return outcome, sizes(copy, outcome.dtype), sizes(copy, names.FP32)
+
+
+def times(outcome: Outcome) -> str:
+    """How many times as fast as fp32."""
+    return ", ".join(f"{1 / row.ratio:.2f}x at {row.length:,}" for row in outcome.speed)
+
+
+def reference(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """The four trained models, every mode, on the whole evaluation set."""
+    for variant in REFERENCES:
+        folder = bundles / variant
+        if not folder.exists():
+            edgexf.export(variant=variant, output=folder)
+        for mode in MODES:
+            data = EVALUATION if mode == "int8-static" else None
+            outcome, (predict, pair), (whole, whole_pair) = measured(
+                folder, mode, evaluate=EVALUATION, max_drop=MAX_DROP.get(mode, 0.005), calibration=data
+            )
+            explain = outcome.explain[0]
+            yield (
+                variant, mode, f"{predict / whole:.1%}", f"{pair / whole_pair:.1%}",
+                f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}", f"{outcome.agreement:.4f}", f"{outcome.worst:.1e}",
+                f"{explain.correlation:.3f}, {explain.overlap:.2f}", times(outcome),
+                str(sum("was kept" in layer.skipped for layer in outcome.layers)),
+                "kept" if outcome.verdict == "kept" else "; ".join(outcome.reasons),
+            )  # fmt: skip
+
+
+def large(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """BERT and Longformer of the published width with random weights: size and speed."""
+    for kind, layers in LARGE:
+        folder = bundles / f"{kind}-{layers}"
+        if not folder.exists():
+            torch.manual_seed(0)
+            edgexf.export(published(kind, layers), output=folder, explain=())
+        outcome, (predict, _), (whole, _) = measured(folder, "int8", lengths=(128, 512, 4096))
+        yield (
+            f"{kind}, {layers} layers x 768",
+            f"{predict / whole:.1%}",
+            f"{outcome.worst:.1e}",
+            times(outcome),
+            outcome.verdict,
+        )
+
+
+def published(kind: str, layers: int) -> transformers.PreTrainedModel:
+    if kind == "bert":
+        return transformers.BertForSequenceClassification(
+            transformers.BertConfig(num_hidden_layers=layers, num_labels=CLASSES)
+        ).eval()
+    config = transformers.LongformerConfig(
+        num_hidden_layers=layers, num_labels=CLASSES, attention_window=512, max_position_embeddings=4098, vocab_size=50265,
+        type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, sep_token_id=2,
+    )  # fmt: skip
+    return transformers.LongformerForSequenceClassification(config).eval()
+
+
+def sentences(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """Embeddings of real weights: the cosine of each sentence's mean vector with fp32's."""
+    for name, make in (
+        ("all-MiniLM-L6-v2", lambda _: source()),
+        ("its Longformer", lambda work: (make_longformer(work), work)[1]),
+    ):
+        folder = bundles / name.replace(" ", "-")
+        with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+            if not folder.exists():
+                edgexf.export(str(make(Path(work, "model"))), output=folder, explain=())
+            for data in (None, EVALUATION):
+                copy = Path(work, "copy")
+                shutil.copytree(folder, copy)
+                calibration = None if data is None else text_lines(Path(work))
+                outcome = quantize(copy, Request("int8", force=True, calibration=calibration, lengths=(128, 512)))[0]
+                with edgexf.load(copy, dtype="fp32") as one, edgexf.load(copy, dtype="q8") as other:
+                    found = [cosine(one, other, text) for text in SENTENCES]
+                    files = [cosine(one, other, text) for text in documents()[::2]]
+                predict, whole = sizes(copy, "q8")[0], sizes(copy, "fp32")[0]
+                shutil.rmtree(copy)
+                yield (
+                    name, "built-in texts" if data is None else "files of the kind", f"{predict / whole:.1%}",
+                    f"{np.mean(found):.5f}, least {min(found):.5f}", f"{np.mean(files):.5f}, least {min(files):.5f}", times(outcome),
+                )  # fmt: skip
+
+
+def documents() -> list[str]:
+    """Texts among the evaluation files: code, markup and prose."""
+    texts = [path.read_bytes() for path in sorted((DATA / "evaluation").glob("*.bin"))]
+    return [text.decode()[:800] for text in texts if text.isascii() and len(text) > 100][::3]
+
+
+def text_lines(folder: Path) -> Path:
+    """Every second of them, a line each."""
+    path = folder / "calibration.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in documents()[1::2]))
+    return path
+
+
+def cosine(one: Session, other: Session, text: str) -> float:
+    inputs = one.encode([text], truncate=True)
+    first, second = (session.run(**inputs)["last_hidden_state"][0].mean(axis=0) for session in (one, other))
+    return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
+
+
+def naive(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """`quantize_dynamic` with its own defaults on the same fp32 graphs, side by side with int8."""
+    for name in (*REFERENCES, "bert-4", "all-MiniLM-L6-v2"):
+        folder = bundles / name
+        if not folder.exists():
+            continue
+        for file in ("model.onnx", "explain.onnx"):
+            if not (folder / "onnx" / file).exists():
+                continue
+            with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+                copy, plain = Path(work, "bundle"), Path(work, "naive.onnx")
+                shutil.copytree(folder, copy)
+                quantize(copy, Request("int8", force=True, lengths=(64,)))
+                graph = onnx.load(folder / "onnx" / file)
+                onnx.save(graph, Path(work, "fp32.onnx"))
+                ours = copy / names.in_dtype(f"onnx/{file}", "q8")
+                try:
+                    quantize_dynamic(
+                        str(Path(work, "fp32.onnx")), str(plain), weight_type=QuantType.QInt8, per_channel=True
+                    )
+                except Exception as error:  # noqa: BLE001 (whatever the library raises is what this table is to show)
+                    yield name, file, "fails", "-", f"{type(error).__name__}", "-", "-", "-"
+                    continue
+                yield (name, file, *compared(folder, folder / "onnx" / file, plain, ours))
+
+
+def compared(folder: Path, fp32: Path, plain: Path, ours: Path) -> tuple[str, ...]:
+    """Sizes, worst errors and times of two quantized graphs."""
+    sessions = [create(path, ("cpu",), None) for path in (fp32, plain, ours)]
+    with edgexf.load(folder, dtype="fp32") as session:
+        feeds = inputs_of(session)
+        wanted = [value.name for value in sessions[0].get_inputs()]
+        errors: list[list[float]] = [[], []]
+        for arrays in feeds:
+            given = {name: arrays[name] for name in wanted if name in arrays}
+            given |= {
+                name: np.eye(len(session.manifest.labels), dtype=np.float32)[:1]
+                for name in wanted
+                if name == names.TARGET
+            }
+            output = (
+                names.RELEVANCE if fp32.name.startswith("explain") else session.manifest.variants[0].outputs[0].name
+            )
+            truth, *others = (one.run([output], given)[0] for one in sessions)
+            for place, found in enumerate(others):
+                errors[place].append(float(np.abs(found - truth).max() / np.abs(truth).max()))
+        ratios = [speed(sessions[0], other, given) for other in sessions[1:]]
+    whole, size, other = referenced(fp32), plain.stat().st_size, referenced(ours)
+    return (
+        f"{size / whole:.1%}", f"{other / whole:.1%}", f"{np.max(errors[0]):.1e}", f"{np.max(errors[1]):.1e}",
+        f"{ratios[0]:.2f}x", f"{ratios[1]:.2f}x",
+    )  # fmt: skip
+
+
+def inputs_of(session: Session) -> list[dict[str, Any]]:
+    """A few rows, the last of which is timed."""
+    if session.manifest.preprocess is None:
+        return [versus.random_inputs(session, length) for length in (64, 512)]
+    if session.manifest.preprocess.kind == "text":
+        return [session.encode([text], truncate=True) for text in documents()[:6]]
+    return [arrays for _, arrays in zip(range(12), stream(session, EVALUATION), strict=False)]
+
+
+def speed(reference: Any, other: Any, given: dict[str, Any]) -> float:
+    pairs = []
+    for _ in range(17):
+        start = time.perf_counter()
+        reference.run(None, given)
+        middle = time.perf_counter()
+        other.run(None, given)
+        pairs.append((middle - start) / (time.perf_counter() - middle))
+    return float(np.median(pairs[2:]))
+
+
+def hashed(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """What 8 bits do to the buckets of the hashed model's tokens: in its layers, and where it hashes itself."""
+    folder = bundles / "reformer"
+    model = onnx.load(folder / names.PREDICT_FILE)
+    producers = {output: node for node in model.graph.node for output in node.output}
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    hashes = [
+        node
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in constants and constants[node.input[1]].ndim > 2
+    ]
+    model.graph.output.extend(onnx.ValueInfoProto(name=node.input[0]) for node in hashes)
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+        onnx.save(model, Path(work, "seen.onnx"))
+        copy = Path(work, "bundle")
+        shutil.copytree(folder, copy)
+        quantize(copy, Request("int8", force=True, lengths=(64,)))
+        seen = create(Path(work, "seen.onnx"), ("cpu",), None)
+        del producers
+        with edgexf.load(folder, dtype="fp32") as session:
+            for layer, node in enumerate(hashes):
+                rotations, changed = constants[node.input[1]], []
+                for _, arrays in zip(range(12), stream(session, EVALUATION), strict=False):
+                    (keys,) = seen.run([node.input[0]], {value.name: arrays[value.name] for value in seen.get_inputs()})
+                    step = (keys.max() - keys.min()) / 255
+                    scale = np.abs(rotations).max() / 127
+                    whole, rounded = (
+                        keys @ rotations,
+                        (np.rint(keys / step) * step) @ (np.rint(rotations / scale) * scale),
+                    )
+                    changed.append(float(np.mean(buckets(whole) != buckets(rounded))))
+                yield f"layer {layer}", f"{np.mean(changed):.2%}", f"{np.max(changed):.2%}"
+
+
+def buckets(projected: Any) -> Any:
+    """Kitaev et al. 2020, section 2: the largest of the projections and their negatives."""
+    return np.concatenate([projected, -projected], axis=-1).argmax(axis=-1)
+
+
+def families(bundles: Path) -> Iterator[tuple[str, ...]]:
+    """A small model of every family and head with random weights: every mode builds, loads and stays within its tolerance."""
+    del bundles
+    for family, head in FAMILIES:
+        with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+            folder = Path(work, "bundle")
+            if head:
+                edgexf.export(small(family, head, layers=2), output=folder)
+            else:
+                module, examples = modules.small(family)
+                edgexf.export(module, example_inputs=examples, output=folder)
+            for mode in ("int8", "q4", "fp16"):
+                outcome = quantize(folder, Request(mode, force=True, lengths=(32,)))[0]
+                explain = "; ".join(f"{row.correlation:.3f}, {row.overlap:.2f}" for row in outcome.explain) or "-"
+                quantized = sum(not layer.skipped for layer in outcome.layers)
+                yield f"{family}{head}", mode, str(quantized), f"{outcome.worst:.1e}", f"{outcome.tolerance:g}", explain
+
+
+Part = tuple[tuple[str, ...], Callable[[Path], Iterator[tuple[str, ...]]]]
+PARTS: dict[str, Part] = {
+    "reference": (("model", "mode", "size", "pair", "top-1", "agreement", "worst error", "relevance", "speed", "kept in fp32", "verdict"), reference),
+    "large": (("model", "size", "worst error", "speed", "verdict"), large),
+    "sentences": (("model", "watched on", "size", "cosine, sentences", "cosine, files", "speed"), sentences),
+    "naive": (("model", "graph", "naive size", "int8 size", "naive error", "int8 error", "naive speed", "int8 speed"), naive),
+    "hash": (("reformer", "tokens in another bucket, mean", "most of a file"), hashed),
+    "families": (("model", "mode", "weights quantized", "worst error", "tolerance", "relevance"), families),
+}  # fmt: skip
+
+
+@click.command()
+@click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), help="By default all.")
+@click.option("--bundles", type=click.Path(file_okay=False, path_type=Path), help="Where exports are kept.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results")
+def main(parts: tuple[str, ...], bundles: Path | None, output: Path) -> None:
+    """Measure, print, and keep the tables in quantization.json and quantization.md."""
+    store = output / "quantization.json"
+    found: dict[str, list[list[str]]] = json.loads(store.read_text()) if store.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
+        for part in parts or PARTS:
+            rows = []
+            for row in PARTS[part][1](bundles or Path(work)):
+                rows.append(list(row))
+                print(" | ".join(row), flush=True)
+            found[part] = rows
+            store.write_text(json.dumps(found, indent=1) + "\n")
+    texts = [
+        f"## {part}\n\n{PARTS[part][1].__doc__}\n\n{markdown_table(PARTS[part][0], found[part])}"
+        for part in PARTS
+        if part in found
+    ]
+    (output / "quantization.md").write_text("\n".join(texts))
+
+
+if __name__ == "__main__":
+    main()
