@@ -23,13 +23,13 @@ from edgexf.passes.int8 import Int8
 from edgexf.passes.sample import TEXTS
 from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome, Speed
 from edgexf_runtimes import Session, versus
-from edgexf_runtimes.agreement import Case, Compared, compare, compare_relevance, mean_relevance
+from edgexf_runtimes.agreement import Answers, Case, Compared, compare, compare_relevance, mean_relevance
 from edgexf_runtimes.calibration import arrays_of, stream
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.labelled import Labelled, read_labelled
 
 if TYPE_CHECKING:
-    from edgexf.passes.modes import Builder, Built, Mode
+    from edgexf.passes.modes import Builder, Built
     from edgexf.progress import Progress
 
 EXPLAINED = 12  # inputs whose explanations are compared, at most
@@ -120,16 +120,16 @@ def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
 
 
 def measured(
-    mode: Mode, builder: Builder, built: Built, reference: Session, cases: Sequence[Case], data: str, budget: float | None, lengths: Sequence[int], progress: Progress
+    builder: Builder, built: Built, answers: Answers, cases: Sequence[Case], data: str, budget: float | None, lengths: Sequence[int], progress: Progress
 ) -> Outcome:  # fmt: skip
     """Everything the report says of a mode but its verdict."""
-    scheme = builder.scheme
+    scheme, mode, reference = builder.scheme, builder.mode, answers.session
     with trial(reference, mode.dtype, built.files) as other:
         found, explained = [], []
         methods, some = reference.manifest.methods, spread(cases, EXPLAINED)
         with progress(len(cases) + len(methods) * len(some), f"{mode.name}: comparing") as advance:
             for case in cases:
-                found.append(compare(reference, other, case))
+                found.append(compare(answers, other, case))
                 advance(1)
             for method in methods:
                 rows = []

@@ -169,6 +169,10 @@ def notes(outcome: Outcome) -> list[str]:
     done = [layer for layer in outcome.layers if not layer.skipped]
     kept = [layer for layer in outcome.layers if layer.skipped]
     found = [f"{outcome.mode}: measured on {outcome.cases} inputs, {outcome.data}"]
+    if outcome.unsigned:
+        found.append(
+            f"{outcome.mode}: this processor adds products of bytes in 16 bits, which would saturate; weights are unsigned instead"
+        )
     if done:
         balanced = sum(layer.balanced for layer in done)
         more = f"; {balanced} with balanced inputs" if balanced else ""

@@ -34,7 +34,7 @@ from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
 from edgexf.manifest import Manifest
 from edgexf.progress import Progress, unseen
-from edgexf.quantization import FORCED, KEPT, REFUSED, Outcome, markdown, to_json
+from edgexf.quantization import FORCED, KEPT, REFUSED, Outcome, Point, markdown, to_json
 from edgexf.sensitivity import Search
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from edgexf.passes.modes import Builder, Built, Mode
     from edgexf_runtimes import Session
-    from edgexf_runtimes.agreement import Case
+    from edgexf_runtimes.agreement import Answers, Case
 
 AUTO = "auto"
 AUTO_MODES = ("int8", "int8-static", "q4")  # what a CPU may run
@@ -186,21 +186,22 @@ def try_mode(
 ) -> tuple[Outcome, Built]:
     """Builds a mode, searches for what to keep in float32 where its drop is too large, measures it, and judges."""
     from edgexf.measuring import measured
+    from edgexf_runtimes.agreement import Answers
 
     with progress(None, f"{mode.name}: building"):
         builder = builder_of(mode, reference, cases, request)
         built = builder.build()
     budget = request.max_drop if request.max_drop is not None or request.evaluate is None else MAX_DROP
-    search, keep = None, {}
-    if budget is not None and builder.scheme is not None:
-        search = search_of(builder, reference, cases, budget, progress)
+    answers, keep = Answers(reference), {}
+    outcome = measured(builder, built, answers, cases, data, budget, request.lengths, progress)
+    if outcome.drop is not None:
+        search = search_of(builder, answers, cases, outcome, progress)
         kept = search.run()
         if kept:
             reason = f"was kept: among the {len(kept)} of {len(search.keys)} whose loss does most to the answers"
             keep = dict.fromkeys(kept, reason)
             built = builder.build(keep)
-    outcome = measured(mode, builder, built, reference, cases, data, budget, request.lengths, progress)
-    if search is not None:
+            outcome = measured(builder, built, answers, cases, data, budget, request.lengths, progress)
         outcome = replace(outcome, curve=tuple(search.curve), evaluations=search.evaluations)
     settings = (
         {"calibration": request.calibration.name, "method": request.calibration_method} if request.calibration else {}
@@ -214,12 +215,16 @@ def try_mode(
     return outcome, built
 
 
-def search_of(builder: Builder, reference: Session, cases: Sequence[Case], budget: float, progress: Progress) -> Search:
+def search_of(
+    builder: Builder, answers: Answers, cases: Sequence[Case], outcome: Outcome, progress: Progress
+) -> Search:
+    """The search that begins with what is known of a graph that keeps nothing. Half precision has no weights to choose."""
     from edgexf.measuring import drop_of, spread, trial
     from edgexf_runtimes.agreement import compare
 
-    keys = [weight.digest for weight in builder.weights()]
+    keys = [weight.digest for weight in builder.weights()] if builder.scheme is not None else []
     some = spread(cases, RANKED_ON)
+    reference = answers.session
 
     def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
         built = builder.build(dict.fromkeys(kept, "kept"), only=[names.PREDICT_FILE])
@@ -229,16 +234,19 @@ def search_of(builder: Builder, reference: Session, cases: Sequence[Case], budge
         ):
             found = []
             for case in cases:
-                found.append(compare(reference, other, case))
+                found.append(compare(answers, other, case))
                 advance(1)
         return sum(map(len, built.files.values())), drop_of(found)
 
     def cost(key: bytes) -> float:
         built = builder.build({other: "kept" for other in keys if other != key}, only=[names.PREDICT_FILE])
         with trial(reference, builder.mode.dtype, built.files) as other, progress(None, "ranking weights"):
-            return float(np.mean([compare(reference, other, case).error for case in some]))
+            return float(np.mean([compare(answers, other, case).error for case in some]))
 
-    return Search(list(dict.fromkeys(keys)), cost, evaluate, budget, EVALUATIONS)
+    start = Point(
+        0, sum(len(data) for data in builder.build(only=[names.PREDICT_FILE]).files.values()), outcome.drop or 0.0
+    )
+    return Search(list(dict.fromkeys(keys)), cost, evaluate, outcome.max_drop or 0.0, EVALUATIONS, [start])
 
 
 def judged(outcome: Outcome, force: bool) -> Outcome:

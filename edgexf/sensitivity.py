@@ -22,7 +22,7 @@ Key = bytes
 @dataclass
 class Search:
     """`cost` measures one weight alone; `evaluate` gives bytes and drop with some weights kept. `most` bounds both
-    together: weights beyond it are ranked by their neighbours' cost.
+    together: weights beyond it are ranked by their neighbours' cost. The `curve` may begin with points that are known.
     """
 
     keys: Sequence[Key]
@@ -35,7 +35,8 @@ class Search:
 
     def run(self) -> tuple[Key, ...]:
         """The weights to keep, none where the budget holds without."""
-        if self.holds(()):
+        known = [point.drop for point in self.curve if point.kept == 0]
+        if known[0] <= self.max_drop if known else self.holds(()):
             return ()
         order = self.ranked()
         good, bad = len(order), 0

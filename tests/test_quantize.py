@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 from conftest import Exported
+from modules import small as small_module
 from small import small_encoder
 
 import edgexf
@@ -188,7 +189,7 @@ def test_auto_takes_what_was_kept_and_what_this_processor_can(
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     with edgexf.load(folder) as session:
         assert session.dtype == "fp32"  # signed products would saturate
-    with edgexf.load(folder, dtype="q8") as session:
+    with pytest.warns(UserWarning, match="may saturate"), edgexf.load(folder, dtype="q8") as session:
         assert session.dtype == "q8"
     (outcome,) = quantize(folder, Request("int8", overwrite=True, lengths=SHORT))
     assert outcome.unsigned
@@ -403,6 +404,17 @@ def test_a_dtype_that_is_not_there_is_named(copied: Path) -> None:
         edgexf.load(copied, dtype="q8")
     with pytest.raises(UsageError, match="auto, fp32, q8, int8, q4, fp16"):
         edgexf.load(copied, dtype="int4")
+
+
+def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
+    """Inputs by its own names, no token ids' limits, and a projection that is cut to the length."""
+    module, examples = small_module("linformer classifier")
+    edgexf.export(module, example_inputs=examples, explain=(), output=tmp_path / "bundle")
+    (outcome,) = quantize(tmp_path / "bundle", Request("int8", force=True, lengths=SHORT))
+    assert outcome.worst <= outcome.tolerance
+    assert sum(layer.products + layer.rows for layer in outcome.layers) > 0
+    verdict = verify(tmp_path / "bundle")
+    assert [part.passed for part in verdict.parts] == [True, True]
 
 
 def test_a_refusal_carries_what_was_measured(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from conftest import Exported
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = ("edgexf export", "edgexf bench")  # started by other tests, with their results looked at
+SLOW = ("edgexf export", "edgexf bench", "edgexf quantize")  # started by other tests, with their results looked at
 
 
 def blocks(language: str) -> list[str]:

@@ -9,6 +9,7 @@ processor. A GPU takes fp16 where there is one, else fp32. What was only forced 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
         if dtype in there and dtype in kept and not (dtype in IN_INTEGERS and unsafe(kept[dtype])):
             return dtype
     return manifest.variants[0].dtype
+
+
+def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
+    """UserWarning where a dtype that was asked for by name may saturate on this processor."""
+    outcomes = modes(folder, manifest).values()
+    if dtype in IN_INTEGERS and any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):
+        warnings.warn(
+            f"{dtype} was made for processors with dot products of bytes, and its sums may saturate on this one; quantize the bundle here.",
+            stacklevel=3,
+        )
 
 
 def unsafe(outcome: Outcome) -> bool:

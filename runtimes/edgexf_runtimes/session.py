@@ -67,6 +67,7 @@ def load(
         raise UsageError(f"dtype must be one of auto, {', '.join(names.DTYPES)}, got {dtype!r}; choose one of them.")
     manifest = bundle.read(Path(path), verify=verify == "always")
     chosen = choice.choose(Path(path), manifest, providers) if dtype == "auto" else dtype
+    choice.warn(Path(path), manifest, chosen)
     return Session(Path(path), manifest, chosen, threads, tuple(providers))
 
 
