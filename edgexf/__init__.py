@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgexf.pipeline import export as export
     from edgexf.pipeline import verify as verify
+    from edgexf.quantizing import quantize as quantize
     from edgexf_runtimes.session import load as load
 
 # ONNX Runtime reads this once, at its import, and reports to its makers unless it is set. Every package of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "export", "load", "verify"]
+__all__ = ["__version__", "export", "load", "quantize", "verify"]
 
 
 def __getattr__(name: str) -> Any:
@@ -33,6 +34,10 @@ def __getattr__(name: str) -> Any:
         from edgexf import pipeline
 
         return getattr(pipeline, name)
+    if name == "quantize":
+        from edgexf.quantizing import quantize
+
+        return quantize
     if name == "load":
         from edgexf_runtimes import load
 

@@ -25,7 +25,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,13 +71,18 @@ class Request:
     threads: int | None = None
 
 
-def quantize(path: str | os.PathLike[str], request: Request, progress: Progress = unseen) -> tuple[Outcome, ...]:
+def quantize(
+    path: str | os.PathLike[str], mode: str | Request, progress: Progress = unseen, **options: Any
+) -> tuple[Outcome, ...]:
     """Quantizes a bundle in place; what was measured of each mode that was tried, the one that was written first.
+
+    `options` are those of `Request`, which may also be given whole.
 
     UsageError for a wrong choice, BundleError for a bundle without fp32, InputError for data that can't be read,
     RefusedError where no mode that was asked for may be kept.
     """
     require_packages("quantize", "onnx", "onnx_ir")
+    request = mode if isinstance(mode, Request) else Request(mode, **options)
     from edgexf.measuring import cases_of
     from edgexf_runtimes import load
 
@@ -88,8 +93,8 @@ def quantize(path: str | os.PathLike[str], request: Request, progress: Progress 
     with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
         cases, data = cases_of(reference, request.evaluate)
         tried = []
-        for mode in modes:
-            tried.append(try_mode(mode, reference, cases, data, request, progress))
+        for one in modes:
+            tried.append(try_mode(one, reference, cases, data, request, progress))
     good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
     outcomes = [outcome for outcome, _ in tried]
     if not good:

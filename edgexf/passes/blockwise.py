@@ -56,6 +56,11 @@ class Blockwise(Store):
 
     def product(self, graph: Rewriter, packed: Blocks, use: Use) -> ir.Value | None:
         left = use.node.inputs[0]
+        if left is not None and use.path and use.path[0].op_type == "Slice" and packed.axis == 0:
+            found = self.first_rows(graph, packed, use.path[0])
+            for step in use.path[1:]:
+                found = None if found is None else graph.again(step, found)
+            return None if found is None else graph.node("MatMul", left, found)
         if left is None or packed.axis != use.axis or not all(map(swapped, use.path)):
             return None
         codes = graph.constant(f"{packed.name}_q4", packed.packed)
@@ -69,9 +74,20 @@ class Blockwise(Store):
         chosen = node.inputs[1] if len(node.inputs) > 1 else None
         if node.op_type == "GatherND" and chosen is not None and chosen.producer() is not None:
             chosen = chosen.producer().inputs[0]  # type: ignore[union-attr]  # of rows that `weights.whole_rows` found
-        if packed.axis != 0 or chosen is None or node.op_type == "Slice":
+        if packed.axis != 0 or chosen is None:
             return None
-        return self.gathered(graph, packed, chosen)
+        return self.first_rows(graph, packed, node) if node.op_type == "Slice" else self.gathered(graph, packed, chosen)
+
+    def first_rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:
+        """The rows that a Slice takes from the first one on, and no others unpacked; None for one that begins elsewhere."""
+        _, start, end = node.inputs[:3]
+        begins = start is not None and start.const_value is not None and start.const_value.numpy().tolist() == [0]
+        if not begins or end is None or end.const_value is not None:
+            return None
+        count = graph.node("Squeeze", end, graph.constant("axis_0", np.array([0])))
+        most = graph.node("Min", count, graph.constant(f"rows_{len(packed.packed)}", np.array(len(packed.packed))))
+        ends = [graph.constant(f"rows_{number}", np.array(number)) for number in (0, 1)]
+        return self.gathered(graph, packed, graph.node("Range", ends[0], most, ends[1]))
 
     def read(self, graph: Rewriter, packed: Blocks) -> ir.Value:
         numbers = [graph.constant(f"rows_{number}", np.array(number)) for number in (0, len(packed.packed), 1)]
