@@ -67,13 +67,20 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
     return target
 
 
-def revise(folder: Path, changed: Mapping[str, bytes], dropped: Collection[str], manifest: Manifest) -> None:
+def revise(
+    folder: Path, changed: Mapping[str, bytes], dropped: Collection[str], before: Manifest, manifest: Manifest
+) -> None:
     """Writes a bundle anew in its place, with some files changed or added and others dropped; all of it or nothing.
 
-    Its signature, which spoke for the old files, goes; other unlisted files stay. UsageError where there is no room.
+    Its signature, which spoke for the old files, goes; other unlisted files stay, and so do permissions. UsageError where
+    there is no room, BundleError where the bundle is not what it was `before`.
     """
     folder = folder.resolve()
     remove_remains(folder)
+    if checked(folder, verify=False).files != before.files:
+        raise BundleError(
+            f"a bundle must stay as it is while it is quantized, got other files in {folder.name} than at the start; run it again."
+        )
     gone = {*dropped, names.MANIFEST_FILE, SIGNATURE_FILE}
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     content: dict[str, bytes | Path] = {path: folder / path for path in there if path not in gone}
@@ -103,9 +110,11 @@ def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{sibling(target, 'partial')}{os.getpid()}-", dir=target.parent))
     try:
-        partial.chmod(0o755)
+        partial.chmod(target.stat().st_mode & 0o777 if target.is_dir() else 0o755)
         for path, data in content.items():
             write_synced(partial / path, data if isinstance(data, bytes) else data.read_bytes())
+            if isinstance(data, Path):
+                shutil.copymode(data, partial / path)
         for folder in {(partial / path).parent for path in content}:
             sync_folder(folder)
         replace(partial, target)

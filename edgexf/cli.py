@@ -134,7 +134,7 @@ def export(
     from edgexf.card import grid_table, takes
     from edgexf.console import show_table, stages
     from edgexf.pipeline import UNEXPLAINED, export
-    from edgexf.quantize_command import check_mode, run_quantize
+    from edgexf.quantize_command import check_mode, quantize_each
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
@@ -167,8 +167,7 @@ def export(
         click.echo(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
-    for mode in modes:
-        run_quantize(bundle.path, mode, {})
+    quantize_each(bundle.path, modes)
 
 
 @main.command()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,17 @@ from edgexf.passes.int8 import Int8
 from edgexf.passes.sample import TEXTS
 from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome, Speed
 from edgexf_runtimes import Session, versus
-from edgexf_runtimes.agreement import Answers, Case, Compared, compare, compare_relevance, mean_relevance
-from edgexf_runtimes.calibration import arrays_of, stream
+from edgexf_runtimes.agreement import (
+    Answers,
+    Case,
+    Compared,
+    Relevance,
+    compare,
+    compare_relevance,
+    mean_relevance,
+    telling,
+)
+from edgexf_runtimes.calibration import arrays_of, stream, whole
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.labelled import Labelled, read_labelled
 
@@ -38,16 +47,37 @@ SEEN_TOKENS = 256
 LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # of relevance with fp32's, on average
 
 
-def cases_of(session: Session, evaluate: Path | None) -> tuple[list[Case], str]:
-    """What is measured on: the user's data, or the bundle's golden inputs; and what that is, in words."""
-    if evaluate is not None:
-        given = read_labelled(evaluate, session.manifest.labels)
-        labels = session.manifest.labels if session.classifies else ()
-        if not labels and any(one.label is not None for one in given):
+@dataclass(frozen=True)
+class Data:
+    """What is measured on: `cases` judge answers and explanations, `golden` ones the tolerance alone. `name` says what they
+    are.
+    """
+
+    cases: Sequence[Case]
+    golden: Sequence[Case]
+    name: str
+
+
+def data_of(session: Session, evaluate: Path | None) -> Data:
+    """The user's data, or the bundle's golden inputs."""
+    if evaluate is None:
+        return Data(
+            golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
+        )
+    choosing = session.manifest.preprocess is not None and session.classifies and session.manifest.scores != "none"
+    cases = []
+    for number, one in enumerate(read_labelled(evaluate, session.manifest.labels if choosing else None), 1):
+        try:
+            cases.append(Case(arrays_of(session, one), label=one.label))
+        except InputError as error:
             raise InputError(
-                f"labels are for models that classify, got some in {evaluate.name} for {session.manifest.name}; leave them out."
-            )
-        return [Case(arrays_of(session, one), label=one.label) for one in given], evaluate.name
+                f"data to evaluate on must be inputs of the model, got input {number} of {evaluate.name}: {error}"
+            ) from error
+    return Data(cases, golden_cases(session), evaluate.name)
+
+
+def golden_cases(session: Session) -> list[Case]:
+    """The bundle's own inputs, which `edgexf verify` runs as well."""
     graphs = session.manifest.variants
     kinds = {tensor.name: tensor.dtype for tensor in graphs[0].inputs}
     targets = {tensor.name: tensor.dtype for graph in graphs[1:] for tensor in session.manifest.targets(graph.method)}
@@ -58,25 +88,28 @@ def cases_of(session: Session, evaluate: Path | None) -> tuple[list[Case], str]:
             {name: cell[name].astype(dtype) for name, dtype in targets.items() if name in cell},
         )
         for cell in cells
-    ], "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
+    ]
 
 
 def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
-    """A few short inputs on which layers are watched: the calibration data, texts of many kinds, or what is measured on."""
+    """A few short inputs on which layers are watched: the calibration data, texts of many kinds, or what is measured on
+    where the model takes no single text.
+    """
+    found: Iterable[Mapping[str, Any]]
     if calibration is not None:
-        found: Iterable[Mapping[str, Any]] = (
-            arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)
-        )
-    elif isinstance(session.manifest.preprocess, Text):
-        found = (arrays_of(session, Labelled(text)) for text in TEXTS)
+        found = [arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)]
     else:
-        found = (case.arrays for case in spread(cases, SEEN))
+        found = [case.arrays for case in spread(cases, SEEN)]
+        if isinstance(session.manifest.preprocess, Text):
+            with suppress(InputError):  # a head of choices or of a question takes no single text
+                found = [whole(session, arrays_of(session, Labelled(text))) for text in TEXTS]
     return [shortened(session.manifest, arrays) for arrays in found]
 
 
 def spread(cases: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of them, evenly."""
-    return [cases[place] for place in np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int))]
+    places: Any = np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)) if cases else []
+    return [cases[place] for place in places]
 
 
 def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,17 +129,24 @@ def drop_of(found: Sequence[Compared]) -> float:
 
 
 @contextmanager
+def room() -> Iterator[None]:
+    """UsageError where the folder for temporary files takes no more."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"a trial of quantized graphs needs room in {tempfile.gettempdir()}, got none ({error.strerror}); make room, or set TMPDIR."
+        ) from error
+
+
+@contextmanager
 def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
     """A session of graphs that are not in the bundle yet. UsageError where there is no room for them."""
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
-        try:
+        with room():
             for path, data in files.items():
                 Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, path).write_bytes(data)
-        except OSError as error:
-            raise UsageError(
-                f"a trial of quantized graphs needs room in {tempfile.gettempdir()}, got none ({error.strerror}); make room, or set TMPDIR."
-            ) from error
         added = tuple(graph for graph in in_dtype(reference.manifest, dtype) if graph.file in files)
         manifest = replace(reference.manifest, variants=added)
         with Session(Path(folder), manifest, dtype, reference.threads, ("cpu",)) as other:
@@ -120,25 +160,28 @@ def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
 
 
 def measured(
-    builder: Builder, built: Built, answers: Answers, cases: Sequence[Case], data: str, budget: float | None, lengths: Sequence[int], progress: Progress
+    builder: Builder, built: Built, answers: Answers, data: Data, budget: float | None, lengths: Sequence[int], progress: Progress
 ) -> Outcome:  # fmt: skip
     """Everything the report says of a mode but its verdict."""
     scheme, mode, reference = builder.scheme, builder.mode, answers.session
     with trial(reference, mode.dtype, built.files) as other:
-        found, explained = [], []
-        methods, some = reference.manifest.methods, spread(cases, EXPLAINED)
-        with progress(len(cases) + len(methods) * len(some), f"{mode.name}: comparing") as advance:
-            for case in cases:
+        found, own, explained = [], [], []
+        methods = reference.manifest.methods
+        some = spread([case for case in data.cases if telling(reference.manifest, case).any()], EXPLAINED)
+        steps = len(data.cases) + len(data.golden) + len(methods) * len(some)
+        with progress(steps, f"{mode.name}: comparing") as advance:
+            for case in data.cases:
                 found.append(compare(answers, other, case))
+                advance(1)
+            for case in data.golden:  # what `edgexf verify` will run
+                own.append(compare(answers, other, case))
                 advance(1)
             for method in methods:
                 rows = []
                 for case in some:
                     rows += compare_relevance(reference, other, method, case)
                     advance(1)
-                mean = mean_relevance(rows)
-                good = mean.correlation >= LEAST_CORRELATION and mean.overlap >= LEAST_OVERLAP
-                explained.append(ExplainRow(method, len(rows), mean.correlation, mean.overlap, good))
+                explained.append(explain_row(method, rows))
         with progress(None, f"{mode.name}: timing"):
             speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
@@ -156,10 +199,10 @@ def measured(
         unsigned=isinstance(scheme, Int8) and scheme.unsigned,
         bytes=sum(map(len, built.files.values())),
         fp32_bytes=fp32_bytes(reference.manifest),
-        errors=tuple(errors_by_length(found)),
+        errors=tuple(errors_by_length([*found, *own])),
         agreement=float(np.mean([one.agreement for one in found])),
         cases=len(found),
-        data=data,
+        data=data.name,
         metric=float(np.mean([after for _, after in labelled])) if labelled else None,
         fp32_metric=float(np.mean([before for before, _ in labelled])) if labelled else None,
         drop=None if budget is None else drop_of(found),
@@ -175,6 +218,15 @@ def measured(
         settings={},
         machine={**describe(), "edgexf": version("edgexf")},
     )  # fmt: skip
+
+
+def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:
+    """A method's mean agreement; nothing was found against one of which no row could be compared."""
+    if not rows:
+        return ExplainRow(method, 0, None, None, True)
+    mean = mean_relevance(rows)
+    good = mean.correlation >= LEAST_CORRELATION and mean.overlap >= LEAST_OVERLAP
+    return ExplainRow(method, len(rows), mean.correlation, mean.overlap, good)
 
 
 def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:

@@ -17,7 +17,8 @@ from edgexf.names import QUANTIZE_FILE
 from edgexf.report import markdown_table
 
 SCHEMA_VERSION = 1
-KEPT, FORCED, REFUSED = "kept", "forced", "refused"
+KEPT, FORCED, REFUSED, PASSED_OVER = "kept", "forced", "refused", "passed over"  # the last: for a smaller one
+SLOWER = "takes"  # how the reason against a slow graph begins
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class ExplainRow:
 
     method: str
     cases: int
-    correlation: float
-    overlap: float
+    correlation: float | None
+    overlap: float | None
     good: bool
 
 
@@ -112,6 +113,11 @@ class Outcome:
         return self.bytes / self.fp32_bytes
 
     @property
+    def only_slow(self) -> bool:
+        """Whether it was forced for no other reason than this machine's clock: another device may be faster with it."""
+        return self.verdict == FORCED and all(reason.startswith(SLOWER) for reason in self.reasons)
+
+    @property
     def worst(self) -> float:
         return max(row.worst for row in self.errors)
 
@@ -143,7 +149,7 @@ HEADER = ("mode", "MB", "size", "worst error", "mean", "agree", "metric", "time"
 def cells(outcome: Outcome) -> tuple[str, ...]:
     """A row's cells as `HEADER` names them: sizes and times against fp32."""
     metric = "-" if outcome.metric is None else f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}"
-    explain = "; ".join(f"{row.correlation:.3f}, {row.overlap:.2f}" for row in outcome.explain) or "-"
+    explain = "; ".join(map(explain_text, outcome.explain)) or "-"
     return (
         outcome.mode,
         f"{outcome.bytes / 1e6:.2f}",
@@ -156,6 +162,11 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
         explain,
         outcome.verdict,
     )
+
+
+def explain_text(row: ExplainRow) -> str:
+    """A dash where no input was long enough to compare."""
+    return "-" if row.correlation is None or row.overlap is None else f"{row.correlation:.3f}, {row.overlap:.2f}"
 
 
 LEGEND = (
@@ -179,7 +190,7 @@ def notes(outcome: Outcome) -> list[str]:
         found.append(f"{outcome.mode}: {len(done)} weights quantized, {len(kept)} left in float32{more}")
     found += [f"{outcome.mode}: {layer.name} {list(layer.shape)} {layer.skipped}" for layer in kept]
     found += [
-        f"{outcome.mode}: explanations by {row.method} differ from fp32's (Spearman {row.correlation:.3f}, overlap {row.overlap:.2f})"
+        f"{outcome.mode}: explanations by {row.method} differ from fp32's ({explain_text(row)}), and its graph is left out"
         for row in outcome.explain
         if not row.good
     ]

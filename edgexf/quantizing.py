@@ -34,12 +34,13 @@ from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
 from edgexf.manifest import Manifest
 from edgexf.progress import Progress, unseen
-from edgexf.quantization import FORCED, KEPT, REFUSED, Outcome, Point, markdown, to_json
+from edgexf.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, SLOWER, Outcome, Point, markdown, to_json
 from edgexf.sensitivity import Search
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgexf.measuring import Data
     from edgexf.passes.modes import Builder, Built, Mode
     from edgexf_runtimes import Session
     from edgexf_runtimes.agreement import Answers, Case
@@ -83,30 +84,39 @@ def quantize(
     """
     require_packages("quantize", "onnx", "onnx_ir")
     request = mode if isinstance(mode, Request) else Request(mode, **options)
-    from edgexf.measuring import cases_of
+    from edgexf.measuring import data_of
     from edgexf_runtimes import load
 
     folder = Path(path).resolve()
     modes = chosen_modes(request)
+    bundle.remove_remains(folder)
     manifest = bundle.read(folder)
     check_bundle(folder, manifest, modes, request)
+    tried, broken = [], []
     with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
-        cases, data = cases_of(reference, request.evaluate)
-        tried = []
+        data = data_of(reference, request.evaluate)
         for one in modes:
-            tried.append(try_mode(one, reference, cases, data, request, progress))
+            try:
+                tried.append(try_mode(one, reference, data, request, progress))
+            except BundleError as error:  # of the trial: fp32 itself was opened above
+                broken.append(f"{one.name} {error}")
     good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
-    outcomes = [outcome for outcome, _ in tried]
+    outcomes = tuple(outcome for outcome, _ in tried)
     if not good:
-        reasons = "; ".join(f"{outcome.mode} {reason}" for outcome in outcomes for reason in outcome.reasons)
+        reasons = "; ".join([f"{outcome.mode} {reason}" for outcome in outcomes for reason in outcome.reasons] + broken)
         raise RefusedError(
             f"a quantized graph must be smaller than fp32, no slower and as good as asked, got none: {reasons}. Nothing was written; --force keeps it all the same.",
-            tuple(outcomes),
+            outcomes,
         )
-    best, built = min(good, key=lambda one: one[0].bytes)
+    best, built = min(good, key=lambda one: (one[0].verdict != KEPT, one[0].bytes))
+    others = [
+        replace(one, verdict=PASSED_OVER, reasons=(f"is larger than {best.mode}",)) if one.verdict != REFUSED else one
+        for one in outcomes
+        if one is not best
+    ]
     with progress(None, "writing"):
-        write(folder, manifest, best, built)
-    return (best, *(outcome for outcome in outcomes if outcome is not best))
+        write(folder, manifest, best, others, built)
+    return (best, *others)
 
 
 def chosen_modes(request: Request) -> list[Mode]:
@@ -166,47 +176,52 @@ def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.M
     return lambda: {path: ir.load(folder / path) for path in paths}
 
 
-def builder_of(mode: Mode, reference: Session, cases: Sequence[Case], request: Request) -> Builder:
-    from edgexf.measuring import seen_inputs
+def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
+    from edgexf.measuring import room, seen_inputs
     from edgexf.passes.modes import Builder, Given, observed
     from edgexf.passes.observe import observe
     from edgexf_runtimes.calibration import stream
     from edgexf_runtimes.device import saturates
 
     models = fp32_models(reference.path, reference.manifest)
-    path = request.calibration
+    path, seen = request.calibration, {}
+    if mode.watches:
+        inputs = seen_inputs(reference, path, data.cases)
+        with room():
+            seen = observe(observed(models), inputs)
     given = Given(
-        inputs=observe(observed(models), seen_inputs(reference, request.calibration, cases))
-        if mode.scheme is not None
-        else {},
+        inputs=seen,
         calibration=None if path is None else lambda: stream(reference, path),
         method=request.calibration_method,
         unsigned=saturates(),
     )
-    return Builder(mode, models, given)
+    with room():
+        return Builder(mode, models, given)
 
 
-def try_mode(
-    mode: Mode, reference: Session, cases: Sequence[Case], data: str, request: Request, progress: Progress
-) -> tuple[Outcome, Built]:
-    """Builds a mode, searches for what to keep in float32 where its drop is too large, measures it, and judges."""
+def try_mode(mode: Mode, reference: Session, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
+    """Builds a mode, measures it, searches for what to keep in float32 where its drop is too large, and judges.
+
+    The budget of `Request.max_drop` is for a user's data; ``auto``, which must choose, has one without.
+    """
     from edgexf.measuring import measured
     from edgexf_runtimes.agreement import Answers
 
     with progress(None, f"{mode.name}: building"):
-        builder = builder_of(mode, reference, cases, request)
+        builder = builder_of(mode, reference, data, request)
         built = builder.build()
-    budget = request.max_drop if request.max_drop is not None or request.evaluate is None else MAX_DROP
+    usual = MAX_DROP if request.evaluate is not None or request.mode == AUTO else None
+    budget = usual if request.max_drop is None else request.max_drop
     answers, keep = Answers(reference), {}
-    outcome = measured(builder, built, answers, cases, data, budget, request.lengths, progress)
+    outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
     if outcome.drop is not None:
-        search = search_of(builder, answers, cases, outcome, progress)
+        search = search_of(builder, answers, data.cases, outcome, progress)
         kept = search.run()
         if kept:
             reason = f"was kept: among the {len(kept)} of {len(search.keys)} whose loss does most to the answers"
             keep = dict.fromkeys(kept, reason)
             built = builder.build(keep)
-            outcome = measured(builder, built, answers, cases, data, budget, request.lengths, progress)
+            outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
         outcome = replace(outcome, curve=tuple(search.curve), evaluations=search.evaluations)
     settings = (
         {"calibration": request.calibration.name, "method": request.calibration_method} if request.calibration else {}
@@ -270,13 +285,13 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
     ratios = [Ratio(row.length, row.pairs, row.ratio, row.low, row.high, row.fp32_ms) for row in outcome.speed]
     typical, low = overall(ratios)
     if low > 1:
-        reasons.append(f"takes {typical:.2f} times fp32's time on this machine")
+        reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
     verdict = KEPT if not reasons else FORCED if force else REFUSED
     return replace(outcome, verdict=verdict, reasons=tuple(reasons))
 
 
-def write(folder: Path, manifest: Manifest, outcome: Outcome, built: Built) -> None:
-    """The bundle with one more dtype, or that dtype made anew."""
+def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
+    """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it."""
     from edgexf.measuring import in_dtype
     from edgexf_runtimes.choice import modes
 
@@ -284,7 +299,9 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, built: Built) -> N
     dropped = [graph.file for graph in manifest.variants if graph.dtype == outcome.dtype]
     if dropped:
         dropped.append(names.in_dtype(names.PREDICT_FILE, outcome.dtype) + "_data")
-    outcomes = [one for one in modes(folder, manifest).values() if one.mode != outcome.mode] + [outcome]
+    before = {one.mode: one for one in modes(folder, manifest).values() if one.mode != outcome.mode}
+    told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
+    outcomes = [*{**before, **told}.values(), outcome]
     variants = (*stays, *(graph for graph in in_dtype(manifest, outcome.dtype) if graph.file in built.files))
     changed = {
         **built.files,
@@ -292,21 +309,24 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, built: Built) -> N
         names.CONFIG_FILE: in_browsers(folder / names.CONFIG_FILE, outcomes),
         names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
     }
-    bundle.revise(folder, changed, dropped, replace(manifest, variants=variants))
+    bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
 
 
 def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
     """The bundle's config.json, which tells transformers.js what to load: q8 where it was kept, and fp16 by WebGPU."""
     config = bundle.read_json(path)
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
-    there = {outcome.dtype for outcome in outcomes}
+    fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
     told = {**config.get(JS_KEY, {}), "dtype": "q8" if "q8" in kept else names.FP32}
-    if "fp16" in there:
+    if "fp16" in fast:
         told["device_config"] = {"webgpu": {"dtype": "fp16"}}
     return json.dumps({**config, JS_KEY: told}, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The model card with the table of quantized graphs at its end."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return f"{text.partition(SECTION)[0].rstrip()}\n{SECTION}{markdown(outcomes)}".encode()
+    """The model card with the table of quantized graphs, in the place of an earlier one."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
+    before, _, after = text.partition(SECTION)
+    behind = after.find("\n## ")
+    rest = after[behind:] if behind >= 0 else ""
+    return f"{before.rstrip()}\n{SECTION}{markdown(outcomes)}{rest}".encode(errors="surrogateescape")

@@ -225,6 +225,40 @@ def test_a_weight_that_only_a_later_graph_has_is_never_multiplied_in_whole_numbe
     assert (walk.entries[0].products, walk.entries[0].reads) == (0, 2)
 
 
+def test_tables_of_three_axes_are_read_whole() -> None:
+    """A scale for each row would be taken for one of each column."""
+    table = CHANCE.normal(size=(40, 4, 32)).astype(np.float32)
+    make = Maker()
+    ids, count, held = make.given("ids", INT, "s"), make.given("n", INT, 1), make.constant("table", table)
+    cut = make.node("Slice", held, make.constant("start", [0]), count, make.constant("axes", [0]))
+    model = make.model(rows=make.node("Gather", held, ids), cut=cut)
+    QuantizeWeights(Int8())(model)
+    rows, first = run(model, ids=np.array([3, 39, 0]), n=np.array([6]))
+    assert rows.shape == (3, 4, 32)
+    assert relative(rows, table[[3, 39, 0]]) < 0.01
+    assert relative(first, table[:6]) < 0.01
+
+
+def test_what_a_layer_multiplies_may_be_a_constant_and_names_may_be_taken() -> None:
+    """Learned queries, and a model that calls another constant as the scale would be called."""
+    make = Maker()
+    weight, other = (
+        make.constant("proj", WEIGHT),
+        make.constant("proj_scale", CHANCE.normal(size=96).astype(np.float32)),
+    )
+    queries = make.constant("queries", INPUTS[0])
+    x = make.given("x", FLOAT, "b", 7, 64)
+    model = make.model(
+        a=make.node("MatMul", queries, weight), b=make.node("Add", make.node("MatMul", x, weight), other)
+    )
+    scale = other.const_value.numpy()  # type: ignore[union-attr]
+    observe(ir.serde.deserialize_model(ir.serde.serialize_model(model)), [{"x": INPUTS}])
+    QuantizeWeights(Int8())(model)
+    first, second = run(model, x=INPUTS)
+    assert relative(first, INPUTS[0] @ WEIGHT) < 0.03  # activations in 8 bits
+    assert relative(second, INPUTS @ WEIGHT + scale) < 0.03
+
+
 def test_two_weights_of_one_name_in_two_graphs_stay_two() -> None:
     """Graphs of older bundles number their constants each by itself."""
     scheme, other = Int8(), CHANCE.normal(size=(64, 96)).astype(np.float32)

@@ -85,9 +85,11 @@ class Blockwise(Store):
         if not begins or end is None or end.const_value is not None:
             return None
         count = graph.node("Squeeze", end, graph.constant("axis_0", np.array([0])))
-        most = graph.node("Min", count, graph.constant(f"rows_{len(packed.packed)}", np.array(len(packed.packed))))
-        ends = [graph.constant(f"rows_{number}", np.array(number)) for number in (0, 1)]
-        return self.gathered(graph, packed, graph.node("Range", ends[0], most, ends[1]))
+        rows = graph.constant(f"rows_{len(packed.packed)}", np.array(len(packed.packed)))
+        none, one = (graph.constant(f"rows_{number}", np.array(number)) for number in (0, 1))
+        behind = graph.node("Add", count, rows)  # a negative end counts from behind
+        most = graph.node("Min", graph.node("Where", graph.node("Less", count, none), behind, count), rows)
+        return self.gathered(graph, packed, graph.node("Range", none, most, one))
 
     def read(self, graph: Rewriter, packed: Blocks) -> ir.Value:
         numbers = [graph.constant(f"rows_{number}", np.array(number)) for number in (0, len(packed.packed), 1)]

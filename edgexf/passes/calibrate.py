@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +63,22 @@ def calibrate(
                 continue
             if codes.balance is not None:
                 left = graph.node("Mul", left, graph.constant(f"{weight.name}_factor", codes.balance.factor))
-            seen = graph.node("Identity", left, watch=f"{weight.name}_{len(watched)}")
-            seen.producer().attributes.clear()  # type: ignore[union-attr]
+            watcher = ir.node("Identity", [left])
+            model.graph.append(watcher)
+            seen = watcher.outputs[0]
             seen.name, seen.type = f"watched_{len(watched)}", ir.TensorType(ir.DataType.FLOAT)
             model.graph.outputs.append(seen)
             watched[seen.name] = weight.digest
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         path = Path(folder, "model.onnx")
         ir.save(model, path, external_data="weights")
-        calibrator = create_calibrator(
-            path, ["Identity"], str(Path(folder, "augmented.onnx")), METHODS[method], use_external_data_format=True
-        )
-        for feeds in inputs:
-            calibrator.collect_data(One(feeds))
-        found = calibrator.compute_data()
+        with redirect_stdout(StringIO()):  # it tells of every input
+            calibrator = create_calibrator(
+                path, ["Identity"], str(Path(folder, "augmented.onnx")), METHODS[method], use_external_data_format=True
+            )
+            for feeds in inputs:
+                calibrator.collect_data(One(feeds))
+            found = calibrator.compute_data()
     ranges: dict[bytes, Range] = {}
     for name, digest in watched.items():
         low, high = (float(np.asarray(end).reshape(-1)[0]) for end in found[name].range_value)

@@ -41,7 +41,8 @@ class Given:
 @dataclass(frozen=True)
 class Mode:
     """A way to quantize. `tolerance` is the largest relative difference from fp32 of any output at any token, at which a graph
-    counts as the same model; what that costs in answers is measured. `calibrated`: it needs data.
+    counts as the same model; what that costs in answers is measured. `watches`: it looks at what layers multiply;
+    `calibrated`: it needs data.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Mode:
     tolerance: float
     scheme: Callable[[Given], Scheme] | None
     what: str
+    watches: bool = False
     calibrated: bool = False
 
 
 MODES = (
-    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs as they come"),
-    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs in calibrated ranges", calibrated=True),
+    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs as they come", watches=True),
+    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs in calibrated ranges", watches=True, calibrated=True),
     Mode("q4", "q4", 0.5, lambda _: Blockwise(), "weights in 4 bits by blocks of 32"),
     Mode("fp16", "fp16", 0.02, None, "half precision, for GPUs and the web"),
 )  # fmt: skip

@@ -32,7 +32,8 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
         for use in weight.uses:
             left = use.node.inputs[0]
             whole = all(map(swapped, use.path))
-            if use.kind is Kind.PRODUCT and left is not None and use.axis == weight.axis and whole:
+            constant = left is not None and left.const_value is not None
+            if use.kind is Kind.PRODUCT and left is not None and use.axis == weight.axis and whole and not constant:
                 digests.setdefault(left.name or "", []).append(weight.digest)
     session = answering(model, set(digests))
     batches = list(inputs)

@@ -23,10 +23,14 @@ class Rewriter:
         self.made: dict[tuple[Any, ...], tuple[ir.Value, ...]] = {}
 
     def constant(self, name: str, array: Any) -> ir.Value:
-        """An initializer of that name; ValueError where another one has it."""
+        """An initializer of that name, or of one like it where the graph's own constant is called so."""
+        array = np.asarray(array, order="C")
+        content = array.tobytes()
+        free = (name if number == 0 else f"{name}_{number}" for number in range(len(self.graph.initializers) + 1))
+        name = next(one for one in free if self.holds(one) in (None, content))
         found = self.graph.initializers.get(name)
-        tensor = ir.tensor(np.asarray(array, order="C"), name=name)
         if found is None:
+            tensor = ir.tensor(array, name=name)
             value = ir.Value(
                 name=name,
                 shape=ir.Shape(np.shape(tensor.numpy())),
@@ -35,9 +39,12 @@ class Rewriter:
             )
             self.graph.register_initializer(value)
             return value
-        if found.const_value is None or found.const_value.tobytes() != tensor.tobytes():
-            raise ValueError(f"{name} is the name of another constant of this graph")
         return found
+
+    def holds(self, name: str) -> bytes | None:
+        """The content of an initializer, None where there is none of that name."""
+        found = self.graph.initializers.get(name)
+        return None if found is None or found.const_value is None else found.const_value.tobytes()
 
     def nodes(
         self, kind: str, inputs: Sequence[ir.Value | None], outputs: int = 1, **attributes: Any

@@ -31,6 +31,7 @@ from edgexf.passes.linear import swapped
 SMALLEST = 1024  # elements; below it a weight costs less than the nodes that would unpack it
 LARGEST_VALUE = 1e4  # of a weight; what is larger stands in a mask
 PICKS = ("Gather", "GatherND", "Slice")
+READERS = {"MatMul", "Transpose", "Conv", "ConvTranspose", "Einsum", *PICKS}
 SCALED = ("Conv", "ConvTranspose")  # read whole, with a scale for each row
 
 
@@ -106,7 +107,7 @@ def find(graph: ir.Graph) -> tuple[list[Weight], dict[str, str]]:
         tensor = value.const_value
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
             continue
-        reason = unfit(value)
+        reason = unfit(value, graph)
         if reason:
             skipped[value.name or ""] = reason
         else:
@@ -114,14 +115,16 @@ def find(graph: ir.Graph) -> tuple[list[Weight], dict[str, str]]:
     return found, skipped
 
 
-def unfit(value: ir.Value) -> str:
+def unfit(value: ir.Value, graph: ir.Graph) -> str:
     """Why a large constant is no weight; empty where it is one."""
     users = {node.op_type for node, _ in value.uses()}
     array = value.const_value.numpy()  # type: ignore[union-attr]
-    if not users & {"MatMul", "Transpose", "Conv", "ConvTranspose", "Einsum", *PICKS}:
+    if any(node.graph is not graph for node, _ in value.uses()):
+        return "is read inside a branch or a loop"
+    if not users & READERS and not (users == {"Reshape"} and array.ndim == 2):
         return f"is read by {', '.join(sorted(users)) or 'nothing'}, not by a layer or a lookup"
     if "MatMul" in users and array.ndim != 2:
-        return f"has {array.ndim} axes: projections that hash, whose signs must not change"
+        return f"has {array.ndim} axes, as projections that hash have, whose signs must not change"
     if array.ndim < 2:
         return "is a vector"
     if not np.isfinite(array).all() or np.abs(array).max() > LARGEST_VALUE:
@@ -138,13 +141,11 @@ def use_of(node: ir.Node, index: int, axes: int) -> Iterator[Use]:
     """What a node does with a weight; several uses where a moved weight is multiplied several times."""
     if node.op_type == "MatMul" and index == 1 and axes == 2:
         yield Use(Kind.PRODUCT, node, index, axis=1)
-    elif (node.op_type == "Gather" and index == 0 and gathers_rows(node)) or (
-        node.op_type == "GatherND" and index == 0 and axes == 2 and whole_rows(node)
-    ):
+    elif index == 0 and axes == 2 and (gathers_rows(node) or whole_rows(node)):
         yield Use(Kind.ROWS, node, index, axis=0)
     elif swapped(node) and all(user.op_type == "MatMul" and place == 1 for user, place in node.outputs[0].uses()):
         yield from (Use(Kind.PRODUCT, user, place, 0, (node,)) for user, place in node.outputs[0].uses())
-    elif node.op_type == "Slice" and index == 0 and slices_rows(node):
+    elif node.op_type == "Slice" and index == 0 and axes == 2 and slices_rows(node):
         yield from sliced(node)
     else:
         yield Use(Kind.READ, node, index)
@@ -175,11 +176,13 @@ def followed(value: ir.Value, path: tuple[ir.Node, ...]) -> Iterator[tuple[ir.No
 
 def gathers_rows(node: ir.Node) -> bool:
     axis = node.attributes.get("axis")
-    return axis is None or axis.as_int() == 0
+    return node.op_type == "Gather" and (axis is None or axis.as_int() == 0)
 
 
 def whole_rows(node: ir.Node) -> bool:
     """Whether each index of a GatherND names a row: it has no batch axes, and its indices end in an axis of one."""
+    if node.op_type != "GatherND":
+        return False
     batched = node.attributes.get("batch_dims")
     maker = node.inputs[1].producer() if node.inputs[1] is not None else None
     if maker is None or maker.op_type != "Unsqueeze" or (batched is not None and batched.as_int() != 0):

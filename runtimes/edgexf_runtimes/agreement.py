@@ -21,6 +21,8 @@ from edgexf_runtimes.session import Session
 
 Array = npt.NDArray[Any]
 PATH_STEPS = 4  # of integrated gradients, from a text of replacements alone
+LEAST_TOKENS = 10  # of a row whose explanations are compared: twice the strongest
+ENDLESS = 1e9  # stands for a difference that is not finite, which JSON can't hold
 STRONGEST = 5  # tokens of an explanation that are compared by name
 MOST_KEPT = 256 << 20
 ENDS = ("start_logits", "end_logits")
@@ -85,7 +87,8 @@ def compare(reference: Answers, other: Session, case: Case) -> Compared:
     real = real_tokens(manifest, case.arrays)
     outputs = manifest.variants[0].outputs
     error = max(output_difference(output, found[output.name], wanted[output.name], real) for output in outputs)
-    shares = [agreement(output, wanted[output.name], found[output.name], real) for output in outputs]
+    error = min(error, ENDLESS)
+    shares = [agreement(output, wanted[output.name], found[output.name], real, manifest.scores) for output in outputs]
     right = None
     if case.label is not None:
         best = [manifest.labels[int(answer[names.LOGITS][0].argmax())] for answer in (wanted, found)]
@@ -100,10 +103,13 @@ def real_tokens(manifest: Manifest, arrays: Mapping[str, Array]) -> Array:
     return np.ones(first.shape, dtype=bool) if mask is None else np.asarray(mask) > 0
 
 
-def agreement(output: Tensor, wanted: Array, found: Array, real: Array) -> float:
+def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: str = "softmax") -> float:
     """The share of equal answers of an output: of the best class, token by token where it has tokens, or of the best place
-    of an answer's end; of vectors, the mean cosine of what a row holds, averaged over its real tokens.
+    of an answer's end; of a single logit that is a class's own, of its sign, and of one that is a number, 1 - its relative
+    error; of vectors, the mean cosine of what a row holds, averaged over its real tokens.
     """
+    if not np.isfinite(found).all():
+        return 0.0
     if wanted.dtype.kind in "iub":
         return float(np.mean(wanted == found))
     if output.name in ENDS:
@@ -112,6 +118,11 @@ def agreement(output: Tensor, wanted: Array, found: Array, real: Array) -> float
     if output.name == names.LOGITS and wanted.shape[-1] > 1:
         same = wanted.argmax(axis=-1) == found.argmax(axis=-1)
         return float(np.mean(same[real] if tokens and same.shape == real.shape else same))
+    if output.name == names.LOGITS and scores == "none":
+        scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
+        return float(np.mean(1 - np.minimum(np.abs(found - wanted) / scale, 1)))
+    if output.name == names.LOGITS:
+        return float(np.mean((wanted > 0) == (found > 0)))
     if tokens:
         weights = real[(...,) + (None,) * (wanted.ndim - 2)]
         wanted, found = (np.where(weights, array, 0).sum(axis=1) for array in (wanted, found))
@@ -126,27 +137,51 @@ def cosines(wanted: Array, found: Array) -> Array:
     return np.where(scale > 0, (wanted * found).sum(axis=1) / np.where(scale > 0, scale, 1), both)
 
 
+def telling(manifest: Manifest, case: Case) -> Array:
+    """bool [rows]: those with enough real tokens for ranks to say something; a few tokens are all among the strongest."""
+    real = real_tokens(manifest, case.arrays)
+    if manifest.signature is not None:
+        return np.array([real.size > LEAST_TOKENS])
+    counts: Array = real.reshape(len(real), -1).sum(axis=1)
+    return np.asarray(counts > LEAST_TOKENS)
+
+
 def compare_relevance(reference: Session, other: Session, method: str, case: Case) -> list[Relevance]:
-    """For each row of a case, over its real tokens; what fp32 predicts is explained where the case names no target."""
+    """For each row of a case that is `telling`, over its real tokens; what fp32 predicts is explained where the case names
+    no target, at the last token where a model answers at each.
+    """
     manifest = reference.manifest
-    wanted_names = {tensor.name for tensor in manifest.targets(method)}
-    targets = {name: array for name, array in case.targets.items() if name in wanted_names}
-    if names.TARGET in wanted_names and not np.any(targets.get(names.TARGET, 0)):
-        targets.update(predicted(reference, case))
-    if names.PATH in wanted_names and names.PATH not in targets:
-        ids = case.arrays[names.INPUT_IDS]
-        targets[names.BASELINE] = np.full_like(ids, reference.replacement().token_id)
-        targets[names.PATH] = ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32)
+    targets = targets_for(reference, method, case)
     answers = [session.run_explain(method=method, **case.arrays, **targets) for session in (reference, other)]
     rows = manifest.graph(method, names.FP32).row_axis
     one, two = (np.moveaxis(answer[names.RELEVANCE], rows, 0) for answer in answers)
-    real = real_tokens(manifest, case.arrays)
-    return [
-        agreement_of(first[mask], second[mask])
-        if mask.shape == first.shape
-        else agreement_of(first.ravel(), second.ravel())
-        for first, second, mask in zip(one, two, real if len(real) == len(one) else [real] * len(one), strict=True)
-    ]
+    real, wanted = real_tokens(manifest, case.arrays), telling(manifest, case)
+    found = []
+    for place, (first, second) in enumerate(zip(one, two, strict=True)):
+        mask = real[place] if len(real) == len(one) and real[place].shape == first.shape else np.ones(first.shape, bool)
+        if wanted[min(place, len(wanted) - 1)]:
+            found.append(agreement_of(first[mask], second[mask]))
+    return found
+
+
+def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]:
+    """What an explain graph takes besides the inputs: the case's own, or what can be filled in for it."""
+    manifest = reference.manifest
+    wanted = {tensor.name for tensor in manifest.targets(method)}
+    targets = {name: array for name, array in case.targets.items() if name in wanted}
+    if names.TARGET in wanted and not np.any(targets.get(names.TARGET, 0)):
+        targets.update(predicted(reference, case))
+    if names.POSITION in wanted and names.POSITION not in targets:
+        written = case.arrays.get(names.DECODER_INPUT_IDS)
+        real = real_tokens(manifest, case.arrays)
+        last = real.shape[-1] - 1 - real[..., ::-1].argmax(axis=-1)
+        targets[names.POSITION] = last if written is None else np.full(len(written), written.shape[1] - 1)
+    if names.PATH in wanted and names.PATH not in targets:
+        ids = case.arrays[names.INPUT_IDS]
+        start = 0 if manifest.preprocess is None else reference.replacement().token_id
+        targets[names.BASELINE] = np.full_like(ids, start)
+        targets[names.PATH] = ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32)
+    return targets
 
 
 def predicted(session: Session, case: Case) -> dict[str, Array]:
@@ -160,10 +195,16 @@ def predicted(session: Session, case: Case) -> dict[str, Array]:
 
 
 def agreement_of(first: Array, second: Array) -> Relevance:
-    count = min(STRONGEST, len(first))
-    tops = [set(np.argsort(-np.abs(scores), kind="stable")[:count].tolist()) for scores in (first, second)]
-    found = spearman(first.astype(np.float64), second.astype(np.float64))
-    return Relevance(1.0 if found is None else found, len(tops[0] & tops[1]) / count)
+    """Of two scores of at least one token; 0 where the second has no order of its own, or is not finite."""
+    if not np.isfinite(second).all():
+        return Relevance(0.0, 0.0)
+    count = min(STRONGEST, first.size)
+    one, two = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
+    tops = [set(np.argsort(-np.abs(scores), kind="stable")[:count].tolist()) for scores in (one, two)]
+    found = spearman(one, two)
+    if found is None:  # no order on one side: the same nothing, or a constant in place of an explanation
+        return Relevance(1.0, 1.0) if np.array_equal(one, two) else Relevance(0.0, 0.0)
+    return Relevance(found, len(tops[0] & tops[1]) / count)
 
 
 def mean_relevance(found: Sequence[Relevance]) -> Relevance:

@@ -6,12 +6,12 @@ In: a session and a file. Out: an iterator of arrays for one row each, as `Sessi
     text         a text on each line, for a model that reads text
     file list    a file on each line, relative to the list: for a model of bytes, or where the first line names a file
 
-Rows run alone and are cut to whole blocks where they fill one, so no padding shapes what is measured.
+Rows run alone and in whole blocks, so no padding shapes what is measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def stream(session: Session, path: Path) -> Iterator[Arrays]:
             arrays = arrays_of(session, given)
         except InputError as error:
             raise InputError(f"calibration data must be inputs of the model, got {where}: {error}") from error
-        yield cut(arrays, session.manifest.limits.block)
+        yield whole(session, arrays)
         count += 1
     if count == 0:
         raise InputError(f"calibration data must hold an input, got none in {path}; give a line for each.")
@@ -76,19 +76,24 @@ def kind_of(session: Session, path: Path, first: str) -> str:
 def arrays_of(session: Session, given: Labelled) -> Arrays:
     """One input as the graph takes it; a text that is too long is cut."""
     if given.ids is None:
-        arrays = session.encode([given.source], truncate=True)
-    else:
-        arrays = {names.INPUT_IDS: np.array([given.ids], dtype=np.int64)}
-    if session.manifest.decoder is not None:
-        arrays[names.DECODER_INPUT_IDS] = np.full((1, 1), session.manifest.decoder.start_id)
-    return session.checked(arrays)
+        return session.checked(session.encode([given.source], truncate=True))
+    return session.checked({names.INPUT_IDS: np.array([given.ids], dtype=np.int64)})
 
 
-def cut(arrays: Mapping[str, npt.NDArray[Any]], block: int) -> Arrays:
-    """The arrays without the tokens behind the last whole block; as they are where they fill none."""
-    length = arrays[names.INPUT_IDS].shape[-1]
-    whole = length // block * block or length
-    return {
-        name: array[..., :whole] if array.shape[-1] == length and name != names.DECODER_INPUT_IDS else array
-        for name, array in arrays.items()
-    }
+def whole(session: Session, arrays: Arrays) -> Arrays:
+    """The row in whole blocks: without the tokens behind the last one, or, where it fills none, repeated until it does.
+
+    So no padding shapes what is measured. A row that the model does not take so, such as a question that would hold its
+    separators twice, stays as it is.
+    """
+    limits = session.manifest.limits
+    if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2:
+        return arrays
+    length = arrays[names.INPUT_IDS].shape[1]
+    wanted = min(max(length // limits.block, 1) * limits.block, limits.max_length)
+    own = (names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS)
+    cut = {name: np.resize(array, (1, wanted)) for name, array in arrays.items() if name in own}
+    try:
+        return session.checked(cut)
+    except InputError:
+        return arrays

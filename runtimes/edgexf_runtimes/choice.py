@@ -4,7 +4,8 @@ In: a bundle's folder and manifest, and the provider that was asked for. Out: a 
 
 A CPU takes the first of q8, int8 and q4 that was kept when it was quantized, else fp32: never fp16, whose every operator
 it would compute in float32 between two conversions. It takes no int8 graph whose products would saturate on this
-processor. A GPU takes fp16 where there is one, else fp32. What was only forced into a bundle is never taken unasked.
+processor. A GPU takes fp16 where there is one, else fp32. What was forced into a bundle is never taken unasked, unless it was only slow
+on the CPU that measured it, and this is a GPU.
 """
 
 from __future__ import annotations
@@ -25,19 +26,24 @@ IN_INTEGERS = ("q8", "int8")
 
 def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
     """BundleError where what the bundle says of its quantized graphs can't be read."""
-    kept = {outcome.dtype: outcome for outcome in modes(folder, manifest).values() if outcome.verdict == KEPT}
+    found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
     there = {graph.dtype for graph in manifest.variants}
     on_cpu = bool(providers) and PROVIDERS.get(providers[0], providers[0]) == PROVIDERS["cpu"]
     for dtype in ON_CPU if on_cpu else ("fp16",):
-        if dtype in there and dtype in kept and not (dtype in IN_INTEGERS and unsafe(kept[dtype])):
+        outcome = found.get(dtype)
+        if outcome is None or dtype not in there or (dtype in IN_INTEGERS and unsafe(outcome)):
+            continue
+        if outcome.verdict == KEPT or (outcome.only_slow and not on_cpu):
             return dtype
     return manifest.variants[0].dtype
 
 
 def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
     """UserWarning where a dtype that was asked for by name may saturate on this processor."""
+    if dtype not in IN_INTEGERS:
+        return
     outcomes = modes(folder, manifest).values()
-    if dtype in IN_INTEGERS and any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):
+    if any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):
         warnings.warn(
             f"{dtype} was made for processors with dot products of bytes, and its sums may saturate on this one; quantize the bundle here.",
             stacklevel=3,

@@ -32,8 +32,10 @@ class Labelled:
     ids: tuple[int, ...] | None = None
 
 
-def read_labelled(path: Path, labels: Collection[str]) -> list[Labelled]:
-    """The inputs of a listing, at least one. InputError, naming the line, for a label that is not among `labels`."""
+def read_labelled(path: Path, labels: Collection[str] | None) -> list[Labelled]:
+    """The inputs of a listing, at least one. InputError, naming the line, for a label that is not among `labels`, or for any
+    where a model takes none.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -43,9 +45,13 @@ def read_labelled(path: Path, labels: Collection[str]) -> list[Labelled]:
     numbered = [(f"line {number} of {path.name}", line) for number, line in enumerate(lines, 1) if line.strip()]
     found = [one_line(line, where, path.parent) for where, line in numbered]
     for (where, _), given in zip(numbered, found, strict=True):
-        if given.label is not None and given.label not in labels:
+        if given.label is not None and labels is None:
             raise InputError(
-                f"a label must be one of the model's ({', '.join(labels)}), got {given.label!r} in {where}; correct it."
+                f"labels are for models that choose among some, got {given.label!r} in {where}; leave it out."
+            )
+        if given.label is not None and given.label not in (labels or ()):
+            raise InputError(
+                f"a label must be one of the model's ({', '.join(labels or ())}), got {given.label!r} in {where}; correct it."
             )
     if not found:
         raise InputError(f"labelled data must hold an input, got none in {path}; give a line for each.")

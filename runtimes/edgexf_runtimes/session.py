@@ -176,6 +176,10 @@ class Session:
             raise UsageError(
                 f"a bundle must hold an explain graph to explain by itself, got one without; export it with a method, or name one that needs none ({at_run_time})."
             )
+        if method is not None and method not in have and method in self.whole.methods:
+            raise UsageError(
+                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}), got {method!r}, which it holds in fp32; load it with dtype='fp32' (--dtype fp32)."
+            )
         if method is not None and method not in have:
             raise UsageError(
                 f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
