@@ -149,7 +149,7 @@ HEADER = ("mode", "MB", "size", "worst error", "mean", "agree", "metric", "time"
 def cells(outcome: Outcome) -> tuple[str, ...]:
     """A row's cells as `HEADER` names them: sizes and times against fp32."""
     metric = "-" if outcome.metric is None else f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}"
-    explain = "; ".join(map(explain_text, outcome.explain)) or "-"
+    explain = explain_text(outcome.explain[0]) if outcome.explain else "-"
     return (
         outcome.mode,
         f"{outcome.bytes / 1e6:.2f}",
@@ -171,7 +171,7 @@ def explain_text(row: ExplainRow) -> str:
 
 LEGEND = (
     "size and time: against fp32, below 1 is better; errors: largest difference over the largest value; "
-    "explain: Spearman correlation with fp32's relevance, share of the 5 strongest tokens"
+    "explain: Spearman correlation with fp32's relevance by the bundle's first method, share of the 5 strongest tokens"
 )
 
 
@@ -204,6 +204,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         parts.append("\n".join(f"- {note}" for note in notes(outcome)) + "\n")
         parts.append(markdown_table(*error_table(outcome)))
+        if outcome.explain:
+            parts.append(markdown_table(*explain_table(outcome)))
         if outcome.curve:
             parts.append(markdown_table(*curve_table(outcome)))
     return "\n".join(parts)
@@ -215,6 +217,14 @@ def error_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]
         (f"{row.length:,}", str(row.cases), f"{row.mean:.1e}", f"{row.worst:.1e}") for row in outcome.errors
     ]
     return (f"{outcome.mode}: length", "inputs", "mean error", "worst error"), rows
+
+
+def explain_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """How far each method's relevance agrees with fp32's, and whether its graph was good enough."""
+    rows: list[tuple[str, ...]] = [
+        (row.method, str(row.cases), explain_text(row), "yes" if row.good else "no") for row in outcome.explain
+    ]
+    return (f"{outcome.mode}: method", "inputs", "Spearman, overlap", "good enough"), rows
 
 
 def curve_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from html import escape
 
 from edgexf.comparison_page import section
 from edgexf.page import document
-from edgexf.quantization import HEADER, LEGEND, Outcome, cells, curve_table, error_table, notes
+from edgexf.quantization import HEADER, LEGEND, Outcome, cells, curve_table, error_table, explain_table, notes
 
 LAYERS = ("weight", "shape", "products", "lookups", "reads in float32", "kept in float32 because it")
 
@@ -34,6 +34,8 @@ def mode_section(outcome: Outcome) -> str:
     """All that was measured of a mode."""
     said = "".join(f"<li>{escape(note)}</li>" for note in notes(outcome))
     tables = [section(f"{outcome.mode}: errors by length", table(*error_table(outcome)))]
+    if outcome.explain:
+        tables.append(section(f"{outcome.mode}: explanations against fp32's", table(*explain_table(outcome))))
     if outcome.curve:
         tables.append(section(f"{outcome.mode}: size against drop", table(*curve_table(outcome))))
     if outcome.layers:
