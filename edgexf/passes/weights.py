@@ -123,7 +123,7 @@ def unfit(value: ir.Value, graph: ir.Graph) -> str:
         return "is read inside a branch or a loop"
     if not users & READERS and not (users == {"Reshape"} and array.ndim == 2):
         return f"is read by {', '.join(sorted(users)) or 'nothing'}, not by a layer or a lookup"
-    if "MatMul" in users and array.ndim != 2:
+    if array.ndim > 2 and not users & set(SCALED):
         return f"has {array.ndim} axes, as projections that hash have, whose signs must not change"
     if array.ndim < 2:
         return "is a vector"
