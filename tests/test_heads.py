@@ -199,7 +199,10 @@ def test_a_config_that_leaves_no_contract_is_a_sentence(
 
 @pytest.mark.parametrize(
     ("family", "changes", "sizes"),
-    [("Longformer", {"attention_window": [6]}, {}), ("BigBird", {"block_size": 1, "num_random_blocks": 1}, {})],
+    [
+        ("Longformer", {"attention_window": [6]}, {}),
+        ("BigBird", {"block_size": 1, "num_random_blocks": 1, "max_position_embeddings": 64}, {}),
+    ],
 )
 def test_blocks_as_small_as_the_examples_batch_are_explained_too(
     family: str, changes: dict[str, Any], sizes: dict[str, int], tmp_path: Path
