@@ -5,6 +5,7 @@ In: an onnx_ir model whose linear layers are products (`edgexf.passes.linear`). 
     MatMul(x, W)                     a product: W [inputs, outputs], a scale for each output (axis 1)
     MatMul(x, Transpose(V))          a product: V [outputs, inputs], a scale for each output (axis 0)
     MatMul(x, Slice(W))              the same of W's first rows (Linformer's projections)
+    MatMul(x, Expand(W))             the same, once for each sample
     Gather(V, ids), Slice(V)         rows of a table: a scale for each row (axis 0)
     anything else, such as           a read of the whole weight, which is put back to float32 for it
     MatMul(g, Transpose(W)) where
@@ -121,7 +122,7 @@ def unfit(value: ir.Value, graph: ir.Graph) -> str:
     array = value.const_value.numpy()  # type: ignore[union-attr]
     if any(node.graph is not graph for node, _ in value.uses()):
         return "is read inside a branch or a loop"
-    if not users & READERS and not (users == {"Reshape"} and array.ndim == 2):
+    if not users & READERS and not (users <= {"Reshape", "Expand"} and array.ndim == 2):
         return f"is read by {', '.join(sorted(users)) or 'nothing'}, not by a layer or a lookup"
     if array.ndim > 2 and not users & set(SCALED):
         return f"has {array.ndim} axes, as projections that hash have, whose signs must not change"
@@ -145,8 +146,10 @@ def use_of(node: ir.Node, index: int, axes: int) -> Iterator[Use]:
         yield Use(Kind.ROWS, node, index, axis=0)
     elif swapped(node) and all(user.op_type == "MatMul" and place == 1 for user, place in node.outputs[0].uses()):
         yield from (Use(Kind.PRODUCT, user, place, 0, (node,)) for user, place in node.outputs[0].uses())
-    elif node.op_type == "Slice" and index == 0 and axes == 2 and slices_rows(node):
+    elif index == 0 and axes == 2 and slices_rows(node):
         yield from sliced(node)
+    elif index == 0 and axes == 2 and node.op_type == "Expand":
+        yield from repeated(node)
     else:
         yield Use(Kind.READ, node, index)
 
@@ -162,6 +165,15 @@ def sliced(node: ir.Node) -> Iterator[Use]:
         return
     yield from products
     if len(products) < len(paths):
+        yield Use(Kind.READ, node, 0)
+
+
+def repeated(node: ir.Node) -> Iterator[Use]:
+    """A weight that is repeated for each sample and multiplied; read where anything else is done with it."""
+    paths = list(followed(node.outputs[0], (node,)))
+    if all((user.op_type, place) == ("MatMul", 1) for user, place, _ in paths):
+        yield from (Use(Kind.PRODUCT, user, place, 1, path) for user, place, path in paths)
+    else:
         yield Use(Kind.READ, node, 0)
 
 
@@ -193,6 +205,8 @@ def whole_rows(node: ir.Node) -> bool:
 
 def slices_rows(node: ir.Node) -> bool:
     """Whether a Slice takes rows, one after another."""
+    if node.op_type != "Slice":
+        return False
     axes = node.inputs[3].const_value if len(node.inputs) > 3 and node.inputs[3] is not None else None
     return axes is not None and axes.numpy().tolist() == [0] and (len(node.inputs) < 5 or constant_one(node.inputs[4]))
 
