@@ -58,7 +58,7 @@ MODES = (
     Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs as they come", watches=True),
     Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs in calibrated ranges", watches=True, calibrated=True),
     Mode("q4", "q4", 0.5, lambda _: Blockwise(), "weights in 4 bits by blocks of 32"),
-    Mode("fp16", "fp16", 0.02, None, "half precision, for GPUs and the web"),
+    Mode("fp16", "fp16", 0.1, None, "half precision, for GPUs and the web"),
 )  # fmt: skip
 
 
