@@ -21,7 +21,7 @@ from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Graph, Manifest, Text
 from edgexf.passes.int8 import Int8
 from edgexf.passes.sample import TEXTS
-from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome, Speed
+from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
 from edgexf_runtimes import Session, versus
 from edgexf_runtimes.agreement import (
     Answers,
@@ -207,7 +207,7 @@ def measured(
         fp32_metric=float(np.mean([before for before, _ in labelled])) if labelled else None,
         drop=None if budget is None else drop_of(found),
         max_drop=budget,
-        speed=tuple(Speed(one.length, one.pairs, one.median, one.low, one.high, one.reference_ms) for one in speed),
+        speed=tuple(speed),
         explain=tuple(explained),
         layers=tuple(
             Layer(entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped, entry.name in balanced and not entry.skipped)

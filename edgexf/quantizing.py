@@ -178,7 +178,7 @@ def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.M
 
 def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
     from edgexf.measuring import room, seen_inputs
-    from edgexf.passes.modes import Builder, Given, observed
+    from edgexf.passes.modes import Builder, Given, predict_graph
     from edgexf.passes.observe import observe
     from edgexf_runtimes.calibration import stream
     from edgexf_runtimes.device import saturates
@@ -188,7 +188,7 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
     if mode.watches:
         inputs = seen_inputs(reference, path, data.cases)
         with room():
-            seen = observe(observed(models), inputs)
+            seen = observe(predict_graph(models), inputs)
     given = Given(
         inputs=seen,
         calibration=None if path is None else lambda: stream(reference, path),
@@ -214,7 +214,7 @@ def try_mode(mode: Mode, reference: Session, data: Data, request: Request, progr
     budget = usual if request.max_drop is None else request.max_drop
     answers, keep = Answers(reference), {}
     outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
-    if outcome.drop is not None:
+    if outcome.drop is not None and budget is not None and outcome.drop > budget:
         search = search_of(builder, answers, data.cases, outcome, progress)
         kept = search.run()
         if kept:
@@ -271,7 +271,7 @@ def search_of(
 
 def judged(outcome: Outcome, force: bool) -> Outcome:
     """The verdict, with every reason against it."""
-    from edgexf_runtimes.versus import Ratio, overall
+    from edgexf_runtimes.versus import overall
 
     reasons = []
     if not outcome.worst <= outcome.tolerance:
@@ -282,8 +282,7 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
         reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
     if outcome.bytes >= outcome.fp32_bytes:
         reasons.append("is no smaller than fp32")
-    ratios = [Ratio(row.length, row.pairs, row.ratio, row.low, row.high, row.fp32_ms) for row in outcome.speed]
-    typical, low = overall(ratios)
+    typical, low = overall(outcome.speed)
     if low > 1:
         reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
     verdict = KEPT if not reasons else FORCED if force else REFUSED

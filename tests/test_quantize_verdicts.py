@@ -23,7 +23,7 @@ from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError, RefusedError, UsageError
 from edgexf.manifest import Tensor
 from edgexf.pipeline import verify
-from edgexf.quantization import from_json, to_json
+from edgexf.quantization import Speed, from_json, to_json
 from edgexf.quantizing import Request, quantize
 from edgexf_runtimes import choice, device, versus
 from edgexf_runtimes.agreement import agreement, agreement_of
@@ -51,13 +51,13 @@ def copied(small: Path, tmp_path: Path) -> Path:
     return tmp_path / "work" / "bundle"
 
 
-def slow(*_: Any) -> versus.Ratio:
+def slow(*_: Any) -> Speed:
     """What a machine measures on which a graph takes twice fp32's time."""
-    return versus.Ratio(64, 41, 2.0, 1.9, 2.1, 1.0)
+    return Speed(64, 41, 2.0, 1.9, 2.1, 1.0)
 
 
-def fast(*_: Any) -> versus.Ratio:
-    return versus.Ratio(64, 41, 0.5, 0.4, 0.6, 1.0)
+def fast(*_: Any) -> Speed:
+    return Speed(64, 41, 0.5, 0.4, 0.6, 1.0)
 
 
 def test_auto_takes_what_was_kept_and_what_this_processor_can(

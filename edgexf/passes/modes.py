@@ -49,16 +49,15 @@ class Mode:
     dtype: str
     tolerance: float
     scheme: Callable[[Given], Scheme] | None
-    what: str
     watches: bool = False
     calibrated: bool = False
 
 
 MODES = (
-    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs as they come", watches=True),
-    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), "weights in 8 bits, inputs in calibrated ranges", watches=True, calibrated=True),
-    Mode("q4", "q4", 0.5, lambda _: Blockwise(), "weights in 4 bits by blocks of 32"),
-    Mode("fp16", "fp16", 0.1, None, "half precision, for GPUs and the web"),
+    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True),
+    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True, calibrated=True),
+    Mode("q4", "q4", 0.5, lambda _: Blockwise()),
+    Mode("fp16", "fp16", 0.1, None),
 )  # fmt: skip
 
 
@@ -79,8 +78,7 @@ class Builder:
         self.scheme = None if mode.scheme is None else mode.scheme(given)
         self.axes: dict[bytes, int] = {}
         if mode.calibrated and given.calibration is not None and isinstance(self.scheme, Int8):
-            model = next(iter(models().values()))
-            GemmToMatMul()(model)
+            model = predict_graph(models)
             for weight in find(model.graph)[0]:
                 self.scheme.pack(weight, self.axes.setdefault(weight.digest, weight.axis))
             ranges = calibrate(model, self.scheme.packed, given.calibration(), given.method)
@@ -88,10 +86,7 @@ class Builder:
 
     def weights(self) -> list[Weight]:
         """The weights of the predict graph that can be quantized."""
-        model = next(iter(self.models().values()))
-        GemmToMatMul()(model)
-        found, _ = find(model.graph)
-        return found
+        return find(predict_graph(self.models).graph)[0]
 
     def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
         """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
@@ -112,8 +107,8 @@ class Builder:
         return Built(files, tuple(entries[0]) if entries else ())
 
 
-def observed(models: Models) -> ir.Model:
-    """The predict graph, as `edgexf.passes.observe` takes it."""
+def predict_graph(models: Models) -> ir.Model:
+    """The predict graph, its linear layers as products."""
     model = next(iter(models().values()))
     GemmToMatMul()(model)
     return model

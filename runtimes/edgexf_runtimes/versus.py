@@ -1,6 +1,6 @@
 """Which of two graphs is faster here: the same input through both in turns, so that a busy neighbour slows both.
 
-In: two sessions, and lengths. Out: a `Ratio` for each, the median of time / reference's time over pairs of runs, with
+In: two sessions, and lengths. Out: a `Speed` for each, the median of time / reference's time over pairs of runs, with
 the 95 % interval of that median from the order of the pairs (binomial; Conover 1999, section 3.2).
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgexf.quantization import Speed
 from edgexf_runtimes.bench import longest, random_inputs
 from edgexf_runtimes.session import Session
 
@@ -22,25 +22,13 @@ SECONDS = 20.0  # for a length
 WARM_UP = 2
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Time against the reference's at a length: below 1 is faster. `reference_ms` is the reference's median."""
-
-    length: int
-    pairs: int
-    median: float
-    low: float
-    high: float
-    reference_ms: float
-
-
 def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
     """Those that the model takes, at least its longest."""
     most, least = longest(session), session.manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
 
 
-def race(reference: Session, other: Session, length: int) -> Ratio:
+def race(reference: Session, other: Session, length: int) -> Speed:
     inputs = random_inputs(reference, length)
     times: list[tuple[float, float]] = []
     for _ in range(WARM_UP):
@@ -56,7 +44,7 @@ def race(reference: Session, other: Session, length: int) -> Ratio:
     ratios = np.sort(pairs[:, 1] / pairs[:, 0])
     reach = 0.98 * math.sqrt(len(ratios))
     low, high = max(math.floor(len(ratios) / 2 - reach), 0), min(math.ceil(len(ratios) / 2 + reach), len(ratios) - 1)
-    return Ratio(
+    return Speed(
         length,
         len(ratios),
         float(np.median(ratios)),
@@ -66,9 +54,9 @@ def race(reference: Session, other: Session, length: int) -> Ratio:
     )
 
 
-def overall(ratios: Sequence[Ratio]) -> tuple[float, float]:
+def overall(ratios: Sequence[Speed]) -> tuple[float, float]:
     """The geometric mean over lengths of the medians, and of the intervals' lower ends."""
     return (
-        float(np.exp(np.mean([np.log(ratio.median) for ratio in ratios]))),
+        float(np.exp(np.mean([np.log(ratio.ratio) for ratio in ratios]))),
         float(np.exp(np.mean([np.log(ratio.low) for ratio in ratios]))),
     )
