@@ -7,7 +7,7 @@ Out: an `Outcome` with all that the report says but its verdict.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from edgexf_runtimes.agreement import (
     mean_relevance,
     telling,
 )
-from edgexf_runtimes.calibration import arrays_of, stream, whole
+from edgexf_runtimes.calibration import arrays_of, stream
 from edgexf_runtimes.device import describe
 from edgexf_runtimes.labelled import Labelled, read_labelled
 
@@ -92,17 +92,16 @@ def golden_cases(session: Session) -> list[Case]:
 
 
 def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
-    """A few short inputs on which layers are watched: the calibration data, texts of many kinds, or what is measured on
-    where the model takes no single text.
+    """A few short inputs on which layers are watched: texts of many kinds and the calibration data, or what is measured on
+    where there is neither. They come as they will come later, so what padding does to a layer is seen too.
     """
-    found: Iterable[Mapping[str, Any]]
+    found: list[Mapping[str, Any]] = []
+    if isinstance(session.manifest.preprocess, Text):
+        with suppress(InputError):  # a head of choices or of a question takes no single text
+            found += [arrays_of(session, Labelled(text)) for text in TEXTS]
     if calibration is not None:
-        found = [arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)]
-    else:
-        found = [case.arrays for case in spread(cases, SEEN)]
-        if isinstance(session.manifest.preprocess, Text):
-            with suppress(InputError):  # a head of choices or of a question takes no single text
-                found = [whole(session, arrays_of(session, Labelled(text))) for text in TEXTS]
+        found += [arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)]
+    found = found or [case.arrays for case in spread(cases, SEEN)]
     return [shortened(session.manifest, arrays) for arrays in found]
 
 

@@ -32,6 +32,7 @@ DECODER_SEQUENCE = "decoder_sequence"
 
 MANIFEST_FILE = "edgexf.json"
 CONFIG_FILE = "config.json"
+JS_CONFIG = "transformers.js_config"  # its key that tells transformers.js what to load
 TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.npz"
 CARD_FILE = "README.md"

@@ -168,7 +168,7 @@ def export(
     progress("writing")
     extra = {
         **chosen.files,
-        names.CONFIG_FILE: json_bytes({**chosen.config, "transformers.js_config": JS_CONFIG}),
+        names.CONFIG_FILE: json_bytes({**chosen.config, names.JS_CONFIG: JS_CONFIG}),
         names.GOLDEN_FILE: golden,
         names.CARD_FILE: card(chosen, result).encode(),
     }

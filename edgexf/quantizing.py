@@ -51,7 +51,6 @@ MAX_DROP = 0.005
 LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
 RANKED_ON = 16  # inputs on which a weight's own cost is measured
-JS_KEY = "transformers.js_config"
 SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
 
 
@@ -86,6 +85,7 @@ def quantize(
     request = mode if isinstance(mode, Request) else Request(mode, **options)
     from edgexf.measuring import data_of
     from edgexf_runtimes import load
+    from edgexf_runtimes.agreement import Answers
 
     folder = Path(path).resolve()
     modes = chosen_modes(request)
@@ -94,10 +94,10 @@ def quantize(
     check_bundle(folder, manifest, modes, request)
     tried, broken = [], []
     with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
-        data = data_of(reference, request.evaluate)
+        data, answers = data_of(reference, request.evaluate), Answers(reference)
         for one in modes:
             try:
-                tried.append(try_mode(one, reference, data, request, progress))
+                tried.append(try_mode(one, answers, data, request, progress))
             except BundleError as error:  # of the trial: fp32 itself was opened above
                 broken.append(f"{one.name} {error}")
     good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
@@ -180,7 +180,7 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
     from edgexf.measuring import room, seen_inputs
     from edgexf.passes.modes import Builder, Given, predict_graph
     from edgexf.passes.observe import observe
-    from edgexf_runtimes.calibration import stream
+    from edgexf_runtimes.calibration import stream, whole
     from edgexf_runtimes.device import saturates
 
     models = fp32_models(reference.path, reference.manifest)
@@ -191,7 +191,7 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
             seen = observe(predict_graph(models), inputs)
     given = Given(
         inputs=seen,
-        calibration=None if path is None else lambda: stream(reference, path),
+        calibration=None if path is None else lambda: (whole(reference, row) for row in stream(reference, path)),
         method=request.calibration_method,
         unsigned=saturates(),
     )
@@ -199,20 +199,19 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
         return Builder(mode, models, given)
 
 
-def try_mode(mode: Mode, reference: Session, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
+def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
     """Builds a mode, measures it, searches for what to keep in float32 where its drop is too large, and judges.
 
     The budget of `Request.max_drop` is for a user's data; ``auto``, which must choose, has one without.
     """
     from edgexf.measuring import measured
-    from edgexf_runtimes.agreement import Answers
 
+    reference, keep = answers.session, {}
     with progress(None, f"{mode.name}: building"):
         builder = builder_of(mode, reference, data, request)
         built = builder.build()
     usual = MAX_DROP if request.evaluate is not None or request.mode == AUTO else None
     budget = usual if request.max_drop is None else request.max_drop
-    answers, keep = Answers(reference), {}
     outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
     if outcome.drop is not None and budget is not None and outcome.drop > budget:
         search = search_of(builder, answers, data.cases, outcome, progress)
@@ -316,10 +315,10 @@ def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
     config = bundle.read_json(path)
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
     fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
-    told = {**config.get(JS_KEY, {}), "dtype": "q8" if "q8" in kept else names.FP32}
+    told = {**config.get(names.JS_CONFIG, {}), "dtype": "q8" if "q8" in kept else names.FP32}
     if "fp16" in fast:
         told["device_config"] = {"webgpu": {"dtype": "fp16"}}
-    return json.dumps({**config, JS_KEY: told}, indent=1, ensure_ascii=False).encode() + b"\n"
+    return json.dumps({**config, names.JS_CONFIG: told}, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:

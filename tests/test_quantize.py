@@ -64,6 +64,24 @@ def test_a_quantized_bundle_verifies_and_loads_without_edgexf(quantized: Path) -
         ort.InferenceSession(str(quantized / graph.file), providers=["CPUExecutionProvider"])
 
 
+def test_relevance_at_padding_fails_in_every_dtype(quantized: Path, tmp_path: Path) -> None:
+    """However small it is: what is no token explains nothing."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(quantized, folder)
+    path = folder / "onnx" / "explain_quantized.onnx"
+    model = onnx.load(path, load_external_data=False)
+    (producer,) = (node for node in model.graph.node if "relevance" in node.output)
+    producer.output[list(producer.output).index("relevance")] = "before"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e-12), "tiny"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "tiny"], ["relevance"]))
+    onnx.save(model, path)
+    rewritten(
+        folder,
+        lambda values: values["files"].update({"onnx/explain_quantized.onnx": bundle.entry_of(path.read_bytes())}),
+    )
+    assert [part.passed for part in verify(folder).parts] == [True, False, True]
+
+
 @pytest.mark.parametrize(("dtype", "correlation", "overlap"), [("q8", 0.95, 0.8), ("q4", 0.95, 0.8)])
 @pytest.mark.parametrize("method", ["attnlrp", "gradient"])
 def test_relevance_keeps_its_ranks(

@@ -6,6 +6,11 @@
 Both are operators of ONNX Runtime (domain com.microsoft), which its builds for the web and for phones have too. Codes
 are symmetric around 8 and come from onnxruntime's own quantizer. Blocks lie along a layer's inputs, or a row of a table,
 so both operators read the same bytes, and the reverse pass of an explanation gathers all rows: W4 is stored once.
+
+Wide layers may multiply by inputs in 8 bits, with a scale for each block of a row, so rows stay independent. Measured on
+BERT of 4 layers x 768 at 128 and 512 tokens: 1.27 and 1.15 times fp32's speed instead of 1.02 and 0.96, and a worst error
+of 0.105 and 0.161 instead of 0.103 and 0.159; layers below 384 get slower. Products of 4 and 8 bits fit into 16 in pairs,
+so they don't saturate on any processor.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from edgexf.passes.weights import Use, Weight
 
 BLOCK = 32
 BITS = 4
+WIDE = 384  # inputs and outputs from which products of whole numbers are faster than unpacking (measured, VNNI)
+IN_BYTES = 4  # the operator's accuracy_level: inputs in 8 bits, a scale for each block
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,10 @@ class Blockwise(Store):
             return None
         codes = graph.constant(f"{packed.name}_q4", packed.packed)
         scales = graph.constant(f"{packed.name}_q4_scales", packed.scales.reshape(-1))
+        wide = {"accuracy_level": IN_BYTES} if min(packed.inputs, len(packed.packed)) >= WIDE else {}
         return graph.node(
             f"{CONTRIB}::MatMulNBits", left, codes, scales,
-            K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK,
+            K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK, **wide,
         )  # fmt: skip
 
     def rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:

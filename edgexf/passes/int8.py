@@ -91,7 +91,7 @@ class Int8(Store):
 
     def packed_anew(self, weight: Weight, axis: int) -> Codes:
         array, seen = weight.array, self.inputs.get(weight.digest)
-        multiplied = all(use.kind is not Kind.ROWS and not moved_rows(use) for use in weight.uses)
+        multiplied = all(use.kind is not Kind.ROWS and use.whole for use in weight.uses)
         balance = find_balance(seen, array if axis == 1 else array.T) if seen is not None and multiplied else None
         kept = None
         if balance is not None:

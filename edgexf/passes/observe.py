@@ -17,7 +17,6 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgexf.passes.balance import Floats, Seen
-from edgexf.passes.linear import swapped
 from edgexf.passes.weights import Kind, find
 
 ROWS = 512  # of a layer's inputs, at most
@@ -31,9 +30,8 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
     for weight in find(model.graph)[0]:
         for use in weight.uses:
             left = use.node.inputs[0]
-            whole = all(map(swapped, use.path))
             constant = left is not None and left.const_value is not None
-            if use.kind is Kind.PRODUCT and left is not None and use.axis == weight.axis and whole and not constant:
+            if use.kind is Kind.PRODUCT and left is not None and use.axis == weight.axis and use.whole and not constant:
                 digests.setdefault(left.name or "", []).append(weight.digest)
     session = answering(model, set(digests))
     batches = list(inputs)

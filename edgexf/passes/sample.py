@@ -1,10 +1,10 @@
-"""Texts to see a model's layers at work on, for a user who brings none: short ones of many kinds, written for this.
+"""Texts to see a model's layers at work on, for a user who brings none: of many kinds, written for this.
 
 What makes weights hard to quantize are a few inputs of a layer that are far larger than the others. Which ones depends on
 the model and hardly on the text; but special tokens, punctuation and numbers must occur.
 """
 
-TEXTS = (
+SHORT = (
     "The weather is lovely today, and the forecast for the weekend is even better.",
     "He drove to the stadium, didn't he? \"Yes,\" she said; 'but only after lunch.'",
     "In 2019, 3.7 million people (about 12%) moved from the country to one of its five largest cities.",
@@ -22,3 +22,4 @@ TEXTS = (
     "Paris",
     "Is this the real reason why the committee rejected the proposal last month?",
 )
+TEXTS = (*SHORT, " ".join(SHORT[::2]), " ".join(SHORT[1::2]))  # and two long ones

@@ -56,6 +56,11 @@ class Use:
     axis: int | None = None
     path: tuple[ir.Node, ...] = ()
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the weight gets there, transposed or repeated as it may be."""
+        return all(swapped(step) or step.op_type == "Expand" for step in self.path)
+
 
 @dataclass(frozen=True)
 class Weight:

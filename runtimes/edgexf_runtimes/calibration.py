@@ -1,12 +1,11 @@
 """Calibration data: inputs of the model's own kind, read one at a time.
 
-In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them.
+In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them. `whole` cuts a row to
+whole blocks, so that no padding shapes the ranges that are fixed on it.
 
     JSON lines   {"text": ...}, {"input": FILE} or {"input_ids": [...]} on each line, as of `labelled`
     text         a text on each line, for a model that reads text
     file list    a file on each line, relative to the list: for a model of bytes, or where the first line names a file
-
-Rows run alone and in whole blocks, so no padding shapes what is measured.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def stream(session: Session, path: Path) -> Iterator[Arrays]:
             arrays = arrays_of(session, given)
         except InputError as error:
             raise InputError(f"calibration data must be inputs of the model, got {where}: {error}") from error
-        yield whole(session, arrays)
+        yield arrays
         count += 1
     if count == 0:
         raise InputError(f"calibration data must hold an input, got none in {path}; give a line for each.")
@@ -83,8 +82,7 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
 def whole(session: Session, arrays: Arrays) -> Arrays:
     """The row in whole blocks: without the tokens behind the last one, or, where it fills none, repeated until it does.
 
-    So no padding shapes what is measured. A row that the model does not take so, such as a question that would hold its
-    separators twice, stays as it is.
+    A row that the model does not take so, such as a question that would hold its separators twice, stays as it is.
     """
     limits = session.manifest.limits
     if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2:

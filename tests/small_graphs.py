@@ -1,0 +1,97 @@
+"""Graphs of a few nodes for the tests of passes, and the arithmetic of 8 bits from its definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+
+FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
+ROUNDING = 1e-5  # relative, of float32 sums in another order
+CHANCE = np.random.default_rng(0)
+WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
+TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
+INPUTS = CHANCE.normal(size=(2, 7, 64)).astype(np.float32)
+
+
+class Maker:
+    """A graph of a few nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ir.Node] = []
+        self.constants: list[ir.Value] = []
+        self.inputs: list[ir.Value] = []
+
+    def given(self, name: str, dtype: ir.DataType, *shape: int | str) -> ir.Value:
+        self.inputs.append(ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape)))
+        return self.inputs[-1]
+
+    def constant(self, name: str, array: Any) -> ir.Value:
+        tensor = ir.tensor(np.asarray(array), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        self.constants.append(value)
+        return value
+
+    def node(self, kind: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+        self.nodes.append(ir.node(kind, list(inputs), attributes=attributes))
+        return self.nodes[-1].outputs[0]
+
+    def model(self, **outputs: ir.Value) -> ir.Model:
+        for name, value in outputs.items():
+            value.name, value.type = name, ir.TensorType(FLOAT)
+        graph = ir.Graph(
+            self.inputs,
+            list(outputs.values()),
+            nodes=self.nodes,
+            initializers=self.constants,
+            opset_imports={"": 20},
+            name="g",
+        )
+        return ir.Model(graph, ir_version=10)
+
+
+def run(model: ir.Model, **inputs: Any) -> list[np.ndarray]:
+    session = ort.InferenceSession(ir.serde.serialize_model(model).SerializeToString())
+    return session.run(None, inputs)  # type: ignore[no-any-return]
+
+
+def layer() -> ir.Model:
+    """A layer and its reverse pass: x W, and y W^T."""
+    make = Maker()
+    x, y, weight = (
+        make.given("x", FLOAT, "b", "s", 64),
+        make.given("y", FLOAT, "b", "s", 96),
+        make.constant("weight", WEIGHT),
+    )
+    forward = make.node("MatMul", x, weight)
+    return make.model(forward=forward, reverse=make.node("MatMul", y, make.node("Transpose", weight, perm=(1, 0))))
+
+
+def again(model: ir.Model) -> ir.Model:
+    """A copy, for a pass that changes it."""
+    return ir.serde.deserialize_model(ir.serde.serialize_model(model))
+
+
+def stored(model: ir.Model) -> int:
+    """Bytes of the model's constants."""
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def int8_of(array: np.ndarray, axis: int) -> np.ndarray:
+    """What 8 bits leave of a weight, from the formula: round(W / s) s with s = max |W| / 127 along the other axis."""
+    scale = np.abs(array).max(axis=1 - axis, keepdims=True) / 127
+    return np.rint(array / scale) * scale
+
+
+def rounded_inputs(array: np.ndarray) -> np.ndarray:
+    """ONNX DynamicQuantizeLinear, from its definition."""
+    low, high = min(array.min(), 0), max(array.max(), 0)
+    step = (high - low) / 255
+    zero = np.clip(np.rint(-low / step), 0, 255)
+    return (np.clip(np.rint(array / step) + zero, 0, 255) - zero) * step
