@@ -64,9 +64,16 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
         return Data(
             golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
         )
-    choosing = session.manifest.preprocess is not None and session.classifies and session.manifest.scores != "none"
-    cases = []
-    for number, one in enumerate(read_labelled(evaluate, session.manifest.labels if choosing else None), 1):
+    manifest = session.manifest
+    several = len(manifest.labels) > 1 and manifest.scores != "none"
+    choosing = manifest.preprocess is not None and session.classifies and several
+    given, cases = read_labelled(evaluate, manifest.labels if choosing else None), []
+    labelled = sum(one.label is not None for one in given)
+    if 0 < labelled < len(given):
+        raise InputError(
+            f"all inputs or none must have a label, got {labelled} of {len(given)} in {evaluate.name}; label the others, or put them into a file of their own."
+        )
+    for number, one in enumerate(given, 1):
         try:
             cases.append(Case(arrays_of(session, one), label=one.label))
         except InputError as error:
@@ -134,14 +141,16 @@ def room() -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"a trial of quantized graphs needs room in {tempfile.gettempdir()}, got none ({error.strerror}); make room, or set TMPDIR."
+            f"a trial of quantized graphs needs room in the folder for temporary files, got none ({error.strerror}); make room, or set TMPDIR."
         ) from error
 
 
 @contextmanager
 def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
     """A session of graphs that are not in the bundle yet. UsageError where there is no room for them."""
-    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+    with room():
+        place = tempfile.TemporaryDirectory(prefix="edgexf-")
+    with place as folder:
         with room():
             for path, data in files.items():
                 Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +175,7 @@ def measured(
     with trial(reference, mode.dtype, built.files) as other:
         found, own, explained = [], [], []
         methods = reference.manifest.methods
-        some = spread([case for case in data.cases if telling(reference.manifest, case).any()], EXPLAINED)
+        some = spread(told(reference.manifest, data.cases) or told(reference.manifest, data.golden), EXPLAINED)
         steps = len(data.cases) + len(data.golden) + len(methods) * len(some)
         with progress(steps, f"{mode.name}: comparing") as advance:
             for case in data.cases:
@@ -197,7 +206,7 @@ def measured(
         tolerance=mode.tolerance,
         unsigned=isinstance(scheme, Int8) and scheme.unsigned,
         bytes=sum(map(len, built.files.values())),
-        fp32_bytes=fp32_bytes(reference.manifest),
+        fp32_bytes=fp32_bytes(reference.manifest, mode.dtype, built),
         errors=tuple(errors_by_length([*found, *own])),
         agreement=float(np.mean([one.agreement for one in found])),
         cases=len(found),
@@ -217,6 +226,11 @@ def measured(
         settings={},
         machine={**describe(), "edgexf": version("edgexf")},
     )  # fmt: skip
+
+
+def told(manifest: Manifest, cases: Sequence[Case]) -> list[Case]:
+    """The cases that are long enough to compare explanations on."""
+    return [case for case in cases if telling(manifest, case).any()]
 
 
 def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:
@@ -240,7 +254,8 @@ def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
         yield ErrorRow(length, len(errors), float(np.mean(errors)), float(np.max(errors)))
 
 
-def fp32_bytes(manifest: Manifest) -> int:
-    """Of the graphs in fp32 and their weights."""
-    paths = {graph.file for graph in manifest.variants if graph.dtype == names.FP32} | {names.WEIGHTS_FILE}
+def fp32_bytes(manifest: Manifest, dtype: str, built: Built) -> int:
+    """Of the graphs in fp32 that have a counterpart among the files, and their weights."""
+    graphs = {graph.file for graph in manifest.in_dtype(names.FP32).variants}
+    paths = {path for path in graphs if names.in_dtype(path, dtype) in built.files} | {names.WEIGHTS_FILE}
     return sum(entry["bytes"] for path, entry in manifest.files.items() if path in paths)

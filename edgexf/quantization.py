@@ -175,6 +175,11 @@ LEGEND = (
 )
 
 
+UNSEEN = {  # what no measurement on a CPU shows of a dtype
+    "fp16": "a CPU computes it in float32: whether its values stay within float16's range of 65,504 is not measured here"
+}
+
+
 def notes(outcome: Outcome) -> list[str]:
     """Sentences below the table: what was measured on what, what was done, and why a verdict is what it is."""
     done = [layer for layer in outcome.layers if not layer.skipped]
@@ -194,6 +199,13 @@ def notes(outcome: Outcome) -> list[str]:
         for row in outcome.explain
         if not row.good
     ]
+    found += [
+        f"{outcome.mode}: explanations by {row.method} were not compared: no input has enough tokens"
+        for row in outcome.explain
+        if row.cases == 0
+    ]
+    if outcome.dtype in UNSEEN:
+        found.append(f"{outcome.mode}: {UNSEEN[outcome.dtype]}")
     found += [f"{outcome.mode}: {reason}" for reason in outcome.reasons]
     return found
 

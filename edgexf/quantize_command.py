@@ -15,17 +15,21 @@ import click
 from edgexf import quantization
 from edgexf.bundle import SIGNATURE_FILE
 from edgexf.console import progress, show_table
-from edgexf.errors import RefusedError
+from edgexf.errors import RefusedError, UsageError
 from edgexf.extras import require_packages
 from edgexf.options import write_text
 from edgexf.quantization_page import quantization_page
-from edgexf.quantizing import AUTO, Request, chosen_modes, quantize
+from edgexf.quantizing import AUTO, STATIC, Request, chosen_modes, quantize
 from edgexf_runtimes.bench import parse_lengths
 
 
 def check_mode(mode: str) -> None:
     """UsageError for a mode that an export can't be followed by."""
     require_packages("quantize", "onnx", "onnx_ir")
+    if mode == STATIC:
+        raise UsageError(
+            f"--quantize takes modes that need no data, got {mode}; export first, then `edgexf quantize BUNDLE --mode {mode} --calibration FILE`."
+        )
     chosen_modes(Request(mode))
 
 
@@ -34,8 +38,13 @@ def run_quantize(
 ) -> None:  # fmt: skip
     """Quantizes and shows what was measured, also of a mode that is refused."""
     bundle = bundle.resolve()
-    files = {kind: path.absolute() for kind, path in (("markdown", markdown), ("html", html)) if path is not None}
-    json_path = None if json_file is None or str(json_file) == "-" else json_file.absolute()
+    files = {kind: path.resolve() for kind, path in (("markdown", markdown), ("html", html)) if path is not None}
+    json_path = None if json_file is None or str(json_file) == "-" else json_file.resolve()
+    for path in (*files.values(), *([json_path] if json_path else [])):
+        if path.is_relative_to(bundle):
+            raise UsageError(
+                f"a report must lie outside the bundle, which holds listed files alone, got {path}; name another folder."
+            )
     if "lengths" in options:
         options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
     signed, refusal = (bundle / SIGNATURE_FILE).exists(), None

@@ -12,7 +12,8 @@ A mode is kept if all of this holds, and refused otherwise, with every reason; `
 - the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
 - explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest
   tokens, on average; the graph of a further method that does not is left out
-- it is smaller than fp32, and no slower: over the lengths, the lower ends of the 95 % intervals stay below 1
+- it is smaller than fp32, and no slower: of the time ratios' 95 % intervals at the lengths that were asked for, the
+  geometric mean of the lower ends is at most 1, so a length at which it gains pays for one at which it loses
 
 Two alternatives were weighed for what is slower. A median above 1 refuses half of all graphs that are as fast. A fixed
 margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from edgexf_runtimes.agreement import Answers, Case
 
 AUTO = "auto"
-AUTO_MODES = ("int8", "int8-static", "q4")  # what a CPU may run
+STATIC = "int8-static"  # the mode that needs data
+AUTO_MODES = ("int8", STATIC, "q4")  # what a CPU may run
 MAX_DROP = 0.005
 LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
@@ -131,6 +133,10 @@ def chosen_modes(request: Request) -> list[Mode]:
         raise UsageError(
             f"a calibration method must be one of {', '.join(METHODS)}, got {request.calibration_method!r}; choose one."
         )
+    if not request.lengths or min(request.lengths) < 1:
+        raise UsageError(
+            f"lengths must be whole numbers of at least 1, got {request.lengths}; name those that matter, such as (128, 512)."
+        )
     if request.max_drop is not None and not 0 <= request.max_drop <= 1:
         raise UsageError(
             f"max_drop must be a share from 0 to 1, got {request.max_drop}; half a point of accuracy is 0.005."
@@ -204,7 +210,7 @@ def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progres
 
     The budget of `Request.max_drop` is for a user's data; ``auto``, which must choose, has one without.
     """
-    from edgexf.measuring import measured
+    from edgexf.measuring import fp32_bytes, measured
 
     reference, keep = answers.session, {}
     with progress(None, f"{mode.name}: building"):
@@ -230,7 +236,8 @@ def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progres
         good = ("predict", *(row.method for row in outcome.explain if row.good))
         only = [graph.file for graph in reference.manifest.variants if graph.method in good]
         built = builder.build(keep, only)
-        outcome = replace(outcome, bytes=sum(map(len, built.files.values())))
+        whole = fp32_bytes(reference.manifest, outcome.dtype, built)
+        outcome = replace(outcome, bytes=sum(map(len, built.files.values())), fp32_bytes=whole)
     return outcome, built
 
 
@@ -289,15 +296,19 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
 
 
 def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
-    """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it."""
+    """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it, and those among them that
+    were refused now are in it no longer.
+    """
     from edgexf.measuring import in_dtype
     from edgexf_runtimes.choice import modes
 
-    stays = [graph for graph in manifest.variants if graph.dtype != outcome.dtype]
-    dropped = [graph.file for graph in manifest.variants if graph.dtype == outcome.dtype]
-    if dropped:
-        dropped.append(names.in_dtype(names.PREDICT_FILE, outcome.dtype) + "_data")
-    before = {one.mode: one for one in modes(folder, manifest).values() if one.mode != outcome.mode}
+    anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
+    stays = [graph for graph in manifest.variants if graph.dtype not in anew]
+    dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
+    dropped += [
+        path for dtype in anew if (path := names.in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files
+    ]
+    before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
     told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
     outcomes = [*{**before, **told}.values(), outcome]
     variants = (*stays, *(graph for graph in in_dtype(manifest, outcome.dtype) if graph.file in built.files))
@@ -316,6 +327,7 @@ def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
     fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
     told = {**config.get(names.JS_CONFIG, {}), "dtype": "q8" if "q8" in kept else names.FP32}
+    told.pop("device_config", None)
     if "fp16" in fast:
         told["device_config"] = {"webgpu": {"dtype": "fp16"}}
     return json.dumps({**config, names.JS_CONFIG: told}, indent=1, ensure_ascii=False).encode() + b"\n"

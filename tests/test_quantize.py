@@ -18,6 +18,7 @@ import edgexf
 from edgexf import bundle, names
 from edgexf.comparison import spearman
 from edgexf.errors import BundleError
+from edgexf.measuring import data_of, told
 from edgexf.pipeline import verify
 from edgexf.quantizing import Request, quantize
 from edgexf_runtimes.agreement import Case, compare_relevance
@@ -170,6 +171,21 @@ def test_a_config_that_was_tampered_with_is_not_trusted(quantized: Path, tmp_pat
         )
         with pytest.raises(BundleError, match=names.QUANTIZE_FILE):
             edgexf.load(folder)
+
+
+def test_explanations_are_compared_on_golden_inputs_where_a_users_are_too_short(
+    quantized: Path, tmp_path: Path
+) -> None:
+    """A report without a figure would let a broken explain graph pass."""
+    path = tmp_path / "short.jsonl"
+    path.write_text('{"input_ids": [257, 65, 66]}\n')
+    with edgexf.load(quantized, dtype="fp32") as session:
+        data = data_of(session, path)
+    assert not told(bundle.read(quantized), data.cases)
+    assert told(bundle.read(quantized), data.golden)
+    shutil.copytree(quantized, tmp_path / "bundle")
+    (outcome,) = quantize(tmp_path / "bundle", "q4", evaluate=path, overwrite=True, force=True, lengths=SHORT)
+    assert all(row.cases > 0 and row.correlation is not None for row in outcome.explain)
 
 
 def test_rows_of_a_few_tokens_are_not_compared(quantized: Path) -> None:

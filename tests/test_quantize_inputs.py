@@ -65,6 +65,20 @@ def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanc
         assert relative(answer[0], scale * inputs @ weight) < 0.03  # 8 bits of weight and activations
 
 
+def test_an_input_that_was_never_seen_may_come_later() -> None:
+    """A unit behind a ReLU that no text woke: its factor must not make a range in which all others are 0."""
+    inputs, weight = outliers()
+    inputs[:, 20] = 0
+    make = Maker()
+    model = make.model(y=make.node("MatMul", make.given("x", FLOAT, "s", 64), make.constant("w", weight)))
+    scheme = Int8(inputs=observe(again(model), [{"x": inputs}]))
+    QuantizeWeights(scheme)(model)
+    assert next(iter(scheme.packed.values())).balance is not None
+    later = inputs.copy()
+    later[3, 20] = 1.0  # of the usual size
+    assert relative(run(model, x=later)[0], later @ weight) < 0.03  # 8 bits of weight and activations
+
+
 def test_even_inputs_are_not_balanced() -> None:
     rows = INPUTS.reshape(-1, 64)
     assert find_balance(Seen(rows, np.abs(rows).max(axis=0), float(rows.min()), float(rows.max())), WEIGHT) is None

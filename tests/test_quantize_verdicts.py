@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from edgexf import bundle, names, quantizing
 from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError, RefusedError, UsageError
 from edgexf.manifest import Tensor
+from edgexf.passes.modes import MODES
 from edgexf.pipeline import verify
-from edgexf.quantization import Speed, from_json, to_json
+from edgexf.quantization import Outcome, Speed, from_json, to_json
 from edgexf.quantizing import Request, quantize
 from edgexf_runtimes import choice, device, versus
 from edgexf_runtimes.agreement import agreement, agreement_of
@@ -197,6 +199,9 @@ def test_calibration_data_that_cannot_be_read_is_named(
 
 def test_wrong_calls_say_what_is_right(copied: Path) -> None:
     evaluate = wrong("labels.jsonl", json.dumps({"input": str(FILES[0]), "label": "klingon"}))(copied.parent)
+    one, other = ({"input": str(FILES[0]), "label": "c"}, {"input": str(FILES[0])})
+    some = wrong("some.jsonl", f"{json.dumps(one)}\n{json.dumps(other)}")(copied.parent)
+    deep = wrong("deep.jsonl", '{"input_ids": ' + "[" * 100_000)(copied.parent)
     for request, error, says in (
         (Request("int4"), UsageError, "mode must be one of int8, int8-static, q4, fp16, auto"),
         (Request("int8-static"), UsageError, "--calibration"),
@@ -207,6 +212,9 @@ def test_wrong_calls_say_what_is_right(copied: Path) -> None:
             "minmax, percentile, entropy",
         ),
         (Request("int8", evaluate=evaluate), InputError, "'klingon' in line 1"),
+        (Request("int8", evaluate=some), InputError, "got 1 of 2 in some.jsonl"),
+        (Request("int8", evaluate=deep), InputError, "line 1 of deep.jsonl"),
+        (Request("int8", lengths=()), UsageError, "whole numbers of at least 1"),
     ):
         with pytest.raises(error, match=says):
             quantize(copied, request)
@@ -289,6 +297,14 @@ def test_a_constant_or_broken_explanation_does_not_pass_for_a_good_one() -> None
     assert agreement_of(scores, -scores).correlation == -1
 
 
+def test_labels_that_are_no_rivals_agree_by_their_signs() -> None:
+    """A model of several labels at once: the best one alone says nothing of the others."""
+    output = Tensor("logits", "float32", ("batch", 3))
+    wanted, found = np.float32([[5.0, 1.0, -1.0]]), np.float32([[5.0, -0.5, -1.0]])
+    assert agreement(output, wanted, found, np.ones((1, 3), bool), "sigmoid") == pytest.approx(2 / 3)
+    assert agreement(output, wanted, found, np.ones((1, 3), bool), "softmax") == 1
+
+
 @pytest.mark.parametrize(
     ("scores", "wanted", "found", "share"),
     [("none", 4.0, 1.0, 0.25), ("none", 4.0, 4.0, 1.0), ("sigmoid", 4.0, 0.1, 1.0), ("sigmoid", 4.0, -0.1, 0.0)],
@@ -311,6 +327,50 @@ def test_on_a_gpu_half_precision_that_was_only_slow_here_is_taken(
     assert choice.choose(tmp_path / "bundle", manifest, ("cpu",)) == "fp32"
     told = json.loads((tmp_path / "bundle" / names.CONFIG_FILE).read_text())["transformers.js_config"]
     assert told["device_config"] == {"webgpu": {"dtype": "fp16"}}
+
+
+def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that was kept on other data is served no longer, and no browser is sent to it."""
+    monkeypatch.setattr(versus, "race", fast)
+    for mode in ("int8", "fp16"):
+        assert quantize(copied, mode, lengths=SHORT)[0].verdict == "kept"
+    before = json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
+    assert (before["dtype"], "device_config" in before) == ("q8", True)
+    judged = quantizing.judged
+
+    def strict(outcome: Outcome, force: bool) -> Outcome:
+        return replace(judged(outcome, force), verdict="kept" if outcome.mode == "q4" else "refused")
+
+    monkeypatch.setattr(quantizing, "judged", strict)
+    quantize(copied, "auto", overwrite=True, lengths=SHORT)
+    found = bundle.read(copied)
+    assert {graph.dtype for graph in found.variants} == {"fp32", "fp16", "q4"}
+    assert "onnx/model_quantized.onnx_data" not in found.files
+    assert outcomes(copied)["int8"].verdict == "refused"
+    monkeypatch.setattr(quantizing, "judged", judged)
+    monkeypatch.setattr(versus, "race", slow)
+    wide = next(mode for mode in MODES if mode.name == "fp16")
+    monkeypatch.setattr("edgexf.passes.modes.MODES", [replace(wide, tolerance=0.0)])
+    quantize(copied, "fp16", overwrite=True, force=True, lengths=SHORT)
+    assert "device_config" not in json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
+
+
+def test_a_report_goes_beside_the_bundle_and_not_into_it(copied: Path) -> None:
+    """Which would then hold a file that it does not list."""
+    before = snapshot(copied)
+    call = ["quantize", str(copied), "--mode", "int8", "--json", str(copied / "report.json")]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert "outside the bundle" in done.stderr
+    assert snapshot(copied) == before
+
+
+def test_an_export_says_where_calibrated_graphs_are_made(tmp_path: Path) -> None:
+    call = ["export", "--variant", "linformer", "--quantize", "int8-static", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert "edgexf quantize BUNDLE --mode int8-static --calibration FILE" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_refusal_carries_what_was_measured(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,11 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import BundleError, ExportError, InputError, UsageError
+from edgexf.measuring import seen_inputs
+from edgexf.passes.sample import TEXTS
 from edgexf.terminal import explanation_text
 from edgexf_exporters.tokenizer import of_checkpoint
+from edgexf_runtimes.calibration import stream, whole
 from edgexf_runtimes.text import Tokenizer
 
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
@@ -44,6 +47,22 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small("Longformer", "ForSequenceClassification").save_pretrained(folder / "checkpoint")
     tokenizer().save_pretrained(folder / "checkpoint")
     return edgexf.export(folder / "checkpoint", output=folder / "out").path
+
+
+def test_layers_are_watched_on_texts_and_calibration_data_as_they_come(classifier: Path, tmp_path: Path) -> None:
+    """Padding shapes what a layer meets at run time, so it is seen; ranges that are fixed beforehand are found without."""
+    path = tmp_path / "calibration.txt"
+    path.write_text("w1\nw1 w2 w3 w4")
+    with edgexf.load(classifier) as session:
+        rows, seen = list(stream(session, path)), seen_inputs(session, path, [])
+        short, long = (whole(session, row)["input_ids"].tolist() for row in rows)
+        assert session.manifest.limits.block == 4
+    first, second = (row["input_ids"][0].tolist() for row in rows)
+    assert (len(first), len(second)) == (3, 6)
+    assert len(seen) == len(TEXTS) + 2
+    assert [row["input_ids"][0].tolist() for row in seen[-2:]] == [first, second]
+    assert short == [[*first, first[0]]]  # repeated until it fills a block
+    assert long == [second[:4]]
 
 
 def logits(*words: str) -> np.ndarray[Any, Any]:

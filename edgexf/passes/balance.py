@@ -6,7 +6,8 @@
 f_j = max|W_j|^(1-a) / max|x_j|^a moves range from activations to weights (SmoothQuant, Xiao et al. 2023, eq. 4). The
 rows J whose products are largest stay in float32 (LLM.int8(), Dettmers et al. 2022, section 3.2), here fixed ones, found
 beforehand, so that a graph of plain operators can hold them. Both are exact up to rounding; whether they pay is measured
-on the layer's own inputs, since the multiplication costs a pass over them.
+on the layer's own inputs, since the multiplication costs a pass over them. An input that was seen smaller than most, or never,
+counts as one of the median size: else its factor would be so large that a single row that has it takes the whole range.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def find_balance(seen: Seen, weight: Floats) -> Balance | None:
     if plain < WORTH:
         return None
     tiny = float(np.finfo(np.float32).tiny) ** 0.5
-    of_inputs = np.maximum(seen.largest, tiny)
+    of_inputs = np.maximum(seen.largest, np.median(seen.largest[seen.largest > 0]))
     of_weight = np.maximum(np.abs(weight).max(axis=1), tiny)
     rows = np.sort(np.argsort(-of_inputs * of_weight, kind="stable")[: int(np.ceil(KEPT * len(of_inputs)))])
     factor = of_weight ** (1 - SHARE) / of_inputs**SHARE

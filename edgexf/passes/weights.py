@@ -130,7 +130,7 @@ def unfit(value: ir.Value, graph: ir.Graph) -> str:
     if not users & READERS and not (users <= {"Reshape", "Expand"} and array.ndim == 2):
         return f"is read by {', '.join(sorted(users)) or 'nothing'}, not by a layer or a lookup"
     if array.ndim > 2 and not users & set(SCALED):
-        return f"has {array.ndim} axes, as projections that hash have, whose signs must not change"
+        return f"has {array.ndim} axes, and may be a projection that hashes, whose signs must not change"
     if array.ndim < 2:
         return "is a vector"
     if not np.isfinite(array).all() or np.abs(array).max() > LARGEST_VALUE:

@@ -105,7 +105,7 @@ def real_tokens(manifest: Manifest, arrays: Mapping[str, Array]) -> Array:
 
 def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: str = "softmax") -> float:
     """The share of equal answers of an output: of the best class, token by token where it has tokens, or of the best place
-    of an answer's end; of a single logit that is a class's own, of its sign, and of one that is a number, 1 - its relative
+    of an answer's end; of logits that are a class's own, of their signs, and of those that are numbers, 1 - their relative
     error; of vectors, the mean cosine of what a row holds, averaged over its real tokens.
     """
     if not np.isfinite(found).all():
@@ -115,7 +115,7 @@ def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: 
     if output.name in ENDS:
         return float(np.mean(wanted.argmax(axis=-1) == found.argmax(axis=-1)))
     tokens = output.has_tokens and wanted.shape[:2] == real.shape
-    if output.name == names.LOGITS and wanted.shape[-1] > 1:
+    if output.name == names.LOGITS and wanted.shape[-1] > 1 and scores == "softmax":
         same = wanted.argmax(axis=-1) == found.argmax(axis=-1)
         return float(np.mean(same[real] if tokens and same.shape == real.shape else same))
     if output.name == names.LOGITS and scores == "none":

@@ -61,7 +61,7 @@ def read_labelled(path: Path, labels: Collection[str] | None) -> list[Labelled]:
 def one_line(line: str, where: str, folder: Path) -> Labelled:
     try:
         values: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"each line of labelled data must be JSON, got {where} ({error}); correct it.") from error
     named = [key for key in ("input", "text", "input_ids") if isinstance(values, dict) and key in values]
     if len(named) != 1:
