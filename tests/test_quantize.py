@@ -108,6 +108,18 @@ def test_the_explain_graph_answers_as_the_predict_graph_does(quantized: Path) ->
     assert np.abs(one - two).max() < 0.02 * np.abs(one).max()
 
 
+def test_an_answer_in_q8_does_not_depend_on_what_is_asked_with_it(quantized: Path) -> None:
+    """Though the graph rounds all rows of a run within one range: bit for bit, as when it was measured."""
+    with edgexf.load(quantized, dtype="q8") as session:
+        together = session.predict(FILES)
+        alone = [session.predict([path])[0] for path in FILES]
+        inputs = session.encode([path.read_bytes()[:64] for path in FILES[:3]])
+        rows = session.run(**inputs)["logits"]
+        first = session.run(**{name: array[:1] for name, array in inputs.items()})["logits"]
+    assert [one.score for one in together] == [one.score for one in alone]  # type: ignore[union-attr]
+    assert (rows[:1] != first).any()  # else rows are independent, and may run together
+
+
 def test_the_config_says_what_was_done_and_measured(quantized: Path) -> None:
     found = outcomes(quantized)["int8"]
     assert found.dtype == "q8"

@@ -126,14 +126,14 @@ def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
     return ids, mask
 
 
-def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
-    """Indices that may run together, shortest first, so that little is padded.
+def batches(lengths: Sequence[int], limits: Limits, alone: bool = False) -> Iterator[list[int]]:
+    """Indices that may run together, shortest first, so that little is padded; each `alone` where rows depend on each other.
 
     Where padding changes answers only lengths share a batch that the model itself would pad alike.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        fits = (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
+        fits = not alone and (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
         same = not batch or limits.padded(lengths[batch[0]]) == limits.padded(lengths[index])
         if batch and not (fits and same):
             yield batch

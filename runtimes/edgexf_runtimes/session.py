@@ -289,10 +289,11 @@ class Session:
         return inputs
 
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
-        """Answers in the order given; windows of similar length run together."""
+        """Answers in the order given; windows of similar length run together, where rows are independent."""
         windows = [window for given in inputs for window in given.windows]
+        alone = self.dtype in names.RANGE_OF_BATCH
         answers: dict[int, Answer] = {}
-        for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits):
+        for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits, alone):
             start = time.perf_counter()
             found = self._run(PREDICT, self._arrays([windows[i] for i in batch]))
             share = (time.perf_counter() - start) * 1e3 / len(batch)
