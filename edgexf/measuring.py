@@ -175,7 +175,7 @@ def measured(
     with trial(reference, mode.dtype, built.files) as other:
         found, own, explained = [], [], []
         methods = reference.manifest.methods
-        some = spread(told(reference.manifest, data.cases) or told(reference.manifest, data.golden), EXPLAINED)
+        some = spread(explained_cases(reference.manifest, data), EXPLAINED)
         steps = len(data.cases) + len(data.golden) + len(methods) * len(some)
         with progress(steps, f"{mode.name}: comparing") as advance:
             for case in data.cases:
@@ -228,9 +228,10 @@ def measured(
     )  # fmt: skip
 
 
-def told(manifest: Manifest, cases: Sequence[Case]) -> list[Case]:
-    """The cases that are long enough to compare explanations on."""
-    return [case for case in cases if telling(manifest, case).any()]
+def explained_cases(manifest: Manifest, data: Data) -> list[Case]:
+    """The cases that are long enough to compare explanations on; golden ones where all of a user's are too short."""
+    long = ([case for case in cases if telling(manifest, case).any()] for cases in (data.cases, data.golden))
+    return next(filter(None, long), [])
 
 
 def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:

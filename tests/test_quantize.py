@@ -18,7 +18,7 @@ import edgexf
 from edgexf import bundle, names
 from edgexf.comparison import spearman
 from edgexf.errors import BundleError
-from edgexf.measuring import data_of, told
+from edgexf.measuring import data_of, explained_cases
 from edgexf.pipeline import verify
 from edgexf.quantizing import Request, quantize
 from edgexf_runtimes.agreement import Case, compare_relevance
@@ -189,15 +189,16 @@ def test_explanations_are_compared_on_golden_inputs_where_a_users_are_too_short(
     quantized: Path, tmp_path: Path
 ) -> None:
     """A report without a figure would let a broken explain graph pass."""
-    path = tmp_path / "short.jsonl"
-    path.write_text('{"input_ids": [257, 65, 66]}\n')
-    with edgexf.load(quantized, dtype="fp32") as session:
-        data = data_of(session, path)
-    assert not told(bundle.read(quantized), data.cases)
-    assert told(bundle.read(quantized), data.golden)
-    shutil.copytree(quantized, tmp_path / "bundle")
-    (outcome,) = quantize(tmp_path / "bundle", "q4", evaluate=path, overwrite=True, force=True, lengths=SHORT)
-    assert all(row.cases > 0 and row.correlation is not None for row in outcome.explain)
+    path = tmp_path / "mixed.jsonl"
+    manifest, short, long = bundle.read(quantized), [257, 65, 66], [257, *range(30)]
+    found = []
+    for rows in ([short], [short, long]):
+        path.write_text("\n".join(json.dumps({"input_ids": ids}) for ids in rows))
+        with edgexf.load(quantized, dtype="fp32") as session:
+            found.append(explained_cases(manifest, data_of(session, path)))
+    golden, own = found
+    assert [case.length for case in own] == [31]
+    assert max(case.length for case in golden) == manifest.limits.max_length
 
 
 def test_rows_of_a_few_tokens_are_not_compared(quantized: Path) -> None:
