@@ -172,7 +172,7 @@ def measured(
 ) -> Outcome:  # fmt: skip
     """Everything the report says of a mode but its verdict."""
     scheme, mode, reference = builder.scheme, builder.mode, answers.session
-    with trial(reference, mode.dtype, built.files) as other:
+    with trial(reference, mode.dtype, built.emulated or built.files) as other:
         found, own, explained = [], [], []
         methods = reference.manifest.methods
         some = spread(explained_cases(reference.manifest, data), EXPLAINED)
@@ -190,8 +190,8 @@ def measured(
                     rows += compare_relevance(reference, other, method, case)
                     advance(1)
                 explained.append(explain_row(method, rows))
-        with progress(None, f"{mode.name}: timing"):
-            speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
+    with trial(reference, mode.dtype, built.files) as other, progress(None, f"{mode.name}: timing"):
+        speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
     balanced = (
         {codes.name for codes in scheme.packed.values() if codes.balance is not None}

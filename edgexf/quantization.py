@@ -175,8 +175,8 @@ LEGEND = (
 )
 
 
-UNSEEN = {  # what no measurement on a CPU shows of a dtype
-    "fp16": "a CPU computes it in float32: whether its values stay within float16's range of 65,504 is not measured here"
+EMULATED = {  # how a dtype was measured that a CPU does not have
+    "fp16": "each value was rounded to float16 as a GPU rounds it, with sums within an operator in float32; times are this CPU's"
 }
 
 
@@ -204,8 +204,8 @@ def notes(outcome: Outcome) -> list[str]:
         for row in outcome.explain
         if row.cases == 0
     ]
-    if outcome.dtype in UNSEEN:
-        found.append(f"{outcome.mode}: {UNSEEN[outcome.dtype]}")
+    if outcome.dtype in EMULATED:
+        found.append(f"{outcome.mode}: {EMULATED[outcome.dtype]}")
     found += [f"{outcome.mode}: {reason}" for reason in outcome.reasons]
     return found
 

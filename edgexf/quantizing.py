@@ -277,10 +277,13 @@ def search_of(
 
 def judged(outcome: Outcome, force: bool) -> Outcome:
     """The verdict, with every reason against it."""
+    from edgexf_runtimes.agreement import ENDLESS
     from edgexf_runtimes.versus import overall
 
     reasons = []
-    if not outcome.worst <= outcome.tolerance:
+    if outcome.worst >= ENDLESS:
+        reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
+    elif not outcome.worst <= outcome.tolerance:
         reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
     if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
         reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")

@@ -35,3 +35,11 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     change(values)
     values["digest"] = bundle.digest_of({key: value for key, value in values.items() if key != "digest"})
     (folder / names.MANIFEST_FILE).write_text(json.dumps(values))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder.parent).as_posix(): path.read_bytes()
+        for path in folder.parent.rglob("*")
+        if path.is_file()
+    }

@@ -62,6 +62,7 @@ def test_a_quantized_bundle_verifies_and_loads_without_edgexf(quantized: Path) -
     assert verdict.passed
     assert [part.dtype for part in verdict.parts] == ["fp32", "q8", "q4"]
     for graph in bundle.read(quantized).variants:
+        onnx.checker.check_model(str(quantized / graph.file), full_check=True)
         ort.InferenceSession(str(quantized / graph.file), providers=["CPUExecutionProvider"])
 
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from modules import small as small_module
-from shrunk import FILES, SHORT, listing, outcomes, rewritten
+from shrunk import FILES, SHORT, listing, outcomes, rewritten, snapshot
 from small import small_encoder
 
 import edgexf
@@ -29,14 +29,6 @@ from edgexf.quantization import Outcome, Speed, from_json, to_json
 from edgexf.quantizing import Request, quantize
 from edgexf_runtimes import choice, device, versus
 from edgexf_runtimes.agreement import agreement, agreement_of
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder.parent).as_posix(): path.read_bytes()
-        for path in folder.parent.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")

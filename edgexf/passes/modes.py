@@ -15,7 +15,7 @@ from edgexf import names
 from edgexf.passes.balance import Seen
 from edgexf.passes.blockwise import Blockwise
 from edgexf.passes.calibrate import Feeds, calibrate
-from edgexf.passes.half import to_half
+from edgexf.passes.half import as_on_a_device, to_half
 from edgexf.passes.int8 import Int8
 from edgexf.passes.linear import GemmToMatMul
 from edgexf.passes.quantize import Entry, QuantizeWeights, Scheme
@@ -42,7 +42,7 @@ class Given:
 class Mode:
     """A way to quantize. `tolerance` is the largest relative difference from fp32 of any output at any token, at which a graph
     counts as the same model; what that costs in answers is measured. `watches`: it looks at what layers multiply;
-    `calibrated`: it needs data.
+    `calibrated`: it needs data. `emulated` makes of a graph one that gives a device's values on a CPU that has no such numbers.
     """
 
     name: str
@@ -51,22 +51,24 @@ class Mode:
     scheme: Callable[[Given], Scheme] | None
     watches: bool = False
     calibrated: bool = False
+    emulated: Callable[[ir.Model], ir.Model] | None = None
 
 
 MODES = (
     Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True),
     Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True, calibrated=True),
     Mode("q4", "q4", 0.5, lambda _: Blockwise()),
-    Mode("fp16", "fp16", 0.1, None),
+    Mode("fp16", "fp16", 0.1, None, emulated=as_on_a_device),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Built:
-    """`files` by path; `entries` of the predict graph's weights."""
+    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs."""
 
     files: dict[str, bytes]
     entries: tuple[Entry, ...] = ()
+    emulated: dict[str, bytes] | None = None
 
 
 class Builder:
@@ -91,7 +93,7 @@ class Builder:
     def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
         """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
         graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
-        made, entries = {}, []
+        made, emulated, entries = {}, {}, []
         for path, model in graphs:
             if self.scheme is None:
                 model = to_half(model)
@@ -100,11 +102,18 @@ class Builder:
                 walk = QuantizeWeights(self.scheme, keep or {}, self.axes, first=path == names.PREDICT_FILE)
                 walk(model)
                 entries.append(walk.entries)
+            own = names.in_dtype(path, self.mode.dtype)
+            if self.mode.emulated is not None:
+                emulated[own] = self.mode.emulated(model.clone())
             DropTraces()(model)
             model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
-            made[names.in_dtype(path, self.mode.dtype)] = model
-        files = share_weights(made, names.in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data")
-        return Built(files, tuple(entries[0]) if entries else ())
+            made[own] = model
+        data = names.in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data"
+        return Built(
+            share_weights(made, data),
+            tuple(entries[0]) if entries else (),
+            share_weights(emulated, data) if emulated else None,
+        )
 
 
 def predict_graph(models: Models) -> ir.Model:

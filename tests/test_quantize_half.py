@@ -1,0 +1,131 @@
+"""Half precision: what a float16 device would compute, measured on a CPU that has no such numbers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from shrunk import SHORT, snapshot
+from small import small_encoder
+from small_graphs import FLOAT, INPUTS, TABLE, WEIGHT, Maker, relative, run
+
+import edgexf
+from edgexf import bundle, names
+from edgexf.errors import RefusedError
+from edgexf.passes.half import as_on_a_device, to_half
+from edgexf.passes.tidy import DropTraces
+from edgexf.pipeline import verify
+from edgexf.quantizing import quantize
+
+
+def steps() -> ir.Model:
+    """x * 300 / 300, which leaves float16's range on the way where x is above 218."""
+    make = Maker()
+    large = make.node("Mul", make.given("x", FLOAT, "n"), make.constant("a", np.float32([300])))
+    return make.model(y=make.node("Mul", large, make.constant("b", np.float32([1 / 300]))))
+
+
+def test_values_are_those_of_float16_arithmetic() -> None:
+    """IEEE 754 binary16, as numpy has it: each product rounded to the nearest, beyond 65,504 infinite."""
+    x = np.array([1000, 1, 1 / 3, 218, 219, -7e4, 3e-7], np.float32)
+    with np.errstate(over="ignore"):
+        wanted = x.astype(np.float16) * np.float16(300) * np.float16(1 / 300)
+    found = run(as_on_a_device(to_half(steps())), x=x)[0]
+    np.testing.assert_array_equal(found, wanted.astype(np.float32))
+    assert np.isinf(found).tolist() == [True, False, False, False, True, True, False]
+
+
+def test_a_cpu_alone_does_not_show_it() -> None:
+    """Why the roundings are written out: where this fails, ONNX Runtime rounds by itself and `as_on_a_device` can go."""
+    x = np.array([1000], np.float32)
+    assert np.isfinite(run(to_half(steps()), x=x)[0]).all()
+
+
+def test_tables_constants_and_statistics_are_rounded_too() -> None:
+    """An embedding, a normalisation whose deviation is read, and a constant that a node makes."""
+    make = Maker()
+    ids = make.given("ids", ir.DataType.INT64, "s")
+    rows = make.node("Gather", make.constant("table", TABLE), ids)
+    make.nodes.append(
+        ir.node("LayerNormalization", [rows, make.constant("ones", np.ones(64, np.float32))], num_outputs=3)
+    )
+    normal, _, deviation = make.nodes[-1].outputs
+    product = make.node("Mul", make.node("MatMul", normal, make.constant("w", WEIGHT)), deviation)
+    shape = make.node("Shape", product)
+    filled = make.node("ConstantOfShape", shape, value=ir.tensor(np.float32([0.1])))
+    model = to_half(make.model(y=make.node("Add", product, filled)))
+    wide = as_on_a_device(model.clone())
+    picked = TABLE.astype(np.float16).astype(np.float32)[[3, 49, 0]]
+    centred = picked - picked.mean(axis=-1, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    found = run(wide, ids=np.array([3, 49, 0]))[0]
+    exact = (centred * scale) @ WEIGHT * scale + 0.1
+    assert 1e-5 < relative(found, exact) < 5e-3  # rounded, to 11 bits of significand
+    np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
+    DropTraces()(model)
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # nodes in order, types that fit
+
+
+def test_inputs_and_outputs_stay_float32() -> None:
+    """The deviation that a reverse pass reads of a normalisation is float32 in every graph."""
+    make = Maker()
+    x, ones = make.given("x", FLOAT, "s", 64), make.constant("ones", np.ones(64, np.float32))
+    make.nodes.append(ir.node("LayerNormalization", [x, ones], attributes={"axis": -1}, num_outputs=3))
+    normal, _, deviation = make.nodes[-1].outputs
+    half = to_half(make.model(y=make.node("Mul", make.node("MatMul", normal, make.constant("w", WEIGHT)), deviation)))
+    assert {value.dtype for value in (*half.graph.inputs, *half.graph.outputs)} == {FLOAT}
+    centred = INPUTS[0] - INPUTS[0].mean(axis=-1, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+    assert relative(run(half, x=INPUTS[0])[0], centred * scale @ WEIGHT * scale) < 5e-3  # 11 bits of significand
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("half") / "bundle"
+    edgexf.export(small_encoder("linformer"), output=folder)
+    return folder
+
+
+@pytest.fixture
+def copied(exported: Path, tmp_path: Path) -> Path:
+    shutil.copytree(exported, tmp_path / "work" / "bundle")
+    return tmp_path / "work" / "bundle"
+
+
+def test_files_are_what_onnx_asks_of_them(copied: Path) -> None:
+    (outcome,) = quantize(copied, "fp16", force=True, lengths=SHORT)
+    assert 0 < outcome.worst < outcome.tolerance
+    for path in ("model_fp16.onnx", "explain_fp16.onnx"):
+        onnx.checker.check_model(str(copied / "onnx" / path), full_check=True)
+    assert verify(copied).passed
+
+
+def test_a_model_that_leaves_the_range_is_refused(copied: Path) -> None:
+    """The same answers in float32, on every CPU; on a GPU infinities."""
+    leave_the_range(copied)
+    before = snapshot(copied)
+    with pytest.raises(RefusedError, match="not finite"):
+        quantize(copied, "fp16", lengths=SHORT)
+    assert snapshot(copied) == before
+
+
+def leave_the_range(folder: Path) -> None:
+    """What the last layer gives, a million times as large and back."""
+    model = ir.load(folder / names.PREDICT_FILE)
+    node = next(node for node in reversed(model.graph) if node.op_type == "MatMul")
+    value = node.outputs[0]
+    readers = list(value.uses())
+    for factor in (1e3, 1e3, 1e-3, 1e-3):
+        scale = ir.node("Constant", [], attributes={"value": ir.tensor(np.float32([factor]))})
+        product = ir.node("Mul", [value, scale.outputs[0]])
+        model.graph.insert_after(value.producer(), [scale, product])
+        value = product.outputs[0]
+    for reader, index in readers:
+        reader.replace_input_with(index, value)
+    manifest = bundle.read(folder)
+    data = ir.serde.serialize_model(model).SerializeToString()
+    bundle.revise(folder, {names.PREDICT_FILE: data}, [], manifest, manifest)
