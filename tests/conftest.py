@@ -29,6 +29,10 @@ class Exported:
     encoder: Encoder
 
 
+# Torch keeps the shapes that operators gave, for layers to come; for the small models here that takes longer than to
+# find them again, a fifth of an export. Graphs are the same to the byte.
+torch._dynamo.config.fake_tensor_cache_enabled = False
+
 EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others by default, which takes less time
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")

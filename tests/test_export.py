@@ -118,7 +118,7 @@ def test_two_exports_are_byte_identical(name: str, explain: tuple[str, ...], cou
 
 
 def test_a_model_of_ones_own_is_left_as_it_was(tmp_path: Path) -> None:
-    encoder = small_encoder("reformer").train()
+    encoder = small_encoder("reformer", layers=1).train()
     modules, weights = (
         dict(encoder.named_modules()),
         {name: tensor.clone() for name, tensor in encoder.state_dict().items()},
@@ -160,7 +160,7 @@ def test_a_wrong_explanation_never_becomes_a_bundle(
 def test_a_block_larger_than_the_position_step_or_a_third_of_the_model_is_exported(
     attention: WindowedAttentionSpec, length: int, tmp_path: Path
 ) -> None:
-    encoder = build(replace(small_spec("longformer"), attention=attention, max_length=length))
+    encoder = build(replace(small_spec("longformer"), layers=1, attention=attention, max_length=length))
     assert edgexf.export(encoder, output=tmp_path / "out", explain=()).manifest.limits.max_length == length
 
 
@@ -186,7 +186,7 @@ class Odd(nn.Module):
 def test_a_module_that_no_graph_can_hold_is_an_error_in_a_sentence(
     act: Callable[[Tensor], Tensor], explain: tuple[str, ...], sentence: str, tmp_path: Path
 ) -> None:
-    encoder = small_encoder("linformer")
+    encoder = small_encoder("linformer", layers=1)
     encoder.norm = Odd(act)  # type: ignore[assignment]
     with pytest.raises(ExportError, match=sentence) as caught:
         edgexf.export(encoder, output=tmp_path / "out", explain=explain)
@@ -225,18 +225,18 @@ def test_a_wrong_lowering_never_becomes_a_bundle(
 ) -> None:
     monkeypatch.setattr(owner, method, wrong)
     with pytest.raises(VerificationError, match="length"):
-        edgexf.export(small_encoder(name), output=tmp_path / "out", explain=())
+        edgexf.export(small_encoder(name, layers=1), output=tmp_path / "out", explain=())
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["linformer", "longformer"])
 def test_weights_of_ones_own_are_exported_with_their_sizes(name: str, tmp_path: Path) -> None:
-    save(small_encoder(name), tmp_path / "own.safetensors")
+    save(small_encoder(name, layers=1), tmp_path / "own.safetensors")
     manifest = edgexf.export(
         variant=name, weights=tmp_path / "own.safetensors", output=tmp_path / "out", explain=()
     ).manifest
     assert manifest.limits.max_length == 100
-    assert manifest.provenance["spec"] == small_spec(name).to_dict()
+    assert manifest.provenance["spec"] == replace(small_spec(name), layers=1).to_dict()
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:

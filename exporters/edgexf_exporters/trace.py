@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 
 import onnx
@@ -147,11 +148,17 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@cache
+def translations(opset: int) -> ONNXRegistry:
+    """What torch can translate, to look it up: a third of a second each time that it is gathered."""
+    return ONNXRegistry.from_torchlib(opset)
+
+
 def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
     """The program itself, told to stay as it is where each of its operators has a translation: decomposing it would trace it
     once more, a third of an export's time.
     """
-    registry = ONNXRegistry.from_torchlib(opset)
+    registry = translations(opset)
     operators = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)} - DROPPED
     if all(registry.is_registered(operator) and not operator._schema.is_mutable for operator in operators):
         program.run_decompositions = lambda *_, **__: program
