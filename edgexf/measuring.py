@@ -65,9 +65,7 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
             golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
         )
     manifest = session.manifest
-    several = len(manifest.labels) > 1 and manifest.scores != "none"
-    choosing = manifest.preprocess is not None and session.classifies and several
-    given, cases = read_labelled(evaluate, manifest.labels if choosing else None), []
+    given, cases = read_labelled(evaluate, manifest.labels if session.classifies else ()), []
     labelled = sum(one.label is not None for one in given)
     if 0 < labelled < len(given):
         raise InputError(
@@ -75,12 +73,34 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
         )
     for number, one in enumerate(given, 1):
         try:
-            cases.append(Case(arrays_of(session, one), label=one.label))
+            arrays = arrays_of(session, one)
+            cases.append(Case(arrays, label=column_of(manifest, arrays, one.label)))
         except InputError as error:
             raise InputError(
                 f"data to evaluate on must be inputs of the model, got input {number} of {evaluate.name}: {error}"
             ) from error
     return Data(cases, golden_cases(session), evaluate.name)
+
+
+def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | None) -> int | None:
+    """The place of a label in a row of the first output: among classes, or among the choices of the input."""
+    if label is None:
+        return None
+    graph = manifest.variants[0]
+    sizes = {
+        called: size
+        for tensor in graph.inputs
+        for called, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
+    }
+    shape = [sizes.get(called, called) for called in graph.outputs[0].shape]
+    place = manifest.labels.index(label) if label in manifest.labels else label
+    if len(shape) != 2 or shape[1] == 1 or manifest.scores == "none" or isinstance(place, str):
+        raise InputError(f"labels are for models that choose among some, got {label!r}; leave it out.")
+    if shape[0] != 1 or not 0 <= place < shape[1]:
+        raise InputError(
+            f"a label must be one of {shape[1]} columns, counted from 0, of a single row, got {label} of {shape[0]} rows; correct it."
+        )
+    return place
 
 
 def golden_cases(session: Session) -> list[Case]:

@@ -177,12 +177,16 @@ def test_what_cannot_be_evaluated_is_said(session: Session) -> None:
 
 def test_a_listing_names_files_beside_it_and_texts(tmp_path: Path) -> None:
     listing = tmp_path / "list.jsonl"
-    lines = [{"input": "a.txt", "label": "c", "source": "a note"}, {"text": "hi"}, {"text": ["question", "context"]}]
+    lines = [
+        {"input": "a.txt", "label": "c", "source": "a note"},
+        {"text": "hi"},
+        {"text": ["question", "context"], "label": 1},
+    ]
     listing.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
     assert read_labelled(listing, LABELS) == [
         Labelled(tmp_path / "a.txt", "c"),
         Labelled("hi"),
-        Labelled(("question", "context")),
+        Labelled(("question", "context"), LABELS[1]),
     ]
 
 
@@ -201,7 +205,8 @@ def test_the_shipped_set_is_a_listing() -> None:
         ('{"input": "a", "text": "b"}', "one of `input`"),
         ('{"input": ["a", "b"]}', "line 2"),
         ('{"text": ["a"]}', "line 2"),
-        ('{"text": "a", "label": 3}', "line 2"),
+        ('{"text": "a", "label": 20}', "one of the model's"),
+        ('{"text": "a", "label": 3.0}', "line 2"),
         ('{"text": "a", "label": "cobol"}', "cobol"),
     ],
 )

@@ -30,11 +30,13 @@ ENDS = ("start_logits", "end_logits")
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs of one run as arrays, what is explained of them by an explain graph's names, and the label where one is known."""
+    """Inputs of one run as arrays, what is explained of them by an explain graph's names, and where it is known the right
+    column of the first output's only row.
+    """
 
     arrays: Mapping[str, Array]
     targets: Mapping[str, Array] = field(default_factory=dict)
-    label: str | None = None
+    label: int | None = None
 
     @property
     def length(self) -> int:
@@ -91,7 +93,7 @@ def compare(reference: Answers, other: Session, case: Case) -> Compared:
     shares = [agreement(output, wanted[output.name], found[output.name], real, manifest.scores) for output in outputs]
     right = None
     if case.label is not None:
-        best = [manifest.labels[int(answer[names.LOGITS][0].argmax())] for answer in (wanted, found)]
+        best = [int(answer[outputs[0].name][0].argmax()) for answer in (wanted, found)]
         right = best[0] == case.label, best[1] == case.label
     return Compared(case.length, error, float(np.mean(shares)), right)
 

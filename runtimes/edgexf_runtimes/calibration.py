@@ -3,13 +3,17 @@
 In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them. `whole` cuts a row to
 whole blocks, so that no padding shapes the ranges that are fixed on it.
 
-    JSON lines   {"text": ...}, {"input": FILE} or {"input_ids": [...]} on each line, as of `labelled`
+    JSON lines   {"text": ...}, {"input": FILE}, {"input_ids": [...]} or {"arrays": {...}} on each line, as of `labelled`
     text         a text on each line, for a model that reads text
     file list    a file on each line, relative to the list: for a model of bytes, or where the first line names a file
+
+A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by the model's names.
 """
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import InputError
+from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Text
 from edgexf_runtimes.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session
@@ -73,10 +77,49 @@ def kind_of(session: Session, path: Path, first: str) -> str:
 
 
 def arrays_of(session: Session, given: Labelled) -> Arrays:
-    """One input as the graph takes it; a text that is too long is cut."""
-    if given.ids is None:
+    """One input as the graph takes it; a text that is too long is cut. InputError for arrays that are none of the model's."""
+    if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
         return session.checked(session.encode([given.source], truncate=True))
-    return session.checked({names.INPUT_IDS: np.array([given.ids], dtype=np.int64)})
+    found = (
+        read_arrays(given.source)
+        if given.arrays is None
+        else {name: array_of(name, one) for name, one in given.arrays.items()}
+    )
+    try:
+        return session.checked(found)
+    except UsageError as error:  # other names than the model's: of data, not of a call
+        raise InputError(str(error)) from error
+
+
+def array_of(name: str, values: Any) -> npt.NDArray[Any]:
+    """InputError for lists that are no array of numbers."""
+    try:
+        found = np.array(values)
+    except ValueError as error:  # ragged
+        raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
+    if found.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be numbers, got others; correct them.")
+    return found
+
+
+def read_arrays(path: Any) -> Arrays:
+    """The arrays of an ``.npz`` by name."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (
+        ValueError,
+        OSError,
+        AttributeError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        NotImplementedError,
+        MemoryError,
+    ) as error:
+        raise InputError(
+            f"a file for a model of arrays must be an .npz of them by name, got {path} ({error}); write it with numpy.savez."
+        ) from error
 
 
 def whole(session: Session, arrays: Arrays) -> Arrays:

@@ -312,5 +312,9 @@ def check(session: Session, inputs: Sequence[Labelled], follow: str, steps: int)
         raise UsageError(f"follow must be one of {', '.join(FOLLOWED)}, got {follow!r}; choose one of them.")
     if steps < 2:
         raise UsageError(f"steps must be at least 2, got {steps}; choose more.")
+    if any(given.arrays is not None for given in inputs):
+        raise UsageError(
+            "deletion curves leave tokens of a text or file out, got an input of ids or arrays; give `text` or `input`."
+        )
     if len(inputs) < FEWEST:
         raise UsageError(f"an evaluation needs at least {FEWEST} inputs, got {len(inputs)}; add inputs.")

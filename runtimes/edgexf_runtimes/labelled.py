@@ -1,19 +1,21 @@
-"""Labelled data: JSON lines of `input` and `label`.
+"""Labelled data: JSON lines of an input and its label.
 
 In: a file with a JSON object on each line. Out: `Labelled` inputs in its order.
 
     {"input": "evaluation/c-00.bin", "label": "c"}      a file, relative to the folder of the listing
     {"text": "Not bad at all.", "label": "positive"}    or the text itself, or [text, text] for a pair
     {"input_ids": [101, 7592, 102]}                     or token ids, for a model without a tokenizer
+    {"arrays": {"pixels": [[[0.1, ...]]]}, "label": 3}  or arrays by the model's names, as `Session.run` takes them
 
-`label` may be left out. Other keys are notes of whoever made the list, and are not read.
+A label is a name, or the number of a column or choice. It may be left out. Other keys are notes of whoever made the list,
+and are not read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +23,23 @@ from edgexf.errors import InputError
 from edgexf_runtimes.preprocess import Source
 
 Input = Source | tuple[str, str]
+KINDS = ("input", "text", "input_ids", "arrays")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An input, as `Session.predict` takes it, and its label where one is known. With `ids` the input is those token ids."""
+    """An input, as `Session.predict` takes it, and its label where one is known. With `arrays`, nested lists by name, the input
+    is those.
+    """
 
     source: Input
-    label: str | None = None
-    ids: tuple[int, ...] | None = None
+    label: str | int | None = None
+    arrays: Mapping[str, Any] | None = None
 
 
-def read_labelled(path: Path, labels: Collection[str] | None) -> list[Labelled]:
-    """The inputs of a listing, at least one. InputError, naming the line, for a label that is not among `labels`, or for any
-    where a model takes none.
+def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
+    """The inputs of a listing, at least one, a label by its name if it has one among `labels`. InputError, naming the line,
+    for a label that is not among them; where there are none, any is taken as it stands.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -44,18 +49,23 @@ def read_labelled(path: Path, labels: Collection[str] | None) -> list[Labelled]:
         ) from error
     numbered = [(f"line {number} of {path.name}", line) for number, line in enumerate(lines, 1) if line.strip()]
     found = [one_line(line, where, path.parent) for where, line in numbered]
-    for (where, _), given in zip(numbered, found, strict=True):
-        if given.label is not None and labels is None:
-            raise InputError(
-                f"labels are for models that choose among some, got {given.label!r} in {where}; leave it out."
-            )
-        if given.label is not None and given.label not in (labels or ()):
-            raise InputError(
-                f"a label must be one of the model's ({', '.join(labels or ())}), got {given.label!r} in {where}; correct it."
-            )
     if not found:
         raise InputError(f"labelled data must hold an input, got none in {path}; give a line for each.")
-    return found
+    if not labels:
+        return found
+    return [
+        replace(given, label=named(given.label, labels, where))
+        for (where, _), given in zip(numbered, found, strict=True)
+    ]
+
+
+def named(label: str | int | None, labels: Sequence[str], where: str) -> str | None:
+    """The label by its name. InputError for one that is not among them."""
+    if label is None or label in labels:
+        return label  # type: ignore[return-value]
+    if isinstance(label, int) and 0 <= label < len(labels):
+        return labels[label]
+    raise InputError(f"a label must be one of the model's ({', '.join(labels)}), got {label!r} in {where}; correct it.")
 
 
 def one_line(line: str, where: str, folder: Path) -> Labelled:
@@ -63,24 +73,31 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
         values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"each line of labelled data must be JSON, got {where} ({error}); correct it.") from error
-    named = [key for key in ("input", "text", "input_ids") if isinstance(values, dict) and key in values]
-    if len(named) != 1:
+    keys = [key for key in KINDS if isinstance(values, dict) and key in values]
+    if len(keys) != 1:
         raise InputError(
-            f"a line must be an object with one of `input`, `text` and `input_ids`, got {where}; correct it."
+            f"a line must be an object with one of {', '.join(f'`{kind}`' for kind in KINDS)}, got {where}; correct it."
         )
-    source, label = values[named[0]], values.get("label")
-    if not (label is None or isinstance(label, str)):
-        raise InputError(f"a label must be text, got {label!r} in {where}; correct it.")
-    if named == ["input_ids"]:
+    (kind,), label = keys, values.get("label")
+    source = values[kind]
+    if not (label is None or isinstance(label, str) or type(label) is int):
+        raise InputError(f"a label must be text or a whole number, got {label!r} in {where}; correct it.")
+    if kind == "arrays":
+        if not isinstance(source, dict) or not source:
+            raise InputError(
+                f"arrays must be an object of nested lists by the model's names, got {where} without; correct it."
+            )
+        return Labelled("", label, source)
+    if kind == "input_ids":
         if (
             not isinstance(source, list)
             or not source
             or not all(type(one) is int and abs(one) < 1 << 62 for one in source)
         ):
             raise InputError(f"input_ids must be whole numbers, at least one, got others in {where}; correct it.")
-        return Labelled("", label, tuple(source))
+        return Labelled("", label, {"input_ids": [source]})
     if isinstance(source, str):
-        return Labelled(folder / source if named == ["input"] else source, label)
-    if named == ["text"] and isinstance(source, list) and len(source) == 2 and all(isinstance(s, str) for s in source):
+        return Labelled(folder / source if kind == "input" else source, label)
+    if kind == "text" and isinstance(source, list) and len(source) == 2 and all(isinstance(s, str) for s in source):
         return Labelled((source[0], source[1]), label)
-    raise InputError(f"{named[0]} must be text (`text` also a pair of texts), got {source!r} in {where}; correct it.")
+    raise InputError(f"{kind} must be text (`text` also a pair of texts), got {source!r} in {where}; correct it.")
