@@ -19,6 +19,7 @@ import numpy as np
 from edgexf import golden, names
 from edgexf.errors import InputError, UsageError
 from edgexf.manifest import Graph, Manifest, Text
+from edgexf.passes.exact import Check
 from edgexf.passes.int8 import Int8
 from edgexf.passes.sample import TEXTS
 from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 EXPLAINED = 12  # inputs whose explanations are compared, at most
 SEEN = 24  # inputs on which layers are watched, at most
 SEEN_TOKENS = 256
+CHECKED = 2  # of those, on which layers are compared with exact arithmetic
+UNSEEN = Check(None, 0.0)
 LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # of relevance with fp32's, on average
 
 
@@ -213,6 +216,8 @@ def measured(
     with trial(reference, mode.dtype, built.files) as other, progress(None, f"{mode.name}: timing"):
         speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
+    with progress(None, f"{mode.name}: checking layers"), room():
+        checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))
     balanced = (
         {codes.name for codes in scheme.packed.values() if codes.balance is not None}
         if isinstance(scheme, Int8)
@@ -238,8 +243,12 @@ def measured(
         speed=tuple(speed),
         explain=tuple(explained),
         layers=tuple(
-            Layer(entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped, entry.name in balanced and not entry.skipped)
+            Layer(
+                entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped,
+                entry.name in balanced and not entry.skipped, one.error, one.apart,
+            )
             for entry in built.entries
+            for one in (checks.get(entry.digest, UNSEEN),)
         ),
         curve=(),
         evaluations=0,

@@ -18,6 +18,10 @@ from edgexf.report import markdown_table
 
 SCHEMA_VERSION = 1
 KEPT, FORCED, REFUSED, PASSED_OVER = "kept", "forced", "refused", "passed over"  # the last: for a smaller one
+# Of a layer's answer: sums in float32 differ by 1e-6, rounding to 8 bits by 1e-2. An input half way between two steps may go
+# either way; one in a hundred of them would give a tenth of that.
+EXACT = 1e-3
+SLACK = 1.001  # scales are rounded to float32
 SLOWER = "takes"  # how the reason against a slow graph begins
 
 
@@ -59,7 +63,8 @@ class ExplainRow:
 @dataclass(frozen=True)
 class Layer:
     """What became of a weight. `products`: layers that compute with stored numbers; `rows`: lookups; `reads`: uses that put
-    it back to float32. `skipped` says why it was left as it is.
+    it back to float32. `skipped` says why it was left as it is. `error` and `apart` are those of `edgexf.passes.exact`: what
+    it computes against its stored numbers, None where that is not compared, and how far those are from the weight.
     """
 
     name: str
@@ -69,6 +74,17 @@ class Layer:
     reads: int
     skipped: str
     balanced: bool = False
+    error: float | None = None
+    apart: float = 0.0
+
+    @property
+    def wrong(self) -> str:
+        """What is broken about it; empty where nothing is."""
+        if self.error is not None and not self.error <= EXACT:
+            return f"{self.name} computes otherwise than its stored numbers say, by {self.error:.2g} of its answer where {EXACT:g} is rounding"
+        if not self.apart <= SLACK:
+            return f"{self.name} is stored {self.apart:.2g} times as far from its weight as rounding leaves it"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +209,11 @@ def notes(outcome: Outcome) -> list[str]:
         balanced = sum(layer.balanced for layer in done)
         more = f"; {balanced} with balanced inputs" if balanced else ""
         found.append(f"{outcome.mode}: {len(done)} weights quantized, {len(kept)} left in float32{more}")
+        exact = [layer.error for layer in done if layer.error is not None]
+        if exact:
+            found.append(
+                f"{outcome.mode}: the layers and lookups of {len(exact)} of them were compared one by one, and compute what their stored numbers say within {max(exact):.0e}"
+            )
     found += [f"{outcome.mode}: {layer.name} {list(layer.shape)} {layer.skipped}" for layer in kept]
     found += [
         f"{outcome.mode}: explanations by {row.method} differ from fp32's ({explain_text(row)}), and its graph is left out"

@@ -8,7 +8,8 @@ Needs no torch: a device can do it. It composes; how weights are stored is decid
 A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
 `edgexf.load` then takes it only by name.
 
-- every output of every case is within the mode's tolerance of fp32 (a broken graph is not)
+- each layer computes what its stored numbers say, and those are its weight's (`edgexf.passes.exact`)
+- every output of every case is within the mode's tolerance of fp32
 - the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
 - explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest
   tokens, on average; the graph of a further method that does not is left out
@@ -280,7 +281,7 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
     from edgexf_runtimes.agreement import ENDLESS
     from edgexf_runtimes.versus import overall
 
-    reasons = []
+    reasons = [layer.wrong for layer in outcome.layers if layer.wrong]
     if outcome.worst >= ENDLESS:
         reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
     elif not outcome.worst <= outcome.tolerance:

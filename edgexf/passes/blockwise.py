@@ -25,7 +25,7 @@ import onnx_ir as ir
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits
 
 from edgexf.passes.linear import swapped
-from edgexf.passes.quantize import Store
+from edgexf.passes.quantize import Floats, Store
 from edgexf.passes.rewriter import CONTRIB, Rewriter
 from edgexf.passes.weights import Use, Weight
 
@@ -72,10 +72,10 @@ class Blockwise(Store):
             return None
         codes = graph.constant(f"{packed.name}_q4", packed.packed)
         scales = graph.constant(f"{packed.name}_q4_scales", packed.scales.reshape(-1))
-        wide = {"accuracy_level": IN_BYTES} if min(packed.inputs, len(packed.packed)) >= WIDE else {}
+        level = {"accuracy_level": IN_BYTES} if wide(packed) else {}
         return graph.node(
             f"{CONTRIB}::MatMulNBits", left, codes, scales,
-            K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK, **wide,
+            K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK, **level,
         )  # fmt: skip
 
     def rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:
@@ -112,6 +112,39 @@ class Blockwise(Store):
             f"{CONTRIB}::GatherBlockQuantized", codes, chosen, scales,
             gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=BITS,
         )  # fmt: skip
+
+    def stored(self, packed: Blocks) -> Floats:
+        found = (in_steps(packed) * packed.scales[:, :, None]).reshape(len(packed.packed), -1)
+        return found if packed.axis == 0 else found.T
+
+    def rounded(self, packed: Blocks, given: Floats) -> Floats:
+        """The operator's accuracy_level 4: symmetric, 127 steps to the largest of each block of a row."""
+        if not wide(packed):
+            return given
+        blocks = given.reshape(*given.shape[:-1], -1, BLOCK)
+        step = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True) / 127, np.finfo(np.float32).tiny)
+        return np.asarray((np.rint(blocks / step) * step).reshape(given.shape), dtype=np.float32)
+
+    def apart(self, packed: Blocks, array: Floats) -> float:
+        rows = (array if packed.axis == 0 else array.T).reshape(*packed.scales.shape, BLOCK)
+        steps = np.where(packed.scales == 0, 1, packed.scales)[:, :, None]
+        return float(np.abs(rows / steps - in_steps(packed)).max())
+
+    @property
+    def nearest(self) -> float:
+        """A step where the two ends of a block are of nearly one size: there are eight steps to one side, seven to the other."""
+        return 1.0
+
+
+def in_steps(packed: Blocks) -> Floats:
+    """The codes [rows, blocks, 32], from -8 to 7; the first of two in a byte is its lower half."""
+    halves = np.stack((packed.packed & 15, packed.packed >> BITS), axis=-1)
+    return np.asarray(halves.reshape(*packed.scales.shape, BLOCK).astype(np.float32) - 8, dtype=np.float32)
+
+
+def wide(packed: Blocks) -> bool:
+    """Whether products take their inputs in 8 bits."""
+    return min(packed.inputs, len(packed.packed)) >= WIDE
 
 
 def blocks_of(name: str, array: npt.NDArray[np.float32], axis: int) -> Blocks | str:

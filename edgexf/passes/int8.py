@@ -24,7 +24,7 @@ import onnx_ir as ir
 
 from edgexf.passes.balance import Balance, Seen, find_balance
 from edgexf.passes.linear import swapped
-from edgexf.passes.quantize import Store
+from edgexf.passes.quantize import Floats, Store
 from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.weights import Kind, Use, Weight
 
@@ -167,6 +167,48 @@ class Int8(Store):
         kept = graph.constant(f"{packed.name}_kept", packed.kept)
         found = graph.node("ScatterND", graph.node("Mul", found, factor), rows, kept)
         return graph.node("Transpose", found, perm=(1, 0)) if packed.axis == 0 else found
+
+    def stored(self, packed: Codes) -> Floats:
+        found = in_steps(packed) * along(packed.scale, packed)
+        if packed.balance is None or packed.kept is None:
+            return np.asarray(found, dtype=np.float32)
+        whole = (found if packed.axis == 1 else found.T) * packed.balance.factor[:, None]
+        whole[packed.balance.rows] = packed.kept
+        return np.asarray(whole if packed.axis == 1 else whole.T, dtype=np.float32)
+
+    def rounded(self, packed: Codes, given: Floats) -> Floats:
+        """ONNX, DynamicQuantizeLinear and QuantizeLinear: round half to even, a range that holds 0."""
+        balance = packed.balance
+        moved = given if balance is None else given * balance.factor
+        low, high = (moved.min(), moved.max()) if packed.range is None else packed.range
+        low, high = np.float32(min(low, 0)), np.float32(max(high, 0))
+        step = max(np.float32((high - low) / 255), np.finfo(np.float32).tiny)
+        zero = np.clip(np.rint(-low / step), 0, LEVELS + ZERO)
+        found = (np.clip(np.rint(moved / step) + zero, 0, LEVELS + ZERO) - zero) * step
+        if balance is None:
+            return np.asarray(found, dtype=np.float32)
+        found = found * balance.inverse
+        found[..., balance.rows] = given[..., balance.rows]
+        return np.asarray(found, dtype=np.float32)
+
+    def apart(self, packed: Codes, array: Floats) -> float:
+        if packed.balance is not None:
+            array = array * (packed.balance.inverse[:, None] if packed.axis == 1 else packed.balance.inverse)
+        return float(np.abs(array / along(packed.scale, packed) - in_steps(packed)).max())
+
+    @property
+    def nearest(self) -> float:
+        return 0.5
+
+
+def in_steps(packed: Codes) -> npt.NDArray[np.float32]:
+    """The codes without their zero."""
+    return packed.codes.astype(np.float32) - (ZERO if packed.codes.dtype == np.uint8 else 0)
+
+
+def along(scale: Floats, packed: Codes) -> Floats:
+    """A scale for each entry of the axis, to multiply the codes with."""
+    return scale.reshape([-1 if axis == packed.axis else 1 for axis in range(packed.codes.ndim)])
 
 
 def moved_rows(use: Use) -> bool:

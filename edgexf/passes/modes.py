@@ -15,6 +15,7 @@ from edgexf import names
 from edgexf.passes.balance import Seen
 from edgexf.passes.blockwise import Blockwise
 from edgexf.passes.calibrate import Feeds, calibrate
+from edgexf.passes.exact import Check, check
 from edgexf.passes.half import as_on_a_device, to_half
 from edgexf.passes.int8 import Int8
 from edgexf.passes.linear import GemmToMatMul
@@ -64,10 +65,13 @@ MODES = (
 
 @dataclass(frozen=True)
 class Built:
-    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs."""
+    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs;
+    the weights that were `kept` in float32 by digest, with the reason.
+    """
 
     files: dict[str, bytes]
     entries: tuple[Entry, ...] = ()
+    kept: Mapping[bytes, str] = field(default_factory=dict)
     emulated: dict[str, bytes] | None = None
 
 
@@ -112,8 +116,19 @@ class Builder:
         return Built(
             share_weights(made, data),
             tuple(entries[0]) if entries else (),
+            keep or {},
             share_weights(emulated, data) if emulated else None,
         )
+
+    def checks(self, built: Built, inputs: Iterable[Feeds]) -> dict[bytes, Check]:
+        """What each layer of the predict graph computes against its stored numbers, by digest."""
+        if self.scheme is None:
+            return {}
+        model = predict_graph(self.models)
+        walk = QuantizeWeights(self.scheme, built.kept, self.axes)
+        walk(model)
+        DropTraces()(model)
+        return check(model, walk.replaced, self.scheme, inputs)
 
 
 def predict_graph(models: Models) -> ir.Model:

@@ -16,11 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgexf.passes.linear import swapped
 from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.weights import Kind, Use, Weight, find
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -51,6 +56,19 @@ class Scheme(Protocol):
     def read(self, graph: Rewriter, packed: Any) -> ir.Value:
         """The weight in float32, in its own shape."""
 
+    def stored(self, packed: Any) -> Floats:
+        """What the stored numbers stand for, in the weight's shape; computed from the format's definition."""
+
+    def rounded(self, packed: Any, given: Floats) -> Floats:
+        """What a product takes of its input, float32 of the same shape."""
+
+    def apart(self, packed: Any, array: Floats) -> float:
+        """The largest distance of a stored number from the weight's, in steps of its scale."""
+
+    @property
+    def nearest(self) -> float:
+        """The most that the format's rounding leaves, in steps."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -65,13 +83,29 @@ class Entry:
     skipped: str = ""
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """A use of the weight `array`: what the graph multiplies or which rows it picks, `given`, and the value that is the
+    `answer` now. A product is by the weight as it stands or `turned`, or by the first rows of that. `given` is None for uses
+    of other kinds.
+    """
+
+    digest: bytes
+    array: Floats
+    packed: Any
+    kind: Kind
+    given: ir.Value | None
+    turned: bool
+    answer: ir.Value
+
+
 @dataclass
 class QuantizeWeights(ir.passes.InPlacePass):
     """Quantizes every weight of a graph but those to `keep`, by digest, each with the reason.
 
     `axes` remembers by digest along which axis a weight has its scales, so that all graphs of a bundle that share it
     store the same bytes. The predict graph, which comes `first`, decides; a weight that only a later graph has may be
-    one of a reverse pass, so it is read and nothing else. `entries` says what was done.
+    one of a reverse pass, so it is read and nothing else. `entries` says what was done, `replaced` by what.
     """
 
     scheme: Scheme
@@ -79,6 +113,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
     axes: dict[bytes, int] = field(default_factory=dict)
     first: bool = True
     entries: list[Entry] = field(default_factory=list)
+    replaced: list[Replaced] = field(default_factory=list)
+    done: list[tuple[Weight, Any, Kind, Use, ir.Value]] = field(default_factory=list)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         graph = Rewriter(model)
@@ -89,6 +125,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
         ]
         for weight in weights:
             self.entries.append(self.replace(graph, weight))
+        self.replaced = [  # now, when what a node takes has been replaced too, and the node is still there
+            Replaced(weight.digest, weight.array, packed, kind, taken(kind, use), turned(use), answer)
+            for weight, packed, kind, use, answer in self.done
+        ]
         tidy(model)
         return ir.passes.PassResult(model, modified=bool(weights))
 
@@ -102,12 +142,14 @@ class QuantizeWeights(ir.passes.InPlacePass):
             return Entry(weight.name, weight.digest, shape, skipped=packed)
         done = dict.fromkeys(Kind, 0)
         for use in weight.uses:
-            done[self.replace_use(graph, packed, use, axis if known else None)] += 1
+            kind, answer = self.replace_use(graph, packed, use, axis if known else None)
+            done[kind] += 1
+            self.done.append((weight, packed, kind, use, answer))
         return Entry(
             weight.name, weight.digest, shape, products=done[Kind.PRODUCT], rows=done[Kind.ROWS], reads=done[Kind.READ]
         )
 
-    def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int | None) -> Kind:
+    def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int | None) -> tuple[Kind, ir.Value]:
         """What was done in the end: a product whose scales lie along the sum is a read, and so is all without an `axis`."""
         value = None
         if axis is not None and use.kind is Kind.PRODUCT and use.axis == axis:
@@ -116,10 +158,28 @@ class QuantizeWeights(ir.passes.InPlacePass):
             value = self.scheme.rows(graph, packed, use.node)
         if value is not None:
             graph.instead(use.node, value)
-            return use.kind
+            return use.kind, value
         first, index = (use.path[0], 0) if use.path else (use.node, use.index)
-        first.replace_input_with(index, self.scheme.read(graph, packed))
-        return Kind.READ
+        value = self.scheme.read(graph, packed)
+        first.replace_input_with(index, value)
+        return Kind.READ, value
+
+
+def taken(kind: Kind, use: Use) -> ir.Value | None:
+    """What a use takes besides the weight: the input of a product, the numbers of the rows that a Gather picks."""
+    if kind is Kind.PRODUCT and all(step.op_type != "Slice" or begins(step) for step in use.path):
+        return use.node.inputs[0]
+    return use.node.inputs[1] if kind is Kind.ROWS and use.node.op_type == "Gather" else None
+
+
+def begins(node: ir.Node) -> bool:
+    """Whether a Slice takes the first rows."""
+    start = node.inputs[1]
+    return start is not None and start.const_value is not None and start.const_value.numpy().tolist() == [0]
+
+
+def turned(use: Use) -> bool:
+    return sum(map(swapped, use.path)) % 2 == 1
 
 
 def tidy(model: ir.Model) -> None:

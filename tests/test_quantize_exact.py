@@ -1,0 +1,170 @@
+"""Each layer computes what its stored numbers say, and what is broken about one is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from shrunk import SHORT, snapshot
+from small import small_spec
+from small_graphs import CHANCE, FLOAT, INPUTS, INT, TABLE, WEIGHT, Maker
+
+import edgexf
+from edgexf.errors import RefusedError
+from edgexf.models import build
+from edgexf.passes.balance import Seen
+from edgexf.passes.blockwise import Blocks, Blockwise
+from edgexf.passes.exact import Check, check
+from edgexf.passes.int8 import Codes, Int8
+from edgexf.passes.quantize import QuantizeWeights
+from edgexf.passes.rewriter import Rewriter
+from edgexf.passes.tidy import DropTraces
+from edgexf.passes.weights import digest_of
+from edgexf.quantization import EXACT, SLACK
+from edgexf.quantizing import quantize
+
+OUTLIERS = INPUTS.copy()
+OUTLIERS[..., 5] *= 300
+WIDE = CHANCE.normal(size=(64, 384)).astype(np.float32), CHANCE.normal(size=(384, 384)).astype(np.float32)
+IDS = np.array([[3, 49, 0, 7, 7, 1, 2]])
+
+
+def model() -> ir.Model:
+    """A table, a layer, one by the transposed weight, one by the first rows of a weight, and two wide ones."""
+    make = Maker()
+    x, ids = make.given("x", FLOAT, "b", "s", 64), make.given("ids", INT, "b", "s")
+    rows = make.node("Gather", make.constant("table", TABLE), ids)
+    hidden = make.node("MatMul", make.node("Add", x, rows), make.constant("weight", WEIGHT))
+    turned = make.constant("turned", np.ascontiguousarray(0.5 * WEIGHT))  # [64, 96] as [outputs, inputs]
+    back = make.node("MatMul", hidden, make.node("Transpose", turned, perm=(1, 0)))
+    zero, one = make.constant("zero", np.array([0])), make.constant("one", np.array([1]))
+    count = make.node("Slice", make.node("Shape", x), one, make.constant("two", np.array([2])), zero, one)
+    first = make.node("Slice", make.constant("projection", WEIGHT[::-1].copy()), zero, count, zero, one)
+    pooled = make.node("MatMul", make.node("Transpose", back, perm=(0, 2, 1)), first)
+    wide = make.node("MatMul", make.node("MatMul", back, make.constant("up", WIDE[0])), make.constant("wide", WIDE[1]))
+    return make.model(y=wide, z=pooled)
+
+
+RANGES = {
+    digest_of(WEIGHT): (-9e3, 9e3),
+    digest_of(0.5 * WEIGHT): (-1e5, 1e5),
+    digest_of(WIDE[0]): (-1e6, 1e6),
+    digest_of(WIDE[1]): (-1e7, 1e7),
+}
+SEEN = {digest_of(WEIGHT): Seen(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
+SCHEMES: dict[str, Callable[[], Any]] = {
+    "int8": Int8,
+    "unsigned": lambda: Int8(unsigned=True),
+    "balanced": lambda: Int8(inputs=SEEN),
+    "static": lambda: Int8(ranges=RANGES),
+    "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN, unsigned=True),
+    "q4": Blockwise,
+}  # fmt: skip
+
+
+def checks(scheme: Any, change: Callable[[Any], None] = lambda _: None) -> dict[str, Check]:
+    """By a weight's name; `change` may break the scheme behind the packing."""
+    graph = model()
+    names = {digest_of(array): name for name, array in (("table", TABLE), ("weight", WEIGHT), ("turned", 0.5 * WEIGHT), ("projection", WEIGHT[::-1]), ("up", WIDE[0]), ("wide", WIDE[1]))}  # fmt: skip
+    QuantizeWeights(scheme)(model())  # packs
+    change(scheme)
+    walk = QuantizeWeights(scheme)
+    walk(graph)
+    DropTraces()(graph)
+    return {
+        names[digest]: found
+        for digest, found in check(graph, walk.replaced, scheme, [{"x": OUTLIERS[:1], "ids": IDS}]).items()
+    }
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_layers_and_lookups_compute_what_is_stored(name: str) -> None:
+    """To float32 sums in another order, and for wide layers in 4 bits an input that is half way between two steps."""
+    scheme = SCHEMES[name]()
+    found = checks(scheme)
+    assert set(found) == {"table", "weight", "turned", "projection", "up", "wide"}
+    assert (scheme.packed[digest_of(WEIGHT)].balance is not None) == ("balanced" in name) if name != "q4" else True
+    for one, result in found.items():
+        unseen = ("static" in name or name == "q4") and one == "projection"  # which is read there, rows and all
+        assert (result.error is None) == unseen, one
+        assert result.error is None or result.error < (1e-5 if one != "wide" else EXACT), one
+        assert 0.5 < result.apart <= SLACK, one
+
+
+def rolled(codes: Any) -> Any:
+    """The scales of the neighbours."""
+    return (
+        replace(codes, scales=np.roll(codes.scales, 1, axis=0))
+        if isinstance(codes, Blocks)
+        else replace(codes, scale=np.roll(codes.scale, 1))
+    )
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_numbers_of_another_scale_are_seen(name: str) -> None:
+    def change(scheme: Any) -> None:
+        scheme.packed = {digest: rolled(codes) for digest, codes in scheme.packed.items()}
+
+    assert all(result.apart > 2 for result in checks(SCHEMES[name](), change).values())
+
+
+def without_the_factor(
+    self: Int8, graph: Rewriter, left: Any, packed: Codes, use: Any, right: Any = Int8.dynamic
+) -> Any:
+    return graph.node("Mul", right(self, graph, left, packed, use), graph.constant("wrong", np.float32(1.01)))
+
+
+def of_other_zeros(self: Int8, graph: Rewriter, left: Any, packed: Codes, use: Any, right: Any = Int8.static) -> Any:
+    low, high = packed.range or (0.0, 0.0)
+    return right(self, graph, left, replace(packed, range=(low, high * 1.01)), use)
+
+
+def of_other_rows(self: Any, graph: Rewriter, packed: Any, node: ir.Node, right: Any) -> Any:
+    first = graph.node("Min", node.inputs[1], graph.constant("most", np.array(48)))
+    return right(self, graph, packed, ir.node("Gather", [node.inputs[0], first]))
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "method", "wrong", "weights"),
+    [
+        ("int8", Int8, "dynamic", without_the_factor, {"weight", "turned", "projection", "up", "wide"}),
+        ("balanced", Int8, "dynamic", without_the_factor, {"weight", "turned", "projection", "up", "wide"}),
+        ("static", Int8, "static", of_other_zeros, {"weight", "turned", "up", "wide"}),
+        ("int8", Int8, "rows", lambda *given, right=Int8.rows: of_other_rows(*given, right=right), {"table"}),
+        ("q4", Blockwise, "rows", lambda *given, right=Blockwise.rows: of_other_rows(*given, right=right), {"table"}),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_is_called_wrongly_is_seen(
+    name: str, owner: type, method: str, wrong: Any, weights: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a hundredth, or one row."""
+    scheme = SCHEMES[name]()
+    monkeypatch.setattr(owner, method, wrong)
+    found = checks(scheme)
+    assert {one for one, result in found.items() if result.error is not None and result.error > EXACT} == weights
+
+
+def test_a_broken_layer_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the whole graph's answers are within what the mode may lose."""
+    folder = tmp_path / "work" / "bundle"
+    torch.manual_seed(0)
+    encoder = build(replace(small_spec("linformer"), layers=1, width=64, feedforward=96))
+    edgexf.export(encoder, explain=(), output=folder)
+    before = snapshot(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Int8, "dynamic", without_the_factor)
+        with pytest.raises(RefusedError, match="computes otherwise than its stored numbers say") as caught:
+            quantize(folder, "int8", lengths=SHORT)
+    (outcome,) = caught.value.outcomes
+    assert outcome.worst < outcome.tolerance
+    assert snapshot(folder) == before
+    packed = Int8.packed_anew
+    monkeypatch.setattr(Int8, "packed_anew", lambda self, weight, axis: rolled(packed(self, weight, axis)))
+    with pytest.raises(RefusedError, match="times as far from its weight"):
+        quantize(folder, "int8", lengths=SHORT)
