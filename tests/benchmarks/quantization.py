@@ -32,6 +32,7 @@ from minilm import make_longformer, source
 
 import edgexf
 from edgexf import bundle, names
+from edgexf.measuring import golden_cases
 from edgexf.quantization import Outcome
 from edgexf.quantizing import Request, quantize
 from edgexf.report import markdown_table
@@ -99,6 +100,12 @@ def measured(folder: Path, mode: str, **options: Any) -> tuple[Outcome, tuple[in
         return outcome, sizes(copy, outcome.dtype), sizes(copy, names.FP32), golden(copy, outcome.dtype)
 
 
+def exact(outcome: Outcome) -> str:
+    """How many weights were compared use by use with exact arithmetic on their stored numbers, and the largest error."""
+    errors = [layer.error for layer in outcome.layers if layer.error is not None]
+    return f"{len(errors)}, {max(errors):.0e}" if errors else "-"
+
+
 def times(outcome: Outcome) -> str:
     """How many times as fast as fp32."""
     return ", ".join(f"{1 / row.ratio:.2f}x at {row.length:,}" for row in outcome.speed)
@@ -118,7 +125,8 @@ def reference(bundles: Path) -> Iterator[tuple[str, ...]]:
             explain = outcome.explain[0]
             yield (
                 variant, mode, f"{predict / whole:.1%}", f"{pair / whole_pair:.1%}",
-                f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}", f"{outcome.agreement:.4f}", f"{outcome.worst:.1e}", grid,
+                f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}", f"{outcome.agreement:.4f}", exact(outcome),
+                f"{outcome.worst:.1e}", grid,
                 f"{explain.correlation:.3f}, {explain.overlap:.2f}", times(outcome),
                 str(sum("was kept" in layer.skipped for layer in outcome.layers)),
                 "kept" if outcome.verdict == "kept" else "; ".join(outcome.reasons),
@@ -328,8 +336,21 @@ def buckets(projected: Any) -> Any:
     return np.concatenate([projected, -projected], axis=-1).argmax(axis=-1)
 
 
+def golden_lines(bundle: Path, folder: Path) -> Path:
+    """A bundle's golden inputs, a line of arrays each."""
+    path = folder / "golden.jsonl"
+    with edgexf.load(bundle) as session:
+        lines = [
+            {"arrays": {name: array.tolist() for name, array in case.arrays.items()}} for case in golden_cases(session)
+        ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
 def families(bundles: Path) -> Iterator[tuple[str, ...]]:
-    """A small model of every family and kind of head with random weights, which every mode must build and run."""
+    """A small model of every family and kind of head with random weights, which every mode must build and run. int8-static is
+    calibrated on the bundle's golden inputs, as arrays.
+    """
     del bundles
     for family, head in FAMILIES:
         with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
@@ -339,14 +360,17 @@ def families(bundles: Path) -> Iterator[tuple[str, ...]]:
             else:
                 module, examples = modules.small(family)
                 edgexf.export(module, example_inputs=examples, output=folder)
-            for mode in ("int8", "q4", "fp16"):
-                outcome = quantize(folder, Request(mode, force=True, lengths=(32,)))[0]
+            data = golden_lines(folder, Path(work))
+            for mode in MODES:
+                calibration = data if mode == "int8-static" else None
+                outcome = quantize(folder, Request(mode, force=True, lengths=(32,), calibration=calibration))[0]
                 explain = "; ".join(f"{row.correlation:.3f}, {row.overlap:.2f}" for row in outcome.explain) or "-"
                 quantized = sum(not layer.skipped for layer in outcome.layers)
                 yield (
                     f"{family}{head}",
                     mode,
                     str(quantized),
+                    exact(outcome),
                     golden(folder, outcome.dtype),
                     f"{outcome.tolerance:g}",
                     explain,
@@ -355,12 +379,12 @@ def families(bundles: Path) -> Iterator[tuple[str, ...]]:
 
 Part = tuple[tuple[str, ...], Callable[[Path], Iterator[tuple[str, ...]]]]
 PARTS: dict[str, Part] = {
-    "reference": (("model", "mode", "size", "pair", "top-1", "agreement", "worst error", "contract grid", "relevance", "speed", "kept in fp32", "verdict"), reference),
+    "reference": (("model", "mode", "size", "pair", "top-1", "agreement", "layers", "worst error", "contract grid", "relevance", "speed", "kept in fp32", "verdict"), reference),
     "large": (("model", "mode", "size", "contract grid", "speed", "verdict"), large),
     "sentences": (("model", "watched on", "size", "cosine, sentences", "cosine, files", "speed"), sentences),
     "naive": (("model", "graph", "the call", "naive size", "int8 size", "naive error", "int8 error", "naive speed", "int8 speed"), naive),
     "hash": (("reformer", "layers in 8 bits", "hash in 8 bits"), hashed),
-    "families": (("model", "mode", "weights quantized", "contract grid", "tolerance", "relevance"), families),
+    "families": (("model", "mode", "weights quantized", "layers", "contract grid", "tolerance", "relevance"), families),
 }  # fmt: skip
 
 
