@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from edgexf.passes.sample import TEXTS
 from edgexf.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
 from edgexf_runtimes import Session, versus
 from edgexf_runtimes.agreement import (
+    ENDLESS,
     Answers,
     Case,
     Compared,
@@ -97,7 +98,8 @@ def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | 
     }
     shape = [sizes.get(called, called) for called in graph.outputs[0].shape]
     place = manifest.labels.index(label) if label in manifest.labels else label
-    if len(shape) != 2 or shape[1] == 1 or manifest.scores == "none" or isinstance(place, str):
+    chooses = graph.outputs[0].name == names.LOGITS and len(shape) == 2 and shape[1] > 1
+    if not chooses or manifest.scores == "none" or isinstance(place, str):
         raise InputError(f"labels are for models that choose among some, got {label!r}; leave it out.")
     if shape[0] != 1 or not 0 <= place < shape[1]:
         raise InputError(
@@ -195,7 +197,9 @@ def measured(
 ) -> Outcome:  # fmt: skip
     """Everything the report says of a mode but its verdict."""
     scheme, mode, reference = builder.scheme, builder.mode, answers.session
-    with trial(reference, mode.dtype, built.emulated or built.files) as other:
+    with ExitStack() as opened:
+        timed = opened.enter_context(trial(reference, mode.dtype, built.files))
+        other = timed if built.emulated is None else opened.enter_context(trial(reference, mode.dtype, built.emulated))
         found, own, explained = [], [], []
         methods = reference.manifest.methods
         some = spread(explained_cases(reference.manifest, data), EXPLAINED)
@@ -213,8 +217,8 @@ def measured(
                     rows += compare_relevance(reference, other, method, case)
                     advance(1)
                 explained.append(explain_row(method, rows))
-    with trial(reference, mode.dtype, built.files) as other, progress(None, f"{mode.name}: timing"):
-        speed = [versus.race(reference, other, length) for length in versus.lengths(reference, lengths)]
+        with progress(None, f"{mode.name}: timing"):
+            speed = [versus.race(reference, timed, length) for length in versus.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
     with progress(None, f"{mode.name}: checking layers"), room():
         checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))
@@ -245,7 +249,7 @@ def measured(
         layers=tuple(
             Layer(
                 entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped,
-                entry.name in balanced and not entry.skipped, one.error, one.apart,
+                entry.name in balanced and not entry.skipped, finite(one.error), finite(one.apart) or 0.0,
             )
             for entry in built.entries
             for one in (checks.get(entry.digest, UNSEEN),)
@@ -255,6 +259,11 @@ def measured(
         settings={},
         machine={**describe(), "edgexf": version("edgexf")},
     )  # fmt: skip
+
+
+def finite(number: float | None) -> float | None:
+    """The number as JSON can hold it."""
+    return None if number is None else number if number < ENDLESS else ENDLESS
 
 
 def explained_cases(manifest: Manifest, data: Data) -> list[Case]:

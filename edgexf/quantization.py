@@ -210,7 +210,7 @@ def notes(outcome: Outcome) -> list[str]:
         more = f"; {balanced} with balanced inputs" if balanced else ""
         found.append(f"{outcome.mode}: {len(done)} weights quantized, {len(kept)} left in float32{more}")
         exact = [layer.error for layer in done if layer.error is not None]
-        if exact:
+        if exact and not any(layer.wrong for layer in done):
             found.append(
                 f"{outcome.mode}: the layers and lookups of {len(exact)} of them were compared one by one, and compute what their stored numbers say within {max(exact):.0e}"
             )

@@ -8,7 +8,8 @@ Needs no torch: a device can do it. It composes; how weights are stored is decid
 A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
 `edgexf.load` then takes it only by name.
 
-- each layer computes what its stored numbers say, and those are its weight's (`edgexf.passes.exact`)
+- each layer of the predict graph computes what its stored numbers say, and those are its weight's (`edgexf.passes.exact`,
+  which says what is compared)
 - every output of every case is within the mode's tolerance of fp32
 - the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
 - explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest

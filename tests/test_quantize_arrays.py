@@ -18,9 +18,9 @@ import edgexf
 from edgexf.errors import InputError, UsageError
 from edgexf.measuring import data_of
 from edgexf.quantizing import quantize
-from edgexf_runtimes.calibration import stream
+from edgexf_runtimes.calibration import stream, whole
 from edgexf_runtimes.faithfulness import measure
-from edgexf_runtimes.labelled import Labelled
+from edgexf_runtimes.labelled import Labelled, read_labelled
 
 CHANCE = np.random.default_rng(0)
 IMAGES = CHANCE.normal(size=(12, 3, 8, 8)).astype(np.float32)
@@ -116,9 +116,11 @@ PIXELS = IMAGES[:1].tolist()
     [
         ({"arrays": {"pixel": PIXELS}}, "input 2 of data.jsonl: inputs must be the model's"),
         ({"arrays": {"pixels": [[[[1, 2], [3]]]]}}, "equal lengths"),
-        ({"arrays": {"pixels": [[["a"]]]}}, "pixels must be numbers"),
+        ({"arrays": {"pixels": [[["a"]]]}}, "pixels must be finite numbers"),
         ({"arrays": {"pixels": PIXELS[0]}}, "pixels must be float32"),
+        ({"arrays": {"pixels": [[[[float("nan")]]]]}}, "pixels must be finite"),
         ({"arrays": []}, "line 2 of data.jsonl"),
+        ({"input": "alone.npy"}, "an .npz of them"),
         ({"input": "none.npz"}, "an .npz of them"),
         ({"input": "data.jsonl"}, "an .npz of them"),
         ({"text": "words"}, "takes token ids"),
@@ -133,6 +135,7 @@ def test_arrays_that_do_not_fit_are_a_sentence(
     line: dict[str, Any], sentence: str, pictures: Path, tmp_path: Path
 ) -> None:
     labelled = {"label": 0} if "label" in line else {}
+    np.save(tmp_path / "alone.npy", IMAGES[:1])
     path = written(tmp_path, [{"arrays": {"pixels": PIXELS}, **labelled}, line])
     with edgexf.load(pictures) as session, pytest.raises((InputError, UsageError), match=sentence) as caught:
         data_of(session, path)
@@ -140,14 +143,33 @@ def test_arrays_that_do_not_fit_are_a_sentence(
 
 
 def test_a_vector_is_no_choice(tmp_path: Path) -> None:
-    """A label for tokens' features, which have no columns to choose among."""
-    edgexf.export(small("Bert", "Model"), explain=(), output=tmp_path / "bundle")
+    """A label for tokens' features, and for an answer's place, which a start alone does not give."""
     path = written(tmp_path, [{"input_ids": [5, 6, 7], "label": 1}])
-    with edgexf.load(tmp_path / "bundle") as session, pytest.raises(InputError, match="choose among some"):
-        data_of(session, path)
+    for head in ("Model", "ForQuestionAnswering"):
+        edgexf.export(small("Bert", head), explain=(), output=tmp_path / head)
+        with edgexf.load(tmp_path / head) as session, pytest.raises(InputError, match="choose among some"):
+            data_of(session, path)
+
+
+def test_a_number_that_is_the_name_of_another_label_is_ambiguous(tmp_path: Path) -> None:
+    path = written(tmp_path, [{"text": "good", "label": 1}])
+    with pytest.raises(InputError, match="the name of another"):
+        read_labelled(path, ("1", "2", "3"))
+    assert read_labelled(path, ("0", "1"))[0].label == "1"
+
+
+def test_several_rows_and_given_masks_calibrate_as_they_are(tmp_path: Path) -> None:
+    edgexf.export(small("Longformer", "Model"), explain=(), max_global=2, output=tmp_path / "bundle")
+    ids, chosen = [[5] * 7, [6] * 7], [[0, 0, 1, 0, 0, 0, 0]]
+    lines = [{"arrays": {"input_ids": ids}}, {"arrays": {"input_ids": ids[:1], "global_attention_mask": chosen}}]
+    with edgexf.load(tmp_path / "bundle") as session:
+        both, one = (whole(session, row) for row in stream(session, written(tmp_path, lines)))
+    assert both["input_ids"].tolist() == ids
+    assert one["input_ids"].shape == (1, 4)  # whole blocks of four
+    assert one["global_attention_mask"].tolist() == [chosen[0][:4]]
 
 
 def test_curves_are_not_drawn_of_ids(linformer: Any) -> None:
     """They would be those of an empty text."""
     with edgexf.load(linformer.bundle.path) as session, pytest.raises(UsageError, match="an input of ids"):
-        measure(session, [Labelled("a"), Labelled("", arrays={"input_ids": [[257, 5]]})])
+        measure(session, [Labelled("a"), Labelled("", arrays={"input_ids": np.array([[257, 5]])})])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from shrunk import SHORT, snapshot
 from small import small_spec
-from small_graphs import CHANCE, FLOAT, INPUTS, INT, TABLE, WEIGHT, Maker
+from small_graphs import CHANCE, FLOAT, INPUTS, INT, ROUNDING, TABLE, WEIGHT, Maker
 
 import edgexf
 from edgexf.errors import RefusedError
@@ -112,6 +112,61 @@ def test_numbers_of_another_scale_are_seen(name: str) -> None:
         scheme.packed = {digest: rolled(codes) for digest, codes in scheme.packed.items()}
 
     assert all(result.apart > 2 for result in checks(SCHEMES[name](), change).values())
+
+
+def test_rows_that_stay_in_float32_are_the_weights_own() -> None:
+    """Of a balanced layer, whose largest inputs are multiplied by them."""
+
+    def change(scheme: Any) -> None:
+        codes = scheme.packed[digest_of(WEIGHT)]
+        scheme.packed[digest_of(WEIGHT)] = replace(codes, kept=np.zeros_like(codes.kept))
+
+    assert checks(SCHEMES["balanced"](), change)["weight"].apart > SLACK
+
+
+def alone(scheme: Any, weight: np.ndarray[Any, Any], given: np.ndarray[Any, Any], cut: bool = False) -> Check:
+    """One layer, by all of a weight, or by its first rows."""
+    make = Maker()
+    x, right = make.given("x", FLOAT, "s", given.shape[-1]), make.constant("w", weight)
+    if cut:
+        zero, one, two = (make.constant(str(number), np.array([number])) for number in (0, 1, 2))
+        right = make.node("Slice", right, zero, make.node("Slice", make.node("Shape", x), one, two), zero, one)
+    graph = make.model(y=make.node("MatMul", x, right))
+    walk = QuantizeWeights(scheme)
+    walk(graph)
+    DropTraces()(graph)
+    (found,) = check(graph, walk.replaced, scheme, [{"x": given}]).values()
+    return found
+
+
+@pytest.mark.parametrize("tokens", [9, 64])
+def test_the_first_rows_of_a_wide_projection_take_no_rounded_input(tokens: int) -> None:
+    """In 4 bits: rows are unpacked and multiplied in float32, whatever the width."""
+    weight = CHANCE.normal(size=(130, 384)).astype(np.float32)
+    found = alone(Blockwise(), weight, CHANCE.normal(size=(5, tokens)).astype(np.float32), cut=True)
+    assert found.error is not None
+    assert found.error < ROUNDING
+
+
+@pytest.mark.parametrize("name", ["int8", "q4"])
+def test_a_column_that_is_nearly_nothing_is_no_fault(name: str) -> None:
+    """Its codes may be any; what they stand for is below every rounding."""
+    weight = WIDE[1].copy()
+    weight[:, 7] = 1e-38 * CHANCE.normal(size=384)
+    found = alone(SCHEMES[name](), weight, CHANCE.normal(size=(5, 384)).astype(np.float32))
+    assert found.apart <= SLACK
+    assert found.error is not None
+    assert found.error < EXACT
+
+
+@pytest.mark.parametrize("name", ["int8", "q4"])
+def test_inputs_of_a_few_sizes_are_no_fault(name: str) -> None:
+    """Half of such inputs lie half way between two steps, where it shows how a kernel divides."""
+    for size in CHANCE.uniform(0.1, 3, size=8).astype(np.float32):
+        given = size * CHANCE.integers(0, 3, size=(5, 384)).astype(np.float32)
+        found = alone(SCHEMES[name](), WIDE[1], given)
+        assert found.error is not None
+        assert found.error < EXACT
 
 
 def without_the_factor(

@@ -15,7 +15,7 @@ from small_graphs import FLOAT, INPUTS, TABLE, WEIGHT, Maker, relative, run
 
 import edgexf
 from edgexf import bundle, names
-from edgexf.errors import RefusedError
+from edgexf.errors import BundleError, RefusedError
 from edgexf.passes.half import as_on_a_device, to_half
 from edgexf.passes.tidy import DropTraces
 from edgexf.pipeline import verify
@@ -81,6 +81,30 @@ def test_inputs_and_outputs_stay_float32() -> None:
     centred = INPUTS[0] - INPUTS[0].mean(axis=-1, keepdims=True)
     scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
     assert relative(run(half, x=INPUTS[0])[0], centred * scale @ WEIGHT * scale) < 5e-3  # 11 bits of significand
+
+
+def test_a_type_that_cannot_be_told_is_a_sentence() -> None:
+    """Nothing would be rounded where shape inference gives up, and a graph that overflows would pass."""
+    make = Maker()
+    odd = ir.node("FastGelu", [make.given("x", FLOAT, "n")], domain="com.microsoft")
+    make.nodes.append(odd)
+    model = make.model(y=make.node("Mul", odd.outputs[0], make.constant("a", np.float32([300]))))
+    model.opset_imports["com.microsoft"] = 1
+    with pytest.raises(BundleError, match="of an unknown type"):
+        as_on_a_device(to_half(model))
+
+
+def test_a_branch_is_a_sentence() -> None:
+    make = Maker()
+    x, yes = make.given("x", FLOAT, "n"), make.given("yes", ir.DataType.BOOL)
+    ways = []
+    for kind in ("Relu", "Neg"):
+        way = ir.node(kind, [x])
+        way.outputs[0].name, way.outputs[0].type = kind, ir.TensorType(FLOAT)
+        ways.append(ir.Graph([], list(way.outputs), nodes=[way], name=kind))
+    model = make.model(y=make.node("If", yes, then_branch=ways[0], else_branch=ways[1]))
+    with pytest.raises(BundleError, match="If with a graph of its own"):
+        as_on_a_device(to_half(model))
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from edgexf.passes.weights import Use, Weight
 BLOCK = 32
 BITS = 4
 WIDE = 384  # inputs and outputs from which products of whole numbers are faster than unpacking (measured, VNNI)
+SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
 IN_BYTES = 4  # the operator's accuracy_level: inputs in 8 bits, a scale for each block
 
 
@@ -72,7 +73,7 @@ class Blockwise(Store):
             return None
         codes = graph.constant(f"{packed.name}_q4", packed.packed)
         scales = graph.constant(f"{packed.name}_q4_scales", packed.scales.reshape(-1))
-        level = {"accuracy_level": IN_BYTES} if wide(packed) else {}
+        level = {"accuracy_level": IN_BYTES} if min(packed.inputs, len(packed.packed)) >= WIDE else {}
         return graph.node(
             f"{CONTRIB}::MatMulNBits", left, codes, scales,
             K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK, **level,
@@ -117,18 +118,28 @@ class Blockwise(Store):
         found = (in_steps(packed) * packed.scales[:, :, None]).reshape(len(packed.packed), -1)
         return found if packed.axis == 0 else found.T
 
-    def rounded(self, packed: Blocks, given: Floats) -> Floats:
-        """The operator's accuracy_level 4: symmetric, 127 steps to the largest of each block of a row."""
-        if not wide(packed):
-            return given
+    def roundings(self, packed: Blocks, given: Floats, kernel: ir.Node | None) -> list[Floats]:
+        """Of the operator's accuracy_level 4, which lets a kernel round to 8 bits: none, symmetric by the block of a row as
+        ONNX Runtime does on x86, and by the row as it does on ARM.
+        """
+        del packed
+        if kernel is None or "accuracy_level" not in kernel.attributes:
+            return [given]
+        tiny = np.finfo(np.float32).tiny
         blocks = given.reshape(*given.shape[:-1], -1, BLOCK)
-        step = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True) / 127, np.finfo(np.float32).tiny)
-        return np.asarray((np.rint(blocks / step) * step).reshape(given.shape), dtype=np.float32)
+        largest = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True), tiny)
+        by_block = np.rint(blocks * (127 / largest)) * (largest / 127)
+        low, high = np.minimum(given.min(axis=-1, keepdims=True), 0), np.maximum(given.max(axis=-1, keepdims=True), 0)
+        step = np.maximum((high - low) / 255, tiny)
+        zero = np.rint(-low / step)
+        by_row = (np.clip(np.rint(given / step) + zero, 0, 255) - zero) * step
+        return [given, by_block.reshape(given.shape).astype(np.float32), by_row.astype(np.float32)]
 
     def apart(self, packed: Blocks, array: Floats) -> float:
         rows = (array if packed.axis == 0 else array.T).reshape(*packed.scales.shape, BLOCK)
-        steps = np.where(packed.scales == 0, 1, packed.scales)[:, :, None]
-        return float(np.abs(rows / steps - in_steps(packed)).max())
+        counts = np.abs(packed.scales) > SMALLEST_SCALE
+        steps = np.where(counts, packed.scales, 1)[:, :, None]
+        return float(np.abs(np.where(counts[:, :, None], rows / steps - in_steps(packed), 0)).max())
 
     @property
     def nearest(self) -> float:
@@ -140,11 +151,6 @@ def in_steps(packed: Blocks) -> Floats:
     """The codes [rows, blocks, 32], from -8 to 7; the first of two in a byte is its lower half."""
     halves = np.stack((packed.packed & 15, packed.packed >> BITS), axis=-1)
     return np.asarray(halves.reshape(*packed.scales.shape, BLOCK).astype(np.float32) - 8, dtype=np.float32)
-
-
-def wide(packed: Blocks) -> bool:
-    """Whether products take their inputs in 8 bits."""
-    return min(packed.inputs, len(packed.packed)) >= WIDE
 
 
 def blocks_of(name: str, array: npt.NDArray[np.float32], axis: int) -> Blocks | str:

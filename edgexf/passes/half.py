@@ -19,14 +19,21 @@ stay in float32, as CUDA's products, softmax and norms have them; a browser's sh
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edgexf.errors import BundleError
+
 # Without a float16 kernel for CPUs, which verify the graph. The converter's own list of such operators needs the types of
 # all values beforehand, which its shape inference does not find in every graph.
 IN_FLOAT32 = ("ScatterElements", "ScatterND", "TopK", "CumSum", "Min", "Max", "Range", "Resize", "ReduceLogSumExp")
+BRANCHES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def to_half(model: ir.Model) -> ir.Model:
@@ -76,9 +83,18 @@ def cast_statistics(graph: ir.Graph, node: ir.Node) -> None:
 def as_on_a_device(model: ir.Model) -> ir.Model:
     """In place: a model of `to_half` in float32, each value rounded to float16 where an operator of half precision gives it.
 
-    Types are set anew: a clone shares the objects that hold them.
+    Types are set anew: a clone shares the objects that hold them. BundleError for a graph with branches or loops, and for one
+    whose types can't be told.
     """
-    common.ShapeInferencePass()(model)
+    with unlogged("onnx_ir"):  # a failure leaves types unknown, which is said below
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    for node in model.graph:
+        unknown = any(output.dtype is None and output.uses() for output in node.outputs)
+        if unknown or any(attribute.type in BRANCHES for attribute in node.attributes.values()):
+            raise BundleError(
+                f"a graph in float16 must have values of known types and no branches to be measured, got {node.op_type} "
+                f"{'of an unknown type' if unknown else 'with a graph of its own'}; choose another mode."
+            )
     for value in model.graph.initializers.values():
         if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT16:
             value.const_value = in_float32(value.const_value, value.name)
@@ -87,10 +103,24 @@ def as_on_a_device(model: ir.Model) -> ir.Model:
         for name, attribute in list(node.attributes.items()):
             if isinstance(attribute.value, ir.TensorProtocol) and attribute.value.dtype == ir.DataType.FLOAT16:
                 node.attributes[name] = ir.AttrTensor(name, in_float32(attribute.value, None))
+            if name == "dtype" and attribute.value == ir.DataType.FLOAT16:
+                node.attributes[name] = ir.AttrInt64(name, ir.DataType.FLOAT)
         for output in node.outputs:
             if output.dtype == ir.DataType.FLOAT16:
                 rounded(model.graph, node, output)
     return model
+
+
+@contextmanager
+def unlogged(name: str) -> Iterator[None]:
+    """Without what a library logs, tracebacks among it."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def in_float32(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from edgexf.passes.weights import Kind, Use, Weight
 
 LEVELS = 127
 ZERO = 128  # of unsigned weights
+SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
 Range = tuple[float, float]
 
 
@@ -134,10 +136,9 @@ class Int8(Store):
         return graph.node("Mul", graph.node("Cast", summed, to=ir.DataType.FLOAT), scales)
 
     def static(self, graph: Rewriter, left: ir.Value, packed: Codes, use: Use) -> ir.Value:
-        low, high = packed.range or (0.0, 0.0)
-        step = max((max(high, 0.0) - min(low, 0.0)) / 255, float(np.finfo(np.float32).tiny))
+        step, middle = fixed(packed.range or (0.0, 0.0))
         scale = graph.constant(f"{packed.name}_input_scale", np.array(step, np.float32))
-        zero = graph.constant(f"{packed.name}_input_zero", np.array(round(-min(low, 0.0) / step), np.uint8))
+        zero = graph.constant(f"{packed.name}_input_zero", np.array(middle, np.uint8))
         given = graph.node("DequantizeLinear", graph.node("QuantizeLinear", left, scale, zero), scale, zero)
         weight = self.plain(graph, packed)
         for move in use.path:
@@ -176,29 +177,42 @@ class Int8(Store):
         whole[packed.balance.rows] = packed.kept
         return np.asarray(whole if packed.axis == 1 else whole.T, dtype=np.float32)
 
-    def rounded(self, packed: Codes, given: Floats) -> Floats:
+    def roundings(self, packed: Codes, given: Floats, kernel: ir.Node | None) -> list[Floats]:
         """ONNX, DynamicQuantizeLinear and QuantizeLinear: round half to even, a range that holds 0."""
+        del kernel
         balance = packed.balance
         moved = given if balance is None else given * balance.factor
-        low, high = (moved.min(), moved.max()) if packed.range is None else packed.range
-        low, high = np.float32(min(low, 0)), np.float32(max(high, 0))
-        step = max(np.float32((high - low) / 255), np.finfo(np.float32).tiny)
-        zero = np.clip(np.rint(-low / step), 0, LEVELS + ZERO)
-        found = (np.clip(np.rint(moved / step) + zero, 0, LEVELS + ZERO) - zero) * step
-        if balance is None:
-            return np.asarray(found, dtype=np.float32)
-        found = found * balance.inverse
-        found[..., balance.rows] = given[..., balance.rows]
-        return np.asarray(found, dtype=np.float32)
+        if packed.range is None:
+            low, high = np.float32(min(moved.min(), 0)), np.float32(max(moved.max(), 0))
+            step = max(np.float32((high - low) / 255), np.finfo(np.float32).tiny)
+            zero = np.clip(np.rint(-low / step), 0, 255)
+        else:
+            step, zero = fixed(packed.range)
+        found = (np.clip(np.rint(moved / step) + zero, 0, 255) - zero) * step
+        if balance is not None:
+            found = found * balance.inverse
+            found[..., balance.rows] = given[..., balance.rows]
+        return [np.asarray(found, dtype=np.float32)]
 
     def apart(self, packed: Codes, array: Floats) -> float:
         if packed.balance is not None:
+            rows = (array if packed.axis == 1 else array.T)[packed.balance.rows]
+            if packed.kept is None or not np.array_equal(rows, packed.kept):
+                return float("inf")  # what stays in float32 is the weight itself
             array = array * (packed.balance.inverse[:, None] if packed.axis == 1 else packed.balance.inverse)
-        return float(np.abs(array / along(packed.scale, packed) - in_steps(packed)).max())
+        counts = along(packed.scale > SMALLEST_SCALE, packed)
+        return float(np.abs(np.where(counts, array / along(packed.scale, packed) - in_steps(packed), 0)).max())
 
     @property
     def nearest(self) -> float:
         return 0.5
+
+
+def fixed(span: Range) -> tuple[np.float32, int]:
+    """The step and the zero of a range that was found beforehand."""
+    low, high = min(span[0], 0.0), max(span[1], 0.0)
+    step = max((high - low) / 255, float(np.finfo(np.float32).tiny))
+    return np.float32(step), round(-low / step)
 
 
 def in_steps(packed: Codes) -> npt.NDArray[np.float32]:
@@ -206,7 +220,7 @@ def in_steps(packed: Codes) -> npt.NDArray[np.float32]:
     return packed.codes.astype(np.float32) - (ZERO if packed.codes.dtype == np.uint8 else 0)
 
 
-def along(scale: Floats, packed: Codes) -> Floats:
+def along(scale: npt.NDArray[Any], packed: Codes) -> npt.NDArray[Any]:
     """A scale for each entry of the axis, to multiply the codes with."""
     return scale.reshape([-1 if axis == packed.axis else 1 for axis in range(packed.codes.ndim)])
 

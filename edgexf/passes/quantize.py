@@ -12,7 +12,7 @@ So the walk is ours; calibration, 4-bit codes and half precision are onnxruntime
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -59,8 +59,8 @@ class Scheme(Protocol):
     def stored(self, packed: Any) -> Floats:
         """What the stored numbers stand for, in the weight's shape; computed from the format's definition."""
 
-    def rounded(self, packed: Any, given: Floats) -> Floats:
-        """What a product takes of its input, float32 of the same shape."""
+    def roundings(self, packed: Any, given: Floats, kernel: ir.Node | None) -> Sequence[Floats]:
+        """What a product may take of its input, float32 of the same shape; several where that is the kernel's own affair."""
 
     def apart(self, packed: Any, array: Floats) -> float:
         """The largest distance of a stored number from the weight's, in steps of its scale."""

@@ -12,6 +12,7 @@ A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ from edgexf_runtimes.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session
 
 Arrays = dict[str, npt.NDArray[Any]]
+# What numpy raises for other files: an array alone, encrypted, cut off, or with a header that is none.
+UNREADABLE = (
+    ValueError, OSError, AttributeError, TypeError, RuntimeError, OverflowError, EOFError, MemoryError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError, SyntaxError,
+)  # fmt: skip
 
 
 def stream(session: Session, path: Path) -> Iterator[Arrays]:
@@ -80,26 +86,11 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
     """One input as the graph takes it; a text that is too long is cut. InputError for arrays that are none of the model's."""
     if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
         return session.checked(session.encode([given.source], truncate=True))
-    found = (
-        read_arrays(given.source)
-        if given.arrays is None
-        else {name: array_of(name, one) for name, one in given.arrays.items()}
-    )
+    found = read_arrays(given.source) if given.arrays is None else given.arrays
     try:
         return session.checked(found)
     except UsageError as error:  # other names than the model's: of data, not of a call
         raise InputError(str(error)) from error
-
-
-def array_of(name: str, values: Any) -> npt.NDArray[Any]:
-    """InputError for lists that are no array of numbers."""
-    try:
-        found = np.array(values)
-    except ValueError as error:  # ragged
-        raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
-    if found.dtype.kind not in "biuf":
-        raise InputError(f"{name} must be numbers, got others; correct them.")
-    return found
 
 
 def read_arrays(path: Any) -> Arrays:
@@ -107,16 +98,7 @@ def read_arrays(path: Any) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (
-        ValueError,
-        OSError,
-        AttributeError,
-        zipfile.BadZipFile,
-        EOFError,
-        zlib.error,
-        NotImplementedError,
-        MemoryError,
-    ) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"a file for a model of arrays must be an .npz of them by name, got {path} ({error}); write it with numpy.savez."
         ) from error
@@ -125,14 +107,16 @@ def read_arrays(path: Any) -> Arrays:
 def whole(session: Session, arrays: Arrays) -> Arrays:
     """The row in whole blocks: without the tokens behind the last one, or, where it fills none, repeated until it does.
 
-    A row that the model does not take so, such as a question that would hold its separators twice, stays as it is.
+    A row that the model does not take so, such as a question that would hold its separators twice, stays as it is, and so
+    do several rows. Where a row is repeated, the model's own rule says anew which tokens are global.
     """
     limits = session.manifest.limits
-    if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2:
+    if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2 or len(arrays[names.INPUT_IDS]) > 1:
         return arrays
     length = arrays[names.INPUT_IDS].shape[1]
     wanted = min(max(length // limits.block, 1) * limits.block, limits.max_length)
-    own = (names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS)
+    own = [names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS]
+    own += [names.GLOBAL_ATTENTION_MASK] if wanted <= length else []
     cut = {name: np.resize(array, (1, wanted)) for name, array in arrays.items() if name in own}
     try:
         return session.checked(cut)

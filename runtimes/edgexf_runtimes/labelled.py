@@ -19,22 +19,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edgexf.errors import InputError
 from edgexf_runtimes.preprocess import Source
 
+Array = npt.NDArray[Any]
 Input = Source | tuple[str, str]
 KINDS = ("input", "text", "input_ids", "arrays")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An input, as `Session.predict` takes it, and its label where one is known. With `arrays`, nested lists by name, the input
-    is those.
-    """
+    """An input, as `Session.predict` takes it, and its label where one is known. With `arrays` by name the input is those."""
 
     source: Input
     label: str | int | None = None
-    arrays: Mapping[str, Any] | None = None
+    arrays: Mapping[str, Array] | None = None
 
 
 def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
@@ -63,6 +65,10 @@ def named(label: str | int | None, labels: Sequence[str], where: str) -> str | N
     """The label by its name. InputError for one that is not among them."""
     if label is None or label in labels:
         return label  # type: ignore[return-value]
+    if isinstance(label, int) and str(label) in labels and labels.index(str(label)) != label:
+        raise InputError(
+            f'a label that is a whole number is a column, counted from 0, got {label} in {where}, the name of another; write "{label}".'
+        )
     if isinstance(label, int) and 0 <= label < len(labels):
         return labels[label]
     raise InputError(f"a label must be one of the model's ({', '.join(labels)}), got {label!r} in {where}; correct it.")
@@ -87,7 +93,7 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
             raise InputError(
                 f"arrays must be an object of nested lists by the model's names, got {where} without; correct it."
             )
-        return Labelled("", label, source)
+        return Labelled("", label, {name: array_of(name, values) for name, values in source.items()})
     if kind == "input_ids":
         if (
             not isinstance(source, list)
@@ -95,9 +101,20 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
             or not all(type(one) is int and abs(one) < 1 << 62 for one in source)
         ):
             raise InputError(f"input_ids must be whole numbers, at least one, got others in {where}; correct it.")
-        return Labelled("", label, {"input_ids": [source]})
+        return Labelled("", label, {"input_ids": np.array([source], dtype=np.int64)})
     if isinstance(source, str):
         return Labelled(folder / source if kind == "input" else source, label)
     if kind == "text" and isinstance(source, list) and len(source) == 2 and all(isinstance(s, str) for s in source):
         return Labelled((source[0], source[1]), label)
     raise InputError(f"{kind} must be text (`text` also a pair of texts), got {source!r} in {where}; correct it.")
+
+
+def array_of(name: str, values: Any) -> Array:
+    """The lists as an array. InputError for lists that are no array of numbers."""
+    try:
+        found = np.array(values)
+    except ValueError as error:  # ragged
+        raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
+    if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise InputError(f"{name} must be finite numbers, got others; correct them.")
+    return found
