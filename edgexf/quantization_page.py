@@ -13,7 +13,15 @@ from edgexf.comparison_page import section
 from edgexf.page import document
 from edgexf.quantization import HEADER, LEGEND, Outcome, cells, curve_table, error_table, explain_table, notes
 
-LAYERS = ("weight", "shape", "products", "lookups", "reads in float32", "kept in float32 because it")
+LAYERS = (
+    "weight",
+    "shape",
+    "products",
+    "lookups",
+    "reads in float32",
+    "error against stored numbers",
+    "kept in float32 because it",
+)
 
 
 def quantization_page(name: str, outcomes: Sequence[Outcome]) -> str:
@@ -46,6 +54,7 @@ def mode_section(outcome: Outcome) -> str:
                 str(one.products),
                 str(one.rows),
                 str(one.reads),
+                "-" if one.error is None else f"{one.error:.0e}",
                 one.skipped or "-",
             )
             for one in outcome.layers

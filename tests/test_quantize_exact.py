@@ -27,6 +27,7 @@ from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.tidy import DropTraces
 from edgexf.passes.weights import digest_of
 from edgexf.quantization import EXACT, SLACK
+from edgexf.quantization_page import quantization_page
 from edgexf.quantizing import quantize
 
 OUTLIERS = INPUTS.copy()
@@ -218,6 +219,8 @@ def test_a_broken_layer_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pyte
             quantize(folder, "int8", lengths=SHORT)
     (outcome,) = caught.value.outcomes
     assert outcome.worst < outcome.tolerance
+    assert {f"{layer.error:.0e}" for layer in outcome.layers if layer.products} == {"1e-02"}
+    assert "<td>1e-02</td>" in quantization_page("bundle", caught.value.outcomes)
     assert snapshot(folder) == before
     packed = Int8.packed_anew
     monkeypatch.setattr(Int8, "packed_anew", lambda self, weight, axis: rolled(packed(self, weight, axis)))
