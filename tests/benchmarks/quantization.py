@@ -148,9 +148,8 @@ def large(bundles: Path) -> Iterator[tuple[str, ...]]:
 
 def published(kind: str, layers: int) -> transformers.PreTrainedModel:
     if kind == "bert":
-        return transformers.BertForSequenceClassification(
-            transformers.BertConfig(num_hidden_layers=layers, num_labels=CLASSES)
-        ).eval()
+        bert = transformers.BertConfig(num_hidden_layers=layers, num_labels=CLASSES)
+        return transformers.BertForSequenceClassification(bert).eval()
     config = transformers.LongformerConfig(
         num_hidden_layers=layers, num_labels=CLASSES, attention_window=512, max_position_embeddings=4098, vocab_size=50265,
         type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, sep_token_id=2,
@@ -248,14 +247,10 @@ def compared(folder: Path, fp32: Path, plain: Path, ours: Path) -> tuple[str, ..
         errors: list[list[float]] = [[], []]
         for arrays in feeds:
             given = {name: arrays[name] for name in wanted if name in arrays}
-            given |= {
-                name: np.eye(len(session.manifest.labels), dtype=np.float32)[:1]
-                for name in wanted
-                if name == names.TARGET
-            }
-            output = (
-                names.RELEVANCE if fp32.name.startswith("explain") else session.manifest.variants[0].outputs[0].name
-            )
+            target = np.eye(len(session.manifest.labels), dtype=np.float32)[:1]
+            given |= {name: target for name in wanted if name == names.TARGET}
+            first = session.manifest.variants[0].outputs[0].name
+            output = names.RELEVANCE if fp32.name.startswith("explain") else first
             truth, *others = (one.run([output], given)[0] for one in sessions)
             for place, found in enumerate(others):
                 errors[place].append(float(np.abs(found - truth).max() / np.abs(truth).max()))
@@ -295,9 +290,8 @@ def hashed(bundles: Path) -> Iterator[tuple[str, ...]]:
         copy = Path(work, "bundle")
         shutil.copytree(bundles / "reformer", copy)
         quantize(copy, Request("int8", force=True, lengths=(64,)))
-        (seen, rotations), (other, _) = (
-            hashing(copy / names.in_dtype(names.PREDICT_FILE, dtype)) for dtype in ("fp32", "q8")
-        )
+        paths = (copy / names.in_dtype(names.PREDICT_FILE, dtype) for dtype in ("fp32", "q8"))
+        (seen, rotations), (other, _) = map(hashing, paths)
         with edgexf.load(copy, dtype="fp32") as session:
             rows = [arrays for _, arrays in zip(range(12), stream(session, EVALUATION), strict=False)]
     layers, itself = ([[] for _ in rotations] for _ in range(2))
@@ -365,16 +359,9 @@ def families(bundles: Path) -> Iterator[tuple[str, ...]]:
                 calibration = data if mode == "int8-static" else None
                 outcome = quantize(folder, Request(mode, force=True, lengths=(32,), calibration=calibration))[0]
                 explain = "; ".join(f"{row.correlation:.3f}, {row.overlap:.2f}" for row in outcome.explain) or "-"
-                quantized = sum(not layer.skipped for layer in outcome.layers)
-                yield (
-                    f"{family}{head}",
-                    mode,
-                    str(quantized),
-                    exact(outcome),
-                    golden(folder, outcome.dtype),
-                    f"{outcome.tolerance:g}",
-                    explain,
-                )
+                quantized = str(sum(not layer.skipped for layer in outcome.layers))
+                tolerance, grid = f"{outcome.tolerance:g}", golden(folder, outcome.dtype)
+                yield f"{family}{head}", mode, quantized, exact(outcome), grid, tolerance, explain
 
 
 Part = tuple[tuple[str, ...], Callable[[Path], Iterator[tuple[str, ...]]]]
@@ -404,10 +391,9 @@ def main(parts: tuple[str, ...], bundles: Path | None, output: Path) -> None:
                 print(" | ".join(row), flush=True)
             found[part] = rows
             store.write_text(json.dumps(found, indent=1) + "\n")
+    shown = [part for part in PARTS if part in found]
     texts = [
-        f"## {part}\n\n{PARTS[part][1].__doc__}\n\n{markdown_table(PARTS[part][0], found[part])}"
-        for part in PARTS
-        if part in found
+        f"## {part}\n\n{PARTS[part][1].__doc__}\n\n{markdown_table(PARTS[part][0], found[part])}" for part in shown
     ]
     (output / "quantization.md").write_text("\n".join(texts))
 
