@@ -334,9 +334,8 @@ def golden_lines(bundle: Path, folder: Path) -> Path:
     """A bundle's golden inputs, a line of arrays each."""
     path = folder / "golden.jsonl"
     with edgexf.load(bundle) as session:
-        lines = [
-            {"arrays": {name: array.tolist() for name, array in case.arrays.items()}} for case in golden_cases(session)
-        ]
+        inputs = [case.arrays for case in golden_cases(session)]
+    lines = [{"arrays": {name: array.tolist() for name, array in one.items()}} for one in inputs]
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
 
@@ -385,11 +384,10 @@ def main(parts: tuple[str, ...], bundles: Path | None, output: Path) -> None:
     found: dict[str, list[list[str]]] = json.loads(store.read_text()) if store.exists() else {}
     with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
         for part in parts or PARTS:
-            rows = []
+            found[part] = []
             for row in PARTS[part][1](bundles or Path(work)):
-                rows.append(list(row))
+                found[part].append(list(row))
                 print(" | ".join(row), flush=True)
-            found[part] = rows
             store.write_text(json.dumps(found, indent=1) + "\n")
     shown = [part for part in PARTS if part in found]
     texts = [
