@@ -2,23 +2,25 @@
 
     edgexf.spec -> edgexf.models (torch, readable references)
                 -> edgexf_exporters (lower, trace, differentiate, translate)
-                -> edgexf.passes (tidy, share weights)
+                -> edgexf.passes (tidy, share weights, quantize)
                 -> edgexf.bundle (a directory, versioned, hashed)
                 -> edgexf_runtimes (numpy + onnxruntime only)
                 -> edgexf.report (explanations, latency reports)
 
-Importing it imports nothing heavy; `export` and `load` import what they need when they are used.
+`edgexf.pipeline` and `edgexf.cli` stand above all of them and compose. Importing `edgexf` imports nothing heavy: each
+public function imports what it needs when it is first used.
 """
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgexf.pipeline import export as export
-    from edgexf.pipeline import verify as verify
-    from edgexf.quantizing import quantize as quantize
+    from edgexf.pipeline.export_model import export as export
+    from edgexf.pipeline.quantize_bundle import quantize as quantize
+    from edgexf.pipeline.verify_bundle import verify as verify
     from edgexf_runtimes.session import load as load
 
 # ONNX Runtime reads this once, at its import, and reports to its makers unless it is set. Every package of
@@ -28,20 +30,17 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __version__ = "0.1.0"
 __all__ = ["__version__", "export", "load", "quantize", "verify"]
 
+PUBLIC = {
+    "export": "edgexf.pipeline.export_model",
+    "load": "edgexf_runtimes.session",
+    "quantize": "edgexf.pipeline.quantize_bundle",
+    "verify": "edgexf.pipeline.verify_bundle",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("export", "verify"):
-        from edgexf import pipeline
-
-        return getattr(pipeline, name)
-    if name == "quantize":
-        from edgexf.quantizing import quantize
-
-        return quantize
-    if name == "load":
-        from edgexf_runtimes import load
-
-        return load
+    if name in PUBLIC:
+        return getattr(import_module(PUBLIC[name]), name)
     raise AttributeError(f"module 'edgexf' has no attribute {name!r}")
 
 

@@ -4,6 +4,8 @@ A subclass says who must act, so that the command line can choose its exit code
 (`exit_code`): 1 for a result that was refused, 2 for a call that was wrong.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -52,3 +54,23 @@ class RefusedError(EdgexfError):
 
 class MissingExtraError(UsageError):
     """An optional part of edgexf is not installed; the sentence names the extra that brings it."""
+
+
+def said_by(error: Exception) -> str:
+    """The first line of what an exception was raised from."""
+    root: BaseException = error
+    while root.__cause__ is not None:  # the outer ones only say at which step it happened
+        root = root.__cause__
+    first_line = (str(root).strip().splitlines() or [""])[0].rstrip(".")
+    return f"{type(root).__name__}: {first_line}"
+
+
+@contextmanager
+def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
+    """ExportError for what other people's code raises inside: dozens of unrelated types; the cause stays attached."""
+    try:
+        yield
+    except EdgexfError:
+        raise
+    except Exception as error:
+        raise ExportError(f"{rule}, got {said_by(error)}; {remedy}.") from error

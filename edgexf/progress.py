@@ -1,7 +1,7 @@
 """How long work tells a person where it stands.
 
 In: a number of steps, None where it is not known, and a title. Out: a context whose value is called with the steps done.
-`edgexf.console.progress` shows a bar on a terminal.
+`edgexf.cli.console.progress` shows a bar on a terminal.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from small import NAMES
 
 import edgexf
 from edgexf import bundle
+from edgexf.bundle.folder import Bundle
 from edgexf.models.encoder import Encoder
 from edgexf.models.weights import load, shipped
-from edgexf.pipeline import Bundle
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgexf.page import explanation_page
-from edgexf.report import Explanation, Prediction
-from edgexf.terminal import explanation_text
+from edgexf.report.explanation import Explanation
+from edgexf.report.html.explanation import explanation_page
+from edgexf.report.prediction import Prediction
+from edgexf.report.terminal.explanation import explanation_text
 
 VOID = {"meta", "input"}
 HOSTILE = "<script>alert('1')</script>&\"\u202e\x1b[31m\x00\udc80"

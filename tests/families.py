@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor, nn
 
 import edgexf
-from edgexf_exporters.explain import METHODS
+from edgexf_exporters.explain.methods import METHODS
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 VOCABULARY = 50

@@ -14,7 +14,7 @@ from reformer_pytorch import Autopadder, Reformer, ReformerLM
 from torch import Tensor, nn
 
 import edgexf
-from edgexf.manifest import Manifest
+from edgexf.bundle.manifest import Manifest
 
 VOCABULARY = 60
 WIDTH = 16

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgexf import bundle, names
-from edgexf.quantization import Outcome, from_json
+from edgexf.report.quantization import Outcome, from_json
 
 DATA = Path(__file__).parent / "data"
 FILES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from edgexf.manifest import Limits
+from edgexf.bundle.manifest import Limits
 from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.spec import (

@@ -16,9 +16,10 @@ import pytest
 from conftest import Exported
 
 import edgexf
-from edgexf import bundle, golden
+from edgexf import bundle
+from edgexf.bundle import folder, golden
+from edgexf.bundle.manifest import Manifest
 from edgexf.errors import BundleError, UsageError
-from edgexf.manifest import Manifest
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_listed_path_that_leaves_the_bundle_is_refused(copy: Path, path: str) 
     with pytest.raises(BundleError):
         bundle.read(copy)
     with pytest.raises(BundleError, match="inside"):
-        bundle.check_file(copy, path, {"sha256": "0" * 64, "bytes": 1}, verify=True)
+        folder.check_file(copy, path, {"sha256": "0" * 64, "bytes": 1}, verify=True)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, content: bytes
 
 def test_an_oversized_manifest_is_refused_unread(copy: Path) -> None:
     with (copy / "edgexf.json").open("ab") as file:
-        file.truncate(bundle.LARGEST_JSON + 1)
+        file.truncate(folder.LARGEST_JSON + 1)
     with pytest.raises(BundleError, match="at most"):
         bundle.read(copy)
 
@@ -258,8 +259,8 @@ def test_an_error_while_writing_leaves_nothing(
             raise OSError(28, "No space left on device")
         original(path, data)
 
-    original = bundle.write_synced
-    monkeypatch.setattr(bundle, "write_synced", full)
+    original = folder.write_synced
+    monkeypatch.setattr(folder, "write_synced", full)
     with pytest.raises(UsageError, match="No space"):
         bundle.write(tmp_path / "out", {"first": b"1", "second": b"2"}, manifest_without_files(linformer))
     assert list(tmp_path.iterdir()) == []

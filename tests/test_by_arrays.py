@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import edgexf
 from edgexf.errors import EdgexfError, InputError, UsageError
 from edgexf_runtimes import Session, attribute
-from edgexf_runtimes.explain import Options
+from edgexf_runtimes.explain.perturbation import Options
 
 VOCABULARY, CLASSES, BASELINE = 30, 4, 0
 ROUNDING = 1e-5  # float32 sums, of the scale

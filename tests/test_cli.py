@@ -14,7 +14,7 @@ from conftest import Exported
 from small import NAMES, small_encoder
 
 from edgexf.models.weights import save
-from edgexf_runtimes.bench import Case, fresh_process
+from edgexf_runtimes.measure.bench import Case, fresh_process
 
 Done = subprocess.CompletedProcess[str]
 
@@ -209,14 +209,15 @@ def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
 
 SLOW_EXPORT = """
 import signal, sys
-from edgexf import bundle, cli
-write = bundle.write_synced
+from edgexf import cli
+from edgexf.bundle import folder
+write = folder.write_synced
 def slow(path, data):
     write(path, data)
     if ".partial-" in str(path):
         print("half", flush=True)
         sys.stdin.read()
-bundle.write_synced = slow
+folder.write_synced = slow
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 cli.main(["export", "--variant", "linformer", "--weights", sys.argv[1], "-o", sys.argv[2], "--explain", "none"])
 """

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from edgexf.comparison import Comparison, ranks, spearman, strongest
-from edgexf.comparison_terminal import comparison_text
-from edgexf.display import relevance_of
 from edgexf.errors import UsageError
-from edgexf.page import POLICY
-from edgexf.report import Explanation
+from edgexf.report.comparison import Comparison
+from edgexf.report.explanation import Explanation
+from edgexf.report.html.document import POLICY
+from edgexf.report.ranks import ranks, spearman, strongest
+from edgexf.report.relevance import relevance_of
+from edgexf.report.terminal.comparison import comparison_text
 
 WORDS = ["good", " ", "film", " ", "bad", " ", "end", "ing"]
 

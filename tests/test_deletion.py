@@ -17,7 +17,8 @@ from edgexf.cli import main
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import CLASS_ID, LABELS, PADDING_ID
 from edgexf_runtimes import Session
-from edgexf_runtimes.faithfulness import (
+from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
+from edgexf_runtimes.measure.faithfulness import (
     RANDOM,
     Curves,
     Faithfulness,
@@ -27,7 +28,6 @@ from edgexf_runtimes.faithfulness import (
     measure,
     subject,
 )
-from edgexf_runtimes.labelled import Labelled, read_labelled
 from edgexf_runtimes.scores import softmax
 
 TEXT = b"import os\n\n\ndef f(x):\n    return os.path.join(x, 'y')\n"

@@ -18,13 +18,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
 import edgexf
+from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
 from edgexf.errors import ExportError, VerificationError
-from edgexf.manifest import Limits
-from edgexf_exporters import dense
-from edgexf_exporters.checkpoint import from_checkpoint, from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.eager import answers
+from edgexf_exporters.lowerings.huggingface import dense
+from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
+from edgexf_exporters.verify.eager import answers
+from edgexf_exporters.verify.float64 import worst_difference
 
 FAMILIES = ("Bert", "DistilBert", "Roberta")
 HEADS = (

@@ -19,8 +19,10 @@ from explanations import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexf.display import LEVELS, maximal_segments, pieces_of, relevance_of, strongest_runs
-from edgexf.report import Explanation
+from edgexf.report.colours import LEVELS
+from edgexf.report.explanation import Explanation
+from edgexf.report.relevance import pieces_of, relevance_of
+from edgexf.report.runs import maximal_segments, strongest_runs
 
 
 def test_there_are_forty_one_colours_and_zero_is_white() -> None:

@@ -11,8 +11,8 @@ from small import random_tokens
 import edgexf
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import LABELS
-from edgexf_exporters.explain import METHODS
-from edgexf_exporters.graphs import frozen
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.source import frozen
 
 TOLERANCE = 1e-4  # of the scale of relevance, the contract's
 

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 import edgexf
+from edgexf.bundle.golden import read
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError
-from edgexf.golden import read
 from edgexf.models.encoder import Encoder
-from edgexf.report import Explanation
-from edgexf_runtimes import along, golden
+from edgexf.report.explanation import Explanation
+from edgexf_runtimes.explain import integrated_gradients
+from edgexf_runtimes.measure import golden
 
 TOLERANCE = 1e-4  # of the scale of relevance, the contract's
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -248,7 +249,7 @@ def test_a_path_is_refined_until_the_scores_are_complete(
     integrated: tuple[Encoder, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = b"def f(x):\n    return x\n" * 3
-    monkeypatch.setattr(along, "COMPLETE", 1e-3)  # a small model is within 5 % at once
+    monkeypatch.setattr(integrated_gradients, "COMPLETE", 1e-3)  # a small model is within 5 % at once
     with edgexf.load(integrated[1]) as session:
         fine = session.explain(text, method="integrated-gradients")
         coarse = session.explain(text, method="integrated-gradients", time_limit=1e-6)

@@ -15,7 +15,7 @@ from explanations import Page
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import UsageError
-from edgexf.explaining import chosen_methods, chosen_targets, explain_each, given_options
+from edgexf.pipeline.explain_input import chosen_methods, chosen_targets, explain_each, given_options
 
 CODE = "import os\nprint(1)\n"
 EVERY = ["attnlrp", "gradient", "occlusion", "lime", "kernel-shap"]

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError
-from edgexf.report import Explanation, Prediction
+from edgexf.report.explanation import Explanation
+from edgexf.report.prediction import Prediction
 
 KEPT = Path(__file__).parent / "data" / "explanations"
 

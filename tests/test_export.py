@@ -22,11 +22,11 @@ from edgexf.errors import ExportError, UsageError, VerificationError
 from edgexf.models import build
 from edgexf.models.weights import save
 from edgexf.spec import WindowedAttentionSpec
-from edgexf_exporters import verify
-from edgexf_exporters.explain import GradientTimesInput
-from edgexf_exporters.inspect_graph import quadratic_tensors, random_operators
-from edgexf_exporters.projected import Projected
-from edgexf_exporters.windowed import Windowed
+from edgexf_exporters.explain.compile import GradientTimesInput
+from edgexf_exporters.lowerings.reference.projected import Projected
+from edgexf_exporters.lowerings.reference.windowed import Windowed
+from edgexf_exporters.verify.graph_checks import quadratic_tensors, random_operators
+from edgexf_exporters.verify.grid import run
 
 
 def graphs_of(path: Path) -> list[Path]:
@@ -202,9 +202,9 @@ def test_a_graph_that_stops_at_a_shape_is_an_error_in_a_sentence() -> None:
     graph = onnx.helper.make_graph([fixed], "fixed", [ids], [out], [shape])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
     session = ort.InferenceSession(model.SerializeToString())
-    assert verify.run(session, {"input_ids": np.zeros((1, 10), np.int64)})["logits"].shape == (2, 5)
+    assert run(session, {"input_ids": np.zeros((1, 10), np.int64)})["logits"].shape == (2, 5)
     with pytest.raises(ExportError, match=r"input_ids \[1, 7\]"):
-        verify.run(session, {"input_ids": np.zeros((1, 7), np.int64)})
+        run(session, {"input_ids": np.zeros((1, 7), np.int64)})
 
 
 def forget_the_mask(self: Projected, hidden: Tensor, mask: Tensor, right: object = Projected.forward) -> Tensor:

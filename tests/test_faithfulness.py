@@ -16,9 +16,9 @@ from synthetic import DECISIVE, LABELS, draw, precision, reweighted, telling, tr
 
 import edgexf
 from edgexf import names
+from edgexf.bundle.folder import Bundle
 from edgexf.models import build
 from edgexf.models.encoder import Encoder
-from edgexf.pipeline import Bundle
 from edgexf.spec import CLASS_ID, FullAttentionSpec
 
 SEEDS = (0, 1, 2)

@@ -17,14 +17,14 @@ from torch import Tensor
 from transformers.models.funnel.modeling_funnel import FunnelAttentionStructure
 
 import edgexf
+from edgexf.bundle.manifest import Limits, Segments
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
-from edgexf.manifest import Limits, Segments
-from edgexf_exporters import funnel
-from edgexf_exporters.checkpoint import from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.eager import answers
-from edgexf_exporters.funnel import Relation, Seen
+from edgexf_exporters.lowerings.huggingface import funnel
+from edgexf_exporters.lowerings.huggingface.funnel import Relation, Seen
+from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.eager import answers
+from edgexf_exporters.verify.float64 import worst_difference
 
 SINGLE = 1e-6  # the library computes its softmax in float32, whatever the weights are
 ROUNDING = 1e-12  # float64 sums in another order, relative to the largest

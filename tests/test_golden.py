@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from edgexf.golden import output_difference, relative_difference, residual_difference
-from edgexf.manifest import Tensor
-from edgexf_exporters.verify import GridResult, Row
-from edgexf_runtimes.golden import GoldenRow
+from edgexf.bundle.golden import output_difference, relative_difference, residual_difference
+from edgexf.bundle.manifest import Tensor
+from edgexf_exporters.verify.grid import GridResult, Row
+from edgexf_runtimes.measure.golden import GoldenRow
 
 
 def test_a_difference_is_relative_to_the_largest_reference() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgexf_exporters.rules import Fused
+from edgexf_exporters.explain.rules import Fused
 
 ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
 

@@ -15,19 +15,19 @@ from families import autograd, check, inputs, small
 from torch import Tensor, nn
 
 import edgexf
+from edgexf.bundle.folder import Bundle
+from edgexf.bundle.manifest import Decoder, Limits, Segments
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
-from edgexf.manifest import Decoder, Limits, Segments
-from edgexf.pipeline import Bundle
-from edgexf_exporters import bigbird, led
-from edgexf_exporters.bigbird import BigBird, BlockSparseAttention, as_it_was
-from edgexf_exporters.checkpoint import from_checkpoint, from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.eager import answers
-from edgexf_exporters.inspect_graph import quadratic_tensors
-from edgexf_exporters.led import DecoderAttention
+from edgexf_exporters.lowerings.huggingface import bigbird, led
+from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, BlockSparseAttention, as_it_was
+from edgexf_exporters.lowerings.huggingface.led import DecoderAttention
 from edgexf_exporters.source import Family
-from edgexf_exporters.verify import check_behaviour
+from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
+from edgexf_exporters.verify.eager import answers
+from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.graph_checks import quadratic_tensors
+from edgexf_exporters.verify.grid import check_behaviour
 
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
 SWITCH = 72  # tokens up to which the small BigBird attends fully

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import InputError
-from edgexf_exporters import reverse
-from edgexf_exporters.explain import METHODS
+from edgexf_exporters.explain import reverse
+from edgexf_exporters.explain.methods import METHODS
 
 TOLERANCE = 1e-4  # the contract's
 METHODS_OF_IMAGES = ("gradient", "attnlrp", "integrated-gradients")

@@ -18,12 +18,12 @@ from torch import Tensor
 from transformers import LongformerConfig
 
 import edgexf
+from edgexf.bundle.folder import Bundle
+from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
-from edgexf.manifest import Limits
-from edgexf.pipeline import Bundle
-from edgexf_exporters.checkpoint import from_checkpoint, from_model
-from edgexf_exporters.longformer import Longformer, LongformerAttention, Seen
+from edgexf_exporters.lowerings.huggingface.longformer import Longformer, LongformerAttention, Seen
+from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 
 ROUNDING = 5e-6  # float32 sums in another order, relative to the largest; in float64 it is 1e-7 (the library's softmax is float32)
 SIZES = {

@@ -8,8 +8,8 @@ from small import LIMITS, NAMES, random_tokens, small_encoder
 
 from edgexf.models.encoder import Positions
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.positions import SplitPositions
-from edgexf_exporters.swap import lowered, variants_in
+from edgexf_exporters.lowerings.reference.positions import SplitPositions
+from edgexf_exporters.lowerings.swap import lowered, variants_in
 from edgexf_exporters.variant import load
 
 ROUNDING = 1e-5  # two orders of the same float32 sums, relative to the largest

@@ -19,12 +19,12 @@ from transformers import PreTrainedTokenizerFast
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError, MissingExtraError, UsageError
-from edgexf_runtimes.explain import Method, Options
-from edgexf_runtimes.game import Game
-from edgexf_runtimes.kernel_shap import KERNEL_SHAP
-from edgexf_runtimes.lime import LIME, coalitions
-from edgexf_runtimes.methods import METHODS
-from edgexf_runtimes.occlusion import OCCLUSION
+from edgexf_runtimes.explain.coalitions import Game
+from edgexf_runtimes.explain.kernel_shap import KERNEL_SHAP
+from edgexf_runtimes.explain.lime import LIME, coalitions
+from edgexf_runtimes.explain.methods import METHODS
+from edgexf_runtimes.explain.occlusion import OCCLUSION
+from edgexf_runtimes.explain.perturbation import Method, Options
 from edgexf_runtimes.session import Session
 
 SOURCE = b"#!/bin/sh\nset -eu\nfor file in *.txt; do\n  echo $file\ndone\n"

@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import edgexf
+from edgexf.bundle.manifest import Manifest
+from edgexf.bundle.signature import Axis
 from edgexf.errors import InputError, UsageError, VerificationError
-from edgexf.manifest import Manifest
-from edgexf.signature import Axis
-from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
-from edgexf_exporters.calls import surrounding
-from edgexf_exporters.graphs import frozen
-from edgexf_exporters.rules import Rules
+from edgexf_exporters.explain.rules import Rules
+from edgexf_exporters.lowerings.packages import (
+    linformer,
+    local_attention,
+    nystrom_attention,
+    reformer_pytorch,
+    torch_nn,
+)
+from edgexf_exporters.source import frozen
+from edgexf_exporters.sources.calls import surrounding
 
 TOLERANCE = 1e-4  # of an output's largest value: the contract's own
 
@@ -101,7 +107,7 @@ def test_the_runtime_takes_the_inputs_by_their_names_and_refuses_what_the_axes_d
 
 
 def test_the_graph_verifies_again_and_holds_no_random_operator(exported: tuple[str, nn.Module, Path]) -> None:
-    from edgexf.pipeline import verify
+    from edgexf.pipeline.verify_bundle import verify
 
     verdict = verify(exported[2])
     assert verdict.passed

@@ -119,7 +119,7 @@ def test_axes_of_the_same_range_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_batch_may_be_bounded_and_the_bundle_verifies(tmp_path: Path) -> None:
-    from edgexf.pipeline import verify
+    from edgexf.pipeline.verify_bundle import verify
 
     module, examples = small("linformer classifier")
     shapes = {"ids": {0: Dim("rows", min=4, max=16), 1: "words"}}

@@ -17,17 +17,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import edgexf
+from edgexf.bundle.folder import Bundle
+from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
 from edgexf.errors import ExportError, VerificationError
-from edgexf.manifest import Limits
 from edgexf.models.full import join_heads, split_heads
-from edgexf.pipeline import Bundle
-from edgexf_exporters import nystromformer
-from edgexf_exporters.alone import DEFINITION, MODEL
-from edgexf_exporters.checkpoint import from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.nystromformer import Attention, NystromAttention, Nystromformer, attentions_of, defined, describe
-from edgexf_exporters.swap import replaced
+from edgexf_exporters.lowerings.huggingface import nystromformer
+from edgexf_exporters.lowerings.huggingface.nystromformer import (
+    Attention,
+    NystromAttention,
+    Nystromformer,
+    attentions_of,
+    defined,
+    describe,
+)
+from edgexf_exporters.lowerings.swap import replaced
+from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.row_by_row import DEFINITION, MODEL
 
 ROUNDING = 1e-12  # float64, relative to the largest
 WHOLE = 48  # tokens of the small model's configured length, in segments of 8

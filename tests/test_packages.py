@@ -15,11 +15,17 @@ from nystrom_attention import NystromAttention
 from reformer_pytorch.reformer_pytorch import LSHSelfAttention
 from torch import Tensor, nn
 
+from edgexf.bundle.manifest import Limits
 from edgexf.errors import ExportError
-from edgexf.manifest import Limits
-from edgexf_exporters import linformer, local_attention, nystrom_attention, reformer_pytorch, torch_nn
-from edgexf_exporters.calls import surrounding
-from edgexf_exporters.swap import lowered
+from edgexf_exporters.lowerings.packages import (
+    linformer,
+    local_attention,
+    nystrom_attention,
+    reformer_pytorch,
+    torch_nn,
+)
+from edgexf_exporters.lowerings.swap import lowered
+from edgexf_exporters.sources.calls import surrounding
 
 LIMITS = Limits(vocab=60, min_length=2, max_length=128, block=1, max_global=0, padding="none")
 ROUNDING = 1e-11  # of the largest value, in float64

@@ -25,9 +25,10 @@ from explanations import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexf.display import relevance_of, signed, visible
-from edgexf.page import explanation_page
-from edgexf.report import Explanation
+from edgexf.report.characters import visible
+from edgexf.report.explanation import Explanation
+from edgexf.report.html.explanation import explanation_page
+from edgexf.report.relevance import relevance_of, signed
 
 # Nothing is lost
 

@@ -16,12 +16,13 @@ from shrunk import FILES, SHORT, listing, outcomes, rewritten
 
 import edgexf
 from edgexf import bundle, names
-from edgexf.comparison import spearman
+from edgexf.bundle.folder import entry_of
 from edgexf.errors import BundleError
-from edgexf.measuring import data_of, explained_cases
-from edgexf.pipeline import verify
-from edgexf.quantizing import Request, quantize
-from edgexf_runtimes.agreement import Case, compare_relevance
+from edgexf.pipeline.measure_mode import data_of, explained_cases
+from edgexf.pipeline.quantize_bundle import Request, quantize
+from edgexf.pipeline.verify_bundle import verify
+from edgexf.report.ranks import spearman
+from edgexf_runtimes.measure.agreement import Case, compare_relevance
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_relevance_at_padding_fails_in_every_dtype(quantized: Path, tmp_path: Pa
     onnx.save(model, path)
     rewritten(
         folder,
-        lambda values: values["files"].update({"onnx/explain_quantized.onnx": bundle.entry_of(path.read_bytes())}),
+        lambda values: values["files"].update({"onnx/explain_quantized.onnx": entry_of(path.read_bytes())}),
     )
     assert [part.passed for part in verify(folder).parts] == [True, False, True]
 
@@ -161,7 +162,7 @@ def test_graphs_that_are_quantized_already_are_refused(quantized: Path, tmp_path
 
     def change(values: dict[str, Any]) -> None:
         for file in ("onnx/model.onnx", "onnx/model.onnx_data"):
-            values["files"][file] = bundle.entry_of((copied / file).read_bytes())
+            values["files"][file] = entry_of((copied / file).read_bytes())
 
     rewritten(copied, change)
     with pytest.raises(BundleError, match="must not be quantized yet"):
@@ -180,7 +181,7 @@ def test_a_config_that_was_tampered_with_is_not_trusted(quantized: Path, tmp_pat
         (folder / names.QUANTIZE_FILE).write_bytes(content)
         rewritten(
             folder,
-            lambda values, content=content: values["files"].update({names.QUANTIZE_FILE: bundle.entry_of(content)}),
+            lambda values, content=content: values["files"].update({names.QUANTIZE_FILE: entry_of(content)}),
         )
         with pytest.raises(BundleError, match=names.QUANTIZE_FILE):
             edgexf.load(folder)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import InputError, UsageError
-from edgexf.measuring import data_of
-from edgexf.quantizing import quantize
-from edgexf_runtimes.calibration import stream, whole
-from edgexf_runtimes.faithfulness import measure
-from edgexf_runtimes.labelled import Labelled, read_labelled
+from edgexf.pipeline.measure_mode import data_of
+from edgexf.pipeline.quantize_bundle import quantize
+from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
+from edgexf_runtimes.measure.calibration import stream, whole
+from edgexf_runtimes.measure.faithfulness import measure
 
 CHANCE = np.random.default_rng(0)
 IMAGES = CHANCE.normal(size=(12, 3, 8, 8)).astype(np.float32)

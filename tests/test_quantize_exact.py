@@ -18,17 +18,17 @@ from small_graphs import CHANCE, FLOAT, INPUTS, INT, ROUNDING, TABLE, WEIGHT, Ma
 import edgexf
 from edgexf.errors import RefusedError
 from edgexf.models import build
-from edgexf.passes.balance import Seen
-from edgexf.passes.blockwise import Blocks, Blockwise
-from edgexf.passes.exact import Check, check
-from edgexf.passes.int8 import Codes, Int8
-from edgexf.passes.quantize import QuantizeWeights
+from edgexf.passes.digest import digest_of
+from edgexf.passes.quantize.balance import Seen
+from edgexf.passes.quantize.blockwise import Blocks, Blockwise
+from edgexf.passes.quantize.exact import Check, check
+from edgexf.passes.quantize.int8 import Codes, Int8
+from edgexf.passes.quantize.walk import QuantizeWeights
 from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.tidy import DropTraces
-from edgexf.passes.weights import digest_of
-from edgexf.quantization import EXACT, SLACK
-from edgexf.quantization_page import quantization_page
-from edgexf.quantizing import quantize
+from edgexf.pipeline.quantize_bundle import quantize
+from edgexf.report.html.quantization import quantization_page
+from edgexf.report.quantization import EXACT, SLACK
 
 OUTLIERS = INPUTS.copy()
 OUTLIERS[..., 5] *= 300

@@ -16,10 +16,10 @@ from small_graphs import FLOAT, INPUTS, TABLE, WEIGHT, Maker, relative, run
 import edgexf
 from edgexf import bundle, names
 from edgexf.errors import BundleError, RefusedError
-from edgexf.passes.half import as_on_a_device, to_half
+from edgexf.passes.quantize.half import as_on_a_device, to_half
 from edgexf.passes.tidy import DropTraces
-from edgexf.pipeline import verify
-from edgexf.quantizing import quantize
+from edgexf.pipeline.quantize_bundle import quantize
+from edgexf.pipeline.verify_bundle import verify
 
 
 def steps() -> ir.Model:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from small_graphs import CHANCE, FLOAT, INPUTS, ROUNDING, WEIGHT, Maker, again, int8_of, layer, relative, run
 
-from edgexf.passes.balance import Seen, find_balance
-from edgexf.passes.calibrate import METHODS, calibrate
-from edgexf.passes.int8 import Int8
-from edgexf.passes.observe import observe
-from edgexf.passes.quantize import QuantizeWeights
-from edgexf.passes.weights import digest_of, find
+from edgexf.passes.digest import digest_of
+from edgexf.passes.quantize.balance import Seen, find_balance
+from edgexf.passes.quantize.calibrate import METHODS, calibrate
+from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.observe import observe
+from edgexf.passes.quantize.walk import QuantizeWeights
+from edgexf.passes.quantize.weights import find
 
 
 def outliers() -> tuple[np.ndarray, np.ndarray]:

@@ -25,13 +25,13 @@ from small_graphs import (
     stored,
 )  # fmt: skip
 
-from edgexf.passes.blockwise import BLOCK, Blockwise
-from edgexf.passes.int8 import Int8
+from edgexf.passes.canonical_weights import same_weights
+from edgexf.passes.digest import digest_of
 from edgexf.passes.linear import GemmToMatMul
-from edgexf.passes.observe import observe
-from edgexf.passes.quantize import QuantizeWeights
-from edgexf.passes.same_weights import same_weights
-from edgexf.passes.weights import digest_of
+from edgexf.passes.quantize.blockwise import BLOCK, Blockwise
+from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.observe import observe
+from edgexf.passes.quantize.walk import QuantizeWeights
 
 
 @pytest.mark.parametrize("unsigned", [False, True])

@@ -19,16 +19,19 @@ from shrunk import FILES, SHORT, listing, outcomes, rewritten, snapshot
 from small import small_encoder
 
 import edgexf
-from edgexf import bundle, names, quantizing
+from edgexf import bundle, names
+from edgexf.bundle.manifest import Tensor
 from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError, RefusedError, UsageError
-from edgexf.manifest import Tensor
-from edgexf.passes.modes import MODES
-from edgexf.pipeline import verify
-from edgexf.quantization import Outcome, Speed, from_json, to_json
-from edgexf.quantizing import Request, quantize
-from edgexf_runtimes import choice, device, versus
-from edgexf_runtimes.agreement import agreement, agreement_of
+from edgexf.passes.quantize.modes import MODES
+from edgexf.pipeline import quantize_bundle
+from edgexf.pipeline.quantize_bundle import Request, quantize
+from edgexf.pipeline.verify_bundle import verify
+from edgexf.report.quantization import Outcome, Speed, from_json, to_json
+from edgexf_runtimes.device import device
+from edgexf_runtimes.device.dtype import choose
+from edgexf_runtimes.measure import speed
+from edgexf_runtimes.measure.agreement import agreement, agreement_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def test_auto_takes_what_was_kept_and_what_this_processor_can(
 ) -> None:
     folder = tmp_path / "work" / "bundle"
     shutil.copytree(small, folder)
-    monkeypatch.setattr(versus, "race", fast)
+    monkeypatch.setattr(speed, "race", fast)
     monkeypatch.setattr(device, "CPU_INFO", cpu(tmp_path, "avx2 avx512_vnni"))
     (outcome,) = quantize(folder, Request("int8", lengths=SHORT))
     assert (outcome.verdict, outcome.unsigned) == ("kept", False)
@@ -96,7 +99,7 @@ def cpu(folder: Path, flags: str) -> Path:
 def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versus, "race", slow)
+    monkeypatch.setattr(speed, "race", slow)
     before = snapshot(copied)
     call = ["quantize", str(copied), "--mode", "int8", "--lengths", "64"]
     done = CliRunner().invoke(main, call)
@@ -115,7 +118,7 @@ def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
 
 
 def test_auto_writes_the_smallest_that_is_good_enough(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versus, "race", fast)
+    monkeypatch.setattr(speed, "race", fast)
     evaluate = listing(copied.parent.parent, labelled=False)
     found = quantize(copied, Request("auto", evaluate=evaluate, max_drop=0.5, calibration=evaluate, lengths=SHORT))
     assert {one.mode for one in found} == {"int8", "int8-static", "q4"}
@@ -144,7 +147,7 @@ def test_the_worst_weights_stay_in_float32_until_the_budget_holds(small: Path, t
 
 
 def test_reports_are_written_also_of_a_refusal(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versus, "race", slow)
+    monkeypatch.setattr(speed, "race", slow)
     out = copied.parent
     files = {kind: out / f"report.{kind}" for kind in ("json", "markdown", "html")}
     options = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
@@ -232,7 +235,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(bundle, "write_synced", filling)
+    monkeypatch.setattr("edgexf.bundle.folder.write_synced", filling)
     yield
     monkeypatch.undo()
 
@@ -265,15 +268,15 @@ def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_do_not_mix(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second to finish finds a bundle that is not what it measured."""
-    monkeypatch.setattr(versus, "race", fast)
-    write = quantizing.write
+    monkeypatch.setattr(speed, "race", fast)
+    write = quantize_bundle.write
 
     def late(folder: Path, *rest: Any) -> None:
-        monkeypatch.setattr(quantizing, "write", write)
+        monkeypatch.setattr(quantize_bundle, "write", write)
         quantize(folder, "fp16", force=True, lengths=SHORT)
         write(folder, *rest)
 
-    monkeypatch.setattr(quantizing, "write", late)
+    monkeypatch.setattr(quantize_bundle, "write", late)
     with pytest.raises(BundleError, match="must stay as it is"):
         quantize(copied, "int8", force=True, lengths=SHORT)
     assert set(outcomes(copied)) == {"fp16"}
@@ -311,38 +314,38 @@ def test_on_a_gpu_half_precision_that_was_only_slow_here_is_taken(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(small, tmp_path / "bundle")
-    monkeypatch.setattr(versus, "race", slow)
+    monkeypatch.setattr(speed, "race", slow)
     (outcome,) = quantize(tmp_path / "bundle", "fp16", force=True, lengths=SHORT)
     manifest = bundle.read(tmp_path / "bundle")
     assert outcome.only_slow
-    assert choice.choose(tmp_path / "bundle", manifest, ("cuda",)) == "fp16"
-    assert choice.choose(tmp_path / "bundle", manifest, ("cpu",)) == "fp32"
+    assert choose(tmp_path / "bundle", manifest, ("cuda",)) == "fp16"
+    assert choose(tmp_path / "bundle", manifest, ("cpu",)) == "fp32"
     told = json.loads((tmp_path / "bundle" / names.CONFIG_FILE).read_text())["transformers.js_config"]
     assert told["device_config"] == {"webgpu": {"dtype": "fp16"}}
 
 
 def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that was kept on other data is served no longer, and no browser is sent to it."""
-    monkeypatch.setattr(versus, "race", fast)
+    monkeypatch.setattr(speed, "race", fast)
     for mode in ("int8", "fp16"):
         assert quantize(copied, mode, lengths=SHORT)[0].verdict == "kept"
     before = json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
     assert (before["dtype"], "device_config" in before) == ("q8", True)
-    judged = quantizing.judged
+    judged = quantize_bundle.judged
 
     def strict(outcome: Outcome, force: bool) -> Outcome:
         return replace(judged(outcome, force), verdict="kept" if outcome.mode == "q4" else "refused")
 
-    monkeypatch.setattr(quantizing, "judged", strict)
+    monkeypatch.setattr(quantize_bundle, "judged", strict)
     quantize(copied, "auto", overwrite=True, lengths=SHORT)
     found = bundle.read(copied)
     assert {graph.dtype for graph in found.variants} == {"fp32", "fp16", "q4"}
     assert "onnx/model_quantized.onnx_data" not in found.files
     assert outcomes(copied)["int8"].verdict == "refused"
-    monkeypatch.setattr(quantizing, "judged", judged)
-    monkeypatch.setattr(versus, "race", slow)
+    monkeypatch.setattr(quantize_bundle, "judged", judged)
+    monkeypatch.setattr(speed, "race", slow)
     wide = next(mode for mode in MODES if mode.name == "fp16")
-    monkeypatch.setattr("edgexf.passes.modes.MODES", [replace(wide, tolerance=0.0)])
+    monkeypatch.setattr("edgexf.passes.quantize.modes.MODES", [replace(wide, tolerance=0.0)])
     quantize(copied, "fp16", overwrite=True, force=True, lengths=SHORT)
     assert "device_config" not in json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
 
@@ -366,7 +369,7 @@ def test_an_export_says_where_calibrated_graphs_are_made(tmp_path: Path) -> None
 
 
 def test_a_refusal_carries_what_was_measured(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versus, "race", slow)
+    monkeypatch.setattr(speed, "race", slow)
     with pytest.raises(RefusedError) as caught:
         quantize(small, Request("int8", lengths=SHORT))
     assert [one.verdict for one in caught.value.outcomes] == ["refused"]

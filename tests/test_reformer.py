@@ -16,18 +16,18 @@ from families import TOLERANCE, autograd, check, inputs, small
 from torch import Tensor, nn
 
 import edgexf
+from edgexf.bundle.folder import Bundle
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, VerificationError
-from edgexf.pipeline import Bundle
-from edgexf_exporters import reformer, rotations
-from edgexf_exporters.cells import Cell
-from edgexf_exporters.checkpoint import from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.eager import eager
-from edgexf_exporters.graphs import frozen
-from edgexf_exporters.reformer import HashedAttention, Ring
-from edgexf_exporters.rotations import as_exported
-from edgexf_exporters.ties import TIE, Choices
+from edgexf_exporters.lowerings.huggingface import reformer
+from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Ring
+from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
+from edgexf_exporters.source import frozen
+from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.cells import Cell
+from edgexf_exporters.verify.eager import eager
+from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.ties import TIE, Choices
 
 EXACT = 1e-12  # float64 sums in another order, relative to the largest; seen: 1e-15
 LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # around the chunks of 8 and 16, and the longest
@@ -116,7 +116,7 @@ def test_a_hashed_layer_is_the_papers(rounds: int) -> None:
     own = model.encoder.layers[0].attention.self_attention
     hidden = torch.randn(48, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = HashedAttention(own)(hidden[None], torch.ones(1, 48, dtype=torch.bool))[0].numpy()
-    wanted = hashed_by_the_paper(own, rotations.rotations(own).double().numpy(), hidden.numpy())
+    wanted = hashed_by_the_paper(own, rotations(own).double().numpy(), hidden.numpy())
     assert np.abs(found - wanted).max() <= EXACT * np.abs(wanted).max()
 
 
@@ -290,7 +290,7 @@ def test_a_models_object_and_the_random_numbers_are_untouched() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def other_rotations(attention: Any, right: Any = rotations.rotations) -> Tensor:
+def other_rotations(attention: Any, right: Any = rotations) -> Tensor:
     found: Tensor = right(attention).flip(0)
     return found
 
@@ -335,7 +335,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
     assert list(tmp_path.iterdir()) == []
 
 
-def nearly_equal(attention: Any, right: Any = rotations.rotations) -> Tensor:
+def nearly_equal(attention: Any, right: Any = rotations) -> Tensor:
     """Each bucket but for rounding as good as another one: the graph and the library choose either."""
     drawn: Tensor = right(attention)
     half = drawn.shape[-1] // 2

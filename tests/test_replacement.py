@@ -10,10 +10,10 @@ import pytest
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Backend
 
+from edgexf.bundle.manifest import Bytes, Graph, Limits, Manifest, Tensor, Text
 from edgexf.errors import UsageError
-from edgexf.manifest import Bytes, Graph, Limits, Manifest, Tensor, Text
-from edgexf_runtimes.replacement import Replacement, of_bytes, of_text
-from edgexf_runtimes.text import Tokenizer
+from edgexf_runtimes.inputs.baseline import Replacement, of_bytes, of_text
+from edgexf_runtimes.inputs.text import Tokenizer
 
 READER = Bytes("bytes", class_id=257, padding_id=256, max_bytes=4096)
 WORD_LEVEL = models.WordLevel({"<pad>": 0, "?": 1, "hello": 2, "7": 3}, unk_token="?")  # noqa: S106

@@ -15,12 +15,13 @@ from small import random_tokens, small_encoder
 from torch import Tensor
 
 import edgexf
-from edgexf.display import SHARES_NOTE
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.models.encoder import Encoder
-from edgexf.terminal import explanation_text
-from edgexf_exporters import VARIANTS, windowed
-from edgexf_exporters.explain import METHODS
+from edgexf.report.relevance import SHARES_NOTE
+from edgexf.report.terminal.explanation import explanation_text
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.lowerings.reference import windowed
 from edgexf_exporters.variant import REFERENCE
 
 BY_ATTENTION = ("attention-rollout", "attention")

@@ -21,8 +21,8 @@ from edgexf.models.encoder import Encoder
 from edgexf.models.full import FullAttention, join_heads, split_heads
 from edgexf.models.hashed import ALONE
 from edgexf.spec import HashedAttentionSpec
-from edgexf_exporters import rules
-from edgexf_exporters.rules import Rules
+from edgexf_exporters.explain import rules
+from edgexf_exporters.explain.rules import Rules
 
 ROUNDING = 1e-9  # of sums of some thousand products in float64, with divisions by values that may be near 0
 CPLRP = partial(Rules, constant_softmax=True)

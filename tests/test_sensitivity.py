@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexf.sensitivity import Search
+from edgexf.pipeline.search_kept import Search
 
 
 def search(losses: Sequence[float], budget: float, most: int = 1000) -> Search:

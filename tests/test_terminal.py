@@ -15,7 +15,7 @@ from explanations import (
 from hypothesis import given
 from rich.cells import cell_len
 
-from edgexf.terminal import explanation_text
+from edgexf.report.terminal.explanation import explanation_text
 
 
 def test_the_terminal_view_says_everything_without_colours() -> None:

@@ -18,12 +18,12 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import BundleError, ExportError, InputError, UsageError
-from edgexf.measuring import seen_inputs
-from edgexf.passes.sample import TEXTS
-from edgexf.terminal import explanation_text
-from edgexf_exporters.tokenizer import of_checkpoint
-from edgexf_runtimes.calibration import stream, whole
-from edgexf_runtimes.text import Tokenizer
+from edgexf.passes.quantize.sample import TEXTS
+from edgexf.pipeline.measure_mode import seen_inputs
+from edgexf.report.terminal.explanation import explanation_text
+from edgexf_exporters.sources.tokenizer import of_checkpoint
+from edgexf_runtimes.inputs.text import Tokenizer
+from edgexf_runtimes.measure.calibration import stream, whole
 
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
 

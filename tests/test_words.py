@@ -8,8 +8,8 @@ from explanations import explanation, explanations, token_explanation, token_exp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgexf.report import Explanation
-from edgexf.words import Word, words_of
+from edgexf.report.explanation import Explanation
+from edgexf.report.words import Word, words_of
 
 
 def test_sub_word_tokens_join_and_special_tokens_belong_to_none() -> None:

@@ -7,8 +7,8 @@ makes them take any length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -18,16 +18,25 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from edgexf import manifest as contract
 from edgexf import names
+from edgexf.bundle import manifest as contract
 from edgexf.errors import ExportError
-from edgexf_exporters.explain import METHODS, check_method, differentiate
-from edgexf_exporters.explained import Explained
-from edgexf_exporters.guards import conditions
-from edgexf_exporters.mixing import marked
+from edgexf_exporters.explain.compile import check_method, differentiate
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.explain.mixing import marked
+from edgexf_exporters.explain.program import Explained
+from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
 from edgexf_exporters.source import SHORTEST, Own, Source, Values
-from edgexf_exporters.swap import Lowered, lowered, replaced
-from edgexf_exporters.trace import BATCH_TRACED, STEPS_TRACED, TOKENS_TRACED, Traced, capture, dynamic_axes, translate
+from edgexf_exporters.trace.export import (
+    BATCH_TRACED,
+    STEPS_TRACED,
+    TOKENS_TRACED,
+    Traced,
+    capture,
+    dynamic_axes,
+    translate,
+)
+from edgexf_exporters.trace.guards import conditions
 
 
 @dataclass(frozen=True)
@@ -109,21 +118,6 @@ class Body(nn.Module):
             return outputs
         finally:
             self.given.vectors = None
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """The model as it answers on a device: no dropout, weights that are constants. Afterwards it is as before."""
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    training = {module: module.training for module in model.modules()}
-    try:
-        model.eval().requires_grad_(False)
-        yield
-    finally:
-        for parameter, gradient in wanted.items():
-            parameter.requires_grad_(gradient)
-        for module, mode in training.items():
-            module.training = mode
 
 
 def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:

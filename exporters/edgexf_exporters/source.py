@@ -1,6 +1,6 @@
 """What an export must know about a model: the module, and the contract of its graphs.
 
-In: a model, by `edgexf_exporters.reference` or `checkpoint`. Out: a `Source`, which tracing, verifying and the
+In: a model, by `edgexf_exporters.sources.reference` or `checkpoint`. Out: a `Source`, which tracing, verifying and the
 bundle read; none of them looks at the model's class.
 
     model  ->  Source(module, inputs, outputs, embedding, limits, ...)  ->  graphs, grid, manifest
@@ -11,8 +11,8 @@ for each kind of model in tracing, verifying and writing is what makes exporters
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from edgexf import manifest as contract
 from edgexf import names
+from edgexf.bundle import manifest as contract
+from edgexf.bundle.signature import Signature
 from edgexf.errors import ExportError
-from edgexf.signature import Signature
-from edgexf_exporters.mixing import Place, places_of
 from edgexf_exporters.targets import Target, target_of
-from edgexf_exporters.variant import Variant
+from edgexf_exporters.variant import Mixing, Variant
 
 IMAGE = 4  # axes
 SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
@@ -108,6 +107,33 @@ class Own:
     signature: Signature
     draw: Drawing
     real: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer's projections: those that make values, and the one that reads what they become."""
+
+    values: tuple[nn.Module, ...]
+    reader: nn.Module
+    heads: int
+
+
+def part(module: nn.Module, path: str) -> Any:
+    """What a dotted path of attributes leads to, None where it does not."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def places_of(model: nn.Module, about: Mixing) -> list[Place]:
+    """In the order of the layers."""
+    found = []
+    for module in model.modules():
+        values, reader = [part(module, path) for path in about.values], part(module, about.reader)
+        if all(isinstance(one, nn.Module) for one in (*values, reader)):
+            found.append(Place(tuple(values), reader, int(part(module, about.heads))))
+    return found
 
 
 @dataclass(frozen=True)
@@ -277,3 +303,46 @@ def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
     if not tensors:
         raise ExportError(f"a module must answer with tensors, got {type(found).__name__} without; return some.")
     return tensors
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model as it answers on a device: no dropout, weights that are constants. Afterwards it is as before."""
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for parameter, gradient in wanted.items():
+            parameter.requires_grad_(gradient)
+        for module, mode in training.items():
+            module.training = mode
+
+
+@contextmanager
+def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[list[Tensor]]:
+    """For the duration what an embedding hands out are leaves, and listed; `instead` takes the place of the first."""
+    leaves: list[Tensor] = []
+
+    def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        given = output if instead is None or leaves else instead
+        leaves.append(given.detach().requires_grad_(True))
+        return leaves[-1]
+
+    with reader.register_forward_hook(leaf):
+        yield leaves
+
+
+@contextmanager
+def started_from(
+    reader: nn.Module, inputs: Mapping[str, Tensor], instead: Tensor | None = None
+) -> Iterator[tuple[Mapping[str, Tensor], list[Tensor]]]:
+    """The inputs to call a model with, and the leaves that an explanation starts from, as `vectors_of`."""
+    if isinstance(reader, Values):
+        first, values = next(iter(inputs.items()))
+        leaf = (values if instead is None else instead).detach().requires_grad_(True)
+        yield {**inputs, first: leaf.clone()}, [leaf]  # a model may write to its input
+        return
+    with vectors_of(reader, instead) as leaves:
+        yield inputs, leaves

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edgexf import manifest as contract
 from edgexf import names
+from edgexf.bundle import manifest as contract
 
 Array = npt.NDArray[Any]
 TINY = 1e-12  # the length of a vector that has none

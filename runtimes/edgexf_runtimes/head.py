@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgexf import names
+from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import UsageError
-from edgexf.manifest import Manifest, Tensor
-from edgexf_runtimes.text import Tokenizer
+from edgexf_runtimes.inputs.text import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ import torch
 import edgexf
 from edgexf.models.encoder import Encoder
 from edgexf.models.weights import load, shipped
-from edgexf.report import markdown_table
+from edgexf.report.markdown import markdown_table
 from edgexf_exporters import VARIANTS
-from edgexf_runtimes.providers import available_threads
+from edgexf_runtimes.device.providers import available_threads
 
 WARM_UP = 3
 

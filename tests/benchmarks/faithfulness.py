@@ -3,7 +3,7 @@
     python tests/benchmarks/faithfulness.py --output tests/benchmarks/results [--variant V]... [--part PART]...
         [--method M]... [--bundles FOLDER] [--again]
 
-Part `deletion`: the area between the deletion curves (`edgexf_runtimes.faithfulness`) on the shipped evaluation set, each
+Part `deletion`: the area between the deletion curves (`edgexf_runtimes.measure.faithfulness`) on the shipped evaluation set, each
 crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired difference against gradient x input and against
 a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
 on the first `FEWER`.
@@ -38,16 +38,18 @@ from rich.progress import track
 import edgexf
 from edgexf import names
 from edgexf.models.weights import load, shipped
-from edgexf.report import markdown_table
+from edgexf.report.markdown import markdown_table
 from edgexf.spec import CLASS_ID, LABELS
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.explain import METHODS
-from edgexf_runtimes import Session, along
-from edgexf_runtimes.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
-from edgexf_runtimes.labelled import Labelled, read_labelled
-from edgexf_runtimes.methods import METHODS as AT_RUN_TIME
-from edgexf_runtimes.methods import PATH_METHOD
-from edgexf_runtimes.providers import available_threads
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_runtimes import Session
+from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.explain import integrated_gradients
+from edgexf_runtimes.explain.graph import run_explain
+from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME
+from edgexf_runtimes.explain.methods import PATH_METHOD
+from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
+from edgexf_runtimes.measure.faithfulness import RANDOM, STEPS, Faithfulness, Measured, measure_one, subject
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from small import DATA, NAMES
@@ -129,7 +131,8 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
     midpoints = (np.arange(PATH_STEPS) + 0.5) / PATH_STEPS
     for method in session.manifest.methods:
         if method == PATH_METHOD:
-            path = along.Path(session, method, {names.INPUT_IDS: array, names.BASELINE: baseline})
+            run = partial(run_explain, session, method)
+            path = integrated_gradients.Path(run, {names.INPUT_IDS: array, names.BASELINE: baseline})
             contestants[method] = partial(path.at, midpoints)
         else:
             contestants[method] = partial(session.run_explain, input_ids=array, method=method)

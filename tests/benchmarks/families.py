@@ -29,11 +29,11 @@ from families import small
 
 import edgexf
 from edgexf import names
-from edgexf.report import markdown_table
+from edgexf.report.markdown import markdown_table
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.checkpoint import from_model
-from edgexf_exporters.double import worst_difference
-from edgexf_exporters.inspect_graph import sizes
+from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.graph_checks import sizes
 
 ENCODER = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
 DENSE = ("Bert", "DistilBert", "Roberta")

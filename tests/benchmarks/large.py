@@ -19,9 +19,9 @@ import click
 import torch
 import transformers
 
-from edgexf.report import markdown_table
-from edgexf_runtimes.bench import peak_mib
-from edgexf_runtimes.providers import available_threads
+from edgexf.report.markdown import markdown_table
+from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.measure.bench import peak_mib
 
 
 def child(checkpoint: str, out: str) -> None:

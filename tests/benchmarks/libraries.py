@@ -27,9 +27,9 @@ from captum.attr import LayerGradientXActivation
 
 import edgexf
 from edgexf import names
-from edgexf.golden import relative_difference
-from edgexf.report import markdown_table
-from edgexf_runtimes.providers import available_threads
+from edgexf.bundle.golden import relative_difference
+from edgexf.report.markdown import markdown_table
+from edgexf_runtimes.device.providers import available_threads
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import minilm

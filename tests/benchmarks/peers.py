@@ -31,7 +31,7 @@ import torch
 import transformers
 
 import edgexf
-from edgexf.report import markdown_table
+from edgexf.report.markdown import markdown_table
 
 PEERS = ("optimum-onnx[onnxruntime]==0.1.0", "transformers<4.58", "torch>=2.13,<2.14", "onnxscript>=0.7", "requests")
 CELLS = ((128, 1), (512, 1), (513, 3), (1024, 1), (1024, 2), (1024, 3), (2000, 2), (4096, 1))

@@ -32,13 +32,14 @@ from minilm import make_longformer, source
 
 import edgexf
 from edgexf import bundle, names
-from edgexf.measuring import golden_cases
-from edgexf.quantization import Outcome
-from edgexf.quantizing import Request, quantize
-from edgexf.report import markdown_table
-from edgexf_runtimes import Session, versus
-from edgexf_runtimes.calibration import stream
-from edgexf_runtimes.providers import create
+from edgexf.pipeline.measure_mode import golden_cases
+from edgexf.pipeline.quantize_bundle import Request, quantize
+from edgexf.report.markdown import markdown_table
+from edgexf.report.quantization import Outcome
+from edgexf_runtimes import Session
+from edgexf_runtimes.device.providers import create
+from edgexf_runtimes.measure.calibration import stream
+from edgexf_runtimes.measure.speed import random_inputs
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 EVALUATION = DATA / "evaluation.jsonl"
@@ -265,7 +266,7 @@ def compared(folder: Path, fp32: Path, plain: Path, ours: Path) -> tuple[str, ..
 def inputs_of(session: Session) -> list[dict[str, Any]]:
     """A few rows, the last of which is timed."""
     if session.manifest.preprocess is None:
-        return [session.checked(versus.random_inputs(session, length)) for length in (64, 512)]
+        return [session.checked(random_inputs(session, length)) for length in (64, 512)]
     if session.manifest.preprocess.kind == "text":
         return [session.encode([text], truncate=True) for text in documents()[:6]]
     return [arrays for _, arrays in zip(range(12), stream(session, EVALUATION), strict=False)]

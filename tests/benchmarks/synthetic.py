@@ -20,7 +20,7 @@ from rich.progress import track
 
 from edgexf import names
 from edgexf.models.encoder import Encoder
-from edgexf.report import markdown_table
+from edgexf.report.markdown import markdown_table
 from edgexf.spec import (
     AttentionSpec,
     FullAttentionSpec,
@@ -28,10 +28,10 @@ from edgexf.spec import (
     ProjectedAttentionSpec,
     WindowedAttentionSpec,
 )
-from edgexf_exporters.eager import eager
-from edgexf_exporters.explain import METHODS
-from edgexf_exporters.graphs import frozen
-from edgexf_exporters.reference import from_encoder
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.source import frozen
+from edgexf_exporters.sources.reference import from_encoder
+from edgexf_exporters.verify.eager import eager
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from synthetic import DECISIVE, Rows, precision, telling, train

@@ -1,0 +1,146 @@
+"""Golden outputs: a sample of the contract grid that travels with a bundle, and how two answers are compared.
+
+In: cells, each a graph's inputs and the eager model's outputs as arrays. Out: ``golden.npz``, and back.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.manifest import Tensor
+from edgexf.errors import BundleError, ExportError
+
+Array = npt.NDArray[Any]
+
+SAMPLE = 64
+MEDIAN_OF = 100_000  # values: enough for a scale
+BARRED = -1e5  # a library subtracts 1e6 from the logits of what can't be an answer, and loses their digits
+
+
+def relative_difference(found: Array, wanted: Array) -> float:
+    """max |found - wanted| / max |wanted|; infinite where it can't be compared.
+
+    That is where shapes differ (arrays would broadcast) or a value is not finite (a maximum would hide it).
+    """
+    if found.shape != wanted.shape or found.size == 0:
+        return math.inf
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.inf
+    scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
+    return float(np.abs(found.astype(np.float64) - wanted).max()) / scale
+
+
+def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) -> float:
+    """`relative_difference` of a graph's output; on the real tokens alone where it has an axis of tokens.
+
+    `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite. The scale is the largest
+    real value, or the median of all where that is more: where a single token is real, one logit that happens to be near
+    0 is no measure of the output. Logits that the model bars are compared among themselves.
+    """
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.inf
+    if wanted.dtype == bool:
+        found, wanted = found.astype(np.int8), wanted.astype(np.int8)
+    scale = typical(wanted)
+    if output.has_tokens and not real.all():
+        found, wanted = found[real], wanted[real]
+    barred = wanted < BARRED
+    if np.any(barred != (found < BARRED)) or barred.all():
+        return math.inf
+    hidden = 0.0
+    if barred.any():  # else nothing is copied: logits over a vocabulary take gigabytes
+        hidden = relative_difference(found[barred], wanted[barred])
+        found, wanted = found[~barred], wanted[~barred]
+    largest = max(float(np.abs(wanted).max()), scale, float(np.finfo(np.float32).tiny))
+    return max(hidden, float(np.abs(found - wanted).max()) / largest)
+
+
+def typical(wanted: Array) -> float:
+    """The median size of an output's values that are not barred, or of an even sample of them."""
+    sample = np.abs(wanted.reshape(-1)[:: wanted.size // MEDIAN_OF + 1])
+    kept = sample[sample < -BARRED]
+    return float(np.median(kept)) if kept.size else 0.0
+
+
+def thinned(output: Tensor, array: Array) -> Array:
+    """A sample of an output that has no fixed size: at most `SAMPLE` tokens, and as many columns, evenly spread.
+
+    Which ones follows from the shape alone, so that a device takes the same ones of its own answer.
+    """
+    if not output.varies:
+        return array
+    for axis in range(1, array.ndim):
+        size = array.shape[axis]
+        array = array.take(np.unique(np.linspace(0, size - 1, min(size, SAMPLE)).astype(np.int64)), axis=axis)
+    return array
+
+
+def residual_difference(found: Array, wanted: Array, relevance: Array, row_axis: int = 0) -> float:
+    """max |found - wanted| of residuals [batch], relative to what they are what is left of.
+
+    A residual is a small difference of large sums, so its own size is no measure: the scale is |residual| plus
+    the sum of |relevance|, [batch, sequence] or with other axes; `row_axis` is that of the batch.
+    """
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.inf
+    total = np.abs(np.moveaxis(relevance, row_axis, 0)).reshape(relevance.shape[row_axis], -1).sum(axis=-1)
+    scale = float((np.abs(wanted) + total).max())
+    return float(np.abs(found.astype(np.float64) - wanted).max()) / max(scale, float(np.finfo(np.float32).tiny))
+
+
+def read(path: Path) -> dict[str, dict[str, Array]]:
+    """Cells by name, from arrays that are named ``cell/tensor``."""
+    cells: dict[str, dict[str, Array]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                cell, _, tensor = key.rpartition("/")
+                cells.setdefault(cell, {})[tensor] = arrays[key]
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, MemoryError) as error:
+        raise BundleError(
+            f"{path.name} must be an archive of arrays, got something else ({error}); export the bundle again."
+        ) from error
+    return cells
+
+
+def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
+    """``golden.npz`` with as many of the cells, in order, as fit into `most` bytes; the same bytes for the same cells.
+
+    Written here and not with `numpy.savez_compressed`, which stamps the time of day on each member.
+    """
+    buffer, packed = BytesIO(), 0
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for cell, tensors in cells.items():
+            members = {f"{cell}/{name}.npy": member(array) for name, array in tensors.items()}
+            if buffer.tell() + sum(map(len, members.values())) > most:
+                continue
+            packed += 1
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    if packed == 0:
+        raise ExportError(
+            f"a cell of the grid must fit into {most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels or smaller inputs."
+        )
+    return buffer.getvalue()
+
+
+def member(array: Array) -> bytes:
+    """An array in numpy's own format; whole numbers below 2^16 are stored as such."""
+    small = (
+        array.astype(np.uint16)
+        if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < 1 << 16
+        else array
+    )
+    buffer = BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(small), allow_pickle=False)
+    return buffer.getvalue()

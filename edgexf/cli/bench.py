@@ -1,0 +1,56 @@
+"""`edgexf bench`: the latency, load time and memory of a bundle over lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgexf.cli.options import bundle_argument, dtype_option, threads_option, write_text
+
+
+@click.command()
+@bundle_argument
+@click.option(
+    "--lengths",
+    default="128,256,512,1024,2048,4096",
+    show_default=True,
+    help="Bytes a run (tokens, for a model that takes token ids), separated by commas.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    help="Write the report as JSON; - prints it.",
+)
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="Explanation method of the bundle to measure beside its answers. May be repeated.",
+)
+@dtype_option
+@threads_option
+def bench(
+    bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], dtype: str, threads: int | None
+) -> None:  # fmt: skip
+    """Measure latency, load time and memory over lengths."""
+    from edgexf.cli.console import progress, show_table
+    from edgexf.report.latency import LATENCY_HEADER, latency_cells
+    from edgexf_runtimes.measure.bench import measure, parse_lengths
+
+    wanted = parse_lengths(lengths)
+    with progress(None, "runs") as advance:
+        report = measure(bundle, wanted, threads, advance, methods, dtype)
+    if markdown is not None:
+        write_text(markdown, report.to_markdown())
+    if json_file is not None and str(json_file) != "-":
+        write_text(json_file, report.to_json() + "\n")
+    if str(json_file) == "-":
+        click.echo(report.to_json())
+    else:
+        show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
+        click.echo(
+            f"session load {report.load_ms:.0f} ms (median of {report.load_runs} fresh processes), {report.threads} threads"
+        )

@@ -1,0 +1,90 @@
+"""`edgexf explain`: one input goes in, the reasons for the answer come out; with `--evaluate`, how faithful methods are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgexf.cli.options import (
+    bundle_argument,
+    dtype_option,
+    method_options,
+    target_options,
+    threads_option,
+    truncate_option,
+    write_text,
+)
+
+
+@click.command()
+@bundle_argument
+@click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
+@click.option("--text", help="Text to explain instead of a file.")
+@truncate_option
+@target_options
+@method_options
+@click.option(
+    "--evaluate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON lines of input and label: measure by deletion curves how faithful methods are on them.",
+)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
+@dtype_option
+@threads_option
+def explain(
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, dtype: str, threads: int | None, **options: Any
+) -> None:  # fmt: skip
+    """Show why the model answers as it does for one file (- is standard input).
+
+    Several methods or targets stand side by side. `--target c --against python` explains how much more c than python.
+    """
+    from edgexf.cli.console import show, told_progress, width
+    from edgexf.pipeline.evaluate_methods import check_alone
+    from edgexf.pipeline.explain_input import check_page, chosen_targets, explain_each, only_input, page_of, text_of
+    from edgexf_runtimes import load
+
+    if evaluate is not None:
+        check_alone(
+            INPUT=source,
+            **{
+                "--text": text,
+                "--target": targets,
+                "--against": against,
+                "--position": position is not None,
+                "--html": html,
+            },
+        )
+        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads)
+    given, wanted = only_input(text, source), chosen_targets(targets, against)
+    check_page(html, source)
+    with load(bundle, dtype=dtype, threads=threads) as session:
+        found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position)
+    if html is not None:
+        write_text(html, page_of(found))
+        click.echo(f"wrote {html}", err=True)
+    if as_json:
+        for explanation in found:
+            click.echo(explanation.to_json())
+    elif html is None:
+        show(text_of(found, width()))
+    return None
+
+
+def show_evaluation(
+    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None
+) -> None:  # fmt: skip
+    """How faithful methods are on labelled data, as a table or JSON."""
+    from edgexf.cli.console import progress, show_table
+    from edgexf.pipeline.evaluate_methods import evaluate
+    from edgexf_runtimes import load
+
+    with load(bundle, dtype=dtype, threads=threads) as session:
+        found = evaluate(session, listing, methods, options, truncate, progress)
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        show_table(*found.table())
+        click.echo(found.legend())

@@ -1,0 +1,83 @@
+"""`edgexf export`: a model goes in, a verified bundle comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgexf.cli.options import size_options
+from edgexf.errors import UsageError, VerificationError
+
+
+@click.command()
+@click.option("--variant", help="A reference model; see `edgexf variants`.")
+@click.option("--model", help="A folder that save_pretrained wrote, or the id of a model on the hub.")
+@click.option(
+    "--module", help="package.module:factory that builds a torch.nn.Module, with its example inputs or without."
+)
+@click.option("--task", help="With --model: what to export it for; by default what it was saved for.")
+@click.option("--max-global", type=int, help="With --model: most global tokens a row; 1 to classify, else 64.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<name>-bundle.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="With --variant: a safetensors file in the same architecture. With --module: that, or a saved state_dict.",
+)
+@size_options
+@click.option(
+    "--explain",
+    multiple=True,
+    help="Method to compile, or none; may be repeated: attnlrp (the default), cplrp, gradient, integrated-gradients.",
+)
+@click.option(
+    "--quantize",
+    "modes",
+    multiple=True,
+    help="Mode to quantize the bundle with as well; may be repeated. See `edgexf quantize`.",
+)
+@click.option("--grid", default="quick", show_default=True, help="quick or full.")
+@click.option("--opset", type=int, default=20, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
+def export(
+    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+) -> None:  # fmt: skip
+    """Export a model, verify it against the original, and write a bundle."""
+    from edgexf.cli.console import show_table, stages
+    from edgexf.cli.quantize import check_mode, quantize_each
+    from edgexf.pipeline.card import grid_table, takes
+    from edgexf.pipeline.describe_bundle import UNEXPLAINED
+    from edgexf.pipeline.export_model import export
+
+    if "none" in explain and len(explain) > 1:
+        raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
+    for mode in modes:
+        check_mode(mode)
+    methods = () if explain == ("none",) else explain or None
+    given = {name: size for name, size in sizes.items() if size is not None}
+    try:
+        with stages() as stage:
+            bundle = export(
+                model, variant=variant, module=module, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                overwrite=overwrite, progress=stage,
+            )  # fmt: skip
+    except VerificationError as error:
+        show_table(*grid_table(error.grid), to_stderr=True)
+        raise
+    found = bundle.manifest.grid
+    show_table(*grid_table(found))
+    click.echo(
+        f"worst relative difference {found['worst']:.1e}, tolerance {found['tolerance']:g}; {len(found['checks'])} further checks passed"
+    )
+    origin = bundle.manifest.provenance
+    if bundle.manifest.signature is not None:
+        click.echo(takes(bundle.manifest, bundle.manifest.signature))
+    if found["growth"]:
+        click.echo(f"note: {found['growth']}")
+    if UNEXPLAINED in origin:
+        click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
+    if "tokenizer" in origin:
+        click.echo(f"tokenizer: {origin['tokenizer']}")
+    size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
+    click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
+    quantize_each(bundle.path, modes)

@@ -1,0 +1,72 @@
+"""`edgexf variants`, `verify` and `doctor`: what can be exported, whether a bundle is whole, what the device has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edgexf.cli.options import bundle_argument
+
+
+@click.command()
+def variants() -> None:
+    """What can be exported, and how it is verified."""
+    from edgexf.cli.console import show_records
+    from edgexf_exporters import VARIANTS
+
+    show_records(
+        {
+            "variant": v.name,
+            "family": v.family,
+            "attention": f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
+            "heads": ", ".join(v.heads),
+            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.sometimes))) or "those of forward",
+            "limits": v.limits,
+            "padding": v.padding,
+            "tolerance": f"{v.tolerance:g}, reached {v.reached:.1e}",
+        }
+        for v in VARIANTS
+    )
+
+
+@click.command()
+@bundle_argument
+def verify(bundle: Path) -> None:
+    """Check a bundle: hashes, contract, golden outputs on this device."""
+    from edgexf.cli.console import show_table
+    from edgexf.pipeline.card import difference_text
+    from edgexf.pipeline.verify_bundle import verify
+
+    verdict = verify(bundle)
+    rows = [
+        (part.dtype, row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual)))
+        for part in verdict.parts
+        for row in part.rows
+    ]
+    show_table(("dtype", "golden cell", "outputs", "relevance", "residual"), rows)
+    click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
+    for part in verdict.parts:
+        click.echo(
+            f"{part.dtype}: worst relative difference {part.worst:.1e}, tolerance {part.tolerance:g}: {'passed' if part.passed else 'FAILED'}"
+        )
+    if not verdict.passed:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Providers, instruction sets, limits and versions of this device."""
+    from edgexf.cli.console import show_table
+    from edgexf_runtimes.device.device import describe
+
+    found = describe()
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        show_table(
+            ("what", "found"),
+            [(name, value if isinstance(value, str) else ", ".join(value)) for name, value in found.items()],
+        )

@@ -1,0 +1,122 @@
+"""Options that several commands share, and how commands write files.
+
+In: a command. Out: the command with the options. What `edgexf explain` computes is in `edgexf.pipeline.explain_input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgexf.errors import UsageError
+
+Command = Callable[..., Any]
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+dtype_option = click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    help="Of the graphs: fp32, q8, int8, q4, fp16, or what suits this device.",
+)
+truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
+
+
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, listed by `--help` in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+target_options = all_of(
+    click.option(
+        "--target", "targets", multiple=True, help="Label to explain; by default the predicted one. May be repeated."
+    ),
+    click.option(
+        "--position", type=int, help="Of models that answer at each token: the token whose answer to explain."
+    ),
+    click.option("--against", help="Label to contrast every target with: why this one, and not that one?"),
+)
+
+method_options = all_of(
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        help="Explanation method; by default the bundle's first. May be repeated; each stands for all of them.",
+    ),
+    click.option("--seed", type=int, help="Of methods that draw at random: the seed."),
+    click.option("--budget", type=int, help="Of methods that run the model often: the forward passes they may take."),
+    click.option("--span", type=int, help="Of occlusion: tokens left out together."),
+    click.option("--time-limit", type=float, help="Of methods that run the model often: seconds they may take."),
+    click.option("--baseline", help="What stands in for a token that is left out: a token's text, or its id."),
+)
+
+
+quantize_options = all_of(
+    click.option(
+        "--calibration",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Inputs to calibrate on: JSON lines, a text on each line, or a file on each line.",
+    ),
+    click.option(
+        "--calibration-method", default="minmax", show_default=True, help="Of int8-static: minmax, percentile, entropy."
+    ),
+    click.option(
+        "--evaluate",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="JSON lines of input and label to measure on; without labels agreement with fp32 is measured.",
+    ),
+    click.option(
+        "--max-drop",
+        type=float,
+        help="What accuracy or agreement may lose; 0.005 with --evaluate. What breaks it is kept in float32.",
+    ),
+    click.option(
+        "--lengths", default="128,512,4096", show_default=True, help="At which to time, separated by commas; see bench."
+    ),
+    click.option("--force", is_flag=True, help="Write it also where it is slower or worse than asked."),
+    click.option("--overwrite", is_flag=True, help="Make anew what an earlier call wrote."),
+)
+
+report_options = all_of(
+    click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+        help="Write the report as JSON; - prints it.",
+    ),
+    click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as Markdown."),
+    click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page."),
+)
+
+
+def size_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The sizes of a model of one's own, each an option."""
+    sizes = {
+        "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
+        "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
+        "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
+        "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
+    }  # fmt: skip
+    for name, text in reversed(sizes.items()):
+        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
+    return command
+
+
+def write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another."
+        ) from error

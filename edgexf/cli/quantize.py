@@ -1,0 +1,104 @@
+"""`edgexf quantize`, and `edgexf export --quantize`: quantize a bundle, and show what was measured.
+
+In: a bundle's folder, a mode and options. Out: the table on standard output, and reports in files. Of a mode that is
+refused the table is shown too, before the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgexf.cli.options import bundle_argument, quantize_options, report_options, threads_option, write_text
+from edgexf.errors import RefusedError, UsageError
+from edgexf.extras import require_packages
+
+
+@click.command()
+@bundle_argument
+@click.option(
+    "--mode", required=True, help="int8, int8-static, q4, fp16, or auto for the smallest that is good enough."
+)
+@quantize_options
+@report_options
+@threads_option
+def quantize(
+    bundle: Path, mode: str, json_file: Path | None, markdown: Path | None, html: Path | None, **options: Any
+) -> None:
+    """Make a bundle smaller and faster, measured against fp32 on this machine; or refuse, with the reason."""
+    run_quantize(bundle, mode, options, json_file, markdown, html)
+
+
+def check_mode(mode: str) -> None:
+    """UsageError for a mode that an export can't be followed by."""
+    from edgexf.pipeline.quantize_bundle import STATIC, Request, chosen_modes
+
+    require_packages("quantize", "onnx", "onnx_ir")
+    if mode == STATIC:
+        raise UsageError(
+            f"--quantize takes modes that need no data, got {mode}; export first, then `edgexf quantize BUNDLE --mode {mode} --calibration FILE`."
+        )
+    chosen_modes(Request(mode))
+
+
+def run_quantize(
+    bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None
+) -> None:  # fmt: skip
+    """Quantizes and shows what was measured, also of a mode that is refused."""
+    from edgexf.bundle.folder import SIGNATURE_FILE
+    from edgexf.cli.console import progress, show_table
+    from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
+    from edgexf.report import quantization
+    from edgexf.report.html.quantization import quantization_page
+    from edgexf_runtimes.measure.bench import parse_lengths
+
+    bundle = bundle.resolve()
+    files = {kind: path.resolve() for kind, path in (("markdown", markdown), ("html", html)) if path is not None}
+    json_path = None if json_file is None or str(json_file) == "-" else json_file.resolve()
+    for path in (*files.values(), *([json_path] if json_path else [])):
+        if path.is_relative_to(bundle):
+            raise UsageError(
+                f"a report must lie outside the bundle, which holds listed files alone, got {path}; name another folder."
+            )
+    if "lengths" in options:
+        options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
+    signed, refusal = (bundle / SIGNATURE_FILE).exists(), None
+    try:
+        outcomes = quantize(bundle, Request(mode, **options), progress)
+    except RefusedError as error:
+        outcomes, refusal = error.outcomes, error
+    if str(json_file) == "-":
+        click.echo(quantization.to_json(outcomes))
+    else:
+        show_table(quantization.HEADER, [quantization.cells(outcome) for outcome in outcomes])
+        for outcome in outcomes:
+            click.echo("\n".join(quantization.notes(outcome)))
+    if mode == AUTO and options.get("calibration") is None:
+        click.echo("int8-static was not tried: it needs --calibration", err=True)
+    if signed and refusal is None:
+        click.echo(f"{SIGNATURE_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
+    if "markdown" in files:
+        write_text(files["markdown"], quantization.markdown(outcomes))
+    if "html" in files:
+        write_text(files["html"], quantization_page(bundle.name, outcomes))
+    if json_path is not None:
+        write_text(json_path, quantization.to_json(outcomes) + "\n")
+    if refusal is not None:
+        raise refusal
+
+
+def quantize_each(bundle: Path, modes: Sequence[str]) -> None:
+    """One mode after the other; what is refused stops none of the others, and is told at the end."""
+    refusals = []
+    for mode in modes:
+        try:
+            run_quantize(bundle, mode, {})
+        except RefusedError as error:
+            refusals.append(error)
+    for refusal in refusals[:-1]:
+        click.echo(f"Error: {refusal}", err=True)
+    if refusals:
+        raise refusals[-1]

@@ -1,0 +1,80 @@
+"""Make the graphs of a bundle speak of the same weights: one orientation, and the names that the model gives them.
+
+    before  model.onnx: val_108 [640, 128]      explain.onnx: Transpose(_param_constant3 [128, 640])
+    after   model.onnx: mix.weight [640, 128]   explain.onnx: mix.weight [640, 128]
+
+The exporter folds the transposition of a weight away in one graph and not in another, which would store it twice. Names are the model's own, for people who look into a graph
+or read what quantization did; a weight that is stored transposed keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgexf.passes.digest import digest, digest_of
+from edgexf.passes.linear import SWAP, untwist
+from edgexf.passes.quantize.weights import SMALLEST
+
+Floats = npt.NDArray[np.float32]
+
+
+def same_weights(models: Mapping[str, ir.Model], named: Iterable[tuple[str, Floats]]) -> None:
+    """In place. `named` are the model's parameters."""
+    called: dict[bytes, str] = {}
+    for name, array in named:
+        if array.ndim > 1 and array.dtype == np.float32:
+            called.setdefault(digest_of(array), name)
+            if array.ndim == 2:
+                called.setdefault(digest_of(array.T), name)
+    known: set[bytes] = set()
+    for model in models.values():
+        for value in list(model.graph.initializers.values()):
+            turn(model.graph, value, known)
+        untwist(model.graph)
+        common.RemoveUnusedNodesPass()(model)
+        for value in list(model.graph.initializers.values()):
+            if matrix(value, 1):
+                rename(model.graph, value, called.get(digest(value), ""))
+
+
+def matrix(value: ir.Value, least: int = SMALLEST) -> bool:
+    """Whether an initializer is a float32 matrix, or has more axes, of at least so many elements."""
+    tensor = value.const_value
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) > 1 and tensor.size >= least
+
+
+def turn(graph: ir.Graph, value: ir.Value, known: set[bytes]) -> None:
+    """Stores a matrix as an earlier graph does, where that has it transposed."""
+    if not matrix(value) or len(value.const_value.shape) != 2:  # type: ignore[union-attr]
+        return
+    found = digest(value)
+    array = value.const_value.numpy()  # type: ignore[union-attr]
+    other = digest_of(array.T)
+    if found in known or other not in known:
+        known.add(found)
+        return
+    turned = np.ascontiguousarray(array.T)
+    node = ir.node("Transpose", [value], attributes={"perm": SWAP})
+    users = list(value.uses())
+    value.const_value = ir.tensor(turned, name=value.name)
+    value.shape = ir.Shape(turned.shape)
+    graph.insert_before(graph[0], node)
+    for user, index in users:
+        if user is not node:
+            user.replace_input_with(index, node.outputs[0])
+
+
+def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
+    """Gives an initializer a name, where there is one that is free."""
+    taken = {one.name for node in graph for one in node.outputs} | {one.name for one in (*graph.inputs, *graph.outputs)}
+    if name and name not in graph.initializers and name not in taken:
+        del graph.initializers[value.name or ""]
+        if value.const_value is not None:  # a tensor of its own: this one may be a view of what the exporter holds
+            value.const_value = ir.tensor(value.const_value.numpy(), name=name)
+        value.name = name
+        graph.register_initializer(value)

@@ -1,0 +1,142 @@
+"""Weights and activations in half precision, for GPUs and the web; inputs and outputs stay float32.
+
+    before  input -> MatMul(float32) -> output
+    after   input -> Cast(float16) -> MatMul(float16) -> Cast(float32) -> output
+
+The conversion is onnxruntime's own. Constants that float16 can't hold are set to its largest number: masks of -1e30
+become -65504, which a softmax still takes for nothing.
+
+Most CPUs have no float16 kernels: ONNX Runtime computes such a graph in float32 from end to end there, so neither the error
+nor the range of half precision shows. `as_on_a_device` writes the roundings out, and is what `edgexf.pipeline.measure_mode` compares:
+
+    before  MatMul(float16) -> a float16 -> Add(float16)
+    after   MatMul(float32) -> Cast(float16) -> Cast(float32) -> a float32 -> Add(float32)
+
+Casts of a graph's own are kept by ONNX Runtime, those that it adds itself around float16 operators are not (1.31.1,
+measured: 1000 * 300 / 300 is 1000 in float16 operators, and infinite with the casts written out). Sums within an operator
+stay in float32, as CUDA's products, softmax and norms have them; a browser's shader may add in float16.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from edgexf.errors import BundleError
+
+# Without a float16 kernel for CPUs, which verify the graph. The converter's own list of such operators needs the types of
+# all values beforehand, which its shape inference does not find in every graph.
+IN_FLOAT32 = ("ScatterElements", "ScatterND", "TopK", "CumSum", "Min", "Max", "Range", "Resize", "ReduceLogSumExp")
+BRANCHES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
+
+def to_half(model: ir.Model) -> ir.Model:
+    """A new model in float16, its initializers inside."""
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
+    proto = ir.serde.serialize_model(model)
+    converted = convert_float_to_float16(proto, keep_io_types=True, disable_shape_infer=True, op_block_list=[])
+    half = ir.serde.deserialize_model(converted)
+    for node in list(half.graph):
+        if node.op_type == "LayerNormalization":
+            cast_statistics(half.graph, node)
+    common.ShapeInferencePass()(half)  # tells floats from indices
+    for node in list(half.graph):
+        if node.op_type in IN_FLOAT32 and node.outputs[0].dtype == ir.DataType.FLOAT16:
+            compute_in_float32(half.graph, node)
+    common.TopologicalSortPass()(half)  # the converter appends casts of inputs, behind their readers
+    return half
+
+
+def compute_in_float32(graph: ir.Graph, node: ir.Node) -> None:
+    for index, value in enumerate(node.inputs):
+        if value is not None and value.dtype == ir.DataType.FLOAT16:
+            wide = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT})
+            graph.insert_before(node, wide)
+            node.replace_input_with(index, wide.outputs[0])
+    output = node.outputs[0]
+    narrow = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+    graph.insert_after(node, narrow)
+    ir.convenience.replace_all_uses_with(output, narrow.outputs[0], replace_graph_outputs=True)
+    narrow.replace_input_with(0, output)
+    output.dtype = ir.DataType.FLOAT
+
+
+def cast_statistics(graph: ir.Graph, node: ir.Node) -> None:
+    """Mean and deviation, which a reverse pass reads, stay float32 whatever the operator normalises (ONNX, stash_type)."""
+    for output in node.outputs[1:]:
+        users = list(output.uses())
+        if users:
+            cast = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+            graph.insert_after(node, cast)
+            for user, index in users:
+                user.replace_input_with(index, cast.outputs[0])
+
+
+def as_on_a_device(model: ir.Model) -> ir.Model:
+    """In place: a model of `to_half` in float32, each value rounded to float16 where an operator of half precision gives it.
+
+    Types are set anew: a clone shares the objects that hold them. BundleError for a graph with branches or loops, and for one
+    whose types can't be told.
+    """
+    with unlogged("onnx_ir"):  # a failure leaves types unknown, which is said below
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    for node in model.graph:
+        unknown = any(output.dtype is None and output.uses() for output in node.outputs)
+        if unknown or any(attribute.type in BRANCHES for attribute in node.attributes.values()):
+            raise BundleError(
+                f"a graph in float16 must have values of known types and no branches to be measured, got {node.op_type} "
+                f"{'of an unknown type' if unknown else 'with a graph of its own'}; choose another mode."
+            )
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT16:
+            value.const_value = in_float32(value.const_value, value.name)
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+    for node in list(model.graph):
+        for name, attribute in list(node.attributes.items()):
+            if isinstance(attribute.value, ir.TensorProtocol) and attribute.value.dtype == ir.DataType.FLOAT16:
+                node.attributes[name] = ir.AttrTensor(name, in_float32(attribute.value, None))
+            if name == "dtype" and attribute.value == ir.DataType.FLOAT16:
+                node.attributes[name] = ir.AttrInt64(name, ir.DataType.FLOAT)
+        for output in node.outputs:
+            if output.dtype == ir.DataType.FLOAT16:
+                rounded(model.graph, node, output)
+    return model
+
+
+@contextmanager
+def unlogged(name: str) -> Iterator[None]:
+    """Without what a library logs, tracebacks among it."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def in_float32(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol:
+    return ir.tensor(tensor.numpy().astype(np.float32), name=name)
+
+
+def rounded(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
+    """A Cast to float16 rounds already; what another operator gives is cast there and back."""
+    wide = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT})
+    wide.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    graph.insert_after(node, wide)
+    ir.convenience.replace_all_uses_with(output, wide.outputs[0], replace_graph_outputs=True)
+    wide.replace_input_with(0, output)
+    if node.op_type != "Cast":
+        narrow = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+        narrow.outputs[0].type = ir.TensorType(ir.DataType.FLOAT16)
+        graph.insert_after(node, narrow)
+        wide.replace_input_with(0, narrow.outputs[0])
+        output.type = ir.TensorType(ir.DataType.FLOAT)

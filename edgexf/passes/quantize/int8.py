@@ -1,0 +1,230 @@
+"""Weights in 8 bits; products of whole numbers where the graph multiplies by them.
+
+    before  MatMul(x, W)
+    dynamic DynamicQuantizeLinear(x) -> MatMulInteger(., W8) -> Cast -> * (x scale * W scales)
+    static  QuantizeLinear(x, range) -> DequantizeLinear -> MatMul(., DequantizeLinear(W8))
+
+ONNX Runtime makes one kernel of either chain (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are symmetric
+with a scale for each output of a layer or row of a table: W8 = round(W / scale), scale = max |W| / 127 along the other
+axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). Activations have one range for a
+whole tensor, found while it runs or calibrated, since the kernels take no other.
+
+A processor without dot products of bytes (AVX2 and AVX-512 without VNNI) adds pairs of u8 x s8 products in 16 bits,
+which saturate. For it the weights are unsigned, with 128 for zero: those products are added in 32 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgexf.passes.linear import swapped
+from edgexf.passes.quantize.balance import Balance, Seen, find_balance
+from edgexf.passes.quantize.walk import Floats, Store
+from edgexf.passes.quantize.weights import Kind, Use, Weight
+from edgexf.passes.rewriter import Rewriter
+
+LEVELS = 127
+ZERO = 128  # of unsigned weights
+SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A weight in 8 bits, with a scale for each entry of `axis`: W = (codes - zero) * scale.
+
+    With a `balance` that is W / factor, and `kept` [rows, outputs] are the rows of W that it leaves out.
+    """
+
+    name: str
+    codes: npt.NDArray[np.int8 | np.uint8]
+    scale: npt.NDArray[np.float32]
+    axis: int
+    range: Range | None = None
+    balance: Balance | None = None
+    kept: npt.NDArray[np.float32] | None = None
+
+    def stored(self, graph: Rewriter) -> ir.Value:
+        return graph.constant(f"{self.name}_quantized", self.codes)
+
+    def zero(self, graph: Rewriter) -> ir.Value | None:
+        """What stands for 0; None for signed codes, whose 0 it is."""
+        return graph.constant("weight_zero", np.array(ZERO, np.uint8)) if self.codes.dtype == np.uint8 else None
+
+    def zeros(self, graph: Rewriter) -> list[ir.Value]:
+        """The same for each scale, as DequantizeLinear takes it; nothing for signed codes."""
+        if self.codes.dtype != np.uint8:
+            return []
+        return [graph.constant(f"weight_zeros_{len(self.scale)}", np.full(len(self.scale), ZERO, np.uint8))]
+
+
+def quantized(
+    array: npt.NDArray[np.float32], axis: int, unsigned: bool
+) -> tuple[npt.NDArray[np.int8 | np.uint8], npt.NDArray[np.float32]]:
+    """Codes of the array's shape, and scales [entries of `axis`]."""
+    others = tuple(place for place in range(array.ndim) if place != axis)
+    largest = np.abs(array).max(axis=others, keepdims=True)
+    scale = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
+    codes = np.clip(np.rint(array / scale), -LEVELS, LEVELS)
+    return (codes + ZERO).astype(np.uint8) if unsigned else codes.astype(np.int8), scale.reshape(-1)
+
+
+@dataclass
+class Int8(Store):
+    """The scheme. `inputs` by a weight's digest are a sample of what it multiplies, which decides where inputs are balanced.
+    `ranges` are those of all it multiplies; without any they are found at run time.
+    """
+
+    unsigned: bool = False
+    inputs: Mapping[bytes, Seen] = field(default_factory=dict)
+    ranges: Mapping[bytes, Range] | None = None
+
+    def pack(self, weight: Weight, axis: int) -> Codes:
+        if weight.digest not in self.packed:
+            self.packed[weight.digest] = self.packed_anew(weight, axis)
+        found: Codes = self.packed[weight.digest]
+        return found
+
+    def packed_anew(self, weight: Weight, axis: int) -> Codes:
+        array, seen = weight.array, self.inputs.get(weight.digest)
+        multiplied = all(use.kind is not Kind.ROWS and use.whole for use in weight.uses)
+        balance = find_balance(seen, array if axis == 1 else array.T) if seen is not None and multiplied else None
+        kept = None
+        if balance is not None:
+            kept = (array if axis == 1 else array.T)[balance.rows]
+            array = array * (balance.inverse[:, None] if axis == 1 else balance.inverse)
+        codes, scale = quantized(array, axis, self.unsigned)
+        found = None if self.ranges is None else self.ranges.get(weight.digest)
+        return Codes(self.name(weight), codes, scale, axis, found, balance, kept)
+
+    def calibrated(self, ranges: Mapping[bytes, Range]) -> None:
+        """From now on inputs are rounded within these ranges."""
+        self.ranges = ranges
+        self.packed = {digest: replace(codes, range=ranges.get(digest)) for digest, codes in self.packed.items()}
+
+    def product(self, graph: Rewriter, packed: Codes, use: Use) -> ir.Value | None:
+        left = use.node.inputs[0]
+        if left is None or (self.ranges is not None and (packed.range is None or moved_rows(use))):
+            return None
+        given = left
+        if packed.balance is not None:
+            given = graph.node("Mul", left, graph.constant(f"{packed.name}_factor", packed.balance.factor))
+        if self.ranges is None:
+            found = self.dynamic(graph, given, packed, use)
+        else:
+            found = self.static(graph, given, packed, use)
+        if packed.balance is None or packed.kept is None:
+            return found
+        rows = graph.constant(f"{packed.name}_kept_rows", packed.balance.rows)
+        alone = graph.node("Gather", left, rows, axis=-1)
+        return graph.node("Add", found, graph.node("MatMul", alone, graph.constant(f"{packed.name}_kept", packed.kept)))
+
+    def dynamic(self, graph: Rewriter, left: ir.Value, packed: Codes, use: Use) -> ir.Value:
+        codes = packed.stored(graph)
+        for step in use.path:
+            codes = graph.again(step, codes)
+        whole, scale, zero = graph.nodes("DynamicQuantizeLinear", [left], outputs=3)
+        zeros = [value for value in (packed.zero(graph),) if value is not None]
+        summed = graph.node("MatMulInteger", whole, codes, zero, *zeros)
+        scales = graph.node("Mul", scale, graph.constant(f"{packed.name}_scale", packed.scale))
+        return graph.node("Mul", graph.node("Cast", summed, to=ir.DataType.FLOAT), scales)
+
+    def static(self, graph: Rewriter, left: ir.Value, packed: Codes, use: Use) -> ir.Value:
+        step, middle = fixed(packed.range or (0.0, 0.0))
+        scale = graph.constant(f"{packed.name}_input_scale", np.array(step, np.float32))
+        zero = graph.constant(f"{packed.name}_input_zero", np.array(middle, np.uint8))
+        given = graph.node("DequantizeLinear", graph.node("QuantizeLinear", left, scale, zero), scale, zero)
+        weight = self.plain(graph, packed)
+        for move in use.path:
+            weight = graph.again(move, weight)
+        return graph.node("MatMul", given, weight)
+
+    def rows(self, graph: Rewriter, packed: Codes, node: ir.Node) -> ir.Value:
+        column = graph.constant(f"{packed.name}_rows_scale", packed.scale[:, None])
+        codes = graph.node("Cast", graph.again(node, packed.stored(graph)), to=ir.DataType.FLOAT)
+        if packed.codes.dtype == np.uint8:
+            codes = graph.node("Sub", codes, graph.constant("weight_zero_float", np.array(ZERO, np.float32)))
+        return graph.node("Mul", codes, graph.again(node, column))
+
+    def plain(self, graph: Rewriter, packed: Codes) -> ir.Value:
+        """What the codes stand for, in float32: the weight, or what its balance leaves of it."""
+        scale = graph.constant(f"{packed.name}_scale", packed.scale)
+        return graph.node("DequantizeLinear", packed.stored(graph), scale, *packed.zeros(graph), axis=packed.axis)
+
+    def read(self, graph: Rewriter, packed: Codes) -> ir.Value:
+        found = self.plain(graph, packed)
+        if packed.balance is None or packed.kept is None:
+            return found
+        if packed.axis == 0:
+            found = graph.node("Transpose", found, perm=(1, 0))
+        factor = graph.constant(f"{packed.name}_column", packed.balance.factor[:, None])
+        rows = graph.constant(f"{packed.name}_kept_places", packed.balance.rows[:, None])
+        kept = graph.constant(f"{packed.name}_kept", packed.kept)
+        found = graph.node("ScatterND", graph.node("Mul", found, factor), rows, kept)
+        return graph.node("Transpose", found, perm=(1, 0)) if packed.axis == 0 else found
+
+    def stored(self, packed: Codes) -> Floats:
+        found = in_steps(packed) * along(packed.scale, packed)
+        if packed.balance is None or packed.kept is None:
+            return np.asarray(found, dtype=np.float32)
+        whole = (found if packed.axis == 1 else found.T) * packed.balance.factor[:, None]
+        whole[packed.balance.rows] = packed.kept
+        return np.asarray(whole if packed.axis == 1 else whole.T, dtype=np.float32)
+
+    def roundings(self, packed: Codes, given: Floats, kernel: ir.Node | None) -> list[Floats]:
+        """ONNX, DynamicQuantizeLinear and QuantizeLinear: round half to even, a range that holds 0."""
+        del kernel
+        balance = packed.balance
+        moved = given if balance is None else given * balance.factor
+        if packed.range is None:
+            low, high = np.float32(min(moved.min(), 0)), np.float32(max(moved.max(), 0))
+            step = max(np.float32((high - low) / 255), np.finfo(np.float32).tiny)
+            zero = np.clip(np.rint(-low / step), 0, 255)
+        else:
+            step, zero = fixed(packed.range)
+        found = (np.clip(np.rint(moved / step) + zero, 0, 255) - zero) * step
+        if balance is not None:
+            found = found * balance.inverse
+            found[..., balance.rows] = given[..., balance.rows]
+        return [np.asarray(found, dtype=np.float32)]
+
+    def apart(self, packed: Codes, array: Floats) -> float:
+        if packed.balance is not None:
+            rows = (array if packed.axis == 1 else array.T)[packed.balance.rows]
+            if packed.kept is None or not np.array_equal(rows, packed.kept):
+                return float("inf")  # what stays in float32 is the weight itself
+            array = array * (packed.balance.inverse[:, None] if packed.axis == 1 else packed.balance.inverse)
+        counts = along(packed.scale > SMALLEST_SCALE, packed)
+        return float(np.abs(np.where(counts, array / along(packed.scale, packed) - in_steps(packed), 0)).max())
+
+    @property
+    def nearest(self) -> float:
+        return 0.5
+
+
+def fixed(span: Range) -> tuple[np.float32, int]:
+    """The step and the zero of a range that was found beforehand."""
+    low, high = min(span[0], 0.0), max(span[1], 0.0)
+    step = max((high - low) / 255, float(np.finfo(np.float32).tiny))
+    return np.float32(step), round(-low / step)
+
+
+def in_steps(packed: Codes) -> npt.NDArray[np.float32]:
+    """The codes without their zero."""
+    return packed.codes.astype(np.float32) - (ZERO if packed.codes.dtype == np.uint8 else 0)
+
+
+def along(scale: npt.NDArray[Any], packed: Codes) -> npt.NDArray[Any]:
+    """A scale for each entry of the axis, to multiply the codes with."""
+    return scale.reshape([-1 if axis == packed.axis else 1 for axis in range(packed.codes.ndim)])
+
+
+def moved_rows(use: Use) -> bool:
+    """Whether only some rows of the weight are multiplied: no kernel takes those in whole numbers with a fixed range."""
+    return any(not swapped(step) for step in use.path)

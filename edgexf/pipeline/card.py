@@ -1,0 +1,67 @@
+"""What a bundle says to people: its README.md, and the grid as a table.
+
+In: a source and the grid's result, or the grid as a manifest keeps it. Out: Markdown, or a table's header and cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgexf.report.markdown import markdown_table
+
+if TYPE_CHECKING:
+    from edgexf.bundle.manifest import Manifest, Tensor
+    from edgexf.bundle.signature import Signature
+    from edgexf_exporters.source import Source
+    from edgexf_exporters.verify.grid import GridResult
+
+
+def card(source: Source, result: GridResult) -> str:
+    """The bundle's README.md: the model's own card where it has one, and the grid."""
+    head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
+    table = markdown_table(*grid_table(result.to_dict()))
+    defined = any(row.against == "definition" for row in result.rows)
+    asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
+    return (
+        f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
+        f"{result.grid} grid.{asked}\n\n{table}"
+    )
+
+
+def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and cells of a manifest's grid; without a column that says the same of every model that needs none: global
+    tokens, and whose answer a row is compared with.
+    """
+    plain = {"globals": "", "against": "model"}
+    chosen = tuple(name for name, usual in plain.items() if any(row[name] != usual for row in grid["rows"]))
+    measured = ("outputs", "relevance", "residual")
+    cells = [
+        (
+            f"{row['length']:,}",
+            str(row["batch"]),
+            *(row[name] for name in ("mask", *chosen)),
+            *(difference_text(row[name]) for name in measured),
+        )
+        for row in grid["rows"]
+    ]
+    return ("length", "batch", "mask", *chosen, *measured), cells
+
+
+def difference_text(difference: float | None) -> str:
+    """A relative difference, or a dash where there was nothing to compare."""
+    return "-" if difference is None else f"{difference:.1e}"
+
+
+def takes(manifest: Manifest, signature: Signature) -> str:
+    """What a module's graph takes and gives, and the sizes that its axes may have."""
+
+    def listed(tensors: Sequence[Tensor]) -> str:
+        return ", ".join(f"{one.name} {one.dtype} [{', '.join(map(str, one.shape))}]" for one in tensors)
+
+    axes = ", ".join(
+        f"{axis.name} {axis.least:,} to {axis.most:,}{f' in steps of {axis.step}' if axis.step > 1 else ''}"
+        for axis in signature.axes
+    )
+    graph = manifest.variants[0]
+    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}"

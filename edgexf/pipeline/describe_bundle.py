@@ -1,0 +1,62 @@
+"""The manifest of an export.
+
+In: a source, its graphs and the grid's result. Out: a `Manifest`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from edgexf import names
+from edgexf.bundle.manifest import Graph, Manifest
+
+if TYPE_CHECKING:
+    from edgexf_exporters.graphs import Graphs
+    from edgexf_exporters.source import Source
+    from edgexf_exporters.verify.grid import GridResult
+
+UNEXPLAINED = "unexplained"  # in a manifest's provenance: why there is no explain graph
+
+
+def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) -> Manifest:
+    return Manifest(
+        name=source.name,
+        task=source.task,
+        limits=replace(source.limits, block=made.block),
+        labels=source.labels,
+        preprocess=source.preprocess,
+        globals=source.globals,
+        segments=source.segments,
+        decoder=source.decoder,
+        signature=None if source.own is None else source.own.signature,
+        scores=source.scores,
+        variants=(
+            Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),
+            *(explain_graph(source, method, path) for method, path in explain_files(made).items()),
+        ),
+        tolerance=result.tolerance,
+        grid=result.to_dict(),
+        provenance={
+            **source.provenance,
+            "variant": source.variant.name,
+            "attention": source.variant.attention,
+            **({UNEXPLAINED: made.unexplained} if made.unexplained else {}),
+            "opset": opset,
+            "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
+        },
+    )
+
+
+def explain_graph(source: Source, method: str, path: str) -> Graph:
+    """What a method's graph takes and gives."""
+    from edgexf_exporters.explain.methods import METHODS
+
+    given, found = source.explained_by(METHODS[method].path, METHODS[method].weights)
+    return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
+
+
+def explain_files(made: Graphs) -> dict[str, str]:
+    """The explain graphs' paths in the bundle by their method."""
+    return {method: names.explain_file(method, place == 0) for place, method in enumerate(made.explain)}

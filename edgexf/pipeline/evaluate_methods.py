@@ -1,0 +1,57 @@
+"""What `edgexf explain --evaluate` does behind its options: how faithful methods are on labelled data of one's own.
+
+In: a session, a listing (`edgexf_runtimes.inputs.labelled`), and what the command line says. Out: a `Faithfulness`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgexf.errors import UsageError
+from edgexf.pipeline.explain_input import check_names, chosen_methods, given_options
+
+if TYPE_CHECKING:
+    from edgexf_runtimes import Session
+    from edgexf_runtimes.measure.faithfulness import Faithfulness
+
+Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
+
+
+def check_alone(**others: object) -> None:
+    """UsageError for an option that belongs to the explanation of one input."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise UsageError(f"--evaluate stands for all inputs, got {given[0]} beside it; leave one of them out.")
+
+
+def evaluate(
+    session: Session,
+    listing: Path,
+    methods: Sequence[str],
+    options: Mapping[str, Any],
+    truncate: bool,
+    progress: Progress,
+) -> Faithfulness:
+    """Deletion curves over the listing; by default of the methods that the bundle holds, and of all for ``each``.
+
+    The option `baseline` is also what stands in for a token in the curves, `seed` also that of the control. `progress`
+    opens a bar by its steps and its title.
+    """
+    from edgexf_runtimes.explain.methods import METHODS, find, takes
+    from edgexf_runtimes.inputs.labelled import read_labelled
+    from edgexf_runtimes.measure.faithfulness import measure
+
+    compiled = session.manifest.methods
+    chosen = chosen_methods(methods or compiled, compiled, [method.name for method in METHODS])
+    check_names(session, [], [method for method in chosen if find(method) is None])
+    common = {name: value for name, value in options.items() if name in ("baseline", "seed") and value is not None}
+    own = {name: value for name, value in options.items() if name not in common}
+    by_method = given_options(own, {method: takes(method) for method in chosen})
+    for method, given in by_method.items():
+        given.update({name: value for name, value in common.items() if name in takes(method)})
+    inputs = read_labelled(listing, session.manifest.labels)
+    with progress(len(inputs) * (len(chosen) + 1), "explanations") as advance:
+        return measure(session, inputs, chosen, options=by_method, truncate=truncate, advance=advance, **common)

@@ -1,0 +1,143 @@
+"""What `edgexf explain` does behind its options: several methods and targets of one input, and how they are shown.
+
+In: a session, an input, and what the command line says. Out: explanations, a column for each target and method; and
+their page, JSON lines or terminal view.
+
+A contrast is written `--target c --against python`: how much more c than python. `--target c-python` was weighed, but a
+label may hold any sign; weights (`--target c=1,python=-1`) say no more that people have asked for, and Python takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgexf.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgexf.report.explanation import Explanation
+    from edgexf_runtimes import Session
+
+EACH = "each"
+
+Target = str | dict[str, float] | None
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
+
+
+def only_input(text: str | None, source: Path | None) -> str | Path:
+    """The one input that was given, as text or as a file."""
+    inputs: list[str | Path] = [given for given in (text, source) if given is not None]
+    if len(inputs) != 1:
+        raise UsageError(
+            "an explanation needs one input, got none or two; name a file, - for standard input, or --text."
+        )
+    return inputs[0]
+
+
+def check_page(html: Path | None, source: Path | None) -> None:
+    """UsageError for a page that would replace the file that it explains, and for one that has no folder."""
+    if html is not None and not html.parent.is_dir():
+        raise UsageError(f"a page must be in a folder that is there, got {html}; make the folder, or choose another.")
+    if html is not None and source is not None and html.exists() and source.exists() and html.samefile(source):
+        raise UsageError(
+            f"a page must not replace the file that it explains, got {html} for both; choose another name."
+        )
+
+
+def chosen_targets(targets: Sequence[str], against: str | None) -> list[Target]:
+    """What `Session.explain` takes as target, for each column; the predicted label where none is named."""
+    if against is None:
+        return [*targets] or [None]
+    if not targets or against in targets:
+        raise UsageError(
+            f"a contrast needs a target and another label against it, got {', '.join(targets) or 'no target'} against {against}; name both."
+        )
+    return [{target: 1.0, against: -1.0} for target in targets]
+
+
+def chosen_methods(methods: Sequence[str], compiled: Sequence[str], at_run_time: Sequence[str]) -> list[str]:
+    """The methods by name, each once: the bundle's first where none is named, and all there are for `each`.
+
+    A bundle without an explain graph has no first one: its `Session.explain` says so.
+    """
+    if EACH in methods and len(methods) > 1:
+        raise UsageError(f"--method {EACH} stands alone, got {', '.join(methods)}; leave it out, or the others.")
+    if EACH in methods:
+        return [*compiled, *at_run_time]
+    return list(dict.fromkeys(methods)) or list(compiled[:1])
+
+
+def given_options(options: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """For each method the options that were given and that it takes. UsageError for one that none of them takes."""
+    given = {name: value for name, value in options.items() if value is not None}
+    unused = [name for name in given if not any(name in names for names in takes.values())]
+    if unused:
+        raise UsageError(
+            f"an option must be one that a chosen method takes, got --{unused[0].replace('_', '-')} for {', '.join(takes) or 'none'}; leave it out, or choose another method."
+        )
+    return {method: {name: given[name] for name in given if name in names} for method, names in takes.items()}
+
+
+def explain_each(
+    session: Session,
+    source: str | Path,
+    targets: Sequence[Target],
+    methods: Sequence[str],
+    options: Mapping[str, Any],
+    truncate: bool = False,
+    bar: Bar | None = None,
+    position: int | None = None,
+) -> list[Explanation]:
+    """A column for each target and method, in the order given. The source is read once, so that all explain the same.
+
+    `bar` opens a progress bar by its title.
+    """
+    from edgexf_runtimes.explain.methods import METHODS, find, takes
+
+    chosen = chosen_methods(methods, session.manifest.methods, [method.name for method in METHODS])
+    own = given_options(options, {method: takes(method) for method in chosen})
+    check_names(session, targets, [method for method in chosen if find(method) is None])
+    raw = session.read(source)
+    each: list[str | None] = [*chosen] or [None]
+    found = []
+    for target, method in product(targets, each):
+        with nullcontext() if bar is None else bar(method or "") as told:
+            found.append(
+                session.explain(
+                    raw, target, method, truncate, position=position, progress=told, **own.get(method or "", {})
+                )
+            )
+    return found
+
+
+def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[str]) -> None:
+    """UsageError for a method or a target that there is not: known before the first of them has run for long."""
+    for method in compiled:
+        session.method(method)
+    if session.manifest.labels:
+        for target in targets:
+            for label in () if target is None else [target] if isinstance(target, str) else target:
+                session.head.column(label)
+
+
+def page_of(explanations: Sequence[Explanation]) -> str:
+    """The page of one explanation, or of several side by side."""
+    from edgexf.report.comparison import Comparison
+
+    return explanations[0].to_html() if len(explanations) == 1 else Comparison(tuple(explanations)).to_html()
+
+
+def text_of(explanations: Sequence[Explanation], width: int) -> RenderableType:
+    """The terminal view of one explanation, or of several side by side."""
+    from edgexf.report.comparison import Comparison
+    from edgexf.report.terminal.comparison import comparison_text
+    from edgexf.report.terminal.explanation import explanation_text
+
+    if len(explanations) == 1:
+        return explanation_text(explanations[0], width)
+    return comparison_text(Comparison(tuple(explanations)), width)

@@ -1,0 +1,302 @@
+"""Measure a mode's graphs against fp32 on this machine, before they are in a bundle.
+
+In: an open session of the fp32 graphs, the files of the others, and inputs: a user's own, or the bundle's golden ones.
+Out: an `Outcome` with all that the report says but its verdict.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgexf import names
+from edgexf.bundle import golden
+from edgexf.bundle.manifest import Graph, Manifest, Text
+from edgexf.errors import InputError, UsageError
+from edgexf.passes.quantize.exact import Check
+from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.sample import TEXTS
+from edgexf.report.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
+from edgexf_runtimes import Session
+from edgexf_runtimes.device.device import describe
+from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
+from edgexf_runtimes.measure import speed
+from edgexf_runtimes.measure.agreement import (
+    ENDLESS,
+    Answers,
+    Case,
+    Compared,
+    Relevance,
+    compare,
+    compare_relevance,
+    mean_relevance,
+    telling,
+)
+from edgexf_runtimes.measure.calibration import arrays_of, stream
+
+if TYPE_CHECKING:
+    from edgexf.passes.quantize.modes import Builder, Built
+    from edgexf.progress import Progress
+
+EXPLAINED = 12  # inputs whose explanations are compared, at most
+SEEN = 24  # inputs on which layers are watched, at most
+SEEN_TOKENS = 256
+CHECKED = 2  # of those, on which layers are compared with exact arithmetic
+UNSEEN = Check(None, 0.0)
+LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # of relevance with fp32's, on average
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is measured on: `cases` judge answers and explanations, `golden` ones the tolerance alone. `name` says what they
+    are.
+    """
+
+    cases: Sequence[Case]
+    golden: Sequence[Case]
+    name: str
+
+
+def data_of(session: Session, evaluate: Path | None) -> Data:
+    """The user's data, or the bundle's golden inputs."""
+    if evaluate is None:
+        return Data(
+            golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
+        )
+    manifest = session.manifest
+    given, cases = read_labelled(evaluate, manifest.labels if session.classifies else ()), []
+    labelled = sum(one.label is not None for one in given)
+    if 0 < labelled < len(given):
+        raise InputError(
+            f"all inputs or none must have a label, got {labelled} of {len(given)} in {evaluate.name}; label the others, or put them into a file of their own."
+        )
+    for number, one in enumerate(given, 1):
+        try:
+            arrays = arrays_of(session, one)
+            cases.append(Case(arrays, label=column_of(manifest, arrays, one.label)))
+        except InputError as error:
+            raise InputError(
+                f"data to evaluate on must be inputs of the model, got input {number} of {evaluate.name}: {error}"
+            ) from error
+    return Data(cases, golden_cases(session), evaluate.name)
+
+
+def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | None) -> int | None:
+    """The place of a label in a row of the first output: among classes, or among the choices of the input."""
+    if label is None:
+        return None
+    graph = manifest.variants[0]
+    sizes = {
+        called: size
+        for tensor in graph.inputs
+        for called, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
+    }
+    shape = [sizes.get(called, called) for called in graph.outputs[0].shape]
+    place = manifest.labels.index(label) if label in manifest.labels else label
+    chooses = graph.outputs[0].name == names.LOGITS and len(shape) == 2 and shape[1] > 1
+    if not chooses or manifest.scores == "none" or isinstance(place, str):
+        raise InputError(f"labels are for models that choose among some, got {label!r}; leave it out.")
+    if shape[0] != 1 or not 0 <= place < shape[1]:
+        raise InputError(
+            f"a label must be one of {shape[1]} columns, counted from 0, of a single row, got {label} of {shape[0]} rows; correct it."
+        )
+    return place
+
+
+def golden_cases(session: Session) -> list[Case]:
+    """The bundle's own inputs, which `edgexf verify` runs as well."""
+    graphs = session.manifest.variants
+    kinds = {tensor.name: tensor.dtype for tensor in graphs[0].inputs}
+    targets = {tensor.name: tensor.dtype for graph in graphs[1:] for tensor in session.manifest.targets(graph.method)}
+    cells = golden.read(session.path / names.GOLDEN_FILE).values()
+    return [
+        Case(
+            {name: cell[name].astype(dtype) for name, dtype in kinds.items()},
+            {name: cell[name].astype(dtype) for name, dtype in targets.items() if name in cell},
+        )
+        for cell in cells
+    ]
+
+
+def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
+    """A few short inputs on which layers are watched: texts of many kinds and the calibration data, or what is measured on
+    where there is neither. They come as they will come later, so what padding does to a layer is seen too.
+    """
+    found: list[Mapping[str, Any]] = []
+    if isinstance(session.manifest.preprocess, Text):
+        with suppress(InputError):  # a head of choices or of a question takes no single text
+            found += [arrays_of(session, Labelled(text)) for text in TEXTS]
+    if calibration is not None:
+        found += [arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)]
+    found = found or [case.arrays for case in spread(cases, SEEN)]
+    return [shortened(session.manifest, arrays) for arrays in found]
+
+
+def spread(cases: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of them, evenly."""
+    places: Any = np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)) if cases else []
+    return [cases[place] for place in places]
+
+
+def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of at most `SEEN_TOKENS`; a module's own inputs as they are."""
+    if manifest.signature is not None:
+        return dict(arrays)
+    most = max(SEEN_TOKENS, manifest.limits.min_length)
+    return {name: array[:1, ..., :most] if array.ndim > 1 else array[:1] for name, array in arrays.items()}
+
+
+def drop_of(found: Sequence[Compared]) -> float:
+    """What accuracy lost where inputs are labelled, else the share of answers that differ from fp32's."""
+    labelled = [one.right for one in found if one.right is not None]
+    if labelled:
+        return float(np.mean([before for before, _ in labelled]) - np.mean([after for _, after in labelled]))
+    return 1 - float(np.mean([one.agreement for one in found]))
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """UsageError where the folder for temporary files takes no more."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"a trial of quantized graphs needs room in the folder for temporary files, got none ({error.strerror}); make room, or set TMPDIR."
+        ) from error
+
+
+@contextmanager
+def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
+    """A session of graphs that are not in the bundle yet. UsageError where there is no room for them."""
+    with room():
+        place = tempfile.TemporaryDirectory(prefix="edgexf-")
+    with place as folder:
+        with room():
+            for path, data in files.items():
+                Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, path).write_bytes(data)
+        added = tuple(graph for graph in in_dtype(reference.manifest, dtype) if graph.file in files)
+        manifest = replace(reference.manifest, variants=added)
+        with Session(Path(folder), manifest, dtype, reference.threads, ("cpu",)) as other:
+            yield other
+
+
+def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
+    """The fp32 graphs of a bundle as another dtype's."""
+    fp32 = manifest.in_dtype(names.FP32).variants
+    return [replace(graph, dtype=dtype, file=names.in_dtype(graph.file, dtype)) for graph in fp32]
+
+
+def measured(
+    builder: Builder, built: Built, answers: Answers, data: Data, budget: float | None, lengths: Sequence[int], progress: Progress
+) -> Outcome:  # fmt: skip
+    """Everything the report says of a mode but its verdict."""
+    scheme, mode, reference = builder.scheme, builder.mode, answers.session
+    with ExitStack() as opened:
+        timed = opened.enter_context(trial(reference, mode.dtype, built.files))
+        other = timed if built.emulated is None else opened.enter_context(trial(reference, mode.dtype, built.emulated))
+        found, own, explained = [], [], []
+        methods = reference.manifest.methods
+        some = spread(explained_cases(reference.manifest, data), EXPLAINED)
+        steps = len(data.cases) + len(data.golden) + len(methods) * len(some)
+        with progress(steps, f"{mode.name}: comparing") as advance:
+            for case in data.cases:
+                found.append(compare(answers, other, case))
+                advance(1)
+            for case in data.golden:  # what `edgexf verify` will run
+                own.append(compare(answers, other, case))
+                advance(1)
+            for method in methods:
+                rows = []
+                for case in some:
+                    rows += compare_relevance(reference, other, method, case)
+                    advance(1)
+                explained.append(explain_row(method, rows))
+        with progress(None, f"{mode.name}: timing"):
+            times = [speed.race(reference, timed, length) for length in speed.lengths(reference, lengths)]
+    labelled = [one.right for one in found if one.right is not None]
+    with progress(None, f"{mode.name}: checking layers"), room():
+        checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))
+    balanced = (
+        {codes.name for codes in scheme.packed.values() if codes.balance is not None}
+        if isinstance(scheme, Int8)
+        else set()
+    )
+    return Outcome(
+        mode=mode.name,
+        dtype=mode.dtype,
+        verdict=KEPT,
+        reasons=(),
+        tolerance=mode.tolerance,
+        unsigned=isinstance(scheme, Int8) and scheme.unsigned,
+        bytes=sum(map(len, built.files.values())),
+        fp32_bytes=fp32_bytes(reference.manifest, mode.dtype, built),
+        errors=tuple(errors_by_length([*found, *own])),
+        agreement=float(np.mean([one.agreement for one in found])),
+        cases=len(found),
+        data=data.name,
+        metric=float(np.mean([after for _, after in labelled])) if labelled else None,
+        fp32_metric=float(np.mean([before for before, _ in labelled])) if labelled else None,
+        drop=None if budget is None else drop_of(found),
+        max_drop=budget,
+        speed=tuple(times),
+        explain=tuple(explained),
+        layers=tuple(
+            Layer(
+                entry.name, entry.shape, entry.products, entry.rows, entry.reads, entry.skipped,
+                entry.name in balanced and not entry.skipped, finite(one.error), finite(one.apart) or 0.0,
+            )
+            for entry in built.entries
+            for one in (checks.get(entry.digest, UNSEEN),)
+        ),
+        curve=(),
+        evaluations=0,
+        settings={},
+        machine={**describe(), "edgexf": version("edgexf")},
+    )  # fmt: skip
+
+
+def finite(number: float | None) -> float | None:
+    """The number as JSON can hold it."""
+    return None if number is None else number if number < ENDLESS else ENDLESS
+
+
+def explained_cases(manifest: Manifest, data: Data) -> list[Case]:
+    """The cases that are long enough to compare explanations on; golden ones where all of a user's are too short."""
+    long = ([case for case in cases if telling(manifest, case).any()] for cases in (data.cases, data.golden))
+    return next(filter(None, long), [])
+
+
+def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:
+    """A method's mean agreement; nothing was found against one of which no row could be compared."""
+    if not rows:
+        return ExplainRow(method, 0, None, None, True)
+    mean = mean_relevance(rows)
+    good = mean.correlation >= LEAST_CORRELATION and mean.overlap >= LEAST_OVERLAP
+    return ExplainRow(method, len(rows), mean.correlation, mean.overlap, good)
+
+
+def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
+    """A row for each length; for many lengths a row for those up to each power of two."""
+    lengths = sorted({one.length for one in found})
+    many = len(lengths) > 16
+    groups: dict[int, list[float]] = {}
+    for one in found:
+        key = min(1 << max(one.length - 1, 0).bit_length(), lengths[-1]) if many else one.length
+        groups.setdefault(key, []).append(one.error)
+    for length, errors in sorted(groups.items()):
+        yield ErrorRow(length, len(errors), float(np.mean(errors)), float(np.max(errors)))
+
+
+def fp32_bytes(manifest: Manifest, dtype: str, built: Built) -> int:
+    """Of the graphs in fp32 that have a counterpart among the files, and their weights."""
+    graphs = {graph.file for graph in manifest.in_dtype(names.FP32).variants}
+    paths = {path for path in graphs if names.in_dtype(path, dtype) in built.files} | {names.WEIGHTS_FILE}
+    return sum(entry["bytes"] for path, entry in manifest.files.items() if path in paths)

@@ -1,0 +1,347 @@
+"""Quantize a bundle, measure it against fp32 on this machine, and keep it or refuse it with the reason.
+
+    bundle on disk -> fp32 graphs -> a mode's passes -> trial sessions -> measurements -> verdict -> the bundle, revised
+
+Needs no torch: a device can do it. It composes; how weights are stored is decided in `edgexf.passes`, what is measured in
+`edgexf_runtimes`, which weights stay in float32 in `edgexf.pipeline.search_kept`.
+
+A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
+`edgexf.load` then takes it only by name.
+
+- each layer of the predict graph computes what its stored numbers say, and those are its weight's (`edgexf.passes.quantize.exact`,
+  which says what is compared)
+- every output of every case is within the mode's tolerance of fp32
+- the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
+- explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest
+  tokens, on average; the graph of a further method that does not is left out
+- it is smaller than fp32, and no slower: of the time ratios' 95 % intervals at the lengths that were asked for, the
+  geometric mean of the lower ends is at most 1, so a length at which it gains pays for one at which it loses
+
+Two alternatives were weighed for what is slower. A median above 1 refuses half of all graphs that are as fast. A fixed
+margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgexf import bundle, names
+from edgexf.bundle.manifest import Manifest
+from edgexf.errors import BundleError, RefusedError, UsageError
+from edgexf.extras import require_packages
+from edgexf.pipeline.search_kept import Search
+from edgexf.progress import Progress, unseen
+from edgexf.report.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, SLOWER, Outcome, Point, markdown, to_json
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgexf.passes.quantize.modes import Builder, Built, Mode
+    from edgexf.pipeline.measure_mode import Data
+    from edgexf_runtimes import Session
+    from edgexf_runtimes.measure.agreement import Answers, Case
+
+AUTO = "auto"
+STATIC = "int8-static"  # the mode that needs data
+AUTO_MODES = ("int8", STATIC, "q4")  # what a CPU may run
+MAX_DROP = 0.005
+LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
+EVALUATIONS = 96  # of a search, at most
+RANKED_ON = 16  # inputs on which a weight's own cost is measured
+SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. `evaluate` and `calibration` are files, see `edgexf_runtimes.inputs.labelled` and `.calibration`;
+    `max_drop` None is `MAX_DROP` where there is data, and nothing otherwise: golden inputs are random tokens.
+    """
+
+    mode: str
+    calibration: Path | None = None
+    calibration_method: str = "minmax"
+    evaluate: Path | None = None
+    max_drop: float | None = None
+    force: bool = False
+    overwrite: bool = False
+    lengths: tuple[int, ...] = LENGTHS
+    threads: int | None = None
+
+
+def quantize(
+    path: str | os.PathLike[str], mode: str | Request, progress: Progress = unseen, **options: Any
+) -> tuple[Outcome, ...]:
+    """Quantizes a bundle in place; what was measured of each mode that was tried, the one that was written first.
+
+    `options` are those of `Request`, which may also be given whole.
+
+    UsageError for a wrong choice, BundleError for a bundle without fp32, InputError for data that can't be read,
+    RefusedError where no mode that was asked for may be kept.
+    """
+    require_packages("quantize", "onnx", "onnx_ir")
+    request = mode if isinstance(mode, Request) else Request(mode, **options)
+    from edgexf.pipeline.measure_mode import data_of
+    from edgexf_runtimes import load
+    from edgexf_runtimes.measure.agreement import Answers
+
+    folder = Path(path).resolve()
+    modes = chosen_modes(request)
+    bundle.remove_remains(folder)
+    manifest = bundle.read(folder)
+    check_bundle(folder, manifest, modes, request)
+    tried, broken = [], []
+    with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
+        data, answers = data_of(reference, request.evaluate), Answers(reference)
+        for one in modes:
+            try:
+                tried.append(try_mode(one, answers, data, request, progress))
+            except BundleError as error:  # of the trial: fp32 itself was opened above
+                broken.append(f"{one.name} {error}")
+    good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
+    outcomes = tuple(outcome for outcome, _ in tried)
+    if not good:
+        reasons = "; ".join([f"{outcome.mode} {reason}" for outcome in outcomes for reason in outcome.reasons] + broken)
+        raise RefusedError(
+            f"a quantized graph must be smaller than fp32, no slower and as good as asked, got none: {reasons}. Nothing was written; --force keeps it all the same.",
+            outcomes,
+        )
+    best, built = min(good, key=lambda one: (one[0].verdict != KEPT, one[0].bytes))
+    others = [
+        replace(one, verdict=PASSED_OVER, reasons=(f"is larger than {best.mode}",)) if one.verdict != REFUSED else one
+        for one in outcomes
+        if one is not best
+    ]
+    with progress(None, "writing"):
+        write(folder, manifest, best, others, built)
+    return (best, *others)
+
+
+def chosen_modes(request: Request) -> list[Mode]:
+    """The modes to try, in order. UsageError for an unknown one, and for options that don't fit."""
+    from edgexf.passes.quantize.calibrate import METHODS
+    from edgexf.passes.quantize.modes import MODES
+
+    known = {mode.name: mode for mode in MODES}
+    if request.mode not in (*known, AUTO):
+        raise UsageError(f"mode must be one of {', '.join((*known, AUTO))}, got {request.mode!r}; choose one of them.")
+    if request.calibration_method not in METHODS:
+        raise UsageError(
+            f"a calibration method must be one of {', '.join(METHODS)}, got {request.calibration_method!r}; choose one."
+        )
+    if not request.lengths or min(request.lengths) < 1:
+        raise UsageError(
+            f"lengths must be whole numbers of at least 1, got {request.lengths}; name those that matter, such as (128, 512)."
+        )
+    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
+        raise UsageError(
+            f"max_drop must be a share from 0 to 1, got {request.max_drop}; half a point of accuracy is 0.005."
+        )
+    wanted = AUTO_MODES if request.mode == AUTO else (request.mode,)
+    modes = [known[name] for name in wanted]
+    if request.calibration is None:
+        if request.mode != AUTO and modes[0].calibrated:
+            raise UsageError(
+                f"{request.mode} fixes ranges beforehand and needs data to find them, got no calibration file; name one with --calibration."
+            )
+        modes = [mode for mode in modes if not mode.calibrated]
+    return modes
+
+
+def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], request: Request) -> None:
+    """What must be true of a bundle before the long work."""
+    import onnx
+
+    first = manifest.variants[0]
+    if first.dtype != names.FP32:
+        raise BundleError(
+            f"a bundle must hold its graphs in fp32 to be quantized, got {first.dtype} alone in {folder.name}; export it again."
+        )
+    there = {graph.dtype for graph in manifest.variants} & {mode.dtype for mode in modes}
+    if there and not request.overwrite:
+        raise UsageError(
+            f"a bundle takes each dtype once, got {', '.join(sorted(there))} in {folder.name} already; pass --overwrite to make it anew."
+        )
+    quantized = {"DequantizeLinear", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "DynamicQuantizeLinear"}
+    operators = {node.op_type for node in onnx.load(str(folder / first.file), load_external_data=False).graph.node}
+    if operators & quantized:
+        raise BundleError(
+            f"fp32 graphs must not be quantized yet, got {', '.join(sorted(operators & quantized))} in {first.file}; export the model that it was made of."
+        )
+
+
+def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.Model]]:
+    """Opens the fp32 graphs by path, the predict graph first; their weights stay in the file until they are read."""
+    import onnx_ir as ir
+
+    paths = [graph.file for graph in manifest.in_dtype(names.FP32).variants]
+    return lambda: {path: ir.load(folder / path) for path in paths}
+
+
+def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
+    from edgexf.passes.quantize.modes import Builder, Given, predict_graph
+    from edgexf.passes.quantize.observe import observe
+    from edgexf.pipeline.measure_mode import room, seen_inputs
+    from edgexf_runtimes.device.device import saturates
+    from edgexf_runtimes.measure.calibration import stream, whole
+
+    models = fp32_models(reference.path, reference.manifest)
+    path, seen = request.calibration, {}
+    if mode.watches:
+        inputs = seen_inputs(reference, path, data.cases)
+        with room():
+            seen = observe(predict_graph(models), inputs)
+    given = Given(
+        inputs=seen,
+        calibration=None if path is None else lambda: (whole(reference, row) for row in stream(reference, path)),
+        method=request.calibration_method,
+        unsigned=saturates(),
+    )
+    with room():
+        return Builder(mode, models, given)
+
+
+def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
+    """Builds a mode, measures it, searches for what to keep in float32 where its drop is too large, and judges.
+
+    The budget of `Request.max_drop` is for a user's data; ``auto``, which must choose, has one without.
+    """
+    from edgexf.pipeline.measure_mode import fp32_bytes, measured
+
+    reference, keep = answers.session, {}
+    with progress(None, f"{mode.name}: building"):
+        builder = builder_of(mode, reference, data, request)
+        built = builder.build()
+    usual = MAX_DROP if request.evaluate is not None or request.mode == AUTO else None
+    budget = usual if request.max_drop is None else request.max_drop
+    outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
+    if outcome.drop is not None and budget is not None and outcome.drop > budget:
+        search = search_of(builder, answers, data.cases, outcome, progress)
+        kept = search.run()
+        if kept:
+            reason = f"was kept: among the {len(kept)} of {len(search.keys)} whose loss does most to the answers"
+            keep = dict.fromkeys(kept, reason)
+            built = builder.build(keep)
+            outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
+        outcome = replace(outcome, curve=tuple(search.curve), evaluations=search.evaluations)
+    settings = (
+        {"calibration": request.calibration.name, "method": request.calibration_method} if request.calibration else {}
+    )
+    outcome = judged(replace(outcome, settings=settings), request.force)
+    if outcome.verdict == KEPT and not all(row.good for row in outcome.explain):
+        good = ("predict", *(row.method for row in outcome.explain if row.good))
+        only = [graph.file for graph in reference.manifest.variants if graph.method in good]
+        built = builder.build(keep, only)
+        whole = fp32_bytes(reference.manifest, outcome.dtype, built)
+        outcome = replace(outcome, bytes=sum(map(len, built.files.values())), fp32_bytes=whole)
+    return outcome, built
+
+
+def search_of(
+    builder: Builder, answers: Answers, cases: Sequence[Case], outcome: Outcome, progress: Progress
+) -> Search:
+    """The search that begins with what is known of a graph that keeps nothing. Half precision has no weights to choose."""
+    from edgexf.pipeline.measure_mode import drop_of, spread, trial
+    from edgexf_runtimes.measure.agreement import compare
+
+    keys = [weight.digest for weight in builder.weights()] if builder.scheme is not None else []
+    some = spread(cases, RANKED_ON)
+    reference = answers.session
+
+    def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
+        built = builder.build(dict.fromkeys(kept, "kept"), only=[names.PREDICT_FILE])
+        with (
+            trial(reference, builder.mode.dtype, built.files) as other,
+            progress(len(cases), f"evaluating with {len(kept)} of {len(keys)} weights kept") as advance,
+        ):
+            found = []
+            for case in cases:
+                found.append(compare(answers, other, case))
+                advance(1)
+        return sum(map(len, built.files.values())), drop_of(found)
+
+    def cost(key: bytes) -> float:
+        built = builder.build({other: "kept" for other in keys if other != key}, only=[names.PREDICT_FILE])
+        with trial(reference, builder.mode.dtype, built.files) as other, progress(None, "ranking weights"):
+            return float(np.mean([compare(answers, other, case).error for case in some]))
+
+    start = Point(
+        0, sum(len(data) for data in builder.build(only=[names.PREDICT_FILE]).files.values()), outcome.drop or 0.0
+    )
+    return Search(list(dict.fromkeys(keys)), cost, evaluate, outcome.max_drop or 0.0, EVALUATIONS, [start])
+
+
+def judged(outcome: Outcome, force: bool) -> Outcome:
+    """The verdict, with every reason against it."""
+    from edgexf_runtimes.measure.agreement import ENDLESS
+    from edgexf_runtimes.measure.speed import overall
+
+    reasons = [layer.wrong for layer in outcome.layers if layer.wrong]
+    if outcome.worst >= ENDLESS:
+        reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
+    elif not outcome.worst <= outcome.tolerance:
+        reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
+    if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
+        reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")
+    if outcome.explain and not outcome.explain[0].good:
+        reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
+    if outcome.bytes >= outcome.fp32_bytes:
+        reasons.append("is no smaller than fp32")
+    typical, low = overall(outcome.speed)
+    if low > 1:
+        reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
+    verdict = KEPT if not reasons else FORCED if force else REFUSED
+    return replace(outcome, verdict=verdict, reasons=tuple(reasons))
+
+
+def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
+    """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it, and those among them that
+    were refused now are in it no longer.
+    """
+    from edgexf.pipeline.measure_mode import in_dtype
+    from edgexf_runtimes.device.dtype import modes
+
+    anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
+    stays = [graph for graph in manifest.variants if graph.dtype not in anew]
+    dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
+    dropped += [
+        path for dtype in anew if (path := names.in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files
+    ]
+    before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
+    told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
+    outcomes = [*{**before, **told}.values(), outcome]
+    variants = (*stays, *(graph for graph in in_dtype(manifest, outcome.dtype) if graph.file in built.files))
+    changed = {
+        **built.files,
+        names.QUANTIZE_FILE: to_json(outcomes).encode() + b"\n",
+        names.CONFIG_FILE: in_browsers(folder / names.CONFIG_FILE, outcomes),
+        names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
+    }
+    bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
+
+
+def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
+    """The bundle's config.json, which tells transformers.js what to load: q8 where it was kept, and fp16 by WebGPU."""
+    config = bundle.read_json(path)
+    kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
+    fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
+    told = {**config.get(names.JS_CONFIG, {}), "dtype": "q8" if "q8" in kept else names.FP32}
+    told.pop("device_config", None)
+    if "fp16" in fast:
+        told["device_config"] = {"webgpu": {"dtype": "fp16"}}
+    return json.dumps({**config, names.JS_CONFIG: told}, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:
+    """The model card with the table of quantized graphs, in the place of an earlier one."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
+    before, _, after = text.partition(SECTION)
+    behind = after.find("\n## ")
+    rest = after[behind:] if behind >= 0 else ""
+    return f"{before.rstrip()}\n{SECTION}{markdown(outcomes)}{rest}".encode(errors="surrogateescape")

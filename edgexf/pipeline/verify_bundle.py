@@ -1,0 +1,73 @@
+"""Verify a bundle on disk on this device, without torch.
+
+bundle on disk -> hashes, contract -> golden outputs in every dtype -> Verdict
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgexf import bundle
+from edgexf.bundle.folder import Bundle
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.measure.golden import GoldenRow
+
+
+@dataclass(frozen=True)
+class Part:
+    """The golden cells run in one dtype, and the tolerance that they must keep."""
+
+    dtype: str
+    rows: tuple[GoldenRow, ...]
+    tolerance: float
+
+    @property
+    def worst(self) -> float:
+        return max(row.worst for row in self.rows)
+
+    @property
+    def passed(self) -> bool:
+        return all(row.worst <= self.tolerance for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found on this device, in every dtype of the bundle, fp32 first."""
+
+    bundle: Bundle
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> tuple[GoldenRow, ...]:
+        """Those of fp32."""
+        return self.parts[0].rows
+
+    @property
+    def tolerance(self) -> float:
+        return self.parts[0].tolerance
+
+    @property
+    def worst(self) -> float:
+        return self.parts[0].worst
+
+    @property
+    def passed(self) -> bool:
+        return all(part.passed for part in self.parts)
+
+
+def verify(path: str | os.PathLike[str]) -> Verdict:
+    """Hashes, contract and golden outputs of a bundle on this device, without torch. BundleError where it was changed."""
+    from edgexf_runtimes import load
+    from edgexf_runtimes.device.dtype import tolerance
+    from edgexf_runtimes.measure import golden
+
+    found = bundle.read(Path(path))
+    parts = []
+    for dtype in dict.fromkeys(graph.dtype for graph in found.variants):
+        with load(path, dtype=dtype, verify="never") as session:
+            parts.append(Part(dtype, tuple(golden.check(session)), tolerance(Path(path), found, dtype)))
+    return Verdict(Bundle(Path(path), found), tuple(parts))

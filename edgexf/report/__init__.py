@@ -1,0 +1,29 @@
+"""Results as plain values, and how people read them.
+
+    prediction, explanation, latency, quantization   what was computed or measured, with its JSON and Markdown
+    comparison, ranks                                several explanations of one input
+    words, segments, runs, relevance                 an explanation by words, tokens and bytes
+    characters, colours, markdown                    text and colours that every view shares
+    html/, terminal/                                 the pages and the coloured terminal views
+
+Data passes from the values at the top to the views at the bottom. Nothing here needs more than numpy.
+"""
+
+from edgexf.report.comparison import Comparison
+from edgexf.report.explanation import Explanation
+from edgexf.report.latency import LATENCY_HEADER, LatencyReport, LengthLatency, latency_cells
+from edgexf.report.markdown import markdown_table
+from edgexf.report.prediction import Features, Prediction, score_text
+
+__all__ = [
+    "LATENCY_HEADER",
+    "Comparison",
+    "Explanation",
+    "Features",
+    "LatencyReport",
+    "LengthLatency",
+    "Prediction",
+    "latency_cells",
+    "markdown_table",
+    "score_text",
+]

@@ -1,0 +1,252 @@
+"""An explanation as plain values, and its JSON: an application can store an explanation and show it later.
+
+In: what the runtime computed, or the JSON text of an earlier explanation. Out: an `Explanation`, or JSON.
+Law: ``Explanation.from_json(why.to_json())`` has the values of ``why``, to the last bit of every number.
+
+The JSON key `data` holds the input's bytes: as text where they are UTF-8, else in base64; `encoding` says which. Each
+score has the digits that tell its float32 from every other float32. `words` is written for other readers only: it
+follows from the other keys, so `from_json` does not read it.
+
+Reading is strict. A file of another schema version, with an unknown or a missing key, or with a value of the wrong
+kind is refused: a page that shows half of what a newer edgexf wrote would be silently wrong. Pickle would be shorter,
+but it runs code from the file.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf.checks import is_count, require
+from edgexf.errors import EdgexfError, InputError
+from edgexf.names import SHARES
+from edgexf.report.prediction import Prediction, score_text
+from edgexf.report.words import Word, words_of
+
+SCHEMA_VERSION = 2  # version 1 had no data, from which nothing can be shown
+REMEDY = "write it with this edgexf's to_json"
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model answered as it did: one signed, raw score for each token of the input.
+
+    `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
+    class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
+    `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
+    scores leave of it: explained = sum(scores) + residual, in logits; see `of_shares`. `position` is the token whose logits are
+    explained, None for a model with one answer to its input. `prediction` is None for a model that gives no label.
+    `model_sha256` is the digest of the bundle's manifest, and with it of every file in the bundle; `graph_sha256` that
+    of the graph that answered. `truncated`: the input goes on behind what the model read. `baseline` names what stood
+    in for a token that is left out, empty for a method that leaves none out. `settings` are a method's own, as JSON has
+    values: its seed, its samples, its error.
+    ValueError for parts that don't fit each other, EdgexfError for a score that is no finite number.
+    """
+
+    input: str
+    data: bytes
+    tokens: tuple[str, ...]
+    offsets: tuple[tuple[int, int], ...]
+    scores: npt.NDArray[np.float32]
+    target: dict[str, float]
+    explained: float
+    residual: float
+    method: str
+    prediction: Prediction | None
+    model: str
+    model_sha256: str
+    graph_sha256: str
+    ms: float
+    truncated: bool
+    baseline: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    position: int | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.tokens)
+        require(len(self.offsets) == count, f"offsets must be {count}, one a token", len(self.offsets))
+        require(self.scores.shape == (count,), f"scores must be {count}, one a token", self.scores.shape)
+        for start, end in self.offsets:
+            require(0 <= start <= end <= len(self.data), "offsets must lie in data", (start, end))
+        numbers = [self.explained, self.residual, self.ms, *self.target.values(), *self.scores.tolist()]
+        if not np.isfinite(numbers).all():
+            raise EdgexfError(
+                f"scores must be finite numbers, got others from {self.method} of {self.model}; explain by another method."
+            )
+        placed = self.position is None or (is_count(self.position, 0) and self.position < count)
+        require(placed, "position must be the place of a token", self.position)
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The scores summed over words; see `edgexf.report.words` for what a word is, and what belongs to none."""
+        return words_of(self.data, self.offsets, self.scores.tolist())
+
+    @property
+    def total(self) -> float:
+        """The sum of the scores, in float64."""
+        return float(self.scores.sum(dtype=float))
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether scores are shares of attention: they sum to 1, speak neither for nor against, and leave no residual."""
+        return self.method in SHARES
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values of the JSON; see the module's docstring."""
+        return to_values(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Explanation:
+        """The inverse of `to_json`. InputError for anything else, and for another version of the schema."""
+        return from_text(text)
+
+    def to_html(self) -> str:
+        """One self-contained page; see `edgexf.report.html.explanation`."""
+        from edgexf.report.html.explanation import explanation_page
+
+        return explanation_page(self)
+
+    def save_html(self, path: Path) -> None:
+        path.write_text(self.to_html(), encoding="utf-8")
+
+
+def to_values(explanation: Explanation) -> dict[str, Any]:
+    """The explanation as JSON has values."""
+    values = {item.name: getattr(explanation, item.name) for item in fields(explanation)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **values,
+        **data_values(explanation.data),
+        "tokens": list(explanation.tokens),
+        "offsets": [list(offset) for offset in explanation.offsets],
+        "scores": shortest(explanation.scores),
+        "words": [[word.text, word.start, word.end, score_text(word.score)] for word in explanation.words],
+        "prediction": None if explanation.prediction is None else prediction_values(explanation.prediction),
+        "settings": dict(explanation.settings),
+    }
+
+
+def shortest(scores: npt.NDArray[np.float32]) -> list[float]:
+    """Each score in the fewest digits that tell its float32 from every other."""
+    short = np.array([float(str(score)) for score in scores])
+    exact: list[float] = np.where(short.astype(np.float32) == scores, short, scores.astype(np.float64)).tolist()
+    return exact
+
+
+def data_values(data: bytes) -> dict[str, str]:
+    try:
+        return {"encoding": "utf-8", "data": data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "data": b64encode(data).decode("ascii")}
+
+
+def prediction_values(prediction: Prediction) -> dict[str, Any]:
+    """All of it, unrounded."""
+    return {**asdict(prediction), "top": [[label, score] for label, score in prediction.top]}
+
+
+def from_text(text: str | bytes) -> Explanation:
+    """The explanation that became this text. InputError for any other text."""
+    try:
+        values = json.loads(text, parse_constant=no_number)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"an explanation must be JSON, got something else ({error}); {REMEDY}.") from error
+    found = values.get("schema_version") if isinstance(values, dict) else None
+    if found != SCHEMA_VERSION:
+        raise InputError(
+            f"schema_version of an explanation must be {SCHEMA_VERSION}, got {found!r}; explain the input again, or read it with the edgexf that wrote it."
+        )
+    try:
+        return Explanation(**restored(values))
+    except (TypeError, ValueError, KeyError, OverflowError, EdgexfError) as error:
+        raise InputError(
+            f"an explanation must hold what to_json writes, got other values ({error}); {REMEDY}."
+        ) from error
+
+
+def no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def restored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments. ValueError for other keys, and for values of other kinds."""
+    check_keys(Explanation, values, {"schema_version", "encoding", "words"})
+    for name in ("input", "method", "baseline", "model", "model_sha256", "graph_sha256"):
+        of_kind(values, name, str)
+    listed(values["words"], None)
+    prediction = values["prediction"]
+    return {
+        **{item.name: values[item.name] for item in fields(Explanation)},
+        "data": data_of(values),
+        "tokens": tuple(listed(values["tokens"], None, str)),
+        "offsets": tuple(tuple(listed(offset, 2, int)) for offset in listed(values["offsets"], None)),
+        "scores": scores_of(values["scores"]),
+        "target": {label: number(weight) for label, weight in of_kind(values, "target", dict).items()},
+        **{name: number(values[name]) for name in ("explained", "residual", "ms")},
+        "prediction": None if prediction is None else prediction_of(prediction),
+        "truncated": of_kind(values, "truncated", bool),
+        "settings": of_kind(values, "settings", dict),
+    }
+
+
+def scores_of(values: Any) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what is over float32 becomes infinite, and is refused for it
+        return np.array(listed(values, None, int, float), dtype=np.float32)
+
+
+def prediction_of(values: Any) -> Prediction:
+    check_keys(Prediction, values, set())
+    for name, kind in (("input", str), ("label", str), ("truncated", bool), ("windows", int), ("probabilities", bool)):
+        of_kind(values, name, kind)
+    top = [listed(row, 2) for row in listed(values["top"], None)]
+    require(all(isinstance(label, str) for label, _ in top), "labels must be text", values["top"])
+    return Prediction(
+        **{
+            **values,
+            "top": tuple((label, number(score)) for label, score in top),
+            **{name: number(values[name]) for name in ("score", "ms")},
+        }
+    )
+
+
+def data_of(values: Mapping[str, Any]) -> bytes:
+    data, encoding = of_kind(values, "data", str), values["encoding"]
+    require(encoding in ("utf-8", "base64"), "encoding must be utf-8 or base64", encoding)
+    return b64decode(data, validate=True) if encoding == "base64" else data.encode("utf-8")
+
+
+def check_keys(kind: type, values: Any, further: set[str]) -> None:
+    require(isinstance(values, dict), f"{kind.__name__} must be an object", values)
+    wanted = {item.name for item in fields(kind)} | further
+    other = sorted(set(values) ^ wanted)
+    require(not other, f"{kind.__name__} takes exactly its keys", other)
+
+
+def of_kind(values: Mapping[str, Any], name: str, kind: type) -> Any:
+    require(type(values[name]) is kind, f"{name} must be of kind {kind.__name__}", values[name])
+    return values[name]
+
+
+def listed(values: Any, count: int | None, *kinds: type) -> list[Any]:
+    """A list of so many values, each of one of the kinds; true and false are no numbers."""
+    require(isinstance(values, list), "a list must be one", type(values).__name__)
+    require(count in (None, len(values)), f"a list must have {count} values", len(values))
+    others = [value for value in values if kinds and type(value) not in kinds]
+    require(not others, f"a list must hold values of kind {kinds[0].__name__ if kinds else ''}", others[:1])
+    return list(values)
+
+
+def number(value: Any) -> float:
+    require(type(value) in (int, float), "a number must be one", value)
+    return float(value)

@@ -1,0 +1,38 @@
+"""What every page shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from edgexf.report.html.style import STYLE
+from edgexf.report.html.views import palette
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def document(title: str, main: str) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light">\n'
+        f"<title>{title}</title>\n<style>{STYLE}{palette()}</style>\n</head>\n<body>\n<main>\n{main}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def scrolled(name: str, table: str) -> str:
+    """A table that scrolls by itself where it is wider than the page, also from the keyboard."""
+    return f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{table}</div>'
+
+
+def section(title: str, table: str, note: str = "") -> str:
+    return f"<section><h2>{title}</h2>{scrolled(title, table)}{f'<p class={chr(34)}note{chr(34)}>{note}</p>' if note else ''}</section>"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,198 @@
+"""The page of an explanation: one self-contained HTML file.
+
+In: an `Explanation`. Out: the page as text. It needs no network, no script and no other file; its
+Content-Security-Policy forbids them all. Everything that came from outside is escaped, and characters
+that would be invisible or would steer the display are written by name, so the page shows what the bytes are.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from itertools import accumulate
+
+from edgexf.report.characters import ascii_of
+from edgexf.report.explanation import Explanation
+from edgexf.report.html.document import document
+from edgexf.report.html.views import caption_of, chosen_of, coloured, panes_of, safe, switch
+from edgexf.report.prediction import Prediction
+from edgexf.report.relevance import (
+    SHARES_NOTE,
+    Relevance,
+    answer_text,
+    one_line,
+    place_text,
+    relevance_of,
+    signed,
+    target_text,
+)
+from edgexf.report.runs import Run, strongest_runs
+from edgexf.report.segments import in_runs, reads_bytes
+
+RUNS = 10  # rows in a table of the strongest runs
+WEIGHTS = 20  # of a target with many labels
+EXCERPT, HEX_EXCERPT = 40, 6  # characters or bytes of a run
+
+
+def explanation_page(explanation: Explanation) -> str:
+    """The page: answer, explained value, the input in its colours, and the strongest runs in words."""
+    relevance, target = relevance_of(explanation), target_text(explanation.target)
+    cards = [value_card(explanation, relevance, target), model_card(explanation)]
+    if explanation.prediction is not None:
+        cards.insert(0, prediction_card(explanation.prediction))
+    main = [
+        header(explanation, relevance),
+        f'<div class="cards">{"".join(cards)}</div>',
+        f'<div class="detail">{input_section(explanation, target)}\n{runs_section(explanation, target)}</div>',
+    ]
+    return document(title_of(explanation), "\n".join(main))
+
+
+def title_of(explanation: Explanation) -> str:
+    answer = explanation.prediction
+    return f"{safe(explanation.input)}: {safe(explanation.method if answer is None else answer.label)}"
+
+
+def header(explanation: Explanation, relevance: Relevance, kicker: str = "Relevance explanation") -> str:
+    extent = "the beginning of a longer input" if explanation.truncated else "the whole input"
+    return (
+        f'<header><p class="kicker">{kicker}</p>\n<h1>{name_of(explanation)}</h1>\n'
+        f'<p class="lead">{answer_sentence(explanation)} Bytes read: {len(relevance.data):,}, {extent}.</p></header>'
+    )
+
+
+def name_of(explanation: Explanation) -> str:
+    return "standard input" if explanation.input == "-" else safe(explanation.input)
+
+
+def answer_sentence(explanation: Explanation) -> str:
+    """The model's answer; of a model without labels the explained value."""
+    answer, place = explanation.prediction, place_text(explanation)
+    if answer is None:
+        return f"The explained value is <strong>{signed(explanation.explained)}</strong>."
+    kind = "probability" if answer.probabilities else "score"
+    where = f" {escape(place)}" if place else ""
+    return f"The model answers <strong>{safe(answer.label)}</strong>{where} with {kind} {answer_text(answer)}."
+
+
+def card(title: str, content: str) -> str:
+    return f'<section class="card"><h2>{title}</h2>{content}</section>\n'
+
+
+def prediction_card(answer: Prediction) -> str:
+    rows = "".join(score_row(label, score, answer.probabilities) for label, score in answer.top)
+    kind = "Probability" if answer.probabilities else "Score"
+    head = f'<tr><th scope="col">Label</th><td></td><th scope="col">{kind}</th></tr>'
+    return card("Prediction", f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
+
+
+def score_row(label: str, score: float, probability: bool) -> str:
+    """A label and its score; a probability has a bar."""
+    bar = f'<div style="width:{score:.2%}"></div>' if probability else ""
+    value = f"{score:.2%}" if probability else signed(score)
+    return f'<tr><th scope="row">{safe(label)}</th><td class="bar">{bar}</td><td>{value}</td></tr>'
+
+
+def value_card(explanation: Explanation, relevance: Relevance, target: str) -> str:
+    """The sum that the explanation is: bytes or text, special tokens and residual make the explained value."""
+    rows = [
+        ("Bytes" if reads_bytes(explanation) else "Text", float(relevance.byte_scores.sum()), ""),
+        (relevance.special.capitalize(), relevance.special_score, ""),
+        ("Sum of shares" if explanation.of_shares else "Sum of relevance", explanation.total, "sum"),
+        ("Residual (not attributed)", None if explanation.of_shares else explanation.residual, ""),
+        ("Explained value", explanation.explained, "sum"),
+    ]
+    cells = "".join(
+        f'<tr class="{kind}"><th scope="row">{name}</th><td>{signed(value)}</td></tr>'
+        for name, value, kind in rows
+        if value is not None
+    )
+    unit = "Value" if explanation.prediction is None else "Logits"
+    head = f'<tr><th scope="col">Part</th><th scope="col">{unit}</th></tr>'
+    table = f"<table><thead>{head}</thead><tbody>{cells}</tbody></table>"
+    note = f'<p class="note">{SHARES_NOTE}</p>' if explanation.of_shares else ""
+    return card(f"Explained: {escape(target)}", f"{table}{weights_line(explanation)}{note}")
+
+
+def weights_line(explanation: Explanation) -> str:
+    """Label and weight of every target, of many those that `target_text` names."""
+    if not explanation.target:
+        return ""
+    weights = ", ".join(f"{safe(label)} {weight:+g}" for label, weight in list(explanation.target.items())[:WEIGHTS])
+    rest = f" and {len(explanation.target) - WEIGHTS:,} more" if len(explanation.target) > WEIGHTS else ""
+    return f"<p>Target (label, weight): {weights}{rest}</p>"
+
+
+def model_card(explanation: Explanation) -> str:
+    facts = [
+        ("Model", safe(explanation.model)),
+        ("Method", safe(explanation.method)),
+        ("Baseline", safe(explanation.baseline)),
+        ("Explained", escape(place_text(explanation))),
+        *((safe(name.capitalize()), safe(setting_text(value))) for name, value in explanation.settings.items()),
+        ("Model sha256", digest(explanation.model_sha256)),
+        ("Graph sha256", digest(explanation.graph_sha256)),
+        ("Time", f"{explanation.ms:,.1f} ms"),
+        ("Input truncated", "yes" if explanation.truncated else "no"),
+    ]
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts if value)
+    return card("Provenance", f"<dl>{rows}</dl>")
+
+
+def setting_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def digest(value: str) -> str:
+    return f'<code title="{safe(value)}">{safe(value[:12])}…</code>'
+
+
+def input_section(explanation: Explanation, target: str) -> str:
+    """The input in every view, and their switch."""
+    panes = panes_of(explanation)
+    boxes = "\n".join(pane.html(target, caption_of(explanation, pane)) for pane in panes)
+    what = "byte" if reads_bytes(explanation) else "token"
+    return (
+        f'<section><h2>Relevance of every {what}</h2>\n<fieldset><legend class="unseen">View of the input</legend>'
+        f'{switch(panes, chosen_of(explanation))}\n<div class="columns">{boxes}</div></fieldset></section>'
+    )
+
+
+def runs_section(explanation: Explanation, target: str) -> str:
+    relevance, what = in_runs(explanation), "characters" if reads_bytes(explanation) else "words"
+    tables = runs_table(relevance, 1, "Most attended" if explanation.of_shares else f"For {escape(target)}")
+    tables += "" if explanation.of_shares else runs_table(relevance, -1, f"Against {escape(target)}")
+    return (
+        f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
+        f'<p class="note">A run is a stretch of neighbouring {what} that score above half the root mean square of all scores, '
+        "taken together; its score is their sum. Offset and length are in bytes.</p></section>"
+    )
+
+
+def text_run(relevance: Relevance, run: Run) -> str:
+    """Text and line as the first cells of a row."""
+    lengths = accumulate(len(piece.char) for piece in run.pieces)
+    pieces = run.pieces[: max(1, sum(length <= EXCERPT for length in lengths))]
+    shown = coloured(one_line(pieces), (piece.score for piece in pieces), relevance.peak)
+    line = relevance.data[: run.start].count(b"\n") + 1
+    return f"{shown}{'…' if len(run.pieces) > len(pieces) else ''}</th><td>{line}</td><td>{run.start}</td>"
+
+
+def hex_run(relevance: Relevance, run: Run) -> str:
+    """Hexadecimal digits above readable characters, and the offset."""
+    end = min(run.end, run.start + HEX_EXCERPT)
+    values, scores = relevance.data[run.start : end], relevance.byte_scores[run.start : end].tolist()
+    digits = coloured((f"{value:02X} " for value in values), scores, relevance.peak)
+    readable = coloured((ascii_of(value) for value in values), scores, relevance.peak)
+    return f"{digits}{'…' if end < run.end else ''}\n{readable}</th><td>0x{run.start:X}</td>"
+
+
+def runs_table(relevance: Relevance, sign: int, title: str) -> str:
+    names, cells_of = (("Text", "Line", "Offset"), text_run) if relevance.is_text else (("Bytes", "Offset"), hex_run)
+    head = "".join(f'<th scope="col">{name}</th>' for name in (*names, "Length", "Score"))
+    rows = "".join(
+        f'<tr><th scope="row">{cells_of(relevance, run)}<td>{run.end - run.start}</td><td>{signed(run.score)}</td></tr>'
+        for run in strongest_runs(relevance.pieces, sign, RUNS)
+    )
+    rows = rows or '<tr><td colspan="5">none</td></tr>'
+    return f'<table class="runs"><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'

@@ -1,0 +1,95 @@
+"""The gradients of relevance rules that torch has no operator for.
+
+In: tensors. Out: an operator's own values, whose gradient is the rule's. See `edgexf_exporters.explain.rules`, whose mark
+`constant` is here too: an operator of its own, since torch uses each of its identities for something.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from edgexf_exporters.trace.marks import constant
+
+SMALLEST = 1e-6  # of an activation's input that its output is divided by
+
+
+constant.register_autograd(lambda _, gradient: gradient)
+
+
+class Shared(Function):
+    """Forward: the same values. Backward: the gradient's share of `count`.
+
+    A hook would be simpler, but one on a tensor whose view is written to in place is lost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] / ctx.count, None
+
+
+class Activation(Function):
+    """Forward: an answer. Backward: the gradient times answer / value, which counts as a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, answer: Tensor) -> Tensor:
+        ctx.save_for_backward(value, answer)
+        return answer.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        value, answer = ctx.saved_tensors
+        least = torch.where(value < 0, -SMALLEST, SMALLEST)
+        return gradients[0] * answer / torch.where(value.abs() < SMALLEST, least, value), None
+
+
+class Normalised(Function):
+    """Forward: LayerNorm over the axes of `shape`. Backward: that of one whose scale, 1 / sqrt(variance), is a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Any, bias: Any, shape: list[int], epsilon: float) -> Tensor:
+        answer, _, scale = torch.native_layer_norm(value, shape, weight, bias, epsilon)
+        ctx.axes = tuple(range(-len(shape), 0))
+        ctx.save_for_backward(scale, torch.ones((), dtype=scale.dtype) if weight is None else weight)
+        return answer
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        scale, weight = ctx.saved_tensors
+        scaled = gradients[0] * weight * scale
+        bias = gradients[0].flatten(0, -len(ctx.axes) - 1).sum(dim=0) if ctx.needs_input_grad[2] else None
+        return scaled - scaled.mean(dim=ctx.axes, keepdim=True), None, bias, None, None
+
+
+class Mixed(Function):
+    """Forward: softmax weights times values. Backward: that of the softmax's scores and of the values.
+
+    A softmax's gradient subtracts from each row its sum over all keys, sum_j A_ij dA_ij. With dA = g V^T it is g_i . (A V)_i,
+    a sum over a head's width (Dao et al. 2022, "FlashAttention", appendix B.2), and a further column of g and V subtracts it
+    within the product: one pass over all pairs of tokens where torch's own gradient takes four.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, _scores: Tensor, weights: Tensor, value: Tensor) -> Tensor:
+        mixed = weights @ value
+        ctx.save_for_backward(weights, value, mixed)
+        return mixed.clone()  # a library may write to it
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor | None]:
+        shapes = [tensor.shape for tensor in ctx.saved_tensors]
+        weights, value, mixed = (tensor.flatten(0, -3) for tensor in ctx.saved_tensors)
+        gradient = gradients[0].flatten(0, -3)  # three axes: ONNX Runtime joins a transpose to such a product
+        left = torch.cat((gradient, -(gradient * mixed).sum(dim=-1, keepdim=True)), dim=-1)
+        right = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
+        of_scores = (weights * left.bmm(right.transpose(1, 2))).reshape(shapes[0])
+        of_value = weights.transpose(1, 2).bmm(gradient).reshape(shapes[1]) if ctx.needs_input_grad[2] else None
+        return of_scores, None, of_value

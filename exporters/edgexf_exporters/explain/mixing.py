@@ -1,0 +1,105 @@
+"""Where attention mixes tokens, marked in a model: what its weights act on, and what they make of it.
+
+In: a model and its variant's `Mixing`. Out: inside ``with marked(...)``, an operator of its own around the answer of every
+value projection and around what every output projection reads; inside ``with Watching()`` those tensors by layer:
+
+    mixed = A values        A [tokens, tokens] of each head, which is never made
+
+so that a row r of it is had by one reverse pass, r A = d(r . mixed) / d values, whatever the attention computes between:
+windows, blocks, sorted buckets, global tokens. The library's module and the lowered one share these projections, so both
+are marked in the same way. Two alternatives were weighed. Asking the library for its matrices (``output_attentions``)
+leaves the graph with nothing to compare but dense copies in formats of their own. A method of each lowering
+for its weights is as much code again as the lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgexf_exporters.explain.rules import Above
+from edgexf_exporters.source import places_of
+from edgexf_exporters.trace.marks import MARKED, mixing
+from edgexf_exporters.variant import Mixing
+
+
+@mixing.register_fake
+def _(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(tokens)
+
+
+mixing.register_autograd(lambda _, gradient: (gradient, None, None, None))
+
+
+@contextmanager
+def marked(model: nn.Module, about: Mixing, turned: bool = False) -> Iterator[None]:
+    """`turned`: its projections hold [tokens, rows, width]."""
+
+    def value_hook(layer: int, heads: int) -> Any:
+        def mark(_: nn.Module, __: object, output: Tensor) -> Tensor:
+            found: Tensor = mixing(output.transpose(0, 1) if turned else output, layer, heads, False)
+            return found.transpose(0, 1) if turned else found
+
+        return mark
+
+    def reader_hook(layer: int, heads: int) -> Any:
+        return lambda _, given: (mixing(given[0], layer, heads, True), *given[1:])
+
+    token = MARKED.set(True)
+    try:
+        with ExitStack() as hooks:
+            for layer, place in enumerate(places_of(model, about)):
+                for module in place.values:
+                    hooks.enter_context(module.register_forward_hook(value_hook(layer, place.heads)))
+                hooks.enter_context(place.reader.register_forward_pre_hook(reader_hook(layer, place.heads)))
+            yield
+    finally:
+        MARKED.reset(token)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What a layer's weights act on, in as many parts as it has value projections, and what they make of it."""
+
+    heads: int
+    values: Sequence[Tensor]
+    mixed: Tensor
+
+    def carried(self, row: Tensor) -> Tensor:
+        """r A of each head, float32 [rows, heads, tokens], for a row r [rows, tokens] over the queries."""
+        channels = self.mixed.shape[-1]
+        width = channels // self.heads
+        first = (torch.arange(channels) % width == 0).to(row.dtype)  # one channel of a head tells its weights
+        parts = torch.autograd.grad(self.mixed, self.values, row.unsqueeze(-1) * first, retain_graph=True)
+        found: Tensor = sum(one.unflatten(-1, (self.heads, width))[..., 0] for one in parts)
+        return found.transpose(1, 2)[..., : row.shape[-1]]  # a library may pad what it projects
+
+
+class Watching(Above):
+    """Collects what is marked; values become leaves, so that nothing of a layer's inputs is in what its weights pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[int, list[Tensor]] = {}
+        self.layers: dict[int, Layer] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.edgexf.mixing.default:
+            return self.met(*args)
+        return func(*args, **(kwargs or {}))
+
+    def met(self, tokens: Tensor, number: int, heads: int, mixed: bool) -> Tensor:
+        values = self.values.setdefault(number, [])
+        if mixed:
+            self.layers[number] = Layer(heads, values, tokens)
+            return tokens
+        values.append(tokens.detach().requires_grad_(True))
+        return values[-1]
+
+    def last_first(self) -> list[Layer]:
+        return [self.layers[number] for number in sorted(self.layers, reverse=True)]

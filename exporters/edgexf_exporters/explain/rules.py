@@ -1,0 +1,344 @@
+"""Relevance rules: how each operator hands relevance to what it was computed from.
+
+In: any computation, inside ``with Rules(...)``. Out: the same values with other gradients, so that input * gradient is
+relevance.
+
+    operator                             AttnLRP                        CP-LRP
+    linear, sum, view, selection         its gradient                   the same
+    GELU, tanh, any activation f(x)      f(x) / x is a constant         the same
+    softmax                              its gradient                   a constant
+    product of k operands                a k-th of its gradient         the same
+    LayerNorm, a norm, a denominator     its scale is a constant        the same
+
+Only operands that depend on the input count, which autograd tells (`requires_grad`): Linformer's projections are
+parameters, and so linear layers. `TABLE` is read from the top and the first entry that names an operator is its rule;
+an operator on the way that none names is an error, never its plain gradient. Orders, buckets and masks have no gradient.
+
+A mode of torch sees each aten operator above autograd, and so serves the graph that is exported and the untouched model
+that it is compared with alike. Two alternatives were weighed. Edits of the graph need an own analysis of its data flow,
+which views and in-place writes in a library's code defeat, so that there would be nothing independent to compare with.
+Hooks on modules see no operator between modules, and attention is made of those.
+Source: Achtibat et al. 2024, "AttnLRP", section 3, eq. 8 to 15; Ali et al. 2022, "XAI for Transformers", section 4
+(CP-LRP); Bach et al. 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.schema_check_mode import SchemaCheckMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from edgexf.errors import ExportError
+from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Shared
+
+aten = torch.ops.aten
+Operator = Callable[..., Any]
+
+
+def depends(value: object) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def tensors(given: Sequence[Any]) -> list[Any]:
+    """Operands, those in lists too."""
+    return [value for one in given for value in (one if isinstance(one, list | tuple) else [one])]
+
+
+class Above(SchemaCheckMode):
+    """A mode that sees each aten operator above autograd, in its thread.
+
+    torch lets three of its own modes stand there, and this one is as general as they are.
+    """
+
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self, _dispatch_key=torch._C.DispatchKey.PreDispatch)
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Any:
+        self.stack.enter_context(enable_python_dispatcher())
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self.stack.close()
+
+
+class Fused(Above):
+    """Plain gradients, with those of a softmax and the product behind it in one: see `gradients.Mixed`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: Any = WeakIdKeyDictionary()  # weights -> the scores that they are the softmax of
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is aten.matmul.default and self.mixes(*args):
+            return self.mixed(*args)
+        return self.weighed(func, args, func(*args, **(kwargs or {})))
+
+    def weighed(self, func: Any, given: Sequence[Any], found: Any) -> Any:
+        """Remembers the scores of a softmax over keys, the last axis."""
+        if func is aten.softmax.int and depends(found) and given[1] in (-1, found.ndim - 1):
+            self.scores[found] = given[0]
+        return found
+
+    def mixes(self, left: Tensor, right: Tensor) -> bool:
+        """Whether weights meet values of the same rows and heads. Blocks, a further axis, may be none (BigBird's)."""
+        return left in self.scores and left.ndim in (3, 4) and left.shape[:-2] == right.shape[:-2]
+
+    def mixed(self, weights: Tensor, value: Tensor) -> Tensor:
+        found: Tensor = Mixed.apply(self.scores[weights], weights.detach(), value)  # type: ignore[no-untyped-call]
+        return found
+
+
+class Rules(Fused):
+    """The rules in use; `constant_softmax` makes them CP-LRP's. ExportError names an operator without a rule."""
+
+    def __init__(self, constant_softmax: bool = False) -> None:
+        super().__init__()
+        self.constant_softmax = constant_softmax
+        # From a tensor to the one that it is a function of, entry by entry, and whether that is curved.
+        self.origins: Any = WeakIdKeyDictionary()
+        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if not torch.is_grad_enabled() or not any(map(depends, tensors((*args, *named.values())))):
+            return func(*args, **named)
+        name = func.overloadpacket.__name__
+        rule = RULES.get(name.removesuffix("_"))
+        if rule is plain or (rule is not None and not name.endswith("_")):
+            return self.traced(name, args, rule(self, func, *args, **named))
+        if rule is not None:  # in place, by the operator that is not
+            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
+        found = func(*args, **named)
+        if is_view(func) or not any(map(depends, tensors([found]))):
+            return found
+        raise ExportError(
+            f"every operator from the logits back to the embeddings must have a relevance rule, got {name} without; "
+            "explain by gradient or integrated-gradients instead, or give it one in edgexf_exporters.explain.rules."
+        )
+
+    def __call__(self, op: Any, *given: Any, **named: Any) -> Any:
+        """An operator by its rule."""
+        return RULES[op.__name__](self, op, *given, **named)
+
+    def traced(self, name: str, given: Sequence[Any], found: Any) -> Any:
+        """Remembers of which tensor alone, entry by entry, `found` is a function."""
+        if name in ENTRYWISE and isinstance(found, Tensor):
+            origins = [self.origin(value) for value in given if depends(value)]
+            if all(base is origins[0][0] for base, _ in origins):
+                self.origins[found] = origins[0][0], name in ACTIVATIONS or any(curved for _, curved in origins)
+        return found
+
+    def origin(self, value: Tensor) -> tuple[Tensor, bool]:
+        found: tuple[Tensor, bool] = self.origins.get(value, (value, False))
+        return found
+
+
+def constant_softmax_rules() -> Rules:
+    """CP-LRP's rules: the softmax is a constant, so that the value path alone carries relevance."""
+    return Rules(constant_softmax=True)
+
+
+def is_view(op: Any) -> bool:
+    """Whether an operator only shows its input in another shape."""
+    return any(result.alias_info is not None and not result.alias_info.is_write for result in op._schema.returns)
+
+
+def plain(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """Linear in its input, or a choice among its inputs: the operator's own gradient."""
+    return op(*given, **named)
+
+
+def stopped(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """No relevance passes."""
+    return op(*given, **named).detach()
+
+
+def product(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """Linear in each of several operands: those that depend on the input share the gradient.
+
+    A gate that is a function of what it multiplies, entry by entry, is the factor of an activation, and a constant.
+    """
+    operands = [value for value in tensors(given) if depends(value)]
+    if len(operands) == 2 and getattr(op, "overloadpacket", None) is aten.mul:
+        (base, curved), (other, other_curved) = map(rules.origin, operands)
+        if base is other and curved != other_curved:
+            return op(*(one.detach() if one is operands[other_curved] else one for one in given), **named)
+    found = op(*given, **named)
+    return shared(found, len(operands)) if len(operands) > 1 else found
+
+
+def shared(value: Tensor, count: int) -> Tensor:
+    """The same values; the gradient is divided by `count`."""
+    same: Tensor = Shared.apply(value, count)  # type: ignore[no-untyped-call]
+    return same
+
+
+def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named: Any) -> Any:
+    """Weights times the input, and a bias. ExportError for weights that depend on the input, which no rule is about."""
+    if depends(weight):
+        raise ExportError(
+            "the weights of a layer must be parameters to have a relevance rule, got ones that depend on the input; "
+            "explain by gradient or integrated-gradients instead, or compute with matmul."
+        )
+    return op(value, weight, *given, **named)
+
+
+def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> Any:
+    """As `product`; gradients are halved where they are smaller: scores are larger than queries and keys."""
+    if rules.mixes(left, right):
+        found = rules.mixed(left, right)
+        return shared(found, 2) if depends(right) else found
+    if not (depends(left) and depends(right)):
+        return op(left, right)
+    width, columns = left.shape[-1], right.shape[-1]
+    narrow = isinstance(columns, int) and not (isinstance(width, int) and width < columns)
+    if narrow or left.ndim < 2 or right.ndim < 2:
+        return product(rules, op, left, right)
+    return op(shared(left, 2), shared(right, 2))
+
+
+def added_product(
+    rules: Rules, _: Operator, added: Any, left: Tensor, right: Tensor, beta: Any = 1, alpha: Any = 1
+) -> Any:
+    """``beta * added + alpha * left @ right``: a sum and a product."""
+    return beta * added + alpha * matrix_product(rules, torch.matmul, left, right)
+
+
+def quotient(_: Rules, op: Operator, value: Any, by: Any, *given: Any, **named: Any) -> Any:
+    """A denominator is a scale."""
+    return op(value, by.detach() if depends(by) else by, *given, **named)
+
+
+def activation(_: Rules, op: Operator, value: Tensor, *given: Any, **named: Any) -> Any:
+    """f(x) = x * c, with c = f(x) / x."""
+    return Activation.apply(value, op(value.detach(), *given, **named))  # type: ignore[no-untyped-call]
+
+
+def gelu(_: Rules, __: Operator, value: Tensor, approximate: str = "none") -> Tensor:
+    """x * c, with c = (1 + erf(x / sqrt 2)) / 2, which needs no division; Hendrycks and Gimpel 2016, section 2."""
+    fixed = value.detach()
+    if approximate == "tanh":
+        curve = (math.sqrt(2 / math.pi) * (fixed + 0.044715 * fixed.pow(3))).tanh()
+    else:
+        curve = (fixed * math.sqrt(0.5)).erf()
+    return value * (0.5 * (1 + curve))
+
+
+def layer_norm(
+    _: Rules, __: Operator, value: Tensor, shape: Any, weight: Any = None, bias: Any = None, epsilon: float = 1e-5, *___: Any
+) -> Any:  # fmt: skip
+    """(x - mean) * c * weight + bias, with c = 1 / sqrt(variance)."""
+    return Normalised.apply(value, weight, bias, list(shape), epsilon)  # type: ignore[no-untyped-call]
+
+
+def batch_norm(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """Linear, with the statistics of the training."""
+    if given[5]:
+        raise ExportError(
+            "a batch norm must use the statistics of its training, got one that takes its batch's; call eval() on it."
+        )
+    return plain(rules, op, *given, **named)
+
+
+def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    found = (stopped if rules.constant_softmax else plain)(rules, op, *given, **named)
+    return rules.weighed(op, given, found)
+
+
+def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """The first step of a softmax in two."""
+    found = op(*given, **named)
+    rules.normal[found] = True
+    return found
+
+
+def difference(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
+    """A sum; or scores minus their logsumexp, on the way to a softmax."""
+    found = op(*given, **named)
+    if isinstance(given[1], Tensor) and given[1] in rules.normal:
+        rules.normal[found] = True
+    return found
+
+
+def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
+    """The second step of a softmax in two, exp(x - logsumexp(x)). ExportError for another one, which no rule is about."""
+    if value not in rules.normal:
+        raise ExportError(
+            "an exponential must be a softmax's, exp(x - logsumexp(x)), to have a relevance rule, got another one; "
+            "explain by gradient or integrated-gradients instead, or compute with softmax."
+        )
+    return softmax(rules, op, value)
+
+
+def attention(
+    rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, _dropout: float = 0.0,
+    causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    """Softmax(scale Q K^T + mask) V in its parts; Vaswani et al. 2017, eq. 1."""
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (tokens.repeat_interleave(repeats, dim=-3) for tokens in (key, value))
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = matrix_product(rules, torch.matmul, query * factor, key.transpose(-1, -2))
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if mask is not None:
+        scores = torch.where(mask, scores, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
+
+
+ACTIVATIONS = [
+    "tanh",
+    "sigmoid",
+    "silu",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "softplus",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "relu6",
+    "erf",
+    "pow",
+    "square",
+    "softsign",
+]
+ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
+Rule = Callable[..., Any]
+# The first entry that names an operator is its rule. In-place forms have the same one.
+TABLE: tuple[tuple[str, Rule], ...] = (
+    ("constant rsqrt sqrt reciprocal linalg_vector_norm norm var std", stopped),
+    ("linear conv1d conv2d conv3d", affine),
+    ("mul einsum dot mv", product),
+    ("matmul mm bmm", matrix_product),
+    ("addmm baddbmm", added_product),
+    ("div true_divide", quotient),
+    ("layer_norm", layer_norm),
+    ("batch_norm", batch_norm),
+    ("gelu", gelu),
+    (" ".join(ACTIVATIONS), activation),
+    ("softmax log_softmax", softmax),
+    ("scaled_dot_product_attention", attention),
+    ("logsumexp", normaliser),
+    ("exp", exponential),
+    ("sub", difference),
+    ("relu leaky_relu max amax maximum min amin minimum clamp clamp_min clamp_max topk sort abs", plain),
+    ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
+    ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
+    ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
+    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros mixing", plain),
+    ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
+)  # fmt: skip
+RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}

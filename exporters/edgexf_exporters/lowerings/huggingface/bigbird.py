@@ -1,0 +1,152 @@
+"""Hugging Face's BigBird: its block-sparse attention where the model is sparse, full attention where it is full.
+
+    before  a plan of random blocks drawn in numpy for each length, fifteen gathers and slices, and a
+            matrix of all probabilities; on a short input the model object turns dense for good
+    after   middle block j attends to the first block, to j-1, j, j+1 and to the last one: MatMul, Add of
+            one bias a block, Softmax, MatMul; the first and the last block attend to everything
+
+In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers
+5.23), so its keys count once more for each of them: a bias of log(1 + num_random_blocks).
+
+Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as
+[batch, blocks, block], both of them dynamic: a short input is *two blocks of half its length*, first and
+last, with no block between them, which is full attention by the same graph. Two alternatives were
+weighed: a branch in the graph (`torch.cond` does not trace with dynamic lengths; two whole graphs
+under an If would hold each weight twice once ONNX Runtime has packed it), and refusing short inputs.
+Source: Zaheer et al. 2020, section 2 and appendix D; `BigBirdModel` of transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BigBirdForQuestionAnswering, BigBirdModel, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
+from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
+
+from edgexf.bundle.manifest import Limits, Segments
+from edgexf.errors import ExportError
+from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, hide
+from edgexf_exporters.source import Family
+
+Frame = tuple[int, int]  # blocks, and the tokens of each
+
+
+class BlockSparseAttention(nn.Module):
+    """In: hidden float32 [batch, blocks * block, width]. Out: the same shape, before the output projection."""
+
+    def __init__(self, original: BigBirdBlockSparseAttention) -> None:
+        super().__init__()
+        self.original = original
+
+    def forward(self, hidden: Tensor, real: Tensor, bias: Tensor, frame: Frame) -> Tensor:
+        """`real` bool [batch, tokens]; `bias` float32 [blocks - 2, 1, 5 * block], added to the scores."""
+        own = self.original
+        query, key, value = (
+            split_heads(project(hidden), own.num_attention_heads) for project in (own.query, own.key, own.value)
+        )
+        query, key = hide(query / math.sqrt(own.attention_head_size), key, real[:, None])
+        blocks = query.unflatten(2, frame)  # [batch, heads, blocks, block, head_width + 1]
+        ends = torch.cat((blocks[:, :, 0], blocks[:, :, -1]), dim=2)
+        first, last = attend(ends, key.transpose(-1, -2), value).unflatten(2, (2, -1)).unbind(2)
+        keys = around(key.unflatten(2, frame).transpose(-1, -2), -1)
+        values = around(value.unflatten(2, frame), -2)
+        middle = (blocks[:, :, 1:-1] @ keys + bias).softmax(dim=-1) @ values
+        return join_heads(torch.cat((first, middle.flatten(2, 3), last), dim=2))
+
+
+def around(blocks: Tensor, join: int) -> Tensor:
+    """What each middle block attends to, joined along `join`: [batch, heads, blocks, ...] -> [batch, heads, blocks - 2, ...]."""
+    own = blocks[:, :, 1:-1]
+    first, last = blocks[:, :, :1].expand_as(own), blocks[:, :, -1:].expand_as(own)
+    return torch.cat((first, blocks[:, :, :-2], own, blocks[:, :, 2:], last), dim=join)
+
+
+def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
+    """[blocks - 2, 1, 5 * block], over first, previous, own, next and last: a neighbour that is the first or last block has its own place already."""
+    blocks, block = frame
+    place = torch.arange(blocks - 2)
+    nothing = torch.zeros(blocks - 2, dtype=dtype)
+    columns = (
+        nothing + math.log(1 + random_blocks),
+        torch.where(place == 0, HIDDEN, nothing),
+        nothing,
+        torch.where(place == blocks - 3, HIDDEN, nothing),
+        nothing,
+    )
+    return torch.stack(columns, dim=-1).unsqueeze(-1).expand(-1, -1, block).flatten(1).unsqueeze(1)
+
+
+class BigBird(nn.Module):
+    """`BigBirdModel` with lowered attention; `frame` is set before it is called."""
+
+    frame: Frame = (0, 0)
+
+    def __init__(self, original: BigBirdModel, _: Limits) -> None:
+        super().__init__()
+        self.original = original
+        self.block = original.config.block_size
+        layers: Any = original.encoder.layer
+        self.layers = layers
+        self.attentions = nn.ModuleList([BlockSparseAttention(layer.attention.self) for layer in layers])
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **_: object
+    ) -> BaseModelOutputWithPoolingAndCrossAttentions:
+        own = self.original
+        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        reach = own.config.max_position_embeddings
+        positions = torch.arange(input_ids.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # beyond stands padding alone
+        hidden = own.embeddings(input_ids=input_ids, token_type_ids=types, position_ids=positions)
+        bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            mixed = attention(hidden, attention_mask > 0, bias, self.frame)
+            hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))
+        pooled = None if own.pooler is None else own.activation(own.pooler(hidden[:, 0]))
+        return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=hidden, pooler_output=pooled)
+
+
+def describe(model: PreTrainedModel) -> Family:
+    """ExportError for a model that attends fully at every length."""
+    config: Any = model.config
+    block, reach = config.block_size, config.max_position_embeddings
+    switch = (5 + 2 * config.num_random_blocks) * block
+    sparse = [module.attention_type for module in model.modules() if isinstance(module, BigBirdModel)]
+    if sparse != ["block_sparse"]:
+        raise ExportError(
+            f"a BigBird must attend block-sparsely, got attention_type {sparse[0]}, which a short input also leaves "
+            "behind in a model object; load it afresh, or set its attention_type."
+        )
+    longest = reach if reach <= switch else reach // block * block  # the library pads to whole blocks
+    asks = isinstance(model, BigBirdForQuestionAnswering)  # it tells question and context apart by itself
+    if asks and config.sep_token_id is None:
+        raise ExportError(
+            "a model that finds the context by itself needs sep_token_id, got none in its config; set it."
+        )
+    segments = Segments("context", config.sep_token_id) if asks else Segments("zeros", -1)
+    padding = f"to_multiple({block})"
+    return Family(longest, padding, min(switch, longest), segments, around=as_it_was)
+
+
+@contextmanager
+def as_it_was(model: nn.Module) -> Iterator[None]:
+    """Puts back what a call may replace in the model: a short input turns it to full attention, for good."""
+    bases = [module for module in model.modules() if isinstance(module, BigBirdModel)]
+    layers: list[Any] = [layer for base in bases for layer in base.encoder.layer]
+    attentions = [layer.attention for layer in layers]
+    holders: list[Any] = [*bases, *(base.encoder for base in bases), *layers, *attentions]
+    types = [(holder, holder.attention_type) for holder in holders]
+    cores = [(attention, attention.self) for attention in attentions]
+    try:
+        yield
+    finally:
+        for holder, kind in types:
+            holder.attention_type = kind
+        for attention, core in cores:
+            attention.self = core

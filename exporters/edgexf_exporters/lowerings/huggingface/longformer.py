@@ -1,0 +1,168 @@
+"""Hugging Face's Longformer in whole blocks, with global tokens anywhere.
+
+    before  as_strided chunks, `nonzero` of the global mask, `.any().item()`, in-place writes
+    after   the global positions are gathered, at most `max_global` of them (TopK of the mask); block j
+            attends to them and to blocks j-1, j, j+1: MatMul, Add of the constant band, Softmax,
+            MatMul; global queries attend to everything and are scattered over the local answer
+
+The length is a multiple of every layer's one-sided window and at least `max_global`; the graph's edge
+pads. A key that is padding, or global and so met already, is hidden by a further column of the keys.
+The keys and values that only the global queries see are not projected where that is cheaper: for few
+queries (q W_k) x^T and (a x) W_v are the same numbers, and the key's bias cancels in the softmax.
+Source: Beltagy et al. 2020, section 3.1; `LongformerSelfAttention` of transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import LongformerModel, PreTrainedModel
+from transformers.models.longformer.modeling_longformer import (
+    LongformerBaseModelOutputWithPooling,
+    LongformerSelfAttention,
+)
+
+from edgexf.bundle.manifest import Limits
+from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.lowerings.reference.full import HIDDEN, hide
+from edgexf_exporters.lowerings.reference.windowed import with_neighbours
+from edgexf_exporters.source import Family
+from edgexf_exporters.trace.marks import are_marked
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which tokens are real, and where the global ones are; the same for every layer of a run.
+
+    real and local (real and not global) bool [batch, sequence]; place int64 [batch, max_global], different
+    positions; taken bool [batch, max_global]: the place holds a global token.
+    """
+
+    real: Tensor
+    local: Tensor
+    place: Tensor
+    taken: Tensor
+
+    @classmethod
+    def of(cls, attention_mask: Tensor, global_attention_mask: Tensor, max_global: int) -> Seen:
+        real = attention_mask > 0
+        chosen = real & (global_attention_mask > 0)
+        chosen = chosen & (
+            chosen.cumsum(dim=1) <= max_global
+        )  # more than the graph holds stay local; a runtime refuses them
+        rank = torch.arange(chosen.shape[1], 0, -1, device=chosen.device)  # the first ones rank highest, none equally
+        score, place = torch.where(chosen, rank + chosen.shape[1], rank).topk(max_global, dim=1)
+        return cls(real, real & ~chosen, place, score > chosen.shape[1])
+
+
+def at(tokens: Tensor, place: Tensor) -> Tensor:
+    """[batch, sequence, width] at `place` [batch, places] -> [batch, places, width]."""
+    return tokens.gather(1, place.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+class LongformerAttention(nn.Module):
+    """In: hidden float32 [batch, sequence, width]. Out: the same shape, before the output projection."""
+
+    band: Tensor
+
+    def __init__(self, original: LongformerSelfAttention) -> None:
+        super().__init__()
+        self.original = original
+        self.block = window = original.one_sided_attn_window_size
+        offset = torch.arange(3 * window) - window - torch.arange(window).unsqueeze(1)  # key minus query
+        self.register_buffer("band", torch.where(offset.abs() <= window, 0.0, HIDDEN).float(), persistent=False)
+
+    def forward(self, hidden: Tensor, seen: Seen) -> Tensor:
+        local = self.local(hidden, seen)  # [batch, sequence, width]
+        places = seen.place.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        kept = torch.where(seen.taken.unsqueeze(-1), self.everywhere(hidden, seen), local.gather(1, places))
+        return local.scatter(1, places, kept)
+
+    def blocks(self, tokens: Tensor) -> Tensor:
+        """[batch, heads, sequence, any] -> [batch, heads, blocks, window, any]."""
+        cut: Tensor = tokens.unflatten(2, (-1, self.block))
+        return cut
+
+    def local(self, hidden: Tensor, seen: Seen) -> Tensor:
+        own, heads = self.original, self.original.num_heads
+        query = split_heads(own.query(hidden), heads) / math.sqrt(own.head_dim)
+        projected = own.key(hidden), own.value(hidden)
+        key, value = (split_heads(tokens, heads) for tokens in projected)
+        global_key, global_value = (split_heads(at(tokens, seen.place), heads) for tokens in projected)
+        _, global_key = hide(query, global_key, seen.taken.unsqueeze(1))
+        query, key = hide(query, key, seen.local.unsqueeze(1))
+        query, key, value = self.blocks(query), self.blocks(key).transpose(-1, -2), self.blocks(value)
+        global_key, global_value = (
+            tokens.unsqueeze(2).expand(-1, -1, query.shape[2], -1, -1)
+            for tokens in (global_key.transpose(-1, -2), global_value)
+        )
+        no_key = F.pad(torch.zeros_like(key[:, :, :1, :-1]), (0, 0, 0, 1), value=HIDDEN)
+        no_value = torch.zeros_like(value[:, :, :1])
+        keys = torch.cat((global_key, with_neighbours(key, no_key, -3, -1)), dim=-1)
+        values = torch.cat((global_value, with_neighbours(value, no_value, -3, -2)), dim=-2)
+        scores = query @ keys + F.pad(self.band, (seen.place.shape[1], 0))
+        return join_heads((scores.softmax(dim=-1) @ values).flatten(2, 3))
+
+    def everywhere(self, hidden: Tensor, seen: Seen) -> Tensor:
+        """What the tokens at `place` gather from every real token, [batch, max_global, width]."""
+        own, heads = self.original, self.original.num_heads
+        query = split_heads(own.query_global(at(hidden, seen.place)), heads) / math.sqrt(own.head_dim)
+        if seen.place.shape[1] * heads >= hidden.shape[-1] or are_marked():
+            key, value = (split_heads(project(hidden), heads) for project in (own.key_global, own.value_global))
+            query, key = hide(query, key, seen.real.unsqueeze(1))
+            return join_heads((query @ key.transpose(-1, -2)).softmax(dim=-1) @ value)
+        key_weight = own.key_global.weight.unflatten(0, (heads, -1))  # [heads, head_width, width]
+        value_weight = own.value_global.weight.unflatten(0, (heads, -1)).transpose(-1, -2)  # [heads, width, head_width]
+        scores = (query @ key_weight) @ hidden.unsqueeze(1).transpose(-1, -2)  # [batch, heads, max_global, sequence]
+        weights = torch.where(seen.real[:, None, None], scores, HIDDEN).softmax(dim=-1)
+        gathered = (weights @ hidden.unsqueeze(1)) @ value_weight  # [batch, heads, max_global, head_width]
+        answer: Tensor = join_heads(gathered) + own.value_global.bias
+        return answer
+
+
+def whole_windows(attentions: Sequence[LongformerAttention], max_global: int) -> int:
+    """The tokens of a block: whole windows of every layer, and room for all global tokens."""
+    windows = math.lcm(*(attention.block for attention in attentions))
+    return -(-max_global // windows) * windows
+
+
+class Longformer(nn.Module):
+    """`LongformerModel` with lowered attention; takes the inputs that its heads pass on, aligned to `block`."""
+
+    def __init__(self, original: LongformerModel, limits: Limits) -> None:
+        super().__init__()
+        self.original = original
+        self.max_global = limits.max_global
+        layers: Any = original.encoder.layer
+        self.layers = layers
+        attentions = [LongformerAttention(layer.attention.self) for layer in layers]
+        self.attentions = nn.ModuleList(attentions)
+        self.block = whole_windows(attentions, self.max_global)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        global_attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        **_: object,
+    ) -> LongformerBaseModelOutputWithPooling:
+        own = self.original
+        seen = Seen.of(attention_mask, global_attention_mask, self.max_global)
+        hidden = own.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            hidden = layer.ff_chunk(layer.attention.output(attention(hidden, seen), hidden))
+        pooled = None if own.pooler is None else own.pooler(hidden)
+        return LongformerBaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+
+
+def describe(model: PreTrainedModel) -> Family:
+    """Positions start behind the padding's id, as in RoBERTa's line."""
+    config: Any = model.config
+    return Family(config.max_position_embeddings - (config.pad_token_id or 0) - 1)

@@ -1,0 +1,252 @@
+"""Hugging Face's Reformer: hashed and local attention in whole chunks, with rotations that are drawn once.
+
+    before  rotations drawn in every call, a bucket count that the first length decides, slices of a ring of chunks,
+            another algorithm for short inputs, reversible layers without a gradient in eval mode
+    after   rotations as constants; one TopK over unique keys (bucket * length + position) and its inverse; each chunk
+            attends to those that an index of the ring names: MatMul, Where, LogSumExp, MatMul; sums as residuals
+
+The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
+graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
+chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its copies and
+further rounds are. So padding changes no answer, and inputs of up to a whole multiple may share a batch. But a lonely
+token, which sees itself alone, is met again where hashed chunks are shorter than others and there are several rounds
+or a chunk looks once round them, and float32 rounds its weights (below): such a model is exported for inputs over its
+shortest chunk. Two alternatives were weighed: a branch by the length does not trace, blocks of half a length are no
+whole chunks.
+
+The rotations are the library's own for ``config.hash_seed``, or for `rotations.SEED` where it is not set, so that it
+repeats a bundle's answers by itself; seeds of each layer no config can name. Scores are the library's own too: k times
+a lonely token's -1e5 are -1e5 + log k, which float32 rounds, and so its weights, by up to 0.4 %.
+
+In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens
+move their borders, and so which earlier keys a token meets. The library does so too.
+Source: Kitaev et al. 2020, sections 2 and 3; `ReformerModel` of transformers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ReformerModel
+from transformers.models.reformer.modeling_reformer import (
+    AxialPositionEmbeddings,
+    LocalSelfAttention,
+    LSHSelfAttention,
+    ReformerModelOutput,
+)
+
+from edgexf.bundle.manifest import Limits
+from edgexf.errors import ExportError
+from edgexf.models.full import join_heads, split_heads
+from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, factors, rotations, seed_of
+from edgexf_exporters.lowerings.reference.full import HIDDEN
+from edgexf_exporters.source import SHORTEST, Family
+
+MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
+
+
+class Ring:
+    """The chunks of all rounds in a ring: each sees itself, some before and some after it.
+
+    The library slices the ring at each step, so a step longer than the ring leads to the chunk itself.
+    """
+
+    def __init__(self, attention: LocalSelfAttention | LSHSelfAttention, chunks: int, rounds: int = 1) -> None:
+        place = torch.arange(chunks)
+        count = place.amax(dim=0) + 1
+        self.single = count == rounds  # each round is one chunk, and full attention
+        self.sources = [
+            torch.where(count > abs(step), (place + step) % count, place) if step else None
+            for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
+        ]
+
+    def seen(self, chunks: Tensor) -> list[Tensor]:
+        """[batch, heads, chunks, ...] at each step."""
+        return [chunks if source is None else chunks.index_select(2, source) for source in self.sources]
+
+    def places(self, place: Tensor) -> Tensor:
+        """The positions of the keys, [batch, heads, chunks, 1, keys]; -1 for what a single chunk sees of itself again."""
+        parts = [part if part is place else torch.where(self.single, -1, part) for part in self.seen(place)]
+        return torch.cat(parts, dim=-1).unsqueeze(-2)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Mixed values and the logarithm of their weights' sum, [batch, heads, chunks, chunk, head_width and 1].
+
+        query, key and value [batch, heads, chunks, chunk, head_width]; place, a token's position, and real, which is
+        bool, [..., chunks, chunk]. `shared`: queries are their own keys, and score themselves low.
+        """
+        key_place = self.places(place)
+        scores = query @ torch.cat(self.seen(key.transpose(-1, -2)), dim=-1)  # [batch, heads, chunks, chunk, keys]
+        visible = torch.cat(self.seen(real), dim=-1).unsqueeze(-2) & (key_place >= 0)
+        if causal:
+            visible = visible & (place.unsqueeze(-1) >= key_place)
+        scores = torch.where(visible, scores, MASKED)
+        if shared:
+            scores = torch.where(place.unsqueeze(-1) == key_place, ITSELF, scores)
+        normaliser = scores.logsumexp(dim=-1, keepdim=True)
+        return (scores - normaliser).exp() @ torch.cat(self.seen(value), dim=-2), normaliser
+
+
+class LocalAttention(nn.Module):
+    """In: hidden float32 [batch, sequence, width], real bool [batch, sequence]. Out: [batch, sequence, heads * head_width]."""
+
+    def __init__(self, original: LocalSelfAttention) -> None:
+        super().__init__()
+        self.original = original
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        own: Any = self.original
+        query, key, value = (
+            split_heads(project(hidden), own.num_attention_heads).unflatten(2, (-1, own.chunk_length))
+            for project in (own.query, own.key, own.value)
+        )
+        place = torch.arange(hidden.shape[1]).unflatten(0, (-1, own.chunk_length))[None, None]
+        real = real.unsqueeze(1).unflatten(2, (-1, own.chunk_length))
+        ring = Ring(own, query.shape[2])
+        key = key / math.sqrt(own.attention_head_size)
+        mixed, _ = ring.attend(query, key, value, place, real, own.is_decoder, shared=False)
+        return join_heads(mixed.flatten(2, 3))
+
+
+class HashedAttention(nn.Module):
+    """As `LocalAttention`, over tokens that are sorted by the bucket that each round's rotation puts them in."""
+
+    rotations: Tensor
+
+    def __init__(self, original: LSHSelfAttention) -> None:
+        super().__init__()
+        self.original = original
+        self.factors = factors(original)
+        by_round = rotations(original).permute(0, 2, 1, 3).to(original.query_key.weight.dtype)
+        self.register_buffer("rotations", by_round, persistent=False)  # [heads, rounds, head_width, sum of factors / 2]
+
+    def forward(self, hidden: Tensor, real: Tensor) -> Tensor:
+        own: Any = self.original
+        query, value = (split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value))
+        order, back = self.sort(query, real)
+        query, value, place = (self.chunks(tokens) for tokens in (take(query, order), take(value, order), order))
+        kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted behind
+        kept = self.chunks(kept[:, None].expand(-1, own.num_hashes, -1).flatten(1).unsqueeze(1))
+        ring = Ring(own, query.shape[2], own.num_hashes)
+        key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
+        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
+        unsorted = (take(tokens.flatten(2, 3), back) for tokens in (mixed, normaliser))
+        mixed, weight = (
+            tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
+        )  # [..., rounds, sequence, any]
+        if own.num_hashes == 1:  # no weights of rounds, as in the library: relevance would be shared with them
+            return join_heads(mixed.squeeze(2))
+        further = ring.single & (torch.arange(own.num_hashes) > 0)
+        weight = torch.where(further[:, None, None], HIDDEN, weight)
+        weight = (weight - weight.logsumexp(dim=2, keepdim=True)).exp()
+        return join_heads(torch.where(ring.single, mixed[:, :, 0], (mixed * weight).sum(dim=2)))
+
+    def chunks(self, tokens: Tensor) -> Any:
+        """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""
+        return tokens.unflatten(2, (-1, self.original.chunk_length))
+
+    def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """The positions in the order of each round, and where each token then stands; int64 [batch, heads, rounds * sequence]."""
+        rotated = query.detach().unsqueeze(2) @ self.rotations  # [batch, heads, rounds, sequence, sum of factors / 2]
+        bucket, buckets = torch.zeros_like(rotated[..., 0], dtype=torch.int64), 1
+        for part, factor in zip(rotated.split([factor // 2 for factor in self.factors], -1), self.factors, strict=True):
+            bucket = bucket + buckets * torch.cat((part, -part), dim=-1).argmax(dim=-1)
+            buckets *= factor
+        bucket = torch.where(real[:, None, None], bucket, buckets)
+        sequence = query.shape[2]
+        order = (bucket * sequence + torch.arange(sequence)).argsort(dim=-1)
+        place = torch.arange(bucket.shape[2] * sequence).unflatten(0, (-1, sequence))
+        back = torch.zeros_like(order).scatter(-1, order, place.expand_as(order))
+        return order.flatten(2), back.flatten(2)
+
+
+def take(tokens: Tensor, place: Tensor) -> Tensor:
+    """[batch, heads, sequence, head_width] at `place` [batch, heads, places] -> [batch, heads, places, head_width]."""
+    return tokens.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
+
+
+class Reformer(nn.Module):
+    """`ReformerModel` with lowered attention, over lengths that are multiples of `block`."""
+
+    def __init__(self, original: ReformerModel, _: Limits) -> None:
+        super().__init__()
+        self.original = original
+        layers: Any = original.encoder.layers
+        self.layers = layers
+        attentions = [layer.attention.self_attention for layer in layers]
+        self.block = math.lcm(*(attention.chunk_length for attention in attentions))
+        kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
+        self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
+        own: Any = self.original
+        hidden = mixed = own.embeddings.word_embeddings(input_ids) + self.positions(input_ids.shape[1])
+        for layer, attention in zip(self.layers, self.attentions, strict=True):
+            mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), attention_mask > 0))
+            hidden = hidden + layer.feed_forward.forward_chunk(mixed)
+        return ReformerModelOutput(last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)))
+
+    def positions(self, length: int) -> Tensor:
+        """[length, width]."""
+        table: Any = self.original.embeddings.position_embeddings
+        place = torch.arange(length).clamp(max=reach(self.original) - 1)  # beyond stands padding alone
+        if not isinstance(table, AxialPositionEmbeddings):
+            return nn.functional.embedding(place, table.embedding.weight)
+        rows, columns = (weight.flatten(0, 1) for weight in table.weights)
+        return torch.cat((rows[place // len(columns)], columns[place % len(columns)]), dim=-1)
+
+
+def reach(model: ReformerModel) -> int:
+    """The longest input that has positions, padding included."""
+    table: Any = model.embeddings.position_embeddings
+    held = math.prod(table.axial_pos_shape) if isinstance(table, AxialPositionEmbeddings) else math.inf
+    return int(min(held, model.embeddings.max_position_embeddings))
+
+
+def describe(model: PreTrainedModel) -> Family:
+    """ExportError for chunks or buckets that no input can be cut into."""
+    (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
+    layers: Any = base.encoder.layers
+    attentions = [layer.attention.self_attention for layer in layers]
+    hashed = [attention for attention in attentions if isinstance(attention, LSHSelfAttention)]
+    for attention in attentions:
+        check(attention)
+    lengths = [attention.chunk_length for attention in attentions]
+    whole, least, longest = math.lcm(*lengths), min(lengths), reach(base)
+    longest = longest // whole * whole if longest >= whole else min(longest, least)
+    twice = any(meets_itself(one, whole // one.chunk_length) for one in hashed)
+    return Family(
+        longest,
+        f"to_multiple({whole})",
+        0 if twice else min(least, longest),
+        around=as_exported,
+        width=2 * model.config.hidden_size,
+        shortest=least + 1 if twice else SHORTEST,
+        chooses=bool(hashed),
+        provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
+    )
+
+
+def meets_itself(attention: Any, chunks: int) -> bool:
+    """Whether a lonely token of a short input, padded to some chunks, is seen more than once."""
+    looks_round = max(attention.num_chunks_before, attention.num_chunks_after) >= chunks
+    return chunks > 1 and (attention.num_hashes > 1 or looks_round)
+
+
+def check(attention: Any) -> None:
+    """ExportError where an attention's sizes describe none."""
+    least = {"chunk_length": 1, "num_chunks_before": 0, "num_chunks_after": 0, "num_hashes": 1}
+    sizes = {name: getattr(attention, name, 1) for name in least}  # a local one has no hashes
+    wrong = [f"{name} {size}" for name, size in sizes.items() if not isinstance(size, int) or size < least[name]]
+    if not wrong and isinstance(attention, LSHSelfAttention) and any(one < 2 or one % 2 for one in factors(attention)):
+        wrong = [f"num_buckets {attention.num_buckets}"]
+    if wrong:
+        raise ExportError(
+            "a Reformer must have chunks of at least one token that look no less than 0 chunks around, and even numbers "
+            f"of buckets, got {', '.join(wrong)}; mend its config."
+        )

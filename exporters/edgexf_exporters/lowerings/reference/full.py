@@ -1,0 +1,54 @@
+"""Full attention as MatMul and Softmax.
+
+    before  scaled_dot_product_attention(Q, K, V, mask)
+    after   Softmax([Q / sqrt(d), 1] [K, b]^T) V       b = 0 where the key is real, -1e30 elsewhere
+
+The fused operator exists in no opset below 23 and has no reverse pass that can be traced. The mask is
+a further column of queries and keys, since a Where is a pass over all scores, and so is its gradient.
+Source: Vaswani et al. 2017, eq. 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from edgexf.bundle.manifest import Limits
+from edgexf.models.full import FullAttention, join_heads, split_heads
+
+HIDDEN = -1e30  # added to a score, which softmax then turns into exactly 0; finite, so that no difference is NaN
+
+
+def hide(query: Tensor, key: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys with a column more: the scores of keys that are not real become `HIDDEN`.
+
+    query and key [..., tokens, head_width]; real bool, broadcast to the key's [..., tokens].
+    """
+    bias = torch.where(real, 0.0, HIDDEN).expand(key.shape[:-1]).unsqueeze(-1)
+    return torch.cat((query, torch.ones_like(query[..., :1])), dim=-1), torch.cat((key, bias), dim=-1)
+
+
+def attend(query: Tensor, key_transposed: Tensor, value: Tensor) -> Tensor:
+    """Mixed values [..., queries, head_width].
+
+    query [..., queries, any], divided by sqrt(head_width); key_transposed [..., any, keys]; value [..., keys, head_width].
+    """
+    return (query @ key_transposed).softmax(dim=-1) @ value
+
+
+class Full(nn.Module):
+    block = 1
+
+    def __init__(self, original: FullAttention, _: Limits) -> None:
+        super().__init__()
+        self.original = original
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        own = self.original
+        query, key, value = (split_heads(project(hidden), own.heads) for project in (own.query, own.key, own.value))
+        query, key = hide(query / math.sqrt(query.shape[-1]), key, mask[:, None])
+        mixed = attend(query, key.transpose(-1, -2), value)
+        joined: Tensor = own.output(join_heads(mixed))
+        return joined

@@ -1,0 +1,81 @@
+"""How a module of one's own is called: its arguments by name, its weights in float32, and what surrounds a call.
+
+In: a module, and what a user gives to it. Out: tensors and settings by the names of ``forward``; the module to call; a
+context for each call.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from edgexf.errors import UsageError
+from edgexf_exporters.lowerings.swap import variants_in
+from edgexf_exporters.variant import load
+
+
+def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, and other arguments of ``forward``, by their names."""
+    given = (given,) if isinstance(given, Tensor) else given
+    try:
+        taken = inspect.signature(module.forward)
+        bound = taken.bind(**given) if isinstance(given, Mapping) else taken.bind(*given)
+    except TypeError as error:
+        raise UsageError(
+            f"example_inputs must fit {type(module).__name__}.forward, got others ({error}); give a tuple in its order, or a dictionary."
+        ) from error
+    odd = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    unnamed = [name for name in bound.arguments if taken.parameters[name].kind in odd]
+    if unnamed:
+        raise UsageError(
+            f"forward must name its inputs, got *{', *'.join(unnamed)} in {type(module).__name__}; wrap it in a module whose forward does."
+        )
+    tensors = {name: value for name, value in bound.arguments.items() if isinstance(value, Tensor)}
+    nested = [
+        name
+        for name, value in bound.arguments.items()
+        if name not in tensors and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
+    ]
+    if nested:
+        raise UsageError(
+            f"an input must be a tensor of its own, got tensors inside {', '.join(nested)}; wrap the module in one whose forward takes each by name."
+        )
+    if not tensors:
+        raise UsageError("example_inputs must hold a tensor, got none; give inputs that the module answers.")
+    tensors = {name: tensor.float() if tensor.dtype.is_floating_point else tensor for name, tensor in tensors.items()}
+    return tensors, {name: value for name, value in bound.arguments.items() if name not in tensors}
+
+
+def in_float32(module: nn.Module) -> nn.Module:
+    """The module itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
+    if all(tensor.dtype == torch.float32 for tensor in module.parameters()):
+        return module
+    return copy.deepcopy(module).float()
+
+
+def surrounding(module: nn.Module) -> Any:
+    """What each call of a module needs: torch.nn's own code for training (its fast path answers in other shapes where
+    rows are padded), and where a library draws random numbers those that the graph has.
+    """
+    contexts = [load(variant.around) for variant in variants_in(module) if variant.around]
+
+    @contextmanager
+    def around(called: nn.Module) -> Iterator[None]:
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with ExitStack() as stack:
+                for context in contexts:
+                    stack.enter_context(context(called))
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+    return around

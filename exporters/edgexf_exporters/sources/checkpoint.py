@@ -1,0 +1,309 @@
+"""Models of transformers as sources.
+
+In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel`
+in memory. Out: a `Source` with the inputs that its family takes, in float32. A checkpoint must hold exactly
+the weights of its head: transformers itself draws missing ones at random and only warns.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from optimum.exporters.tasks import TasksManager
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel
+
+from edgexf import names
+from edgexf.bundle.manifest import Globals, Limits, Text
+from edgexf.errors import ExportError, UsageError, in_a_sentence
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.source import Family, Source, frozen
+from edgexf_exporters.sources.heads import Head, head_of
+from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
+from edgexf_exporters.variant import Variant, load
+from edgexf_exporters.verify.grid import check_contract
+
+MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
+MAX_GLOBAL_OTHERWISE = 64
+BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
+
+
+def from_model(
+    model: PreTrainedModel,
+    max_global: int | None = None,
+    name: str = "",
+    origin: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
+    carried: Carried | None = None,
+) -> Source:
+    """A model in memory, with its `tokenizer` where it reads text; or from `origin` by its `name`, with the one that is
+    `carried`.
+
+    `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for
+    a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
+    """
+    variant, head = family_of(type(model))
+    model = in_float32(model)
+    config: Any = model.config
+    with quiet():
+        about: Family = load(variant.describe)(model)
+    padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
+    limits = limits_of(config, about, padding, variant, head, max_global)
+    first = getattr(config, "bos_token_id", None) or 0
+    carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
+    source = Source(
+        name=name or config.model_type,
+        task=head.task,
+        variant=variant,
+        module=model,
+        embedding=about.embedding or model.get_input_embeddings(),
+        outputs=head.tensors(config.num_labels, about.width or config.hidden_size, config.vocab_size),
+        limits=limits,
+        labels=labels_of(config) if head.labelled else (),
+        preprocess=Text("text", padding, carried.segments) if carried.files else None,
+        first_id=first if first != padding else (first + 1) % config.vocab_size,
+        padding_id=padding,
+        globals=default_globals(head, config) if variant.globals else None,
+        segments=about.segments if limits.token_types else None,
+        decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
+        choices=head.choices,
+        chooses=about.chooses,
+        scores=scores_of(config),
+        files=carried.files,
+        settings={"use_cache": False} if config.is_encoder_decoder else {},
+        around=about.around,
+        alone=about.alone,
+        config=portable(config, type(model).__name__),
+        provenance={
+            **(origin or {"source": "a model in memory"}),
+            **about.provenance,
+            "architecture": type(model).__name__,
+            "transformers": transformers.__version__,
+            "tokenizer": (carried.note or "as transformers reads it") if carried.files else "none",
+        },
+        quiet=quiet,
+    )
+    with quiet(), frozen(model):
+        check_contract(source)
+    return source
+
+
+def limits_of(config: Any, about: Family, padding: Any, variant: Variant, head: Head, max_global: int | None) -> Limits:
+    """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
+    reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
+    if padding is None or reach < about.shortest:
+        raise ExportError(
+            f"a config must name its pad_token_id and leave positions for {about.shortest} tokens, got {padding} and {max(reach, 0)}; mend it."
+        )
+    if max_global is not None and not (variant.globals and isinstance(max_global, int) and 1 <= max_global <= reach):
+        raise UsageError(
+            f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
+        )
+    most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
+    segments = types if types > 1 else 0
+    return Limits(config.vocab_size, about.shortest, reach, 1, most, about.padding, segments, about.switch)
+
+
+def portable(config: Any, architecture: str) -> dict[str, Any]:
+    """config.json as the library reads it, without the folder that the model was loaded from."""
+    values = {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
+    return {**values, "architectures": [architecture]}
+
+
+def family_of(cls: Any) -> tuple[Variant, Head]:
+    """The record whose attention the models of a class have, and the head; ExportError for others.
+
+    A class of the user's own counts as the one of the library that it extends.
+    """
+    families = {module_of(variant): variant for variant in VARIANTS if variant.family == "transformers"}
+    writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
+    for base in cls.__mro__:
+        if base.__module__ in families:
+            variant, head = families[base.__module__], head_of(base.__name__, writes)
+            if head.task not in variant.heads:
+                raise ExportError(
+                    f"a head of {variant.name} must be for {', '.join(variant.heads)}, got {base.__name__} for {head.task}; "
+                    "export another head of the same weights."
+                )
+            return variant, head
+    known = ", ".join(variant.name for variant in families.values())
+    raise ExportError(
+        f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
+    )
+
+
+def scores_of(config: Any) -> str:
+    """How the library's own pipeline makes scores of logits."""
+    if config.problem_type == "regression":
+        return "none"
+    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
+
+
+def module_of(variant: Variant) -> str:
+    """The module of transformers that holds a family's classes."""
+    return variant.lowers.partition(":")[0]
+
+
+def labels_of(config: Any) -> tuple[str, ...]:
+    """The labels' names in order; ExportError where the config does not name each column once."""
+    found = {int(index): str(label) for index, label in config.id2label.items()}
+    if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
+        raise ExportError(
+            f"id2label must give each label from 0 on a name of its own, got {some([f'{i}: {n}' for i, n in found.items()])}; mend the config."
+        )
+    return tuple(found[index] for index in range(len(found)))
+
+
+def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
+    """A saved or published model. `task` defaults to that of the class that the checkpoint names.
+
+    UsageError for an unknown task, ExportError for a checkpoint that can't be read, or whose weights and config don't
+    fit each other. Nothing pickled is loaded but tensors.
+    """
+    local = Path(path_or_id).is_dir()
+    if Path(path_or_id).exists() and not local:
+        raise ExportError(
+            f"a model must be a folder that save_pretrained wrote, got the file {path_or_id}; name its folder."
+        )
+    where = f"{path_or_id}, " + ("a local folder" if local else "no local folder")
+    with (
+        quiet(),
+        in_a_sentence(
+            f"a model must be a folder that save_pretrained wrote or the id of one on the hub ({where})",
+            "check the path, or the network for an id",
+        ),
+    ):
+        config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
+    cls = model_class(config, task)
+    family_of(cls)  # refuses before gigabytes are fetched
+    with (
+        quiet(),
+        in_a_sentence(f"weights must be whole and fit their config ({where})", "fetch or save the checkpoint again"),
+    ):
+        model, report = cls.from_pretrained(
+            path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,  # the report tells of them all, the error of none
+        )  # fmt: skip
+    ignored = check_weights(cls, report, task is not None)
+    origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
+    revision = getattr(config, "_commit_hash", None)
+    name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
+    with quiet():
+        carried = of_checkpoint(path_or_id, local, config.vocab_size)
+    return from_model(
+        model, max_global, name, origin if revision is None else {**origin, "revision": revision}, carried=carried
+    )
+
+
+def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str]:
+    """What of a checkpoint was left out without changing an answer; ExportError for weights that should be there, or not.
+
+    Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; where no answer
+    comes from the pooler it may be missing too. With a task that was `chosen` the weights of other heads are left out.
+    """
+    variant, head = family_of(cls)
+    pooled = head.task in variant.pooled
+    missing = [key for key in report["missing_keys"] if pooled or ".pooler." not in f".{key}"]
+    extra = [
+        key
+        for key in report["unexpected_keys"]
+        if ".pooler." not in f".{key}" and not key.endswith("position_ids") and not (chosen and is_of_a_head(cls, key))
+    ]
+    problems = {
+        "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
+    }  # fmt: skip
+    found = "; ".join(f"{what}: {some(keys)}" for what, keys in problems.items() if keys)
+    if found:
+        raise ExportError(
+            f"a checkpoint must hold exactly the weights of {cls.__name__}, got {found}; "
+            "name the --task that it was trained for, or save it again with its own config."
+        )
+    return sorted({*report["missing_keys"], *report["unexpected_keys"]})
+
+
+def is_of_a_head(cls: Any, key: str) -> bool:
+    """Whether a weight lies outside the base model, whose names `cls` has without a prefix if it is the base itself."""
+    prefix = f"{cls.base_model_prefix}."
+    base = key.startswith(prefix) or key.partition(".")[0] in BASE
+    return not base
+
+
+def some(keys: Collection[str]) -> str:
+    """The first three, and how many there are."""
+    listed = sorted(map(str, keys))
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def model_class(config: Any, task: str | None) -> Any:
+    """The class to load: by the task, or the one that the checkpoint names."""
+    if task is None:
+        named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
+        found = class_named(named) if isinstance(named, str) else None
+        if getattr(found, "config_class", None) is not type(config):
+            raise ExportError(
+                f"a config must name an architecture of its model_type {config.model_type} that transformers "
+                f"{transformers.__version__} has, got {config.architectures}; name the --task."
+            )
+        return found
+    known = sorted({task for variant in VARIANTS if variant.family == "transformers" for task in variant.heads})
+    if task not in known:
+        raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
+    loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
+    classes = loader._model_mapping  # an Auto class: config class -> model class
+    if type(config) not in classes:
+        raise ExportError(
+            f"a model of {config.model_type} must have a head for {task}, got none in transformers; choose another task."
+        )
+    return classes[type(config)]
+
+
+def class_named(name: str) -> Any:
+    """A model's class: a public one, or a part of a known family such as an encoder; None where there is none."""
+    found = getattr(transformers, name, None)
+    modules = [import_module(module_of(variant)) for variant in VARIANTS if variant.family == "transformers"]
+    parts = [getattr(module, name) for module in modules if hasattr(module, name)] if found is None else [found]
+    return parts[0] if parts else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences the progress bars and reports of transformers: what is wrong with a checkpoint is said once, by us."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    hub.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+def in_float32(model: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
+    if all(tensor.dtype == torch.float32 for tensor in model.parameters()):
+        return model
+    copied = copy.deepcopy(model)
+    nn.Module.to(copied, torch.float32)
+    return copied
+
+
+def default_globals(head: Head, config: Any) -> Globals:
+    separator = config.sep_token_id if head.globals in ("question", "answer") else -1
+    if separator is None:
+        raise ExportError(
+            f"a model that finds the {head.globals} by itself needs sep_token_id, got none in its config; set it."
+        )
+    return Globals(head.globals, separator)

@@ -1,0 +1,92 @@
+"""Which kind of source a call of `edgexf.export` names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgexf import bundle
+from edgexf.errors import UsageError
+from edgexf.extras import require_packages
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgexf_exporters.source import Source
+
+
+def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
+    """A variant with its trained weights or the user's."""
+    from edgexf_exporters import VARIANTS
+    from edgexf_exporters.sources import reference
+
+    if variant is None:
+        known = ", ".join(record.name for record in VARIANTS if record.reference)
+        raise UsageError(f"an export needs a model or a variant ({known}), got neither; name one.")
+    return reference.from_variant(variant, None if weights is None else Path(weights), sizes)
+
+
+def choose_model(
+    source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None, tokenizer: Any
+) -> Source:
+    """A checkpoint of transformers by its folder or hub id, or a model in memory."""
+    from edgexf.models.encoder import Encoder
+    from edgexf_exporters.sources import reference
+
+    if isinstance(source, Encoder):
+        if task is not None or max_global is not None or tokenizer is not None:
+            raise UsageError(
+                "task, max_global and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
+            )
+        return reference.from_encoder(source)
+    bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    if isinstance(source, str | os.PathLike) or "transformers" in bases:
+        require_packages("export", "transformers", "optimum")
+        from transformers import PreTrainedModel
+
+        from edgexf_exporters.sources import checkpoint
+
+        if isinstance(source, str | os.PathLike) and tokenizer is not None:
+            raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
+        if isinstance(source, str | os.PathLike):
+            return checkpoint.from_checkpoint(os.fspath(source), task, max_global)
+        if isinstance(source, PreTrainedModel) and task is None:
+            return checkpoint.from_model(source, max_global, tokenizer=tokenizer)
+        if isinstance(source, PreTrainedModel):
+            raise UsageError(f"a model in memory has its task already, got {task!r} beside it; leave it out.")
+    raise UsageError(
+        f"a module that is neither an encoder of edgexf.models nor a model of transformers needs example_inputs, got {type(source).__name__} without; "
+        "give a tuple of tensors that its forward takes."
+    )
+
+
+def choose_factory(
+    reference: str, weights: str | os.PathLike[str] | None, example_inputs: Any, dynamic_shapes: Any
+) -> Source:
+    """A module by the name of its factory, which may bring example inputs and dynamic shapes."""
+    from edgexf_exporters.sources import factory
+    from edgexf_exporters.sources.module import from_module
+
+    built, examples, shapes = factory.build(reference)
+    if weights is not None:
+        factory.load_weights(built, Path(weights))
+    examples = example_inputs if example_inputs is not None else examples
+    if examples is None:
+        examples = factory.guess_examples(built)
+    origin = {"source": reference, **({} if weights is None else {"weights_sha256": bundle.sha256(Path(weights))})}
+    return from_module(built, examples, shapes if dynamic_shapes is None else dynamic_shapes, origin)
+
+
+def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others: tuple[Any, ...]) -> Source:
+    """Any module, by inputs that it answers."""
+    from torch import nn
+
+    from edgexf_exporters.sources.module import from_module
+
+    if not isinstance(source, nn.Module) or example_inputs is None or any(given is not None for given in others):
+        raise UsageError(
+            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task, max_global and tokenizer don't, got {type(source).__name__}; leave the others out."
+        )
+    return from_module(source, example_inputs, dynamic_shapes)

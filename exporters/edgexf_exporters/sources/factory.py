@@ -1,0 +1,124 @@
+"""A module of one's own by the name of what builds it, for the command line.
+
+In: ``package.module:factory`` and a file of weights. Out: the module, example inputs and dynamic shapes.
+
+The factory is a class or function without arguments. It answers with the module, or with (module, example_inputs), or
+with (module, example_inputs, dynamic_shapes). Without examples the required arguments of ``forward`` are taken for token
+ids [batch, sequence], and for masks where their names say so. The weights are a state dictionary: safetensors, or what torch.save wrote, of which tensors alone
+are read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from edgexf.errors import ExportError, InputError, UsageError, in_a_sentence
+
+BATCH = 2
+LENGTHS = (24, 64, 128, 256, 512, 1024, 4096)  # tried in turn until the module answers
+
+
+def build(reference: str) -> tuple[nn.Module, Any, Any]:
+    """UsageError for a reference that names nothing to call, or a factory that answers with something else."""
+    where, _, name = reference.partition(":")
+    if not where or not name:
+        raise UsageError(f"a module is named as package.module:factory, got {reference!r}; write it like this.")
+    sys.path.insert(0, os.getcwd())  # as for python -m
+    try:
+        with in_a_sentence(
+            f"{where} must be a Python module that can be imported", "check its name, or run from its folder"
+        ):
+            found: Any = import_module(where)
+    finally:
+        sys.path.remove(os.getcwd())
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise UsageError(
+            f"a module is named as package.module:factory, got no {name} to call in {where}; check its name."
+        )
+    with in_a_sentence(
+        f"{reference} must build a module without arguments", "give its arguments defaults, or wrap it in a function"
+    ):
+        built = found()
+    module, examples, shapes = (*built, None, None)[:3] if isinstance(built, tuple) else (built, None, None)
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"a factory must answer with a torch.nn.Module, or with a tuple that begins with one, got {type(module).__name__} from {reference}; return one."
+        )
+    return module.eval(), examples, shapes
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """InputError for a file that can't be read, ExportError for weights that are not exactly the module's."""
+    try:
+        state = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise InputError(
+            f"weights must be a file of safetensors or a state dictionary that torch.save wrote, got {path} ({reason}); save module.state_dict()."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(
+            f"weights must be a dictionary of tensors by name, got {type(state).__name__} in {path}; save module.state_dict()."
+        )
+    own = module.state_dict()
+    problems = {
+        "missing": sorted(set(own) - set(state)),
+        "extra": sorted(set(state) - set(own)),
+        "of another shape": sorted(name for name in set(own) & set(state) if own[name].shape != state[name].shape),
+    }
+    found = "; ".join(
+        f"{what}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        for what, names in problems.items()
+        if names
+    )
+    if found:
+        raise ExportError(
+            f"weights must be exactly those of {type(module).__name__}, got {found}; build the module as it was when they were saved."
+        )
+    module.load_state_dict(state)
+
+
+def guess(name: str, length: int) -> Tensor:
+    """Ids that every vocabulary has, or by its name a mask without padding: torch.nn's are true at padding."""
+    if "mask" not in name:
+        return torch.arange(BATCH * length).reshape(BATCH, length) % 2
+    return (
+        torch.zeros(BATCH, length, dtype=torch.bool) if "pad" in name else torch.ones(BATCH, length, dtype=torch.long)
+    )
+
+
+def guess_examples(module: nn.Module) -> dict[str, Tensor]:
+    """Token ids or a mask [batch, sequence] for each argument of ``forward`` that has no default. UsageError where the module does not answer them."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = inspect.signature(module.forward).parameters.values()
+    needed = [one.name for one in taken if one.default is inspect.Parameter.empty and one.kind in kinds]
+    reason = "no argument without a default"
+    for length in LENGTHS if needed else ():
+        examples = {name: guess(name, length) for name in needed}
+        try:
+            with torch.no_grad():
+                module(**examples)
+        except Exception as error:  # noqa: BLE001 (a foreign module refuses in its own way; the last reason is told)
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        else:
+            return examples
+    raise UsageError(
+        f"a factory must answer with example inputs where forward takes others than token ids [batch, sequence], got none ({reason}); return (module, example_inputs)."
+    )

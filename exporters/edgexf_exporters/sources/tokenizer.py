@@ -1,0 +1,110 @@
+"""A model's tokenizer as the files that a device reads.
+
+In: a checkpoint's folder or hub id, or a tokenizer of transformers. Out: tokenizer.json, which `tokenizers` reads
+without transformers, and the files that stand beside it. A checkpoint without a tokenizer gives none: its bundle takes
+token ids.
+
+tokenizer.json is written from the tokenizer that transformers makes, not copied: the library builds some of its parts
+anew from the class and the config, so a published file may give other ids than the model was ever fed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers.utils.hub import cached_file
+
+from edgexf import names
+from edgexf.errors import ExportError, in_a_sentence
+
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
+SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+# Case, accents, spaces, compatibility forms, an unknown sign, a pair.
+PROBES = (("Hello World",), ("naïve café",), ("two  spaces, and\na line",), ("ﬁne ２",), ("☃",), ("one", "Two"))
+PLACES = ("name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A tokenizer's files by name, none where there is no tokenizer; `segments`: it tells the texts of a pair apart.
+
+    `note` says where it differs from the checkpoint's own file.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    segments: bool = False
+    note: str = ""
+
+
+def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
+    """A checkpoint's tokenizer. ExportError for one that can't be read."""
+    found = {name: fetched(path_or_id, name, local) for name in (names.TOKENIZER_FILE, *BESIDE, *SLOW)}
+    if found[names.TOKENIZER_FILE] is None and not any(found[name] for name in SLOW):
+        return Carried()
+    with in_a_sentence(f"a tokenizer must be whole ({path_or_id})", "save the tokenizer again beside the model"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path_or_id, local_files_only=local, trust_remote_code=False
+        )
+    files = {name: path.read_bytes() for name, path in found.items() if path is not None and name not in SLOW}
+    made = of_tokenizer(tokenizer, vocabulary)
+    came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
+    return Carried(checked({**files, **made.files}, vocabulary), made.segments, note_of(came, made.files))
+
+
+def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
+    """Where the tokenizer that transformers makes gives other ids than the file that came, on texts that try its parts."""
+    import tokenizers
+
+    with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):
+        own, library = (tokenizers.Tokenizer.from_str(data.decode()) for data in (came, made[names.TOKENIZER_FILE]))
+    for tokenizer in (own, library):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    differ = [text for text in PROBES if own.encode(*text).ids != library.encode(*text).ids]
+    return f"tokenizer.json gives other ids than transformers does, as for {differ[0]!r}" if differ else ""
+
+
+def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
+    """A tokenizer in memory. ExportError for one that is written in Python alone."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ExportError(
+            f"a tokenizer must be one that tokenizer.json can hold, got {type(tokenizer).__name__}; use the fast one of the same name."
+        )
+    files = checked({names.TOKENIZER_FILE: backend.to_str().encode()}, vocabulary)
+    return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names)
+
+
+def fetched(path_or_id: str, name: str, local: bool) -> Path | None:
+    """A file of a checkpoint, None where it has none of the name."""
+    with in_a_sentence(f"a file of {path_or_id} must be one that can be fetched", "check the network"):
+        path = cached_file(
+            path_or_id, name, local_files_only=local,
+            _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+        )  # fmt: skip
+    return None if path is None else Path(path)
+
+
+def checked(files: Mapping[str, bytes], vocabulary: int) -> dict[str, bytes]:
+    """The files without the places of the machine that saved them. ExportError where a token has no embedding."""
+    import tokenizers
+
+    with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):
+        tokenizer = tokenizers.Tokenizer.from_str(files[names.TOKENIZER_FILE].decode())
+        beside = {name: json.loads(files[name]) for name in BESIDE if name in files}
+    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if highest >= vocabulary:
+        raise ExportError(
+            f"every token must have an embedding, got the id {highest} in tokenizer.json for a vocabulary of {vocabulary}; "
+            "resize the model's embeddings, or save it with its own tokenizer."
+        )
+    kept = {name: {key: value for key, value in values.items() if key not in PLACES} for name, values in beside.items()}
+    return {
+        names.TOKENIZER_FILE: files[names.TOKENIZER_FILE],
+        **{name: json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n" for name, values in kept.items()},
+    }

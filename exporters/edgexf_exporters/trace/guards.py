@@ -1,0 +1,76 @@
+"""Where a trace holds: the conditions on sizes under which torch.export took its way through ``forward``.
+
+In: a captured program and the axes of its inputs. Out: the sizes that the contract allows and no condition covers.
+
+    if length % 10 == 0: ...        traced at 96        ->  10, 20, 30, ... are not covered
+
+torch.export keeps these conditions beside the graph and checks them in Python; nothing in ONNX does. Most of those that
+fail say only that a size is 1 or that two axes are of one size, which the graph answers all the same: so what is not
+covered is compared with the model, not refused. Two alternatives were weighed: the ranges of symbols alone, which know no
+remainders, and a grid of every length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from types import CodeType
+
+from torch.export import ExportedProgram
+
+from edgexf.bundle.manifest import Tensor
+from edgexf.bundle.signature import Axis
+
+FEWEST = 64  # sizes of the axis of samples, and of two axes together, that are looked at
+LAYOUT = "max(1,"
+Sizes = dict[str, int]
+
+
+class Sized:
+    """What a condition asks of an input."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.shape = tuple(shape)
+
+    def size(self) -> tuple[int, ...]:
+        return self.shape
+
+    def stride(self) -> tuple[int, ...]:
+        return tuple(math.prod(self.shape[place + 1 :]) for place in range(len(self.shape)))
+
+    def storage_offset(self) -> int:
+        return 0
+
+
+def conditions(captured: ExportedProgram) -> list[CodeType]:
+    """Compiled, over ``L['inputs']``; without those of how a tensor lies in memory, which ask for ``max(1, size)``."""
+    texts = [text for text in getattr(captured, "_guards_code", ()) if LAYOUT not in text]
+    return [compile(text, "<guard>", "eval") for text in texts]
+
+
+def uncovered(
+    guards: Sequence[CodeType], tensors: Sequence[Tensor], axes: Sequence[Axis], samples: str, usual: Mapping[str, int]
+) -> Iterator[Sizes]:
+    """Sizes of all axes where a condition fails: of each axis alone, the others as `usual`, and of two that are alike."""
+    known = {"max": max, "min": min, "math": math}
+
+    def holds(sizes: Sizes) -> bool:
+        inputs = [
+            Sized([sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape]) for tensor in tensors
+        ]
+        return all(eval(guard, {"__builtins__": known, **known, "L": {"inputs": inputs}}) for guard in guards)  # noqa: S307 (conditions that torch wrote)
+
+    for axis in axes:
+        first = -(-axis.least // axis.step) * axis.step
+        last = min(axis.most, first + FEWEST) if axis.name == samples else axis.most
+        for size in range(first, last + 1, axis.step):
+            if not holds({**usual, axis.name: size}):
+                yield {**usual, axis.name: size}
+    for one, two in combinations(axes, 2):
+        alike = [
+            {**usual, one.name: size, two.name: size}
+            for size in range(2, FEWEST)
+            if one.allows(size) and two.allows(size)
+        ]
+        yield from (sizes for sizes in alike[:1] if not holds(sizes))

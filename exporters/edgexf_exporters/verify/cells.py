@@ -1,0 +1,178 @@
+"""The cells of the contract grid: where algorithms break, and inputs to try there.
+
+In: a source, the block of its graphs, and how thorough the grid shall be. Out: `Cell`s, each of which makes the inputs
+of one length, batch, mask and set of global tokens from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.signature import Signature
+from edgexf.errors import UsageError
+from edgexf_exporters.source import Source
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+
+GRIDS = ("quick", "full")
+GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
+MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
+CHOICES = 2  # and one more in every other cell of a multiple-choice model
+DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn; for the longest input as many as it may
+NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
+OTHER_LENGTHS = 200  # steps of the axes behind the first one of tokens, at most
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid; a seed makes its tokens. `globals` is "" for a model without global tokens."""
+
+    length: int
+    batch: int
+    mask: str
+    seed: int
+    globals: str = ""
+
+    @property
+    def name(self) -> str:
+        return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
+
+    def feeds(self, source: Source) -> Feeds:
+        """The source's inputs int64 [batch, length], each row its own padding, and an explanation's target."""
+        if source.own is not None:
+            return self.with_target(source, source.own.draw(self.sizes(source.own.signature), self.seed, self.real))
+        chance = np.random.default_rng(self.seed)
+        choices = CHOICES + self.seed % 2 if source.choices else 1
+        rows = self.batch * choices
+        ids = chance.integers(0, source.limits.vocab, (rows, self.length))
+        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
+        ids[:, 0] = source.first_id
+        real = np.array([self.real(row, self.length) for row in range(rows)])
+        mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
+        values = {
+            names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
+            names.ATTENTION_MASK: mask,
+            names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
+            names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
+        }
+        sizes = (self.batch, choices, self.length) if source.choices else ids.shape
+        feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
+        if source.decoder is not None:
+            most, whole = source.decoder.max_length, self.length == source.limits.max_length
+            longest = most if whole else min(most, DECODED[self.seed % len(DECODED)])
+            written = chance.integers(0, source.limits.vocab, (self.batch, longest))
+            written[:, 0] = source.decoder.start_id
+            feeds[names.DECODER_INPUT_IDS] = written
+        return self.with_target(source, feeds)
+
+    def real(self, row: int, length: int) -> int:
+        """The real tokens of a row."""
+        if self.mask == "right":
+            return max(length - length // 3 - row * (length // 8), 1)
+        return 1 if self.mask == "one" else length
+
+    def sizes(self, signature: Signature) -> dict[str, int]:
+        """The axes of a module's own inputs; those behind the first one of tokens are of other lengths, in turn."""
+        tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+        found = {signature.samples: self.batch} if signature.samples else {}
+        for place, axis in enumerate(tokens):
+            lengths = stepped(axis.least, min(axis.most, OTHER_LENGTHS * axis.step), axis.step, 1)
+            found[axis.name] = self.length if place == 0 else lengths[(self.seed + place) % len(lengths)]
+        return found
+
+    def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
+        """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
+        chosen = np.zeros((len(real), self.length), dtype=np.int64)
+        chosen[:, 0] = self.globals == "first"
+        if self.globals == "scattered":
+            for row, tokens in enumerate(real):
+                chosen[row, chance.permutation(tokens)[: max(most - row, 1)]] = 1
+        return chosen
+
+    def with_target(self, source: Source, feeds: Feeds) -> Feeds:
+        """The inputs, and what an explanation takes besides."""
+        if source.target is None:
+            return feeds
+        sizes = {
+            str(axis): size
+            for tensor in source.tensors
+            for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
+        }
+        shown = source.shown(feeds) if source.mask is not None else None
+        first = feeds[source.inputs[0]]
+        chance = np.random.default_rng(self.seed)
+        ids = first.dtype.kind in "iu"
+        other = (
+            chance.integers(0, max(int(first.max()), 1), first.shape) if ids else chance.permutation(first.reshape(-1))
+        )
+        other = other.reshape(first.shape).astype(first.dtype)
+        path = {
+            names.BASELINE: other if shown is None else np.where(shown, other, first),
+            names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
+        }
+        return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
+
+
+def lengths(source: Source, block: int) -> list[int]:
+    """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
+    limits = source.limits
+    if source.own is not None:
+        return own_lengths(source.own.signature)
+    wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
+    if limits.switch:
+        wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
+    return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
+
+
+def own_lengths(signature: Signature) -> list[int]:
+    """Those of the first axis that does not hold samples; a single one without such an axis."""
+    tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+    return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
+
+
+def batches(source: Source) -> tuple[int, ...]:
+    """One sample and three, within what an axis of samples allows."""
+    if source.own is None or not source.own.signature.samples:
+        return (1, 3)
+    axis = source.own.signature.axis(source.own.signature.samples)
+    return tuple(sorted({min(max(size, axis.least), axis.most) for size in (1, 3)}))
+
+
+def stepped(least: int, most: int, step: int, block: int) -> list[int]:
+    """The lengths around a block in whole steps, from `least` to `most`."""
+    block = block if block > 1 else max(NOMINAL_BLOCK, step)
+    wanted = {
+        -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
+    }
+    return sorted(length for length in wanted if least <= length <= most)
+
+
+def check_grid(grid: str) -> None:
+    if grid not in GRIDS:
+        raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
+
+
+def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
+    """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
+
+    They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
+    the work, and the eager model's work is most of an export of a large model.
+    """
+    seed, full, limits = 0, grid == "full", source.limits
+    padded = MASKS if source.mask is not None else MASKS[:1]
+    for turn, length in enumerate(lengths(source, block)):
+        short = full or length < limits.max_length
+        rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]
+        for (place, batch), (row, mask) in product(enumerate(rows), enumerate(masks)):
+            taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
+            for chosen in taken if limits.max_global else ("",):
+                seed += 1
+                yield Cell(length, batch, mask, seed, chosen)

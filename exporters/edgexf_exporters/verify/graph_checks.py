@@ -1,0 +1,111 @@
+"""What can be seen in a graph without comparing answers: random operators, and how tensors grow.
+
+In: an ONNX model that takes any length, or the path of one. Out: a sentence for each finding, empty where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from edgexf import names
+from edgexf.bundle.manifest import Limits, Tensor
+from edgexf_exporters.source import Own
+
+LONG = 1024  # tokens; a shorter model is looked at in its whole length
+OTHER = 2
+GROWTH = 1.25  # of the length, at least, to tell growth from a constant part
+QUADRATIC = 1.6  # the exponent from which growth is not linear: doubling the length makes a tensor 3 times as large
+
+
+def random_operators(model: onnx.ModelProto) -> str:
+    """Operators whose answer changes from run to run."""
+    operators = {node.op_type for node in model.graph.node}
+    found = sorted(name for name in operators if name.startswith("Random") or name in ("Bernoulli", "Multinomial"))
+    return f"the graph holds {', '.join(found)}" if found else ""
+
+
+def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: Own | None = None) -> dict[str, int]:
+    """Elements of every intermediate tensor at this length, by the node that makes it, with nothing optimised away.
+
+    `own` makes the inputs of a module of one's own. They come from ONNX Runtime's own profile of a run, which keeps shapes: the tensors together may take many times the
+    memory of a run. Other axes are the same for every length: one row, `OTHER` choices, as many tokens that a decoder
+    has written.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder, "run"))
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        feeds = own_feeds(own, length) if own is not None else feeds_of(inputs, length)
+        axes = {str(axis): size for one in inputs for axis, size in zip(one.shape, feeds[one.name].shape, strict=True)}
+        for value in session.get_inputs():
+            if value.name not in feeds:  # what an explanation takes
+                kind = np.int64 if value.type == "tensor(int64)" else np.float32
+                feeds[value.name] = np.zeros(
+                    [axes.get(axis, OTHER) if isinstance(axis, str) else axis for axis in value.shape], dtype=kind
+                )
+        session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    found = {}
+    for event in events:
+        for place, made in enumerate(event.get("args", {}).get("output_type_shape", ())):
+            for shape in made.values():
+                found[f"{event['name'].removesuffix('_kernel_time')}:{place}"] = math.prod(shape)
+    return found
+
+
+def feeds_of(inputs: Sequence[Tensor], length: int) -> dict[str, Any]:
+    """int64 ones: token 1 everywhere, none of it padding."""
+    axes = {names.BATCH: 1, names.SEQUENCE: length}
+    return {
+        tensor.name: np.ones([axes.get(str(axis), OTHER) for axis in tensor.shape], dtype=np.int64) for tensor in inputs
+    }
+
+
+def own_feeds(own: Own, length: int) -> dict[str, Any]:
+    """One sample; the axes behind the first one of tokens stay as short as they may be."""
+    axes = own.signature.axes
+    first = next((axis.name for axis in axes if axis.name != own.signature.samples), "")
+    return own.draw({axis.name: length if axis.name == first else axis.least for axis in axes}, seed=1)
+
+
+def growth(path: Path, own: Own) -> str:
+    """What grows faster than the first axis of tokens of a module of one's own; empty where nothing does."""
+    tokens = [axis for axis in own.signature.axes if axis.name != own.signature.samples]
+    if not tokens:
+        return ""
+    axis = tokens[0]
+    most = min(max(LONG, 4 * axis.step), axis.most) // axis.step * axis.step
+    least = most // (2 * axis.step) * axis.step
+    if least < axis.least or most < GROWTH * least:
+        return ""
+    return grown(sizes(path, own.tensors, least, own), sizes(path, own.tensors, most, own), most / least)
+
+
+def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: Limits) -> str | None:
+    """Intermediate tensors that grow faster than the length, in whole blocks. None where there is no length to grow with:
+    one block, or full attention up to a switch, is the whole model.
+    """
+    most = min(max(LONG, 4 * limits.switch), limits.max_length) // block * block
+    least = max(most // (2 * block) * block, (limits.switch // block + 1) * block)
+    if least == 0 or most < GROWTH * least:
+        return None
+    return grown(sizes(path, inputs, least), sizes(path, inputs, most), most / least)
+
+
+def grown(short: Mapping[str, int], long: Mapping[str, int], longer: float) -> str:
+    """The tensors that grew faster than the length, which became `longer` times what it was."""
+    bound = longer**QUADRATIC
+    found = [name for name in short if long[name] > bound * max(short[name], 1)]
+    return f"{len(found)} tensors grow as length squared, {found[0]} first" if found else ""

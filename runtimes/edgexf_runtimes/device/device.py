@@ -1,0 +1,94 @@
+"""What this device offers: providers, instruction sets, limits, versions.
+
+In: the operating system's files. Out: names and values as text, for `edgexf doctor` and latency reports.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import onnxruntime as ort
+
+from edgexf_runtimes.device.providers import available_threads, quota
+
+CPU_INFO = Path("/proc/cpuinfo")
+MEMORY_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Those that decide how fast, and how exactly, int8 and fp32 kernels run.
+INSTRUCTION_SETS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
+DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # of bytes, added in 32 bits
+X86 = ("x86_64", "AMD64", "i386", "i686")
+UNKNOWN = "unknown"
+
+
+def cpu_info(*fields: str) -> str:
+    """The value of the first of `fields` that the kernel reports for a CPU, or an empty text."""
+    if not CPU_INFO.is_file():
+        return ""
+    for line in CPU_INFO.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in fields:
+            return value.strip()
+    return ""
+
+
+def flags() -> set[str]:
+    """The processor's features, as the kernel names them; empty where it does not say."""
+    return set(cpu_info("flags", "Features").split())
+
+
+def saturates() -> bool:
+    """Whether products of unsigned and signed bytes may overflow: an x86 that adds pairs of them in 16 bits, as AVX2 and
+    AVX-512 do without VNNI. One that does not say what it can is taken for such.
+    """
+    return platform.machine() in X86 and not flags() & DOT_PRODUCTS
+
+
+def memory_limit() -> str:
+    """The control group's limit in GiB, or that there is none."""
+    for path in MEMORY_LIMITS:
+        if path.is_file():
+            text = path.read_text().strip()
+            return f"{int(text) / 2**30:.1f} GiB" if text.isdigit() and int(text) < 1 << 60 else "none"
+    return UNKNOWN
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def describe() -> dict[str, str | list[str]]:
+    """The device, a line a fact; a list where there are several."""
+    known = flags()
+    allowed = quota()
+    return {
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "processor": cpu_info("model name", "Model") or platform.processor() or UNKNOWN,
+        "instruction sets": [name for name in INSTRUCTION_SETS if name in known] or [UNKNOWN],
+        "processors": str(os.cpu_count() or UNKNOWN),
+        "cgroup CPU quota": "none" if allowed is None else f"{allowed:g}",
+        "cgroup memory limit": memory_limit(),
+        "threads used": str(available_threads()),
+        "providers": ort.get_available_providers(),
+        "telemetry of onnxruntime": "off" if os.environ.get("ORT_DISABLE_TELEMETRY") == "1" else "on",
+        "versions": [f"{package} {installed(package)}" for package in PACKAGES],
+    }

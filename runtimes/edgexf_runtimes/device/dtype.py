@@ -1,0 +1,70 @@
+"""Which of a bundle's dtypes to run on this device.
+
+In: a bundle's folder and manifest, and the provider that was asked for. Out: a dtype that the bundle holds.
+
+A CPU takes the first of q8, int8 and q4 that was kept when it was quantized, else fp32: never fp16, whose every operator
+it would compute in float32 between two conversions. It takes no int8 graph whose products would saturate on this
+processor. A GPU takes fp16 where there is one, else fp32. What was forced into a bundle is never taken unasked, unless it was only slow
+on the CPU that measured it, and this is a GPU.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgexf import names
+from edgexf.bundle.manifest import Manifest
+from edgexf.report.quantization import KEPT, Outcome, from_json
+from edgexf_runtimes.device.device import saturates
+from edgexf_runtimes.device.providers import PROVIDERS
+
+ON_CPU = ("q8", "int8", "q4")
+IN_INTEGERS = ("q8", "int8")
+
+
+def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
+    """BundleError where what the bundle says of its quantized graphs can't be read."""
+    found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
+    there = {graph.dtype for graph in manifest.variants}
+    on_cpu = bool(providers) and PROVIDERS.get(providers[0], providers[0]) == PROVIDERS["cpu"]
+    for dtype in ON_CPU if on_cpu else ("fp16",):
+        outcome = found.get(dtype)
+        if outcome is None or dtype not in there or (dtype in IN_INTEGERS and unsafe(outcome)):
+            continue
+        if outcome.verdict == KEPT or (outcome.only_slow and not on_cpu):
+            return dtype
+    return manifest.variants[0].dtype
+
+
+def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
+    """UserWarning where a dtype that was asked for by name may saturate on this processor."""
+    if dtype not in IN_INTEGERS:
+        return
+    outcomes = modes(folder, manifest).values()
+    if any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):
+        warnings.warn(
+            f"{dtype} was made for processors with dot products of bytes, and its sums may saturate on this one; quantize the bundle here.",
+            stacklevel=3,
+        )
+
+
+def unsafe(outcome: Outcome) -> bool:
+    """Whether a graph's products of whole numbers would saturate here."""
+    return not outcome.unsigned and saturates()
+
+
+def modes(folder: Path, manifest: Manifest) -> dict[str, Outcome]:
+    """What the bundle says of its quantized graphs, by mode; nothing where it holds none."""
+    if names.QUANTIZE_FILE not in manifest.files:
+        return {}
+    return from_json((folder / names.QUANTIZE_FILE).read_bytes())
+
+
+def tolerance(folder: Path, manifest: Manifest, dtype: str) -> float:
+    """The relative difference from the eager model that a dtype's graphs may have."""
+    for outcome in modes(folder, manifest).values():
+        if outcome.dtype == dtype:
+            return outcome.tolerance
+    return manifest.tolerance

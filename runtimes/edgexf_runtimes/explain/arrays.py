@@ -1,0 +1,168 @@
+"""Run-time methods on arrays, for any bundle that takes token ids: choices, decoders, modules of one's own.
+
+In: a predictor, inputs as `Session.run` takes them, and what is explained as `Session.run_explain` takes it. Out: what that
+would answer: the outputs, relevance of the first input's shape and residual [samples]. No explain graph is needed.
+
+    first output                                  explained, of one sample
+    logits [samples, classes]                     target . logits
+    logits [samples, tokens, classes]             target . logits at the position
+    start_logits, end_logits [samples, tokens]    both dot products
+    last_hidden_state [samples, tokens, width]    cosine of the real tokens' mean, or the vector at a position, and target
+
+Zeros stand for what is predicted, as in `edgexf_exporters.targets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.manifest import Manifest, Tensor
+from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.explain import methods
+from edgexf_runtimes.explain.coalitions import Outputs, Progress
+from edgexf_runtimes.explain.perturbation import Method, Options, Value, play
+from edgexf_runtimes.explain.target import cosine
+from edgexf_runtimes.inputs import preprocess
+from edgexf_runtimes.inputs.baseline import Replacement
+from edgexf_runtimes.inputs.targets import check_given
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.predictor import Predictor
+
+Array = npt.NDArray[Any]
+ENDS = {names.TARGET_START: "start_logits", names.TARGET_END: "end_logits"}
+
+
+def attribute(
+    predictor: Predictor,
+    method: str,
+    inputs: Mapping[str, Any],
+    targets: Mapping[str, Any] | None = None,
+    *,
+    baseline: int | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """By the run-time method of that name. `targets` are those of `Session.run_explain`; `baseline` is the id that stands in
+    for a token that is left out, by default the bundle's own where it reads text or files. Every token that a mask shows
+    may be left out, special ones too, which no array tells.
+
+    UsageError for an unknown method, options that it does not take, and a bundle whose samples or ids it can't tell;
+    InputError for arrays that don't fit.
+    """
+    found, manifest = methods.find(method), predictor.manifest
+    if found is None:
+        known = ", ".join(one.name for one in methods.METHODS)
+        raise UsageError(f"a method of the runtime must be one of {known}, got {method!r}; choose one of them.")
+    chosen = options or Options()
+    chosen.check(method, found.takes)
+    first, samples = manifest.variants[0].inputs[0], manifest.samples
+    arrays = preprocess.check_inputs(dict(inputs), manifest)
+    kinds = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
+    turned = [name for name, tensor in kinds.items() if samples in tensor.shape[1:]]
+    if first.shape[0] != samples or turned or arrays[first.name].dtype.kind not in "iu":
+        raise UsageError(
+            f"a method that leaves tokens out needs token ids first, and samples along the first axis, got {first.name} {first.dtype} {list(first.shape)}; explain by a compiled method."
+        )
+    given = check_given(dict(targets or {}), arrays, manifest, wanted(manifest, samples))
+    token_id = predictor.replacement().token_id if baseline is None and manifest.preprocess is not None else baseline
+    if not isinstance(token_id, int) or not 0 <= token_id < manifest.limits.vocab:
+        raise UsageError(
+            f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {baseline!r}; say what stands in for a token."
+        )
+    outputs = predictor.run(**arrays)
+    count = len(arrays[first.name])
+    fixed = frozenset(name for name in arrays if samples not in kinds[name].shape)
+    rows = []
+    for row in range(count):
+        alone = {name: array if name in fixed else array[row : row + 1] for name, array in arrays.items()}
+        about = {name: array[row] for name, array in given.items()}
+        value = value_of(manifest, about, shown(alone, first)[0], {name: array[row] for name, array in outputs.items()})
+        rows.append(attribute_row(predictor, found, alone, first, value, token_id, chosen, fixed, progress))
+    relevance, whole = np.stack([scores for scores, _ in rows]), np.array([value for _, value in rows])
+    residual = whole - relevance.reshape(count, -1).sum(axis=1, dtype=np.float64)
+    return {**outputs, names.RELEVANCE: relevance, names.RESIDUAL: residual.astype(np.float32)}
+
+
+def attribute_row(
+    predictor: Predictor, method: Method, inputs: Mapping[str, Array], first: Tensor, value: Value, token_id: int,
+    options: Options, fixed: frozenset[str], progress: Progress | None,
+) -> tuple[Array, float]:  # fmt: skip
+    """Relevance of one sample's tokens, float32 of their shape, and the explained value."""
+    ids = inputs[first.name][0]
+    places = np.flatnonzero(shown(inputs, first)[0].reshape(-1)).tolist()
+    if not places:
+        raise InputError("a sample must hold a token that can be left out, got a mask that shows none; give it one.")
+    replacement = Replacement(token_id, str(token_id))
+    found = play(predictor, method, inputs, places, replacement, lambda _: value, options, progress, first.name, fixed)
+    return found.scores.reshape(ids.shape), found.explained
+
+
+def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:
+    """Which tokens a mask shows, as the first input; all of them without one of its shape."""
+    ids, mask = inputs[first.name], inputs.get(names.ATTENTION_MASK)
+    return np.ones(ids.shape, dtype=bool) if mask is None or mask.shape != ids.shape else mask > 0
+
+
+def wanted(manifest: Manifest, samples: str) -> dict[str, Tensor]:
+    """What says what is explained, by name. UsageError for outputs that are neither logits nor vectors of samples."""
+    outputs = manifest.variants[0].outputs
+    first, shape = outputs[0], outputs[0].shape
+    position = Tensor(names.POSITION, "int64", (samples,))
+    weights = Tensor(names.TARGET, "float32", (samples, shape[-1]))
+    if samples and shape[0] == samples:
+        if [output.name for output in outputs[:2]] == list(ENDS.values()):
+            return {name: Tensor(name, "float32", shape) for name in ENDS}
+        if first.name == names.LOGITS and len(shape) == 2:
+            return {names.TARGET: weights}
+        if first.name == names.LOGITS and len(shape) == 3:
+            return {names.TARGET: weights, names.POSITION: position}
+        if first.name == "last_hidden_state" and len(shape) == 3:
+            decoded = names.DECODER_SEQUENCE in shape
+            return {names.TARGET: weights, **({names.POSITION: position} if decoded else {})}
+    raise UsageError(
+        f"an explanation needs logits or vectors of samples, got {first.name} {list(shape)}; call session.run with arrays."
+    )
+
+
+def value_of(manifest: Manifest, given: Mapping[str, Array], real: Array, outputs: Outputs) -> Value:
+    """The explained value of a sample as a function of its outputs; its own `outputs` say what is predicted. `real` bool,
+    as its tokens.
+    """
+    first = manifest.variants[0].outputs[0].name
+    if names.TARGET_START in given:
+        asked = any(np.any(weights) for weights in given.values())
+        best = {name: one_hot(np.where(real, outputs[logits], -inf)) for name, logits in ENDS.items()}
+        weights = given if asked else best
+        return lambda other: sum(dot(weights[name], other[logits]) for name, logits in ENDS.items())
+    target, place = given[names.TARGET].astype(np.float64), given.get(names.POSITION)
+    if first == names.LOGITS:
+        read = reader(first, place, None)
+        chosen = target if np.any(target) else one_hot(read(outputs))
+        return lambda other: dot(chosen, read(other))
+    return cosine(target, reader(first, place, real), outputs)
+
+
+def reader(name: str, place: Array | None, real: Array | None) -> Callable[[Outputs], Array]:
+    """A row of an output: at a `place`, the mean of the `real` ones, or what there is but one of."""
+    if place is not None:
+        return lambda outputs: outputs[name][int(place)]
+    if real is not None:
+        return lambda outputs: outputs[name][real].astype(np.float64).mean(axis=0)
+    return lambda outputs: outputs[name]
+
+
+def one_hot(logits: Array) -> Array:
+    """Of the best one."""
+    found: Array = (np.arange(len(logits)) == int(logits.argmax())).astype(np.float64)
+    return found
+
+
+def dot(one: Array, other: Array) -> float:
+    return float(one.astype(np.float64) @ other.astype(np.float64))

@@ -1,0 +1,97 @@
+"""Explanations that are compiled into the bundle: one run of an explain graph, or a few along a path.
+
+In: a predictor, an input's row and what is asked of it. Out: an `Explanation`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.report.explanation import Explanation
+from edgexf_runtimes.explain.coalitions import Progress, real_places
+from edgexf_runtimes.explain.integrated_gradients import integrate
+from edgexf_runtimes.explain.perturbation import Options
+from edgexf_runtimes.explain.target import Asked
+from edgexf_runtimes.inputs.targets import check_targets
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.predictor import Predictor
+
+Array = npt.NDArray[Any]
+TARGETS = (names.TARGET, names.POSITION, names.TARGET_START, names.TARGET_END, names.BASELINE, names.PATH)
+PATH_OPTIONS = ("budget", "time_limit", "baseline")
+
+
+def along_a_path(predictor: Predictor, method: str) -> bool:
+    """Whether a method's graph takes a baseline and a path."""
+    return any(tensor.name == names.PATH for tensor in predictor.manifest.targets(method))
+
+
+def run_explain(predictor: Predictor, method: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """The outputs of a method's graph: those of the predict graph, relevance and residual.
+
+    `inputs` are the model's, and what says what is explained; arrays that are None count as left out. InputError for
+    arrays outside the bundle's limits, UsageError for a missing position and for targets that the graph does not take.
+    """
+    wanted = {tensor.name for tensor in predictor.manifest.targets(method)} | set(TARGETS)
+    given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
+    arrays = predictor.checked({name: value for name, value in inputs.items() if name not in wanted})
+    return predictor.run_graph(method, {**arrays, **check_targets(given, arrays, predictor.manifest, method)})
+
+
+def explain(
+    predictor: Predictor,
+    method: str,
+    inputs: Mapping[str, npt.NDArray[Any]],
+    question: Asked,
+    options: Options,
+    progress: Progress | None = None,
+) -> Explanation:
+    """`inputs` are one row. UsageError for options that the method does not take."""
+    path = along_a_path(predictor, method)
+    options.check(method, PATH_OPTIONS if path else ())
+    given, (window,) = question.given, question.given.windows
+    start, baseline = time.perf_counter(), ""
+    settings: dict[str, Any] = {}
+    feeds = {**inputs, **question.arrays()}
+    if path:
+        replacement = predictor.replacement(options.baseline)
+        ids = inputs[names.INPUT_IDS].copy()
+        ids[0, real_places(window.offsets)] = replacement.token_id
+        feeds[names.BASELINE], baseline = ids, replacement.name
+        run = partial(run_explain, predictor, method)
+        found, settings = integrate(run, feeds, options.budget, options.time_limit, progress)
+    else:
+        found = run_explain(predictor, method, feeds)
+    ms = (time.perf_counter() - start) * 1e3
+    outputs = {name: array[0] for name, array in found.items()}
+    graph = predictor.manifest.graph(method, predictor.dtype)
+    scores = outputs[names.RELEVANCE]
+    residual = float(outputs[names.RESIDUAL])
+    return Explanation(
+        input=given.raw.name,
+        data=given.data,
+        tokens=window.tokens,
+        offsets=window.offsets,
+        scores=scores,
+        target=question.named(outputs),
+        explained=residual + float(scores.sum(dtype=np.float64)),
+        residual=residual,
+        method=method,
+        prediction=question.prediction(outputs, ms),
+        model=predictor.manifest.name,
+        model_sha256=predictor.model_sha256,
+        graph_sha256=predictor.manifest.files[graph.file]["sha256"],
+        ms=ms,
+        truncated=given.truncated,
+        baseline=baseline,
+        settings=settings,
+        position=question.position,
+    )

@@ -1,0 +1,259 @@
+"""What a caller asks to have explained of one input, for each kind of head.
+
+In: a predictor, an input, and a target as a caller names it. Out: an `Asked`: the arrays that an explain graph takes, the
+same number as a function of the predict graph's outputs, for methods that have no graph, and what both are called.
+
+    head                        target                                     explained
+    labels of an input          a label, weights by label                  weighted logits
+    labels or words of tokens   the same, at a `position`                  weighted logits there
+    an answer in the input      {"start": place, "end": place}             the sum of both logits
+    vectors                     a text or a vector to be similar to        cosine of the tokens' mean and it
+
+Without a target it is what the model predicts; of vectors the input's own direction.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.errors import InputError, UsageError
+from edgexf.report.prediction import Prediction
+from edgexf_runtimes.scores import softmax
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.predictor import Predictor, Prepared
+
+Array = npt.NDArray[Any]
+Outputs = Mapping[str, Array]  # the predict graph's, of one row
+Value = Callable[[Outputs], float]
+Target = str | Mapping[str, float] | npt.ArrayLike | None
+
+TOP = 3
+TINY = 1e-12
+ITSELF = "itself"
+
+
+class Asked(ABC):
+    """`position` is the token whose answer is explained, None for a head with one answer."""
+
+    position: int | None = None
+
+    def __init__(self, predictor: Predictor, given: Prepared) -> None:
+        self.predictor, self.given = predictor, given
+        (self.window,) = given.windows
+
+    @abstractmethod
+    def arrays(self) -> dict[str, Any]:
+        """What `Session.run_explain` takes besides the inputs, one row."""
+
+    @abstractmethod
+    def named(self, outputs: Outputs) -> dict[str, float]:
+        """What is explained in words, and its weights."""
+
+    @abstractmethod
+    def value(self, outputs: Outputs) -> Value:
+        """The explained value as a function of a row's outputs; `outputs`, the input's own, say what is predicted."""
+
+    @abstractmethod
+    def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
+        """The model's answer; None for one that is no label."""
+
+
+def weighted(logits: Array, weights: Mapping[int, float]) -> float:
+    return sum(weight * float(logits[column]) for column, weight in weights.items())
+
+
+class Labelled(Asked):
+    """Of logits of labels, or with a position of one token's labels or words."""
+
+    def __init__(self, predictor: Predictor, given: Prepared, target: Target, position: int | None) -> None:
+        super().__init__(predictor, given)
+        self.position = position
+        if target is not None and not isinstance(target, str | Mapping):
+            raise UsageError(
+                f"target must be a label or weights by label, got {type(target).__name__}; name what to explain."
+            )
+        weights = {} if target is None else {target: 1.0} if isinstance(target, str) else dict(target)
+        self.weights = {predictor.head.column(name): float(weight) for name, weight in weights.items()}
+        if weights and not any(self.weights.values()):
+            raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
+
+    def logits(self, outputs: Outputs) -> Array:
+        logits = outputs[names.LOGITS]
+        return logits if self.position is None else logits[self.position]
+
+    def chosen(self, outputs: Outputs) -> dict[int, float]:
+        return self.weights or {int(self.logits(outputs).argmax()): 1.0}
+
+    def arrays(self) -> dict[str, Any]:
+        row = np.zeros((1, self.predictor.head.columns), dtype=np.float32)
+        for column, weight in self.weights.items():
+            row[0, column] = weight
+        return {names.TARGET: row, **({} if self.position is None else {names.POSITION: [self.position]})}
+
+    def named(self, outputs: Outputs) -> dict[str, float]:
+        return {self.predictor.head.name(column): weight for column, weight in self.chosen(outputs).items()}
+
+    def value(self, outputs: Outputs) -> Value:
+        weights = self.chosen(outputs)
+        return lambda other: weighted(self.logits(other), weights)
+
+    def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
+        if self.position is None:
+            return self.predictor.prediction(self.given, outputs, ms)
+        scores = softmax(self.logits(outputs))
+        best = np.argsort(-scores, kind="stable")[:TOP]
+        top = tuple((self.predictor.head.name(int(column)), float(scores[column])) for column in best)
+        return Prediction(self.given.raw.name, top[0][0], top[0][1], top, self.given.truncated, ms)
+
+
+ENDS = {"start": "start_logits", "end": "end_logits"}
+
+
+class Answer(Asked):
+    """Of the logits of an answer's start and end."""
+
+    def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
+        super().__init__(predictor, given)
+        count = len(self.window.ids)
+        places = dict(target) if isinstance(target, Mapping) else {}
+        known = set(places) <= set(ENDS) and all(place in range(count) for place in places.values())
+        if not known or not (target is None or places):
+            raise UsageError(
+                f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, got {target!r}; "
+                'give {"start": place, "end": place}, or leave it out.'
+            )
+        self.places = {end: int(place) for end, place in places.items()}
+
+    def chosen(self, outputs: Outputs) -> dict[str, int]:
+        real = len(self.window.ids)
+        return self.places or {end: int(outputs[name][:real].argmax()) for end, name in ENDS.items()}
+
+    def arrays(self) -> dict[str, Any]:
+        found = {}
+        for end, name in (("start", names.TARGET_START), ("end", names.TARGET_END)):
+            found[name] = np.zeros((1, len(self.window.ids)), dtype=np.float32)
+            if end in self.places:
+                found[name][0, self.places[end]] = 1.0
+        return found
+
+    def named(self, outputs: Outputs) -> dict[str, float]:
+        tokens = self.window.tokens
+        return {f"{end} at {tokens[place]} ({place})": 1.0 for end, place in self.chosen(outputs).items()}
+
+    def value(self, outputs: Outputs) -> Value:
+        places = self.chosen(outputs)
+        return lambda other: sum(float(other[ENDS[end]][place]) for end, place in places.items())
+
+    def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
+        """The text from the best start to the best end; its score is the product of theirs."""
+        real = len(self.window.ids)
+        (start, first), (end, last) = (
+            (int(scores.argmax()), float(scores.max()))
+            for scores in (softmax(outputs[name][:real]) for name in ENDS.values())
+        )
+        places = self.window.offsets[start][0], self.window.offsets[end][1]
+        text = self.given.data[places[0] : max(places)].decode("utf-8", "replace")
+        return Prediction(
+            self.given.raw.name, text, first * last, ((text, first * last),), self.given.truncated, ms
+        )  # fmt: skip
+
+
+class Vector(Asked):
+    """Of the mean of the tokens' vectors, compared with another one's direction."""
+
+    def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
+        super().__init__(predictor, given)
+        self.name, self.direction = ITSELF, np.zeros(predictor.head.columns, dtype=np.float64)
+        if isinstance(target, str):
+            arrays = predictor.encode(target)
+            self.name, self.direction = target, mean(predictor.run(**arrays)[predictor.head.output.name][0])
+        elif target is not None:
+            self.name, self.direction = "vector", np.asarray(target, dtype=np.float64)
+        if self.direction.shape != (predictor.head.columns,) or not np.isfinite(self.direction).all():
+            raise InputError(
+                f"target must be a text or {predictor.head.columns} finite numbers, got {list(self.direction.shape)}; give one vector."
+            )
+
+    def arrays(self) -> dict[str, Any]:
+        return {names.TARGET: self.direction.astype(np.float32)[None]}
+
+    def named(self, _: Outputs) -> dict[str, float]:
+        return {self.name: 1.0}
+
+    def value(self, outputs: Outputs) -> Value:
+        name, count = self.predictor.head.output.name, len(self.window.ids)
+        return cosine(self.direction, lambda other: mean(other[name][:count]), outputs)
+
+    def prediction(self, _: Outputs, __: float) -> Prediction | None:
+        return None
+
+
+def mean(vectors: Array) -> Array:
+    """float64 [width], of vectors [tokens, width]."""
+    found: Array = vectors.astype(np.float64).mean(axis=0)
+    return found
+
+
+def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) -> Value:
+    """Of the vector that `read` makes of outputs, with `target`; where that is zeros, with the vector of the row's own
+    `outputs`, whose length then counts as a constant.
+    """
+    asks, own = bool(np.any(target)), read(outputs).astype(np.float64)
+    direction = target if asks else own
+
+    def value(other: Outputs) -> float:
+        vector = read(other).astype(np.float64)
+        length = float(np.linalg.norm(vector if asks else own)) * float(np.linalg.norm(direction))
+        return float(vector @ direction) / max(length, TINY)
+
+    return value
+
+
+def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
+    """The token whose answer is explained: the one at `position`, from the end if negative; by default the only mask
+    token of a model that fills in, and the last token of one that writes on. UsageError for a model without an
+    obvious one, and for a place behind the input's end.
+    """
+    (window,) = given.windows
+    count = len(window.ids)
+    if position is None and predictor.manifest.task == "text-generation":
+        return count - 1
+    if position is None:
+        masks = np.flatnonzero(window.ids == predictor.replacement(None).token_id)
+        if predictor.manifest.task != "fill-mask" or len(masks) != 1:
+            raise UsageError(
+                "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
+            )
+        return int(masks[0])
+    if not isinstance(position, int) or not -count <= position < count:
+        raise UsageError(f"position must be a token's place, {-count} to {count - 1}, got {position!r}; choose one.")
+    return position % count
+
+
+def asked(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> Asked:
+    """The question of a head. UsageError for a head without an explained value, and for a position where there
+    is none to choose, or none where there is.
+    """
+    first = predictor.head.output
+    if position is not None and not predictor.head.tagged:
+        raise UsageError(
+            f"a position is for models that answer at each token, got {position} for one without; leave it out."
+        )
+    if predictor.head.classifies:
+        return Labelled(predictor, given, target, None)
+    if predictor.head.tagged:
+        return Labelled(predictor, given, target, place(predictor, given, position))
+    if first.name == "start_logits":
+        return Answer(predictor, given, target)
+    if first.name == "last_hidden_state" and len(first.shape) == 3:
+        return Vector(predictor, given, target)
+    raise UsageError(
+        f"an explanation needs logits or vectors, got {predictor.manifest.name} without; call edgexf_runtimes.attribute with arrays."
+    )

@@ -1,0 +1,120 @@
+"""Labelled data: JSON lines of an input and its label.
+
+In: a file with a JSON object on each line. Out: `Labelled` inputs in its order.
+
+    {"input": "evaluation/c-00.bin", "label": "c"}      a file, relative to the folder of the listing
+    {"text": "Not bad at all.", "label": "positive"}    or the text itself, or [text, text] for a pair
+    {"input_ids": [101, 7592, 102]}                     or token ids, for a model without a tokenizer
+    {"arrays": {"pixels": [[[0.1, ...]]]}, "label": 3}  or arrays by the model's names, as `Session.run` takes them
+
+A label is a name, or the number of a column or choice. It may be left out. Other keys are notes of whoever made the list,
+and are not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf.errors import InputError
+from edgexf_runtimes.inputs.preprocess import Source
+
+Array = npt.NDArray[Any]
+Input = Source | tuple[str, str]
+KINDS = ("input", "text", "input_ids", "arrays")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An input, as `Session.predict` takes it, and its label where one is known. With `arrays` by name the input is those."""
+
+    source: Input
+    label: str | int | None = None
+    arrays: Mapping[str, Array] | None = None
+
+
+def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
+    """The inputs of a listing, at least one, a label by its name if it has one among `labels`. InputError, naming the line,
+    for a label that is not among them; where there are none, any is taken as it stands.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"labelled data must be a readable file of JSON lines, got {path} ({error}); check it."
+        ) from error
+    numbered = [(f"line {number} of {path.name}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [one_line(line, where, path.parent) for where, line in numbered]
+    if not found:
+        raise InputError(f"labelled data must hold an input, got none in {path}; give a line for each.")
+    if not labels:
+        return found
+    return [
+        replace(given, label=named(given.label, labels, where))
+        for (where, _), given in zip(numbered, found, strict=True)
+    ]
+
+
+def named(label: str | int | None, labels: Sequence[str], where: str) -> str | None:
+    """The label by its name. InputError for one that is not among them."""
+    if label is None or label in labels:
+        return label  # type: ignore[return-value]
+    if isinstance(label, int) and str(label) in labels and labels.index(str(label)) != label:
+        raise InputError(
+            f'a label that is a whole number is a column, counted from 0, got {label} in {where}, the name of another; write "{label}".'
+        )
+    if isinstance(label, int) and 0 <= label < len(labels):
+        return labels[label]
+    raise InputError(f"a label must be one of the model's ({', '.join(labels)}), got {label!r} in {where}; correct it.")
+
+
+def one_line(line: str, where: str, folder: Path) -> Labelled:
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"each line of labelled data must be JSON, got {where} ({error}); correct it.") from error
+    keys = [key for key in KINDS if isinstance(values, dict) and key in values]
+    if len(keys) != 1:
+        raise InputError(
+            f"a line must be an object with one of {', '.join(f'`{kind}`' for kind in KINDS)}, got {where}; correct it."
+        )
+    (kind,), label = keys, values.get("label")
+    source = values[kind]
+    if not (label is None or isinstance(label, str) or type(label) is int):
+        raise InputError(f"a label must be text or a whole number, got {label!r} in {where}; correct it.")
+    if kind == "arrays":
+        if not isinstance(source, dict) or not source:
+            raise InputError(
+                f"arrays must be an object of nested lists by the model's names, got {where} without; correct it."
+            )
+        return Labelled("", label, {name: array_of(name, values) for name, values in source.items()})
+    if kind == "input_ids":
+        if (
+            not isinstance(source, list)
+            or not source
+            or not all(type(one) is int and abs(one) < 1 << 62 for one in source)
+        ):
+            raise InputError(f"input_ids must be whole numbers, at least one, got others in {where}; correct it.")
+        return Labelled("", label, {"input_ids": np.array([source], dtype=np.int64)})
+    if isinstance(source, str):
+        return Labelled(folder / source if kind == "input" else source, label)
+    if kind == "text" and isinstance(source, list) and len(source) == 2 and all(isinstance(s, str) for s in source):
+        return Labelled((source[0], source[1]), label)
+    raise InputError(f"{kind} must be text (`text` also a pair of texts), got {source!r} in {where}; correct it.")
+
+
+def array_of(name: str, values: Any) -> Array:
+    """The lists as an array. InputError for lists that are no array of numbers."""
+    try:
+        found = np.array(values)
+    except ValueError as error:  # ragged
+        raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
+    if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise InputError(f"{name} must be finite numbers, got others; correct them.")
+    return found

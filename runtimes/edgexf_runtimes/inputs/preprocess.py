@@ -1,0 +1,331 @@
+"""From files, bytes and text to token arrays, and the checks that an array must pass before a session sees it.
+
+In: paths, bytes, text or arrays. Out: int64 arrays [batch, sequence] within the bundle's limits, or an
+InputError. The checks are ours because ONNX Runtime lets an id of -1 and an empty sequence pass.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.manifest import Bytes, Decoder, Globals, Limits, Manifest, Segments
+from edgexf.bundle.signature import Signature
+from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.text import Encoded, Text, token_text
+
+Tokens = npt.NDArray[np.int64]
+Source = str | bytes | os.PathLike[str]
+
+STDIN = "-"
+MAX_TEXT = 1 << 26  # bytes of one text: far over every model, and bounded
+SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
+BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An input's name, the bytes of it that the model reads, and for text the text itself or a pair of texts."""
+
+    name: str
+    data: bytes
+    truncated: bool
+    text: Text | None = None
+
+
+def read_raw(source: Source, max_bytes: int) -> Raw:
+    """The first `max_bytes` of a source: text as UTF-8, bytes as they are, a path's content.
+
+    InputError for a path that can't be read and for an input without a byte.
+    """
+    name, data = named(source, max_bytes + 1)
+    return Raw(name, data[:max_bytes], len(data) > max_bytes)
+
+
+def read_text(source: Source | tuple[str, str]) -> Raw:
+    """All of a source as text, or a pair of texts as it is. InputError for one that is no UTF-8 or has no character."""
+    if isinstance(source, tuple):
+        if len(source) != 2 or not all(isinstance(text, str) for text in source):
+            kinds = [type(text).__name__ for text in source]
+            raise UsageError(f"a tuple must be a pair of texts, got {len(source)} values of {kinds}; make it two.")
+        return Raw("pair", as_bytes("\n".join(source)), False, source)
+    name, data = named(source, MAX_TEXT + 1)
+    if len(data) > MAX_TEXT:
+        raise InputError(f"a text must have at most {MAX_TEXT:,} bytes, got more in {name}; cut it into parts.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"an input of this model must be UTF-8 text, got {name} with {error.reason} at byte {error.start}; convert it."
+        ) from error
+    return Raw(name, data, False, text)
+
+
+def named(source: Source, size: int) -> tuple[str, bytes]:
+    """The name of a source, and its bytes: of a file at most `size`. InputError where there are none."""
+    if isinstance(source, str):
+        name, data = "text", as_bytes(source)
+    elif isinstance(source, bytes):
+        name, data = "bytes", source
+    else:
+        name, data = os.fspath(source), read_file(Path(source), size)
+    if not data:
+        raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
+    return name, data
+
+
+def as_bytes(text: str) -> bytes:
+    """UTF-8; what a command line could not decode becomes the bytes that it was. InputError for other surrogates."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
+
+
+def read_file(path: Path, size: int) -> bytes:
+    """At most `size` bytes of a file, or of standard input for ``-``."""
+    if str(path) == STDIN:
+        if sys.stdin is None:
+            raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
+        return sys.stdin.buffer.read(size)
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except IsADirectoryError as error:
+        raise InputError(f"an input must be a file, got {path}, which is a folder; name the files in it.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"an input must be a readable file, got {path} ({reason}); check the path and its permissions."
+        ) from error
+
+
+def encode(raw: Raw, preprocess: Bytes) -> Encoded:
+    """The class token and one id a byte, [1 + bytes]."""
+    ids = np.concatenate(([preprocess.class_id], np.frombuffer(raw.data, dtype=np.uint8)), dtype=np.int64)
+    tokens = ("[class]", *(token_text(byte) for byte in raw.data))
+    offsets = ((0, 0), *((place, place + 1) for place in range(len(raw.data))))
+    return Encoded(ids, np.zeros_like(ids), tokens, offsets, raw.truncated)
+
+
+def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
+    """input_ids and attention_mask, int64 [batch, longest]."""
+    lengths = np.array([len(tokens) for tokens in sequences])
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids = np.full_like(mask, padding_id)
+    for row, tokens in enumerate(sequences):
+        ids[row, : len(tokens)] = tokens
+    return ids, mask
+
+
+def batches(lengths: Sequence[int], limits: Limits, alone: bool = False) -> Iterator[list[int]]:
+    """Indices that may run together, shortest first, so that little is padded; each `alone` where rows depend on each other.
+
+    Where padding changes answers only lengths share a batch that the model itself would pad alike.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        fits = not alone and (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
+        same = not batch or limits.padded(lengths[batch[0]]) == limits.padded(lengths[index])
+        if batch and not (fits and same):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def checked(name: str, value: Any, axes: int = 2) -> Tokens:
+    """`value` as int64 with so many axes, none of them empty."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, dtype=object)
+    if array.ndim != axes or array.dtype.kind not in "iu" or 0 in array.shape:
+        shape = "[batch, sequence]" if axes == 2 else "[batch, choices, sequence]"
+        raise InputError(
+            f"{name} must be whole numbers {shape} with at least one row, got {array.dtype} {list(array.shape)}; reshape it."
+        )
+    return array.astype(np.int64)
+
+
+def check_length(name: str, array: Tokens, least: int, most: int) -> None:
+    if not least <= array.shape[-1] <= most:
+        raise InputError(
+            f"{name} must have {least} to {most} tokens a row, got {array.shape[-1]}; cut it or cut it into parts."
+        )
+
+
+def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of a module of one's own by name, checked. UsageError for others than it takes, InputError for arrays of
+    another kind, for sizes that its axes don't allow, and for ids that it has no row for.
+    """
+    wanted = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
+    found = {name: value for name, value in given.items() if value is not None}
+    if set(found) != set(wanted):
+        raise UsageError(
+            f"inputs must be the model's ({', '.join(wanted)}), got {', '.join(found) or 'none'}; give these."
+        )
+    sizes: dict[str, int] = {}
+    arrays = {}
+    for name, tensor in wanted.items():
+        array = np.asarray(found[name])
+        if array.ndim != len(tensor.shape) or not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+            raise InputError(
+                f"{name} must be {tensor.dtype} {list(tensor.shape)}, got {array.dtype} {list(array.shape)}; convert or reshape it."
+            )
+        for called, size in zip(tensor.shape, array.shape, strict=True):
+            check_axis(name, array, called, sizes.setdefault(str(called), size), size, signature)
+        if name in signature.below:
+            check_range(name, array, signature.below[name])
+        arrays[name] = array.astype(tensor.dtype)
+    return arrays
+
+
+def check_axis(
+    name: str, array: npt.NDArray[Any], called: int | str, first: int, size: int, signature: Signature
+) -> None:
+    if isinstance(called, int):
+        if size != called:
+            raise InputError(
+                f"{name} must have {called} entries where it has {size}, got {list(array.shape)}; reshape it."
+            )
+        return
+    axis = signature.axis(called)
+    if size != first:
+        raise InputError(f"inputs must agree on {called}, got {first} and {size} in {name}; make them alike.")
+    if not axis.allows(size):
+        steps = f" in steps of {axis.step}" if axis.step > 1 else ""
+        raise InputError(
+            f"{called} must be {axis.least} to {axis.most}{steps}, got {size} in {name}; cut it, or export with dynamic_shapes that allow it."
+        )
+
+
+def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Tokens]:
+    """The graph's inputs by name, checked. What is not given is filled in: every token is real, and the model's own
+    rules say which are global, to which segment they belong, and what its decoder begins with. InputError for arrays
+    outside the limits, UsageError for an input that the model lacks.
+    """
+    if manifest.signature is not None:
+        return check_own(given, manifest, manifest.signature)
+    given = {names.INPUT_IDS: None, names.ATTENTION_MASK: None, **given}
+    wanted = {tensor.name: len(tensor.shape) for tensor in manifest.variants[0].inputs}
+    unknown = sorted(name for name in given if name not in wanted)
+    if unknown:
+        raise UsageError(
+            f"inputs must be among the model's ({', '.join(wanted)}), got {', '.join(unknown)}; leave it out."
+        )
+    arrays = {
+        name: checked(name, value, wanted[name])
+        for name, value in given.items()
+        if value is not None or name == names.INPUT_IDS
+    }
+    shape = arrays[names.INPUT_IDS].shape
+    for name, array in arrays.items():
+        if name != names.DECODER_INPUT_IDS and array.shape != shape:
+            raise InputError(
+                f"{name} must have the shape of input_ids {list(shape)}, got {list(array.shape)}; make them alike."
+            )
+    written = arrays.pop(names.DECODER_INPUT_IDS, None)
+    rows = {name: array.reshape(-1, shape[-1]) for name, array in arrays.items()}  # of choices each is a row
+    inputs = {name: array.reshape(shape) for name, array in check_rows(rows, manifest).items()}
+    if manifest.decoder is not None:
+        inputs[names.DECODER_INPUT_IDS] = check_written(written, inputs[names.INPUT_IDS], manifest.decoder, manifest)
+    return inputs
+
+
+def check_rows(rows: Mapping[str, Tokens], manifest: Manifest) -> dict[str, Tokens]:
+    """What is given int64 [rows, sequence], checked and complete."""
+    limits = manifest.limits
+    ids, mask = check_tokens(rows[names.INPUT_IDS], rows.get(names.ATTENTION_MASK), limits)
+    inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+    if manifest.globals is not None:
+        chosen = rows.get(names.GLOBAL_ATTENTION_MASK)
+        if chosen is None:
+            chosen = default_globals(ids, mask, manifest.globals)
+        check_range(names.GLOBAL_ATTENTION_MASK, chosen, 2)
+        check_globals(chosen * mask, limits)
+        inputs[names.GLOBAL_ATTENTION_MASK] = chosen
+    if manifest.segments is not None:
+        types = rows.get(names.TOKEN_TYPE_IDS)
+        types = default_segments(ids, manifest.segments) if types is None else types
+        check_range(names.TOKEN_TYPE_IDS, types, limits.token_types)
+        inputs[names.TOKEN_TYPE_IDS] = types
+    return inputs
+
+
+def check_written(written: Tokens | None, ids: Tokens, decoder: Decoder, manifest: Manifest) -> Tokens:
+    """decoder_input_ids int64 [batch, decoder_sequence]; by default the input one place later, as the library shifts it."""
+    name = names.DECODER_INPUT_IDS
+    if written is None:
+        written = np.concatenate((np.full_like(ids[:, :1], decoder.start_id), ids[:, :-1]), axis=1)
+    if len(written) != len(ids):
+        raise InputError(
+            f"{name} must have a row for each of input_ids ({len(ids)}), got {len(written)}; make them alike."
+        )
+    check_length(name, written, 1, decoder.max_length)
+    check_range(name, written, manifest.limits.vocab)
+    return written
+
+
+def check_range(name: str, array: Tokens, below: int) -> None:
+    if array.min() < 0 or array.max() >= below:
+        raise InputError(f"{name} must be 0 to {below - 1}, got {array.min()} to {array.max()}; check its values.")
+
+
+def default_globals(ids: Tokens, mask: Tokens, rule: Globals) -> Tokens:
+    """int64 [rows, sequence], 1 at the tokens that the model's rule makes global."""
+    chosen = np.zeros_like(ids)
+    if rule.rule == "first":
+        chosen[:, 0] = 1
+    if rule.rule in ("question", "answer"):
+        separators = (ids == rule.separator_id) & (mask > 0)
+        if np.any(separators.sum(axis=1) != SEPARATORS):
+            raise InputError(
+                f"a row must hold {SEPARATORS} separators {rule.separator_id}, the first behind the question, got "
+                f"{separators.sum(axis=1).tolist()}; encode the two texts as a pair, or give the global_attention_mask."
+            )
+        end, place = separators.argmax(axis=1)[:, None], np.arange(ids.shape[1])
+        chosen[:] = place < end if rule.rule == "question" else place > end + 1
+    return chosen
+
+
+def default_segments(ids: Tokens, rule: Segments) -> Tokens:
+    """int64 [rows, sequence], the segment of each token; without a separator the context begins behind the first token."""
+    if rule.rule == "zeros":
+        return np.zeros_like(ids)
+    end = (ids == rule.separator_id).argmax(axis=1)[:, None]
+    behind: Tokens = (np.arange(ids.shape[1]) > end).astype(np.int64)
+    return behind
+
+
+def check_globals(chosen: Tokens, limits: Limits) -> None:
+    most = int(chosen.sum(axis=1).max())
+    if most > limits.max_global:
+        raise InputError(
+            f"a row may have at most {limits.max_global} global tokens, got {most}; choose fewer, or export with --max-global {most}."
+        )
+
+
+def check_tokens(ids: Tokens, mask: Tokens | None, limits: Limits) -> tuple[Tokens, Tokens]:
+    """Both inputs, checked; without a mask every token is real."""
+    mask = np.ones_like(ids) if mask is None else mask
+    check_length(names.INPUT_IDS, ids, limits.min_length, limits.max_length)
+    if ids.min() < 0 or ids.max() >= limits.vocab:
+        raise InputError(
+            f"input_ids must be 0 to {limits.vocab - 1}, got {ids.min()} to {ids.max()}; encode the input as the bundle says."
+        )
+    appended = np.all(mask[:, 1:] <= mask[:, :-1]) and np.all(mask[:, 0] == 1) and mask.min() >= 0
+    if not appended:
+        raise InputError(
+            "attention_mask must be ones and then zeros in each row, got another order; pad behind the real tokens."
+        )
+    return ids, mask

@@ -1,0 +1,133 @@
+"""What is explained: the arrays that an explain graph takes besides the model's inputs, checked and filled in.
+
+In: what a caller gives, by name, and the inputs. Out: arrays of the graph's dtypes and shapes. Weights that are not given
+are zeros, which stand for what the model predicts; a position, a baseline and a path must be given, since none is
+the obvious one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.manifest import Manifest, Tensor
+from edgexf.errors import InputError, UsageError
+
+Array = npt.NDArray[Any]
+
+
+def check_targets(
+    given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, method: str
+) -> dict[str, Array]:
+    """What `method`'s graph takes besides `inputs`; errors as `check_given`."""
+    return check_given(given, inputs, manifest, {tensor.name: tensor for tensor in manifest.targets(method)})
+
+
+def check_given(
+    given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, wanted: Mapping[str, Tensor]
+) -> dict[str, Array]:
+    """What is `wanted` besides `inputs`. InputError for arrays of another kind or shape, UsageError for a missing position
+    and for what is not wanted.
+    """
+    unknown = sorted(set(given) - set(wanted))
+    if unknown:
+        raise UsageError(
+            f"an explanation's target must be given as {', '.join(wanted)}, got {', '.join(unknown)}; leave it out."
+        )
+    sizes = {
+        str(axis): size
+        for tensor in manifest.variants[0].inputs
+        for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
+    }
+    found = {}
+    for name, tensor in wanted.items():
+        if name == names.POSITION:
+            found[name] = checked_position(given.get(name), tensor, sizes, inputs, manifest)
+        elif name == names.BASELINE:
+            found[name] = checked_baseline(given.get(name), inputs, manifest)
+        elif name == names.PATH:
+            found[name] = checked_path(given.get(name))
+        else:
+            found[name] = checked_weights(given.get(name), tensor, sizes)
+    return found
+
+
+def checked_weights(value: Any, tensor: Tensor, sizes: Mapping[str, int]) -> Array:
+    """float32 of the tensor's shape; zeros where nothing is given."""
+    shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape)
+    weights = np.zeros(shape, dtype=np.float32) if value is None else np.asarray(value, dtype=np.float32)
+    if weights.shape != shape or not np.isfinite(weights).all():
+        raise InputError(
+            f"{tensor.name} must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each of its entries."
+        )
+    return weights
+
+
+def checked_position(
+    value: Any, tensor: Tensor, sizes: Mapping[str, int], inputs: Mapping[str, Array], manifest: Manifest
+) -> Array:
+    """int64 [batch]: a real token of each row, counted from 0."""
+    if value is None:
+        raise UsageError(
+            "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
+        )
+    (rows,) = (sizes[str(axis)] for axis in tensor.shape)
+    position = np.asarray(value)
+    if position.shape != (rows,) or position.dtype.kind not in "iu":
+        raise InputError(
+            f"position must be whole numbers [{rows}], got {position.dtype} {list(position.shape)}; give one for each row."
+        )
+    lengths = places(inputs, sizes, rows, manifest)
+    if np.any((position < 0) | (position >= lengths)):
+        raise InputError(
+            f"position must be a real token, 0 to {(lengths - 1).tolist()} in each row, got {position.tolist()}; count the tokens from 0."
+        )
+    return position.astype(np.int64)
+
+
+def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
+    """How many tokens each row has an answer at, int64 [rows]."""
+    output = manifest.variants[0].outputs[0]
+    (tokens,) = (axis for axis in output.shape[:-1] if axis != manifest.samples)
+    if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
+        lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
+        return lengths
+    return np.full(rows, sizes[str(tokens)])
+
+
+def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:
+    """Token ids of the first input's shape and dtype, within its vocabulary; finite values for one that holds values."""
+    first = manifest.variants[0].inputs[0]
+    ids = inputs[first.name]
+    if ids.dtype.kind == "f":
+        values = np.asarray([] if value is None else value, dtype=ids.dtype)
+        if values.shape != ids.shape or not np.isfinite(values).all():
+            raise InputError(
+                f"{names.BASELINE} must be finite {ids.dtype} {list(ids.shape)}, as {first.name}, got {list(values.shape)}; say what the path starts from, such as zeros."
+            )
+        return values
+    baseline = np.asarray(value) if value is not None else np.empty(0)
+    below = manifest.limits.vocab if manifest.signature is None else manifest.signature.below.get(first.name)
+    if baseline.shape != ids.shape or baseline.dtype.kind not in "iu":
+        raise InputError(
+            f"{names.BASELINE} must be token ids {list(ids.shape)}, as {first.name}, got {baseline.dtype} {list(baseline.shape)}; say what the path starts from."
+        )
+    if below is not None and (baseline.min() < 0 or baseline.max() >= below):
+        raise InputError(
+            f"{names.BASELINE} must be 0 to {below - 1}, got {baseline.min()} to {baseline.max()}; check its values."
+        )
+    return baseline.astype(ids.dtype)
+
+
+def checked_path(value: Any) -> Array:
+    """float32 [steps], each from 0 to 1."""
+    path = np.asarray([] if value is None else value, dtype=np.float32)
+    if path.ndim != 1 or path.size == 0 or not (np.isfinite(path).all() and path.min() >= 0 and path.max() <= 1):
+        raise InputError(
+            f"{names.PATH} must be points from 0 to 1, [steps], got {list(path.shape)}; give at least one."
+        )
+    return path

@@ -1,0 +1,124 @@
+"""Calibration data: inputs of the model's own kind, read one at a time.
+
+In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them. `whole` cuts a row to
+whole blocks, so that no padding shapes the ranges that are fixed on it.
+
+    JSON lines   {"text": ...}, {"input": FILE}, {"input_ids": [...]} or {"arrays": {...}} on each line, as of `labelled`
+    text         a text on each line, for a model that reads text
+    file list    a file on each line, relative to the list: for a model of bytes, or where the first line names a file
+
+A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by the model's names.
+"""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.bundle.manifest import Text
+from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.labelled import Labelled, one_line
+from edgexf_runtimes.session import Session
+
+Arrays = dict[str, npt.NDArray[Any]]
+# What numpy raises for other files: an array alone, encrypted, cut off, or with a header that is none.
+UNREADABLE = (
+    ValueError, OSError, AttributeError, TypeError, RuntimeError, OverflowError, EOFError, MemoryError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError, SyntaxError,
+)  # fmt: skip
+
+
+def stream(session: Session, path: Path) -> Iterator[Arrays]:
+    """The rows of a file, at least one. InputError, naming the line, for what the model can't read."""
+    count = 0
+    for where, given in lines(session, path):
+        try:
+            arrays = arrays_of(session, given)
+        except InputError as error:
+            raise InputError(f"calibration data must be inputs of the model, got {where}: {error}") from error
+        yield arrays
+        count += 1
+    if count == 0:
+        raise InputError(f"calibration data must hold an input, got none in {path}; give a line for each.")
+
+
+def lines(session: Session, path: Path) -> Iterator[tuple[str, Labelled]]:
+    """What each line stands for, and where it is."""
+    kind = None
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                text = line.strip()
+                if not text:
+                    continue
+                where = f"line {number} of {path.name}"
+                kind = kind or kind_of(session, path, text)
+                if kind == "json":
+                    yield where, one_line(text, where, path.parent)
+                else:
+                    yield where, Labelled(path.parent / text if kind == "files" else text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"calibration data must be a readable file of text, JSON lines or file names, got {path} ({error}); check it."
+        ) from error
+
+
+def kind_of(session: Session, path: Path, first: str) -> str:
+    """What a file's first line makes of it."""
+    if first.startswith("{"):
+        return "json"
+    try:
+        is_file = (path.parent / first).is_file()
+    except OSError:  # too long for a name
+        is_file = False
+    return "text" if isinstance(session.manifest.preprocess, Text) and not is_file else "files"
+
+
+def arrays_of(session: Session, given: Labelled) -> Arrays:
+    """One input as the graph takes it; a text that is too long is cut. InputError for arrays that are none of the model's."""
+    if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
+        return session.checked(session.encode([given.source], truncate=True))
+    found = read_arrays(given.source) if given.arrays is None else given.arrays
+    try:
+        return session.checked(found)
+    except UsageError as error:  # other names than the model's: of data, not of a call
+        raise InputError(str(error)) from error
+
+
+def read_arrays(path: Any) -> Arrays:
+    """The arrays of an ``.npz`` by name."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except UNREADABLE as error:
+        raise InputError(
+            f"a file for a model of arrays must be an .npz of them by name, got {path} ({error}); write it with numpy.savez."
+        ) from error
+
+
+def whole(session: Session, arrays: Arrays) -> Arrays:
+    """The row in whole blocks: without the tokens behind the last one, or, where it fills none, repeated until it does.
+
+    A row that the model does not take so, such as a question that would hold its separators twice, stays as it is, and so
+    do several rows. Where a row is repeated, the model's own rule says anew which tokens are global.
+    """
+    limits = session.manifest.limits
+    if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2 or len(arrays[names.INPUT_IDS]) > 1:
+        return arrays
+    length = arrays[names.INPUT_IDS].shape[1]
+    wanted = min(max(length // limits.block, 1) * limits.block, limits.max_length)
+    own = [names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS]
+    own += [names.GLOBAL_ATTENTION_MASK] if wanted <= length else []
+    cut = {name: np.resize(array, (1, wanted)) for name, array in arrays.items() if name in own}
+    try:
+        return session.checked(cut)
+    except InputError:
+        return arrays

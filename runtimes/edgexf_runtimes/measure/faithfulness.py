@@ -1,0 +1,321 @@
+"""Deletion curves: does the model lose its answer when the tokens that an explanation calls relevant are left out?
+
+In: a session, inputs, and explanation methods. Out: a `Faithfulness`, whose table is one row a method.
+
+    MoRF(s): the explained label's value when the share s of the tokens is left out, most relevant first
+    LeRF(s): the same, least relevant first
+    area   = integral over s of LeRF(s) - MoRF(s), by the trapezoid rule        (one number an input)
+
+A faithful map loses the value early when the most relevant tokens go, and keeps it when the least relevant go, so a
+large area is good; an order that knows nothing, the control ``random``, has 0 in the mean. Sources: Samek et al. 2017,
+"Evaluating the visualization of what a deep neural network has learned", section III (MoRF and LeRF); Achtibat et
+al. 2024, "AttnLRP", section 4.1, which compares methods for transformers by the area between the two curves.
+
+The label is the one that the model predicts: a curve asks whether the explanation fits the model, not whether the model
+is right. Two alternatives to leaving a token out by another one in its place were weighed. Taking it out of the row
+shifts all tokens behind it, and what changes the answer is then the shift; hiding it in the attention mask breaks the
+graph's contract, by which padding stands behind the real tokens only.
+
+Intervals are percentile bootstraps of the mean (Efron and Tibshirani 1993, chapter 13); two methods are compared by the
+differences on the same inputs, which is far sharper than comparing their two intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from edgexf import names
+from edgexf.errors import UsageError
+from edgexf.report.latency import REPORT_SCHEMA
+from edgexf.report.markdown import markdown_table
+from edgexf_runtimes.explain.coalitions import real_places
+from edgexf_runtimes.explain.methods import find
+from edgexf_runtimes.inputs.labelled import Labelled
+from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS, Raw
+from edgexf_runtimes.scores import SCORES
+from edgexf_runtimes.session import Session
+
+Array = npt.NDArray[Any]
+Advance = Callable[[int], None]
+
+RANDOM = "random"  # the control: an order that knows nothing
+FOLLOWED = ("logit", "score")
+STEPS = 10
+FEWEST = 2  # inputs: fewer have no spread
+DRAWS = 10_000  # of a bootstrap
+DRAWN_AT_ONCE = 1 << 22  # numbers: bounds the memory of a bootstrap
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One input under one method: the explained value at each step, in both orders, and the method's cost.
+
+    `passes` are predictions of the same input: those that a run-time method ran, and for a compiled one its time over that
+    of a prediction just before it; 0 for the control.
+    """
+
+    most_first: tuple[float, ...]
+    least_first: tuple[float, ...]
+    passes: float
+
+    @property
+    def area(self) -> float:
+        """The integral of least_first - most_first over the share of tokens left out."""
+        gap = np.subtract(self.least_first, self.most_first)
+        return float((gap.sum() - (gap[0] + gap[-1]) / 2) / (len(gap) - 1))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
+    """The mean of `values` and the 2.5th and 97.5th percentile of the means of `DRAWS` samples of them."""
+    given, chance = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    at_once = max(DRAWN_AT_ONCE // len(given), 1)
+    means = [
+        given[chance.integers(0, len(given), (min(at_once, DRAWS - start), len(given)))].mean(axis=1)
+        for start in range(0, DRAWS, at_once)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return Estimate(float(given.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method over all its inputs: the area of each, and the means of the curves at each step.
+
+    `passes` is the median over the inputs.
+    """
+
+    areas: tuple[float, ...]
+    most_first: tuple[float, ...]
+    least_first: tuple[float, ...]
+    passes: float
+
+    @classmethod
+    def of(cls, curves: Sequence[Curves]) -> Self:
+        most, least = np.mean([[curve.most_first, curve.least_first] for curve in curves], axis=0).tolist()
+        passes = float(np.median([curve.passes for curve in curves]))
+        return cls(tuple(curve.area for curve in curves), tuple(most), tuple(least), passes)
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """What an evaluation found, by method.
+
+    `follow` is ``logit`` or ``score``, `baseline` names what stood in for a token left out, `right` is the share of
+    labelled inputs that the model answers with their label, None where no input has one. A method that was given fewer
+    inputs than another was given the first of them.
+    """
+
+    model: str
+    follow: str
+    baseline: str
+    seed: int
+    right: float | None
+    methods: Mapping[str, Measured]
+
+    def area(self, method: str) -> Estimate:
+        """The mean area of a method over its inputs."""
+        return estimate(self.methods[method].areas, self.seed)
+
+    def difference(self, method: str, other: str) -> Estimate:
+        """By how much the area of `method` is the larger one, input by input."""
+        pairs = zip(self.methods[method].areas, self.methods[other].areas, strict=False)
+        return estimate([one - another for one, another in pairs], self.seed)
+
+    def table(self, against: Sequence[str] = (RANDOM,)) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Header and rows, the largest area first; `against` are the methods that each is compared with."""
+        others = [other for other in against if other in self.methods]
+        minus = (f"minus {other}" for other in others)
+        header = ("method", "inputs", f"area, {self.follow}", *minus, "cost, passes")
+        rows = []
+        for method in sorted(self.methods, key=lambda name: -self.area(name).mean):
+            found = self.methods[method]
+            differences = ("-" if method == other else str(self.difference(method, other)) for other in others)
+            cost = "-" if method == RANDOM else f"{found.passes:,.1f}"
+            rows.append((method, str(len(found.areas)), str(self.area(method)), *differences, cost))
+        return header, rows
+
+    def legend(self) -> str:
+        """What the table's numbers mean, and how often the model is right."""
+        right = "" if self.right is None else f"; {self.right:.1%} of the labels are answered"
+        return (
+            f"area: {self.follow} lost when the most relevant tokens go first, over the least relevant first; mean [95 %]\n"
+            f"tokens left out are {self.baseline}; cost in predictions of one input{right}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        estimates = {
+            method: {"area": asdict(self.area(method)), "minus_random": asdict(self.difference(method, RANDOM))}
+            for method in self.methods
+        }
+        return {
+            "schema_version": REPORT_SCHEMA,
+            **asdict(self),
+            "methods": {method: {**asdict(found), **estimates[method]} for method, found in self.methods.items()},
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+    def to_markdown(self, against: Sequence[str] = (RANDOM,)) -> str:
+        return markdown_table(*self.table(against))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An input whose tokens can be left out.
+
+    `arrays` are the graph's inputs for it alone, `places` the tokens that stand for something in it, `column` is the
+    predicted label's, `replacement` the id that stands in for a token, and `follow` says what is read of an answer.
+    """
+
+    session: Session
+    raw: Raw
+    truncate: bool
+    arrays: Mapping[str, Array]
+    places: Array
+    column: int
+    replacement: int
+    follow: str
+
+    @property
+    def label(self) -> str:
+        return self.session.manifest.labels[self.column]
+
+    def values(self, kept: Array) -> Array:
+        """The explained value float64 [rows] where `kept` bool [rows, tokens] says which tokens stay."""
+        ids = np.where(kept, self.arrays[names.INPUT_IDS], self.replacement)
+        at_once = max(BATCH_TOKENS // ids.shape[1], 1)
+        found = [self._logits(ids[start : start + at_once]) for start in range(0, len(ids), at_once)]
+        logits = np.concatenate(found)
+        scores = logits if self.follow == "logit" else SCORES[self.session.manifest.scores](logits)
+        return scores[:, self.column].astype(np.float64)
+
+    def _logits(self, ids: Array) -> Array:
+        rest = {name: np.repeat(array, len(ids), axis=0) for name, array in self.arrays.items()}
+        return self.session.run(**{**rest, names.INPUT_IDS: ids})[names.LOGITS]
+
+
+def subject(session: Session, given: Labelled, replacement: int, follow: str, truncate: bool = False) -> Subject:
+    """An input as the curves need it. InputError for one that can't be read, or has no token to leave out."""
+    prepared = session.prepare(given.source, truncate)
+    places = np.array(real_places(prepared.windows[0].offsets))
+    arrays = session.encode([prepared.raw], truncate)
+    column = int(session.run(**arrays)[names.LOGITS][0].argmax())
+    return Subject(session, prepared.raw, truncate, arrays, places, column, replacement, follow)
+
+
+def follow_orders(about: Subject, scores: Array, steps: int, chance: np.random.Generator) -> tuple[Array, Array]:
+    """The explained value at each of `steps` + 1 shares, most relevant first and least relevant first.
+
+    `scores` [tokens] are raw relevance. Equal ones are ordered by chance: a map that says nothing must not gain from the
+    order in which tokens stand.
+    """
+    places = about.places
+    order = places[np.lexsort((chance.random(len(places)), -scores[places]))]  # most relevant first
+    counts = np.rint(np.linspace(0, len(order), steps + 1)).astype(int)
+    kept = np.ones((2, steps + 1, len(scores)), dtype=bool)
+    for step, count in enumerate(counts):
+        kept[0, step, order[:count]] = False
+        kept[1, step, order[len(order) - count :]] = False
+    inner = kept[:, 1:-1].reshape(-1, len(scores))  # at both ends the two orders agree
+    found = about.values(np.concatenate((kept[0, :1], inner, kept[0, -1:])))
+    most, least = (np.concatenate((found[:1], half, found[-1:])) for half in found[1:-1].reshape(2, -1))
+    return most, least
+
+
+def measure_one(
+    about: Subject, method: str, steps: int, chance: np.random.Generator, options: Mapping[str, Any] | None = None
+) -> Curves:
+    """One input under one method with its `options`, or under the control."""
+    scores: Array = np.zeros(len(about.arrays[names.INPUT_IDS][0]))
+    passes = 0.0
+    if method != RANDOM:
+        start = time.perf_counter()
+        about.session.run(**about.arrays)
+        predict_ms = (time.perf_counter() - start) * 1e3
+        why = about.session.explain(about.raw, about.label, method, about.truncate, **(options or {}))
+        scores = why.scores
+        passes = why.ms / predict_ms if find(method) is None else float(why.settings["rows"])
+    most, least = follow_orders(about, scores, steps, chance)
+    return Curves(tuple(most.tolist()), tuple(least.tolist()), passes)
+
+
+def measure(
+    session: Session,
+    inputs: Sequence[Labelled],
+    methods: Sequence[str] = (),
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    baseline: str | int | None = None,
+    follow: str = "logit",
+    steps: int = STEPS,
+    seed: int = 0,
+    truncate: bool = False,
+    advance: Advance = lambda _: None,
+) -> Faithfulness:
+    """The curves of `methods` (by default all that the bundle holds) and of the control over `inputs`.
+
+    `options` are those of run-time methods, by method. `baseline` is what stands in for a token in the curves, see
+    `Session.replacement`. `advance` is told of each input under each
+    method. UsageError for a model that does not classify and for wrong choices, InputError for an input that can't be read.
+    """
+    check(session, inputs, follow, steps)
+    replacement = session.replacement(baseline)
+    chosen = tuple(methods or session.manifest.methods) or (session.method(None),)
+    found: dict[str, list[Curves]] = {method: [] for method in (*chosen, RANDOM)}
+    answers = []
+    for index, given in enumerate(inputs):
+        about = subject(session, given, replacement.token_id, follow, truncate)
+        answers.append(about.label)
+        for method in found:
+            if index == 0 and method in session.manifest.methods:
+                session.explain(about.raw, method=method, truncate=truncate)  # opens its graph: no part of its cost
+            chance, own = np.random.default_rng((seed, index)), (options or {}).get(method)
+            found[method].append(measure_one(about, method, steps, chance, own))
+            advance(1)
+    labelled = [given.label == answer for given, answer in zip(inputs, answers, strict=True) if given.label is not None]
+    return Faithfulness(
+        model=session.manifest.name,
+        follow=follow,
+        baseline=replacement.name,
+        seed=seed,
+        right=float(np.mean(labelled)) if labelled else None,
+        methods={method: Measured.of(rows) for method, rows in found.items()},
+    )
+
+
+def check(session: Session, inputs: Sequence[Labelled], follow: str, steps: int) -> None:
+    """UsageError for what can't be evaluated."""
+    if not session.classifies:
+        raise UsageError(
+            f"deletion curves follow the value of a label, got {session.manifest.name}, which gives an input none; evaluate a classifier."
+        )
+    if follow not in FOLLOWED:
+        raise UsageError(f"follow must be one of {', '.join(FOLLOWED)}, got {follow!r}; choose one of them.")
+    if steps < 2:
+        raise UsageError(f"steps must be at least 2, got {steps}; choose more.")
+    if any(given.arrays is not None for given in inputs):
+        raise UsageError(
+            "deletion curves leave tokens of a text or file out, got an input of ids or arrays; give `text` or `input`."
+        )
+    if len(inputs) < FEWEST:
+        raise UsageError(f"an evaluation needs at least {FEWEST} inputs, got {len(inputs)}; add inputs.")

@@ -1,0 +1,62 @@
+"""Which of two graphs is faster here: the same input through both in turns, so that a busy neighbour slows both.
+
+In: two sessions, and lengths. Out: a `Speed` for each, the median of time / reference's time over pairs of runs, with
+the 95 % interval of that median from the order of the pairs (binomial; Conover 1999, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgexf.report.quantization import Speed
+from edgexf_runtimes.measure.bench import longest, random_inputs
+from edgexf_runtimes.session import Session
+
+PAIRS = 41
+FEWEST = 7  # pairs, below which the median has no 95 % interval
+SECONDS = 20.0  # for a length
+WARM_UP = 2
+
+
+def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
+    """Those that the model takes, at least its longest."""
+    most, least = longest(session), session.manifest.limits.min_length
+    return sorted({max(min(length, most), least) for length in wanted})
+
+
+def race(reference: Session, other: Session, length: int) -> Speed:
+    inputs = random_inputs(reference, length)
+    times: list[tuple[float, float]] = []
+    for _ in range(WARM_UP):
+        reference.run(**inputs), other.run(**inputs)
+    began = time.perf_counter()
+    while len(times) < FEWEST or (len(times) < PAIRS and time.perf_counter() - began < SECONDS):
+        start = time.perf_counter()
+        reference.run(**inputs)
+        middle = time.perf_counter()
+        other.run(**inputs)
+        times.append((middle - start, time.perf_counter() - middle))
+    pairs = np.array(times)
+    ratios = np.sort(pairs[:, 1] / pairs[:, 0])
+    reach = 0.98 * math.sqrt(len(ratios))
+    low, high = max(math.floor(len(ratios) / 2 - reach), 0), min(math.ceil(len(ratios) / 2 + reach), len(ratios) - 1)
+    return Speed(
+        length,
+        len(ratios),
+        float(np.median(ratios)),
+        float(ratios[low]),
+        float(ratios[high]),
+        float(np.median(pairs[:, 0])) * 1e3,
+    )
+
+
+def overall(ratios: Sequence[Speed]) -> tuple[float, float]:
+    """The geometric mean over lengths of the medians, and of the intervals' lower ends."""
+    return (
+        float(np.exp(np.mean([np.log(ratio.ratio) for ratio in ratios]))),
+        float(np.exp(np.mean([np.log(ratio.low) for ratio in ratios]))),
+    )

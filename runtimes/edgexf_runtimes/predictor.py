@@ -1,0 +1,290 @@
+"""The predictor: arrays to arrays, and inputs to answers. It knows nothing of explanations.
+
+In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. Each graph is opened when it is first needed, so a
+process that only predicts never holds an explain graph.
+
+    text, bytes, path -> read -> Raw -> tokens -> Prepared -> arrays -> predict graph -> Prediction or Features
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from edgexf import bundle, names
+from edgexf.bundle.manifest import Bytes, Manifest, Text
+from edgexf.errors import BundleError, InputError, UsageError
+from edgexf.report.prediction import Features, Prediction
+from edgexf_runtimes.device import providers
+from edgexf_runtimes.head import Head
+from edgexf_runtimes.inputs import preprocess
+from edgexf_runtimes.inputs.baseline import Replacement, of_bytes, of_text
+from edgexf_runtimes.inputs.preprocess import Raw, Source
+from edgexf_runtimes.inputs.text import Encoded, Tokenizer
+from edgexf_runtimes.scores import SCORES
+
+Array = npt.NDArray[Any]
+Pair = tuple[str, str]
+Answer = tuple[dict[str, Array], float]  # outputs of one row, and its share of the time in milliseconds
+
+PREDICT = "predict"
+REFUSED = (
+    Fail,
+    InvalidArgument,
+    RuntimeException,
+)  # what a run raises: of a module of one's own not every id has a bound
+TOP = 3  # labels that a prediction lists
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input and its windows of tokens, one unless it is read with a stride."""
+
+    raw: Raw
+    windows: Sequence[Encoded]
+
+    @property
+    def truncated(self) -> bool:
+        return self.raw.truncated or self.windows[0].truncated
+
+    @property
+    def data(self) -> bytes:
+        """The input's bytes that the model read."""
+        last = max(end for window in self.windows for _, end in window.offsets)
+        return self.raw.data[:last] if self.truncated else self.raw.data
+
+
+def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source | Pair | Raw]:
+    """Inputs as a list, also a single one."""
+    if isinstance(inputs, str | bytes | os.PathLike | tuple):
+        return [inputs]
+    return list(inputs)
+
+
+class Predictor:
+    """A bundle that answers; a context manager. Concurrent calls are safe, closing during a call is not."""
+
+    def __init__(
+        self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
+    ) -> None:
+        self.path = path
+        self.whole = manifest  # of the bundle; `manifest` speaks of the graphs in this session's dtype alone
+        self.manifest = manifest.in_dtype(dtype)
+        self.dtype = dtype
+        self.threads = threads
+        self._providers = tuple(provider_names)
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._tokenizer: Tokenizer | None = None
+        self._lock = threading.Lock()
+        self._open(PREDICT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Releases the graphs; they are opened again when the session is used again."""
+        with self._lock:
+            self._sessions.clear()
+
+    def _open(self, purpose: str) -> ort.InferenceSession:
+        with self._lock:
+            if purpose not in self._sessions:
+                graph = self.manifest.graph(purpose, self.dtype)
+                self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self.threads)
+            return self._sessions[purpose]
+
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Inputs as the graph takes them, what may be left out filled in; see `run` for what they are and its errors."""
+        return preprocess.check_inputs(inputs, self.manifest)
+
+    def run(self, **inputs: Any) -> dict[str, Array]:
+        """The predict graph's outputs, such as ``logits`` float32 [batch, labels].
+
+        Inputs are those that the manifest names: of a model of text ``input_ids``, whole numbers [batch, sequence],
+        ``attention_mask``, without which every token is real, and what else it takes, such as ``global_attention_mask``;
+        of a module of one's own those of its ``forward``. InputError for arrays outside the bundle's limits.
+        """
+        return self.run_graph(PREDICT, self.checked(inputs))
+
+    def run_graph(self, method: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs of the graph of a method, ``predict`` or an explanation's, for inputs that were checked.
+
+        InputError where ONNX Runtime refuses them.
+        """
+        session = self._open(method)
+        outputs = [value.name for value in session.get_outputs()]
+        try:
+            return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
+        except REFUSED as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(
+                f"inputs must be such that the graph can run, got others ({reason}); check the ids and sizes."
+            ) from error
+
+    def predict(
+        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
+    ) -> list[Prediction] | list[Features]:
+        """Answers for text, bytes or paths, and for pairs of texts as tuples, in the order given: labels and scores of a
+        classifier, the outputs of another model. See `Tokenizer.encode` for `truncate` and `stride`, which a model of
+        text takes; `preprocess.read_raw` and `read_text` for errors.
+        """
+        return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
+
+    def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
+        """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
+        raw = self.read(source)
+        if self.manifest.decoder is not None:
+            raise UsageError(
+                f"an answer in one step is for models without a decoder, got {self.manifest.name}, which writes token by token; call session.run(**session.encode(text), decoder_input_ids=...)."
+            )
+        if stride is not None and not self.classifies:
+            raise UsageError(
+                "a stride joins the labels of windows, got one for a model without; encode with it and run the rows."
+            )
+        windows = self._tokens(raw, truncate, stride)
+        for window in windows:
+            self._arrays([window])  # what no batch mate may hide: too few tokens, a question without its separators
+        return Prepared(raw, windows)
+
+    def read(self, source: Source | Pair | Raw) -> Raw:
+        """The part of a source that the model reads; what was read before stays as it is."""
+        if isinstance(source, Raw):
+            return source
+        reader = self.reader
+        if isinstance(reader, Text):
+            return preprocess.read_text(source)
+        if isinstance(source, tuple):
+            raise UsageError("a pair of texts is for models that read text, got one for a model of bytes; join them.")
+        return preprocess.read_raw(source, reader.max_bytes)
+
+    @property
+    def reader(self) -> Bytes | Text:
+        """How this model reads its input. UsageError for one that takes token ids."""
+        if self.manifest.preprocess is None:
+            raise UsageError(
+                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids; call session.run with arrays."
+            )
+        return self.manifest.preprocess
+
+    def _tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
+        """An input as windows of tokens, one of them unless a stride is given."""
+        reader = self.reader
+        if isinstance(reader, Text):
+            return self._open_tokenizer().encode(raw.text or "", truncate, stride)
+        if stride is not None:
+            raise UsageError(f"a stride is for models that read text, got {stride} for a model of bytes; leave it out.")
+        return [preprocess.encode(raw, reader)]
+
+    def _open_tokenizer(self) -> Tokenizer:
+        with self._lock:
+            if self._tokenizer is None:
+                if names.TOKENIZER_FILE not in self.manifest.files:
+                    raise BundleError(
+                        f"a bundle that reads text must list {names.TOKENIZER_FILE}, got none; export it again."
+                    )
+                path = self.path / names.TOKENIZER_FILE
+                self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
+            return self._tokenizer
+
+    def replacement(self, baseline: str | int | None = None) -> Replacement:
+        """What stands in for a token that is left out of an input; `baseline` is a token's text or its id."""
+        reader = self.reader
+        if isinstance(reader, Text):
+            return of_text(self._open_tokenizer(), self.path, self.manifest, baseline)
+        return of_bytes(reader, baseline)
+
+    def encode(
+        self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
+    ) -> dict[str, Array]:
+        """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window.
+
+        A decoder is another matter: `decoder_input_ids` are not among them. UsageError for rows that would change each
+        other's answers, since the model pads them to other lengths than they have together.
+        """
+        read = [self.read(source) for source in listed(inputs)]
+        windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
+        lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}
+        if len(lengths) != 1:
+            raise UsageError(
+                f"rows that run together must be of lengths that the model pads alike ({self.manifest.limits.padding}), got {len(lengths)} different; encode them one by one, or call predict."
+            )
+        return self._arrays(windows)
+
+    def _arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
+        """The graph's inputs int64 [windows, longest], checked."""
+        reader = self.reader
+        ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
+        given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+        if isinstance(reader, Text) and reader.segments and self.manifest.segments is not None:
+            given[names.TOKEN_TYPE_IDS], _ = preprocess.pad([window.types for window in windows], 0)
+        if self.manifest.decoder is not None:
+            given[names.DECODER_INPUT_IDS] = np.full((len(ids), 1), self.manifest.decoder.start_id)
+        inputs = preprocess.check_inputs(given, self.manifest)
+        inputs.pop(names.DECODER_INPUT_IDS, None)
+        return inputs
+
+    def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
+        """Answers in the order given; windows of similar length run together, where rows are independent."""
+        windows = [window for given in inputs for window in given.windows]
+        alone = self.dtype in names.RANGE_OF_BATCH
+        answers: dict[int, Answer] = {}
+        for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits, alone):
+            start = time.perf_counter()
+            found = self.run_graph(PREDICT, self._arrays([windows[i] for i in batch]))
+            share = (time.perf_counter() - start) * 1e3 / len(batch)
+            for row, index in enumerate(batch):
+                answers[index] = {name: array[row] for name, array in found.items()}, share
+        in_order = iter([answers[index] for index in range(len(windows))])
+        mine = [[next(in_order) for _ in given.windows] for given in inputs]
+        if self.classifies:
+            return [self._prediction(given, found) for given, found in zip(inputs, mine, strict=True)]
+        return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
+
+    @cached_property
+    def head(self) -> Head:
+        """What the model answers."""
+        return Head(self.manifest, self._open_tokenizer)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether an input gets a label, by logits [batch, labels]."""
+        return self.head.classifies
+
+    def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
+        """A classifier's answer, from one row of outputs."""
+        return self._prediction(given, [(dict(outputs), ms)])
+
+    def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
+        """From the answer to each of an input's windows."""
+        logits = np.mean([outputs[names.LOGITS] for outputs, _ in answers], axis=0)
+        scores = SCORES[self.manifest.scores](logits)
+        best = np.argsort(-scores, kind="stable")[:TOP]
+        top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
+        ms = sum(ms for _, ms in answers)
+        sure = self.manifest.scores != "none"
+        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure)
+
+    def _features(self, given: Prepared, answer: Answer) -> Features:
+        (window,), (outputs, ms) = given.windows, answer
+        tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
+        kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
+        return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """The digest of the manifest, which lists the hash of every file in the bundle."""
+        return bundle.digest_of(self.whole.to_dict())
