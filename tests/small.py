@@ -22,7 +22,8 @@ from edgexf_exporters import VARIANTS
 
 NAMES = tuple(variant.name for variant in VARIANTS if variant.reference)
 LIMITS = Limits(vocab=258, min_length=2, max_length=100, block=1, max_global=0, padding="invariant")
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[1]  # of the repository
+DATA = ROOT / "tests" / "data"
 
 SMALL: dict[str, AttentionSpec] = {
     "transformer": FullAttentionSpec(),

@@ -4,7 +4,7 @@
 
 Tasks, models and the measure are those of `tests/synthetic.py`, three seeds each: precision of the most relevant tokens on
 400 rows, from the untouched eager model under each method's rules, which is what the graphs are compared with at every export.
-`tests/test_faithfulness.py` asks for 0.95 of full attention, through its graph.
+`tests/exporters/explain/test_faithfulness.py` asks for 0.95 of full attention, through its graph.
 """
 
 from __future__ import annotations

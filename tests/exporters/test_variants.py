@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from small import ROOT
 
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.variant import Variant, load
 
-MEASURED = json.loads((Path(__file__).parent / "benchmarks" / "results" / "families.json").read_text(encoding="utf-8"))
+MEASURED = json.loads((ROOT / "tests" / "benchmarks" / "results" / "families.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

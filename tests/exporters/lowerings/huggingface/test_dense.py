@@ -14,6 +14,7 @@ import transformers
 from click.testing import CliRunner
 from families import DENSE, autograd, check, inputs, small
 from safetensors.torch import load_file, save_file
+from small import ROOT
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel
 
@@ -308,7 +309,7 @@ def test_real_sentences_have_the_eager_models_features_and_embeddings(sentence_m
 
 @pytest.mark.parametrize("tokens", [2, 130, 512])
 def test_a_long_text_and_a_pair_are_read_as_the_library_reads_them(sentence_model: Path, tokens: int) -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")[: 5 * tokens]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")[: 5 * tokens]
     eager = BertModel.from_pretrained(minilm.source()).eval()
     tokenizer = AutoTokenizer.from_pretrained(minilm.source())
     given = tokenizer("What is this?", text, truncation="only_second", max_length=512, return_tensors="pt")

@@ -13,13 +13,14 @@ from conftest import Exported
 from explanations import explanation, explanations, finite, token_explanation, token_explanations
 from hypothesis import given
 from hypothesis import strategies as st
+from small import DATA
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError
 from edgexf.report.explanation import Explanation
 from edgexf.report.prediction import Prediction
 
-KEPT = Path(__file__).parent / "data" / "explanations"
+KEPT = DATA / "explanations"
 
 
 def assert_same(one: Explanation, other: Explanation) -> None:

@@ -14,7 +14,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from conftest import Exported
-from small import small_encoder, small_spec
+from small import ROOT, small_encoder, small_spec
 from torch import Tensor, nn
 
 import edgexf
@@ -98,7 +98,7 @@ def test_the_explain_graph_shares_the_weights(exported: Exported) -> None:
 
 
 def test_no_file_holds_a_path_of_this_machine(exported: Exported) -> None:
-    home, here = str(Path.home()), str(Path(__file__).parents[1])
+    home, here = str(Path.home()), str(ROOT)
     for path in exported.bundle.path.rglob("*"):
         if path.is_file():
             data = path.read_bytes()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from minilm import LONGEST, make_longformer
+from small import ROOT
 from transformers import AutoTokenizer
 
 import edgexf
 from edgexf.errors import InputError
 
-ROOT = Path(__file__).parents[1]
 TEXT = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "exporters/README.md", "LICENSE"))
 
 
