@@ -44,7 +44,9 @@ QUANTIZE_FILE = "quantize_config.json"
 FP32 = "fp32"
 SUFFIXES = {FP32: "", "q8": "_quantized", "int8": "_int8", "q4": "_q4", "fp16": "_fp16"}
 DTYPES = tuple(SUFFIXES)
-RANGE_OF_BATCH = ("q8",)  # activations are rounded within one range for all rows of a run, so rows depend on each other
+BATCH_DEPENDENT = (
+    "q8",
+)  # activations are rounded within one range for all rows of a run, so rows depend on each other
 
 
 def relevance_of(method: str, first: bool) -> str:

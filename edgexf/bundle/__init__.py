@@ -9,7 +9,7 @@ A reader asks `folder.read` for a `Manifest`; a writer gives `folder.write` the 
 """
 
 from edgexf.bundle.folder import (
-    SIGNATURE_FILE,
+    SIGNING_FILE,
     Bundle,
     check_target,
     digest_of,
@@ -23,7 +23,7 @@ from edgexf.bundle.folder import (
 )
 
 __all__ = [
-    "SIGNATURE_FILE",
+    "SIGNING_FILE",
     "Bundle",
     "check_target",
     "digest_of",

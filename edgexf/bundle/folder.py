@@ -27,11 +27,11 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.errors import BundleError, UsageError
 
 LARGEST_JSON = 16 << 20  # bytes
-SIGNATURE_FILE = "edgexf.sig"
+SIGNING_FILE = "edgexf.sig"
 UNLISTED = (
     names.MANIFEST_FILE,
     names.CARD_FILE,
-    SIGNATURE_FILE,
+    SIGNING_FILE,
 )  # not hashed; but for the manifest not read at run time
 READ_AT_ONCE = 1 << 20
 
@@ -82,7 +82,7 @@ def revise(
         raise BundleError(
             f"a bundle must stay as it is while it is quantized, got other files in {folder.name} than at the start; run it again."
         )
-    gone = {*dropped, names.MANIFEST_FILE, SIGNATURE_FILE}
+    gone = {*dropped, names.MANIFEST_FILE, SIGNING_FILE}
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     content: dict[str, bytes | Path] = {path: folder / path for path in there if path not in gone}
     content.update(changed)

@@ -21,11 +21,11 @@ def variants() -> None:
             "variant": v.name,
             "family": v.family,
             "attention": f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
-            "heads": ", ".join(v.heads),
-            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.sometimes))) or "those of forward",
+            "heads": ", ".join(v.tasks),
+            "inputs": ", ".join((*v.inputs, *(f"[{name}]" for name in v.optional_inputs))) or "those of forward",
             "limits": v.limits,
             "padding": v.padding,
-            "tolerance": f"{v.tolerance:g}, reached {v.reached:.1e}",
+            "tolerance": f"{v.tolerance:g}, reached {v.measured_error:.1e}",
         }
         for v in VARIANTS
     )

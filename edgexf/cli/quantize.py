@@ -48,7 +48,7 @@ def run_quantize(
     bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None
 ) -> None:  # fmt: skip
     """Quantizes and shows what was measured, also of a mode that is refused."""
-    from edgexf.bundle.folder import SIGNATURE_FILE
+    from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress, show_table
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
     from edgexf.report import quantization
@@ -65,7 +65,7 @@ def run_quantize(
             )
     if "lengths" in options:
         options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
-    signed, refusal = (bundle / SIGNATURE_FILE).exists(), None
+    signed, refusal = (bundle / SIGNING_FILE).exists(), None
     try:
         outcomes = quantize(bundle, Request(mode, **options), progress)
     except RefusedError as error:
@@ -79,7 +79,7 @@ def run_quantize(
     if mode == AUTO and options.get("calibration") is None:
         click.echo("int8-static was not tried: it needs --calibration", err=True)
     if signed and refusal is None:
-        click.echo(f"{SIGNATURE_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
+        click.echo(f"{SIGNING_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
     if "markdown" in files:
         write_text(files["markdown"], quantization.markdown(outcomes))
     if "html" in files:

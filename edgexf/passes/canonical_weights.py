@@ -23,7 +23,7 @@ from edgexf.passes.quantize.weights import SMALLEST
 Floats = npt.NDArray[np.float32]
 
 
-def same_weights(models: Mapping[str, ir.Model], named: Iterable[tuple[str, Floats]]) -> None:
+def canonical_weights(models: Mapping[str, ir.Model], named: Iterable[tuple[str, Floats]]) -> None:
     """In place. `named` are the model's parameters."""
     called: dict[bytes, str] = {}
     for name, array in named:

@@ -32,7 +32,7 @@ class Edges:
     padding_id: int
     shapes: Mapping[str, Axes]
     switch: int = 0
-    absent: int = 0
+    padding_mark: int = 0
 
     def tokens(self, value: ir.Value) -> int | None:
         """The axis of tokens of an input or output, None without one."""
@@ -117,7 +117,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         fillers = {
             names.INPUT_IDS: self.edges.padding_id,
             names.BASELINE: self.edges.padding_id,
-            names.ATTENTION_MASK: self.edges.absent,
+            names.ATTENTION_MASK: self.edges.padding_mark,
         }
         found = fillers.get(value.name or "", 0)
         filler = [constant(graph, f"edge_padding_{value.name}", found)] if found else []

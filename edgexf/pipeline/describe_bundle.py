@@ -30,7 +30,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         globals=source.globals,
         segments=source.segments,
         decoder=source.decoder,
-        signature=None if source.own is None else source.own.signature,
+        signature=None if source.module_inputs is None else source.module_inputs.signature,
         scores=source.scores,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),

@@ -140,7 +140,7 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
     import onnx_ir as ir
 
     from edgexf.passes import PIPELINES
-    from edgexf.passes.canonical_weights import same_weights
+    from edgexf.passes.canonical_weights import canonical_weights
     from edgexf.passes.edges import Edges
     from edgexf.passes.share import share_weights
 
@@ -148,11 +148,11 @@ def graph_files(source: Source, made: Graphs) -> dict[str, bytes]:
     protos |= {path: made.explain[method] for method, path in explain_files(made).items()}
     given, found = source.explained_by(path=True, weights=True)
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *given, *found)}
-    switch = source.limits.switch if made.framed else 0
-    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.absent))
+    switch = source.limits.switch if made.variable_block else 0
+    tidy = PIPELINES["export"](Edges(made.block, source.padding_id, shapes, switch, made.padding_mark))
     models = {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}
     weights = {name: weight for name, weight in source.module.named_parameters() if weight.element_size() == 4}
-    same_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
+    canonical_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
     return share_weights(models, names.WEIGHTS_FILE)
 
 
@@ -198,7 +198,7 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
             paths = [ties.with_choices(Path(folder, path), count) for path in sessions]
             return [create(path, ("cpu",), None) for path in paths]
 
-        asked = choosing if source.chooses else None
+        asked = choosing if source.has_argmax else None
         result, references = compare(source, predict, explain, grid, made.block, variant.tolerance, asked)
         result.checks |= check_behaviour(source, made.block, [predict, *explain.values()])
         for path in sessions:
@@ -208,10 +208,10 @@ def verify_graphs(source: Source, made: Graphs, files: Mapping[str, bytes], grid
                 found = quadratic_tensors(Path(folder, path), source.tensors, made.block, source.limits)
                 if found is not None:
                     result.checks[f"nothing grows as length squared in {path}"] = found
-        if source.own is not None:
-            missed = check_uncovered(source, source.own, predict, made.guards, variant.tolerance)
+        if source.module_inputs is not None:
+            missed = check_uncovered(source, source.module_inputs, predict, made.guards, variant.tolerance)
             result.checks["sizes that the trace does not cover agree"] = missed
-            result.growth = growth(Path(folder, names.PREDICT_FILE), source.own)
+            result.growth = growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
     # Batch 1 first, since it holds more lengths in the same bytes.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
     return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)

@@ -20,8 +20,8 @@ from edgexf import names
 from edgexf.bundle import golden
 from edgexf.bundle.manifest import Graph, Manifest, Text
 from edgexf.errors import InputError, UsageError
-from edgexf.passes.quantize.exact import Check
 from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.layer_check import Check
 from edgexf.passes.quantize.sample import TEXTS
 from edgexf.report.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
 from edgexf_runtimes import Session
@@ -220,7 +220,7 @@ def measured(
                     advance(1)
                 explained.append(explain_row(method, rows))
         with progress(None, f"{mode.name}: timing"):
-            times = [speed.race(reference, timed, length) for length in speed.lengths(reference, lengths)]
+            times = [speed.paired_timing(reference, timed, length) for length in speed.lengths(reference, lengths)]
     labelled = [one.right for one in found if one.right is not None]
     with progress(None, f"{mode.name}: checking layers"), room():
         checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))

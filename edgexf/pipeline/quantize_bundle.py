@@ -8,7 +8,7 @@ Needs no torch: a device can do it. It composes; how weights are stored is decid
 A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
 `edgexf.load` then takes it only by name.
 
-- each layer of the predict graph computes what its stored numbers say, and those are its weight's (`edgexf.passes.quantize.exact`,
+- each layer of the predict graph computes what its stored numbers say, and those are its weight's (`edgexf.passes.quantize.layer_check`,
   which says what is compared)
 - every output of every case is within the mode's tolerance of fp32
 - the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
@@ -185,7 +185,7 @@ def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.M
 
 
 def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
-    from edgexf.passes.quantize.modes import Builder, Given, predict_graph
+    from edgexf.passes.quantize.modes import Builder, BuildInputs, predict_graph
     from edgexf.passes.quantize.observe import observe
     from edgexf.pipeline.measure_mode import room, seen_inputs
     from edgexf_runtimes.device.device import saturates
@@ -193,11 +193,11 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
 
     models = fp32_models(reference.path, reference.manifest)
     path, seen = request.calibration, {}
-    if mode.watches:
+    if mode.needs_activations:
         inputs = seen_inputs(reference, path, data.cases)
         with room():
             seen = observe(predict_graph(models), inputs)
-    given = Given(
+    given = BuildInputs(
         inputs=seen,
         calibration=None if path is None else lambda: (whole(reference, row) for row in stream(reference, path)),
         method=request.calibration_method,

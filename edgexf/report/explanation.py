@@ -42,7 +42,7 @@ class Explanation:
     `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
     class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
     `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
-    scores leave of it: explained = sum(scores) + residual, in logits; see `of_shares`. `position` is the token whose logits are
+    scores leave of it: explained = sum(scores) + residual, in logits; see `scores_are_attention`. `position` is the token whose logits are
     explained, None for a model with one answer to its input. `prediction` is None for a model that gives no label.
     `model_sha256` is the digest of the bundle's manifest, and with it of every file in the bundle; `graph_sha256` that
     of the graph that answered. `truncated`: the input goes on behind what the model read. `baseline` names what stood
@@ -95,7 +95,7 @@ class Explanation:
         return float(self.scores.sum(dtype=float))
 
     @property
-    def of_shares(self) -> bool:
+    def scores_are_attention(self) -> bool:
         """Whether scores are shares of attention: they sum to 1, speak neither for nor against, and leave no residual."""
         return self.method in SHARES
 

@@ -63,7 +63,7 @@ class ExplainRow:
 @dataclass(frozen=True)
 class Layer:
     """What became of a weight. `products`: layers that compute with stored numbers; `rows`: lookups; `reads`: uses that put
-    it back to float32. `skipped` says why it was left as it is. `error` and `apart` are those of `edgexf.passes.quantize.exact`: what
+    it back to float32. `skipped` says why it was left as it is. `error` and `apart` are those of `edgexf.passes.quantize.layer_check`: what
     it computes against its stored numbers, None where that is not compared, and how far those are from the weight.
     """
 

@@ -24,9 +24,9 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.compile import check_method, differentiate
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.explain.mixing import marked
-from edgexf_exporters.explain.program import Explained
+from edgexf_exporters.explain.program import ExplainSpec
 from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
-from edgexf_exporters.source import SHORTEST, Own, Source, Values
+from edgexf_exporters.source import SHORTEST, ModuleInputs, Source, Values
 from edgexf_exporters.trace.export import (
     BATCH_TRACED,
     STEPS_TRACED,
@@ -42,22 +42,22 @@ from edgexf_exporters.trace.guards import conditions
 @dataclass(frozen=True)
 class Graphs:
     """`explain` maps a method to its graph, the first method first. Their inputs are [..., blocks, block] where `block`,
-    in tokens, is more than one; its size is free if they are `framed`. `unexplained` says why there is none to explain,
-    `absent` is what ``attention_mask`` holds behind an input's end. `guards`: of a module of one's own the
+    in tokens, is more than one; its size is free if they are `variable_block`. `unexplained` says why there is none to explain,
+    `padding_mark` is what ``attention_mask`` holds behind an input's end. `guards`: of a module of one's own the
     conditions on sizes under which its trace holds.
     """
 
     predict: onnx.ModelProto
     explain: dict[str, onnx.ModelProto]
     block: int
-    framed: bool
+    variable_block: bool
     unexplained: str = ""
-    absent: int = 0
+    padding_mark: int = 0
     guards: list[CodeType] = field(default_factory=list)
 
 
 class Program(nn.Module):
-    """A source with its inputs and outputs in order instead of by name; once it is lowered, inputs may be folded."""
+    """A source with its inputs and outputs in order instead of by name; once it is lowered, inputs may be blocked."""
 
     lowering = Lowered(1, ())
 
@@ -68,19 +68,19 @@ class Program(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         by_name = {
-            tensor.name: given.flatten(-2) if self.lowering.folded and names.SEQUENCE in tensor.shape else given
+            tensor.name: given.flatten(-2) if self.lowering.blocked and names.SEQUENCE in tensor.shape else given
             for tensor, given in zip(self.source.tensors, inputs, strict=True)
         }
         try:
-            for module in self.lowering.framed:
+            for module in self.lowering.variable_block_modules:
                 module.frame = tuple(inputs[0].shape[-2:])
             return tuple(self.source.answer(by_name, self.module).values())
         finally:
-            for module in self.lowering.framed:
+            for module in self.lowering.variable_block_modules:
                 module.frame = (0, 0)
 
 
-class Given(nn.Module):
+class EmbeddingStub(nn.Module):
     """Stands where an embedding was, and hands out the vectors that it holds; a head may be tied to its weight."""
 
     vectors: Any = None
@@ -102,7 +102,7 @@ class Body(nn.Module):
     values of the first input.
     """
 
-    def __init__(self, program: Program, given: Given | None) -> None:
+    def __init__(self, program: Program, given: EmbeddingStub | None) -> None:
         super().__init__()
         self.program = program
         self.given = given
@@ -111,8 +111,8 @@ class Body(nn.Module):
         if self.given is None:
             values: tuple[Tensor, ...] = self.program(embeddings, *inputs[1:])
             return values
-        rows = embeddings.flatten(0, 1) if self.program.source.choices else embeddings
-        self.given.vectors = rows.flatten(1, -2)  # of folded inputs [batch, blocks, block, width]
+        rows = embeddings.flatten(0, 1) if self.program.source.multiple_choice else embeddings
+        self.given.vectors = rows.flatten(1, -2)  # of blocked inputs [batch, blocks, block, width]
         try:
             outputs: tuple[Tensor, ...] = self.program(*inputs)
             return outputs
@@ -122,8 +122,8 @@ class Body(nn.Module):
 
 def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
     """The parts of each dynamic axis, by its name."""
-    if source.own is not None:
-        sizes = own_sizes(source, source.own)
+    if source.module_inputs is not None:
+        sizes = own_sizes(source, source.module_inputs)
         return {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
     reach = source.decoder.max_length if source.decoder is not None else 0
     shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
@@ -133,8 +133,8 @@ def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
         for axis in tensor.shape
         if isinstance(axis, int)
     }
-    framed = bool(lowering.framed)
-    return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, framed)
+    variable_block = lowering.variable_block
+    return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, variable_block)
 
 
 def example(
@@ -142,9 +142,9 @@ def example(
 ) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
     """Inputs and their dynamic axes: shapes matter, values don't."""
     drawn: Mapping[str, Any] = {}
-    if source.own is not None:
-        own = {axis.name for axis in source.own.signature.axes}
-        drawn = source.own.draw({name: part.size for name, (part,) in axes.items() if name in own}, seed=1)
+    if source.module_inputs is not None:
+        own = {axis.name for axis in source.module_inputs.signature.axes}
+        drawn = source.module_inputs.draw({name: part.size for name, (part,) in axes.items() if name in own}, seed=1)
     inputs, dimensions = [], []
     for tensor in tensors:
         parts = [part for axis in tensor.shape for part in axes.get(str(axis), (Traced(axis),))]  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def example(
     return tuple(inputs), tuple(dimensions)
 
 
-def own_sizes(source: Source, own: Own) -> dict[str, int]:
+def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
     """Sizes that differ from each other and from all fixed ones: equal ones become one while a reverse pass is traced."""
     fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
     sizes: dict[str, int] = {}
@@ -187,7 +187,7 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         check_method(method, source)
     program, reason = Program(source), source.unexplained
     with lowered(program, source.limits) as lowering:
-        if source.own is not None and (lowering.folded or lowering.block != 1):
+        if source.module_inputs is not None and (lowering.blocked or lowering.block != 1):
             raise ExportError(
                 "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
                 "tokens; export that model of transformers by itself, or give it a head of its library."
@@ -198,21 +198,21 @@ def make(source: Source, methods: Sequence[str], opset: int, asked: bool = True)
         outputs = tuple(output.name for output in source.outputs)
         captured = capture(program, inputs, axes)
         guards: list[CodeType] = []
-        if source.own is not None:
-            check_reach(captured, source.own)
+        if source.module_inputs is not None:
+            check_reach(captured, source.module_inputs)
             guards = conditions(captured)
         predict = translate(captured, source.inputs, outputs, opset)
         explain = {}
         try:
-            explain = explained(source, program, methods, sizes, opset)
+            explain = explain_graphs(source, program, methods, sizes, opset)
         except ExportError as error:
             if asked:
                 raise
             reason = str(error)
-    return Graphs(predict, explain, lowering.block, bool(lowering.framed), reason, lowering.absent, guards)
+    return Graphs(predict, explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark, guards)
 
 
-def check_reach(captured: ExportedProgram, own: Own) -> None:
+def check_reach(captured: ExportedProgram, own: ModuleInputs) -> None:
     """ExportError where a trace ends before an axis does: ``forward`` goes another way for longer inputs."""
     given = set(captured.graph_signature.user_inputs)
     nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
@@ -226,7 +226,7 @@ def check_reach(captured: ExportedProgram, own: Own) -> None:
                 )
 
 
-def explained(
+def explain_graphs(
     source: Source, program: Program, methods: Sequence[str], sizes: Mapping[str, tuple[Traced, ...]], opset: int
 ) -> dict[str, onnx.ModelProto]:
     """The explain graph of each method; `sizes` are the parts of the axes by name."""
@@ -234,7 +234,7 @@ def explained(
         return {}
     count = len(source.tensors)
     inputs, axes = example(source, source.tensors, sizes)
-    given = None if isinstance(source.embedding, Values) else Given(source.embedding)
+    given = None if isinstance(source.embedding, Values) else EmbeddingStub(source.embedding)
     vectors = source.embedding(inputs[0]).clone()  # one tensor twice would be one input
     instead = {} if given is None else {source.embedding: given}
     mixing = source.variant.mixing if any(METHODS[method].attends for method in methods) else None
@@ -246,10 +246,10 @@ def explained(
         takes, gives = source.explained_by(METHODS[method].path, METHODS[method].weights)
         tensors = (*source.tensors, *takes)
         example_inputs, dimensions = example(source, tensors, sizes)
-        about = Explained(
+        about = ExplainSpec(
             count,
             source.target,
-            tuple(program.lowering.folded and names.SEQUENCE in tensor.shape for tensor in tensors),
+            tuple(program.lowering.blocked and names.SEQUENCE in tensor.shape for tensor in tensors),
             source.mask,
             tuple(map(source.samples, tensors)),
             tuple(map(source.samples, source.outputs)),

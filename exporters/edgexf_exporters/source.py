@@ -49,7 +49,7 @@ class Values(nn.Module):
 
 
 @dataclass(frozen=True)
-class Alone:
+class PerRow:
     """How a model is asked whose answer to a row depends on its batch mates or its padding: for each row alone, without
     padding.
 
@@ -69,7 +69,7 @@ class Family:
 
     `shortest` is the least input, if more than `SHORTEST`. `width`, the values of a token's hidden state (0: the config
     says it), `token_types` and `padding_id` stand in for what the config does not say, `embedding` for the library's own
-    from token ids to vectors, where explanations start from another. `chooses`: answers hang on discrete choices;
+    from token ids to vectors, where explanations start from another. `has_argmax`: answers hang on discrete choices;
     `provenance` is what the export had to decide for the model.
     """
 
@@ -78,14 +78,14 @@ class Family:
     switch: int = 0
     segments: contract.Segments = field(default_factory=lambda: contract.Segments("zeros", -1))
     decoder: contract.Decoder | None = None
-    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
-    alone: Alone | None = None
+    call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+    per_row: PerRow | None = None
     shortest: int = SHORTEST
     width: int = 0
     token_types: int = 1
     padding_id: int | None = None
     embedding: nn.Module | None = None
-    chooses: bool = False
+    has_argmax: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class Drawing(Protocol):
 
 
 @dataclass(frozen=True)
-class Own:
+class ModuleInputs:
     """What a module of one's own takes, where a model of text takes token ids and a mask: its inputs in the order of
     ``forward``, their axes, how more of them are made, and what marks a real token in those that are masks, by name.
     """
@@ -141,10 +141,10 @@ class Source:
     """A model to export: one of text, or with `own` any module.
 
     `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
-    the only one of them; `around` surrounds each call of it, `alone` says how the grid asks it. `embedding` is its
+    the only one of them; `call_context` surrounds each call of it, `per_row` says how the grid asks it. `embedding` is its
     submodule from token ids to vectors, which explanations start from, or `Values`. `first_id` stands first in every input of the grid, `padding_id` behind the real
     tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `chooses`: its `torch.argmax` decides inside what else is computed. `reason` says why it has no `embedding`.
+    chosen. `has_argmax`: its `torch.argmax` decides inside what else is computed. `reason` says why it has no `embedding`.
     `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
     `card` the head of README.md. `quiet` silences what its library says.
     """
@@ -163,15 +163,15 @@ class Source:
     globals: contract.Globals | None = None
     segments: contract.Segments | None = None
     decoder: contract.Decoder | None = None
-    own: Own | None = None
-    choices: bool = False
-    chooses: bool = False
+    module_inputs: ModuleInputs | None = None
+    multiple_choice: bool = False
+    has_argmax: bool = False
     scores: str = "softmax"
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    around: Callable[[nn.Module], AbstractContextManager[None]] = nothing
+    call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     reason: str = ""
-    alone: Alone | None = None
+    per_row: PerRow | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -180,10 +180,10 @@ class Source:
     @property
     def tensors(self) -> tuple[contract.Tensor, ...]:
         """The graph's inputs in order; those of a model of text are int64."""
-        if self.own is not None:
-            return self.own.tensors
+        if self.module_inputs is not None:
+            return self.module_inputs.tensors
         types = (names.TOKEN_TYPE_IDS,) if self.limits.token_types else ()
-        row = (names.BATCH, names.CHOICES, names.SEQUENCE) if self.choices else (names.BATCH, names.SEQUENCE)
+        row = (names.BATCH, names.CHOICES, names.SEQUENCE) if self.multiple_choice else (names.BATCH, names.SEQUENCE)
         shapes = dict.fromkeys((*self.variant.inputs, *types), row)
         if self.decoder is not None:
             shapes[names.DECODER_INPUT_IDS] = (names.BATCH, names.DECODER_SEQUENCE)
@@ -197,9 +197,11 @@ class Source:
     @property
     def target(self) -> Target | None:
         """What an explanation explains; None where there is nothing, or no embedding to explain it by."""
-        if self.embedding is None or (self.choices and self.alone is not None):
+        if self.embedding is None or (self.multiple_choice and self.per_row is not None):
             return None
-        return target_of(self.outputs, names.BATCH if self.own is None else self.own.signature.samples)
+        return target_of(
+            self.outputs, names.BATCH if self.module_inputs is None else self.module_inputs.signature.samples
+        )
 
     def explained_by(
         self, path: bool = False, weights: bool = False
@@ -235,19 +237,19 @@ class Source:
         """Why no explain graph can be made; empty where one can."""
         if self.target is not None:
             return ""
-        together = "its choices are answered one by one" if self.choices and self.alone is not None else ""
+        together = "its choices are answered one by one" if self.multiple_choice and self.per_row is not None else ""
         return self.reason or together or "the head gives neither logits nor vectors"
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
         """The outputs by name, of `module` where another one stands in for the source's own."""
         called = module or self.module
-        with self.around(called):
+        with self.call_context(called):
             found = named_outputs(called(**inputs, **self.settings), self.outputs[0].name)
         return {output.name: found[output.name] for output in self.outputs}
 
     def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
         """Which tokens are no padding, [batch, sequence]; of a module of one's own every answer counts."""
-        if self.own is None:
+        if self.module_inputs is None:
             return inputs[names.ATTENTION_MASK] > 0
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
 
@@ -263,11 +265,11 @@ class Source:
     @property
     def mask(self) -> tuple[int, int] | None:
         """The place among the inputs of the one that tells real tokens, and what marks them; None without one."""
-        marks = {names.ATTENTION_MASK: 1} if self.own is None else self.own.real
+        marks = {names.ATTENTION_MASK: 1} if self.module_inputs is None else self.module_inputs.real
         places = [
             (place, marks[one.name])
             for place, one in enumerate(self.tensors)
-            if one.name in marks and (self.own is None or one.shape == self.tensors[0].shape)
+            if one.name in marks and (self.module_inputs is None or one.shape == self.tensors[0].shape)
         ]
         return places[0] if places else None
 
@@ -283,7 +285,7 @@ class Source:
 
     def samples(self, tensor: contract.Tensor) -> int | None:
         """The axis of an input or output along which samples are independent."""
-        name = names.BATCH if self.own is None else self.own.signature.samples
+        name = names.BATCH if self.module_inputs is None else self.module_inputs.signature.samples
         return tensor.shape.index(name) if name in tensor.shape else None
 
 

@@ -55,18 +55,18 @@ class Variant:
     padding: str = "invariant"
     subquadratic: bool = True
     family: str = REFERENCE
-    heads: tuple[str, ...] = ("content-kind",)
+    tasks: tuple[str, ...] = ("content-kind",)
     limits: str = "trained to 4,097 tokens"
     globals: bool = False
     describe: str = ""
-    around: str = ""
-    chooses: bool = False
+    call_context: str = ""
+    has_argmax: bool = False
     mixing: Mixing | None = None
     unweighted: str = ""
-    sometimes: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
     pooled: tuple[str, ...] = ("multiple-choice",)
     tolerance: float = 1e-4
-    reached: float = 0.0
+    measured_error: float = 0.0
 
     @property
     def reference(self) -> bool:

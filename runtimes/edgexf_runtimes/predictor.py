@@ -29,7 +29,7 @@ from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.head import Head
 from edgexf_runtimes.inputs import preprocess
-from edgexf_runtimes.inputs.baseline import Replacement, of_bytes, of_text
+from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 from edgexf_runtimes.scores import SCORES
@@ -200,12 +200,12 @@ class Predictor:
                 self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
             return self._tokenizer
 
-    def replacement(self, baseline: str | int | None = None) -> Replacement:
-        """What stands in for a token that is left out of an input; `baseline` is a token's text or its id."""
+    def baseline(self, chosen: str | int | None = None) -> Baseline:
+        """What stands in for a token that is left out of an input; `chosen` is a token's text or its id."""
         reader = self.reader
         if isinstance(reader, Text):
-            return of_text(self._open_tokenizer(), self.path, self.manifest, baseline)
-        return of_bytes(reader, baseline)
+            return of_text(self._open_tokenizer(), self.path, self.manifest, chosen)
+        return of_bytes(reader, chosen)
 
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
@@ -240,7 +240,7 @@ class Predictor:
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
         """Answers in the order given; windows of similar length run together, where rows are independent."""
         windows = [window for given in inputs for window in given.windows]
-        alone = self.dtype in names.RANGE_OF_BATCH
+        alone = self.dtype in names.BATCH_DEPENDENT
         answers: dict[int, Answer] = {}
         for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits, alone):
             start = time.perf_counter()

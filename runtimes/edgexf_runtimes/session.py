@@ -17,7 +17,7 @@ from edgexf_runtimes.device.dtype import choose, warn
 from edgexf_runtimes.explain import graph, methods, perturbation
 from edgexf_runtimes.explain.coalitions import Progress
 from edgexf_runtimes.explain.perturbation import Options
-from edgexf_runtimes.explain.target import Target, asked
+from edgexf_runtimes.explain.target import Target, target_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.predictor import Array, Pair, Predictor
 
@@ -100,7 +100,7 @@ class Session(Predictor):
         options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
         chosen = self.method(method) if at_run_time is None else ""
         given = self.prepare(source, truncate)
-        question = asked(self, given, target, position)
+        question = target_of(self, given, target, position)
         inputs = self._arrays(given.windows)
         if at_run_time is not None:
             return perturbation.explain(self, at_run_time, inputs, question, options, progress)

@@ -87,7 +87,7 @@ def opened(name: str, bundles: Path) -> Iterator[Session]:
 
 def deletion(session: Session, method: str, given: Sequence[Labelled]) -> dict[str, Any]:
     """One method over the inputs, as JSON holds it."""
-    replacement = session.replacement()
+    replacement = session.baseline()
     if method in session.manifest.methods:
         session.explain(given[0].source, method=method)  # opens its graph: no part of its cost
     curves = []
@@ -127,7 +127,7 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
     data = np.random.default_rng(0).bytes(length)
     array = session.encode([data])[names.INPUT_IDS]
     contestants: dict[str, Callable[[], object]] = {"predict": lambda: session.run(input_ids=array)}
-    baseline = np.where(array < CLASS_ID, session.replacement().token_id, array)
+    baseline = np.where(array < CLASS_ID, session.baseline().token_id, array)
     midpoints = (np.arange(PATH_STEPS) + 0.5) / PATH_STEPS
     for method in session.manifest.methods:
         if method == PATH_METHOD:

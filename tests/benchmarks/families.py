@@ -67,7 +67,7 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
     """Variant, head, and how it is exported: the reference models by name over the quick grid, the others over the full."""
     for variant in VARIANTS:
         if variant.reference:
-            yield variant.name, variant.heads[0], {"variant": variant.name}, None
+            yield variant.name, variant.tasks[0], {"variant": variant.name}, None
     for family, heads in HEADS.items():
         for head in heads:
             options = {"grid": "full", "max_global": most_global(family)}

@@ -62,7 +62,7 @@ def test_auto_takes_what_was_kept_and_what_this_processor_can(
 ) -> None:
     folder = tmp_path / "work" / "bundle"
     shutil.copytree(small, folder)
-    monkeypatch.setattr(speed, "race", fast)
+    monkeypatch.setattr(speed, "paired_timing", fast)
     monkeypatch.setattr(device, "CPU_INFO", cpu(tmp_path, "avx2 avx512_vnni"))
     (outcome,) = quantize(folder, Request("int8", lengths=SHORT))
     assert (outcome.verdict, outcome.unsigned) == ("kept", False)
@@ -99,7 +99,7 @@ def cpu(folder: Path, flags: str) -> Path:
 def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "race", slow)
+    monkeypatch.setattr(speed, "paired_timing", slow)
     before = snapshot(copied)
     call = ["quantize", str(copied), "--mode", "int8", "--lengths", "64"]
     done = CliRunner().invoke(main, call)
@@ -118,7 +118,7 @@ def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
 
 
 def test_auto_writes_the_smallest_that_is_good_enough(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "race", fast)
+    monkeypatch.setattr(speed, "paired_timing", fast)
     evaluate = listing(copied.parent.parent, labelled=False)
     found = quantize(copied, Request("auto", evaluate=evaluate, max_drop=0.5, calibration=evaluate, lengths=SHORT))
     assert {one.mode for one in found} == {"int8", "int8-static", "q4"}
@@ -147,7 +147,7 @@ def test_the_worst_weights_stay_in_float32_until_the_budget_holds(small: Path, t
 
 
 def test_reports_are_written_also_of_a_refusal(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "race", slow)
+    monkeypatch.setattr(speed, "paired_timing", slow)
     out = copied.parent
     files = {kind: out / f"report.{kind}" for kind in ("json", "markdown", "html")}
     options = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
@@ -268,7 +268,7 @@ def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_do_not_mix(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second to finish finds a bundle that is not what it measured."""
-    monkeypatch.setattr(speed, "race", fast)
+    monkeypatch.setattr(speed, "paired_timing", fast)
     write = quantize_bundle.write
 
     def late(folder: Path, *rest: Any) -> None:
@@ -314,7 +314,7 @@ def test_on_a_gpu_half_precision_that_was_only_slow_here_is_taken(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(small, tmp_path / "bundle")
-    monkeypatch.setattr(speed, "race", slow)
+    monkeypatch.setattr(speed, "paired_timing", slow)
     (outcome,) = quantize(tmp_path / "bundle", "fp16", force=True, lengths=SHORT)
     manifest = bundle.read(tmp_path / "bundle")
     assert outcome.only_slow
@@ -326,7 +326,7 @@ def test_on_a_gpu_half_precision_that_was_only_slow_here_is_taken(
 
 def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that was kept on other data is served no longer, and no browser is sent to it."""
-    monkeypatch.setattr(speed, "race", fast)
+    monkeypatch.setattr(speed, "paired_timing", fast)
     for mode in ("int8", "fp16"):
         assert quantize(copied, mode, lengths=SHORT)[0].verdict == "kept"
     before = json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
@@ -343,7 +343,7 @@ def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.Mo
     assert "onnx/model_quantized.onnx_data" not in found.files
     assert outcomes(copied)["int8"].verdict == "refused"
     monkeypatch.setattr(quantize_bundle, "judged", judged)
-    monkeypatch.setattr(speed, "race", slow)
+    monkeypatch.setattr(speed, "paired_timing", slow)
     wide = next(mode for mode in MODES if mode.name == "fp16")
     monkeypatch.setattr("edgexf.passes.quantize.modes.MODES", [replace(wide, tolerance=0.0)])
     quantize(copied, "fp16", overwrite=True, force=True, lengths=SHORT)
@@ -369,7 +369,7 @@ def test_an_export_says_where_calibrated_graphs_are_made(tmp_path: Path) -> None
 
 
 def test_a_refusal_carries_what_was_measured(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "race", slow)
+    monkeypatch.setattr(speed, "paired_timing", slow)
     with pytest.raises(RefusedError) as caught:
         quantize(small, Request("int8", lengths=SHORT))
     assert [one.verdict for one in caught.value.outcomes] == ["refused"]

@@ -26,7 +26,7 @@ LEVELS = 127
 
 
 @dataclass(frozen=True)
-class Seen:
+class ActivationSample:
     """What a layer was seen to multiply: a sample of `rows` [rows, inputs], and of all rows the `largest` size of each
     input, [inputs], the lowest and the highest value.
     """
@@ -55,7 +55,7 @@ class Balance:
         return inverse
 
 
-def find_balance(seen: Seen, weight: Floats) -> Balance | None:
+def find_balance(seen: ActivationSample, weight: Floats) -> Balance | None:
     """How to balance a layer's product with `weight` [inputs, outputs]; None where it does not pay."""
     inputs = seen.rows
     exact = inputs @ weight

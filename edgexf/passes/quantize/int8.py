@@ -24,7 +24,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgexf.passes.linear import swapped
-from edgexf.passes.quantize.balance import Balance, Seen, find_balance
+from edgexf.passes.quantize.balance import ActivationSample, Balance, find_balance
 from edgexf.passes.quantize.walk import Floats, Store
 from edgexf.passes.quantize.weights import Kind, Use, Weight
 from edgexf.passes.rewriter import Rewriter
@@ -82,7 +82,7 @@ class Int8(Store):
     """
 
     unsigned: bool = False
-    inputs: Mapping[bytes, Seen] = field(default_factory=dict)
+    inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     ranges: Mapping[bytes, Range] | None = None
 
     def pack(self, weight: Weight, axis: int) -> Codes:

@@ -13,12 +13,12 @@ import onnx_ir as ir
 
 from edgexf import names
 from edgexf.passes.linear import GemmToMatMul
-from edgexf.passes.quantize.balance import Seen
+from edgexf.passes.quantize.balance import ActivationSample
 from edgexf.passes.quantize.blockwise import Blockwise
 from edgexf.passes.quantize.calibrate import Feeds, calibrate
-from edgexf.passes.quantize.exact import Check, check
 from edgexf.passes.quantize.half import as_on_a_device, to_half
 from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.layer_check import Check, check
 from edgexf.passes.quantize.walk import Entry, QuantizeWeights, Scheme
 from edgexf.passes.quantize.weights import Weight, find
 from edgexf.passes.share import share_weights
@@ -28,12 +28,12 @@ Models = Callable[[], dict[str, ir.Model]]
 
 
 @dataclass(frozen=True)
-class Given:
+class BuildInputs:
     """What a build may use: `inputs` are what layers were seen to multiply, `calibration` opens a stream of inputs, `unsigned`
     avoids products that saturate on this processor.
     """
 
-    inputs: Mapping[bytes, Seen] = field(default_factory=dict)
+    inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     calibration: Callable[[], Iterable[Feeds]] | None = None
     method: str = "minmax"
     unsigned: bool = False
@@ -49,15 +49,15 @@ class Mode:
     name: str
     dtype: str
     tolerance: float
-    scheme: Callable[[Given], Scheme] | None
-    watches: bool = False
+    scheme: Callable[[BuildInputs], Scheme] | None
+    needs_activations: bool = False
     calibrated: bool = False
     emulated: Callable[[ir.Model], ir.Model] | None = None
 
 
 MODES = (
-    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True),
-    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), watches=True, calibrated=True),
+    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), needs_activations=True),
+    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), needs_activations=True, calibrated=True),
     Mode("q4", "q4", 0.5, lambda _: Blockwise()),
     Mode("fp16", "fp16", 0.1, None, emulated=as_on_a_device),
 )  # fmt: skip
@@ -78,7 +78,7 @@ class Built:
 class Builder:
     """Builds one mode, again and again with other weights kept in float32: what is stored is computed once."""
 
-    def __init__(self, mode: Mode, models: Models, given: Given) -> None:
+    def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
         self.mode = mode
         self.models = models
         self.scheme = None if mode.scheme is None else mode.scheme(given)

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgexf.passes.quantize.balance import Floats, Seen
+from edgexf.passes.quantize.balance import ActivationSample, Floats
 from edgexf.passes.quantize.weights import Kind, find
 
 ROWS = 512  # of a layer's inputs, at most
@@ -24,7 +24,7 @@ AT_ONCE = 16
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 
-def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
+def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, ActivationSample]:
     """What each layer multiplies, over all inputs. The model's outputs are changed."""
     digests: dict[str, list[bytes]] = {}
     for weight in find(model.graph)[0]:
@@ -36,7 +36,7 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
     session = answering(model, set(digests))
     batches = list(inputs)
     share = max(ROWS // max(len(batches), 1), 1)
-    found: dict[bytes, list[Seen]] = {}
+    found: dict[bytes, list[ActivationSample]] = {}
     names = sorted(digests)
     for feeds in batches:
         for start in range(0, len(names), AT_ONCE):
@@ -49,7 +49,7 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
                 for digest in digests[name]:
                     found.setdefault(digest, []).append(seen)
     return {
-        digest: Seen(
+        digest: ActivationSample(
             np.concatenate([one.rows for one in each]),
             np.max([one.largest for one in each], axis=0),
             min(one.low for one in each),
@@ -59,12 +59,12 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, Seen]:
     }
 
 
-def sampled(rows: Floats, count: int) -> Seen:
+def sampled(rows: Floats, count: int) -> ActivationSample:
     """`count` of the rows, the one with the largest value among them."""
     sizes = np.abs(rows)
     even = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
     places = np.unique(np.append(even, sizes.max(axis=1).argmax()))
-    return Seen(rows[places], sizes.max(axis=0), float(rows.min()), float(rows.max()))
+    return ActivationSample(rows[places], sizes.max(axis=0), float(rows.min()), float(rows.max()))
 
 
 def answering(model: ir.Model, names: set[str]) -> ort.InferenceSession:

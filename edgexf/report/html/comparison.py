@@ -38,14 +38,14 @@ def overview(comparison: Comparison) -> str:
         for label, one in zip(comparison.labels, comparison.explanations, strict=True)
     )
     note = "Explained = sum + residual, each in the unit of the explained value: logits, for a model with labels."
-    note += f" {SHARES_NOTE}" if any(one.of_shares for one in comparison.explanations) else ""
+    note += f" {SHARES_NOTE}" if any(one.scores_are_attention for one in comparison.explanations) else ""
     return section("Side by side", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", note)
 
 
 def cells(explanation: Explanation, several_models: bool) -> list[str]:
     target = " ".join(filter(None, (target_text(explanation.target), place_text(explanation))))
     answer = explanation.prediction
-    residual = "-" if explanation.of_shares else signed(explanation.residual)
+    residual = "-" if explanation.scores_are_attention else signed(explanation.residual)
     values = (signed(explanation.explained), signed(explanation.total), residual)
     found = [safe(explanation.method), escape(target), safe(explanation.baseline) or "-", *values]
     found.append(f"{explanation.ms:,.1f}")

@@ -98,8 +98,8 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
     rows = [
         ("Bytes" if reads_bytes(explanation) else "Text", float(relevance.byte_scores.sum()), ""),
         (relevance.special.capitalize(), relevance.special_score, ""),
-        ("Sum of shares" if explanation.of_shares else "Sum of relevance", explanation.total, "sum"),
-        ("Residual (not attributed)", None if explanation.of_shares else explanation.residual, ""),
+        ("Sum of shares" if explanation.scores_are_attention else "Sum of relevance", explanation.total, "sum"),
+        ("Residual (not attributed)", None if explanation.scores_are_attention else explanation.residual, ""),
         ("Explained value", explanation.explained, "sum"),
     ]
     cells = "".join(
@@ -110,7 +110,7 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
     unit = "Value" if explanation.prediction is None else "Logits"
     head = f'<tr><th scope="col">Part</th><th scope="col">{unit}</th></tr>'
     table = f"<table><thead>{head}</thead><tbody>{cells}</tbody></table>"
-    note = f'<p class="note">{SHARES_NOTE}</p>' if explanation.of_shares else ""
+    note = f'<p class="note">{SHARES_NOTE}</p>' if explanation.scores_are_attention else ""
     return card(f"Explained: {escape(target)}", f"{table}{weights_line(explanation)}{note}")
 
 
@@ -160,8 +160,8 @@ def input_section(explanation: Explanation, target: str) -> str:
 
 def runs_section(explanation: Explanation, target: str) -> str:
     relevance, what = in_runs(explanation), "characters" if reads_bytes(explanation) else "words"
-    tables = runs_table(relevance, 1, "Most attended" if explanation.of_shares else f"For {escape(target)}")
-    tables += "" if explanation.of_shares else runs_table(relevance, -1, f"Against {escape(target)}")
+    tables = runs_table(relevance, 1, "Most attended" if explanation.scores_are_attention else f"For {escape(target)}")
+    tables += "" if explanation.scores_are_attention else runs_table(relevance, -1, f"Against {escape(target)}")
     return (
         f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
         f'<p class="note">A run is a stretch of neighbouring {what} that score above half the root mean square of all scores, '

@@ -49,7 +49,7 @@ def overview(comparison: Comparison) -> Table:
     """A row for each explanation: explained = sum + residual."""
     found = table("explanation", "target", "explained", "sum", "residual", "ms")
     for label, one in zip(comparison.labels, comparison.explanations, strict=True):
-        values = signed(one.explained), signed(one.total), "-" if one.of_shares else signed(one.residual)
+        values = signed(one.explained), signed(one.total), "-" if one.scores_are_attention else signed(one.residual)
         target = " ".join(filter(None, (target_text(one.target), place_text(one))))
         found.add_row(*map(Text, (label, target, *values, f"{one.ms:,.1f}")))
     return found

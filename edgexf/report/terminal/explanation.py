@@ -46,7 +46,7 @@ def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16)
     rows = text_rows(relevance, width) if relevance.is_text else hex_rows(relevance, width)
     text = head(explanation, target).append(bytes_text(relevance, rows, lines))
     runs = in_runs(explanation)
-    if explanation.of_shares:
+    if explanation.scores_are_attention:
         return text.append(runs_text(runs, 1, "most attended (orange)", width)).append(balance(explanation, relevance))
     text.append(runs_text(runs, 1, f"for {target} (orange)", width))
     text.append(runs_text(runs, -1, f"against {target} (blue)", width))
@@ -69,7 +69,7 @@ def answer(explanation: Explanation) -> Text:
 
 def balance(explanation: Explanation, relevance: Relevance) -> str:
     """The line that adds up: explained = sum + residual."""
-    if explanation.of_shares:
+    if explanation.scores_are_attention:
         return f"shares of attention, {explanation.total:.2f} in all; no parts of the explained value {signed(explanation.explained)}"
     token = "" if relevance.special_score is None else f" ({relevance.special} {signed(relevance.special_score)})"
     return f"explained {signed(explanation.explained)} = relevance {signed(explanation.total)}{token} + residual {signed(explanation.residual)}"

@@ -25,7 +25,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError, in_a_sentence
 from edgexf_exporters.explain.methods import METHODS, Method
-from edgexf_exporters.explain.program import Explained, ExplainProgram
+from edgexf_exporters.explain.program import ExplainProgram, ExplainSpec
 from edgexf_exporters.explain.reverse import REVERSED
 from edgexf_exporters.source import Source
 from edgexf_exporters.trace.export import Axes, capture
@@ -63,7 +63,7 @@ def differentiate(
     method: Method,
     tokens: nn.Module,
     body: ExportedProgram,
-    explained: Explained,
+    explained: ExplainSpec,
     example: tuple[Tensor, ...],
     shapes: Sequence[Axes],
 ) -> ExportedProgram:

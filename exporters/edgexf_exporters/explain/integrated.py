@@ -42,7 +42,7 @@ class IntegratedGradients(ExplainProgram):
         about = self.explained
         *inputs_and_target, baseline, path = inputs
         rows, samples = about.rows[:-2], about.samples
-        flat = replace(about, folded=about.folded[:-2]).flat(inputs_and_target)
+        flat = replace(about, blocked=about.blocked[:-2]).flat(inputs_and_target)
         real = about.real(flat)
         batch, count = inputs[0].shape[samples], path.shape[0]
         vectors, start = self.tokens(inputs[0]).detach(), self.tokens(baseline).detach()

@@ -1,6 +1,6 @@
 """What all explain programs share: what they must know of a source, and the answer that they explain.
 
-In: a method, the embedding, a captured body and an `Explained`. Out: a base class, whose subclasses are the programs of
+In: a method, the embedding, a captured body and an `ExplainSpec`. Out: a base class, whose subclasses are the programs of
 `edgexf_exporters.explain.compile`, `integrated` and `rollout`.
 """
 
@@ -19,8 +19,8 @@ from edgexf_exporters.targets import Target
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What an explain program must know of its source: the inputs' number, the `target`, and `folded`: which of all inputs
+class ExplainSpec:
+    """What an explain program must know of its source: the inputs' number, the `target`, and `blocked`: which of all inputs
     come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
     them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs. `summed`: the axis
     of what is explained along which relevance is the sum, a token's width or a pixel's channels; None without one.
@@ -28,7 +28,7 @@ class Explained:
 
     inputs: int
     target: Target
-    folded: tuple[bool, ...]
+    blocked: tuple[bool, ...]
     mask: tuple[int, int] | None
     rows: tuple[int | None, ...]
     output_rows: tuple[int | None, ...]
@@ -41,12 +41,12 @@ class Explained:
 
     def flat(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """All inputs as [..., tokens]."""
-        return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.folded, strict=True)]
+        return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.blocked, strict=True)]
 
     def relevance(self, scores: Tensor, real: Tensor | None) -> Tensor:
         """Scores of all that is explained as the graph answers them: summed, [..., tokens], 0 where nothing is `real`."""
         found = scores if self.summed is None else scores.sum(dim=self.summed)
-        found = found.flatten(-2) if self.folded[0] else found
+        found = found.flatten(-2) if self.blocked[0] else found
         return found if real is None else torch.where(real, found, 0.0)
 
     def total(self, relevance: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Explained:
 class ExplainProgram(nn.Module):
     """`body` goes from embeddings and the inputs to the outputs; `tokens` makes the embeddings of the first input."""
 
-    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: Explained) -> None:
+    def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: ExplainSpec) -> None:
         super().__init__()
         self.method = method
         self.tokens = tokens
@@ -75,7 +75,7 @@ class ExplainProgram(nn.Module):
     def answered(
         self, inputs: Sequence[Tensor], rules: AbstractContextManager[Any]
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor | None]:
-        """Under `rules`: the outputs, the explained value [samples], the embeddings that it hangs on, and `Explained.real`."""
+        """Under `rules`: the outputs, the explained value [samples], the embeddings that it hangs on, and `ExplainSpec.real`."""
         about = self.explained
         flat = about.flat(inputs)
         real = about.real(flat)

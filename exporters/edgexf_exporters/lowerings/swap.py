@@ -72,18 +72,27 @@ def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> I
 
 @dataclass(frozen=True)
 class Lowered:
-    """What the lowered modules ask for: lengths in multiples of `block` tokens, and for `framed` ones blocks of any
-    size, which they are told in `frame`. `absent` is what their ``attention_mask`` holds behind an input's end.
+    """What the lowered modules ask for.
+
+    Attributes:
+        block: lengths must be multiples of so many tokens.
+        variable_block_modules: the modules that take blocks of any size; their attribute `frame` tells them which.
+        padding_mark: what their ``attention_mask`` holds behind an input's end.
     """
 
     block: int
-    framed: tuple[Any, ...]
-    absent: int = 0
+    variable_block_modules: tuple[Any, ...]
+    padding_mark: int = 0
 
     @property
-    def folded(self) -> bool:
+    def variable_block(self) -> bool:
+        """Whether a block's size is free."""
+        return bool(self.variable_block_modules)
+
+    @property
+    def blocked(self) -> bool:
         """Whether inputs are traced as [..., blocks, block]."""
-        return self.block > 1 or bool(self.framed)
+        return self.block > 1 or self.variable_block
 
 
 @contextmanager
@@ -97,6 +106,6 @@ def lowered(model: nn.Module, limits: Limits) -> Iterator[Lowered]:
     }
     with replaced(model, replacements):
         modules: list[Any] = list(replacements.values())
-        framed = tuple(module for module in modules if hasattr(module, "frame"))
-        absent = min((getattr(module, "absent", 0) for module in modules), default=0)
-        yield Lowered(math.lcm(*(module.block for module in modules)), framed, absent)
+        variable = tuple(module for module in modules if hasattr(module, "frame"))
+        padding_mark = min((getattr(module, "padding_mark", 0) for module in modules), default=0)
+        yield Lowered(math.lcm(*(module.block for module in modules)), variable, padding_mark)

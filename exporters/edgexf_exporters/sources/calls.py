@@ -64,7 +64,7 @@ def surrounding(module: nn.Module) -> Any:
     """What each call of a module needs: torch.nn's own code for training (its fast path answers in other shapes where
     rows are padded), and where a library draws random numbers those that the graph has.
     """
-    contexts = [load(variant.around) for variant in variants_in(module) if variant.around]
+    contexts = [load(variant.call_context) for variant in variants_in(module) if variant.call_context]
 
     @contextmanager
     def around(called: nn.Module) -> Iterator[None]:

@@ -74,13 +74,13 @@ def from_model(
         globals=default_globals(head, config) if variant.globals else None,
         segments=about.segments if limits.token_types else None,
         decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
-        choices=head.choices,
-        chooses=about.chooses,
+        multiple_choice=head.multiple_choice,
+        has_argmax=about.has_argmax,
         scores=scores_of(config),
         files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},
-        around=about.around,
-        alone=about.alone,
+        call_context=about.call_context,
+        per_row=about.per_row,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),
@@ -128,9 +128,9 @@ def family_of(cls: Any) -> tuple[Variant, Head]:
     for base in cls.__mro__:
         if base.__module__ in families:
             variant, head = families[base.__module__], head_of(base.__name__, writes)
-            if head.task not in variant.heads:
+            if head.task not in variant.tasks:
                 raise ExportError(
-                    f"a head of {variant.name} must be for {', '.join(variant.heads)}, got {base.__name__} for {head.task}; "
+                    f"a head of {variant.name} must be for {', '.join(variant.tasks)}, got {base.__name__} for {head.task}; "
                     "export another head of the same weights."
                 )
             return variant, head
@@ -253,7 +253,7 @@ def model_class(config: Any, task: str | None) -> Any:
                 f"{transformers.__version__} has, got {config.architectures}; name the --task."
             )
         return found
-    known = sorted({task for variant in VARIANTS if variant.family == "transformers" for task in variant.heads})
+    known = sorted({task for variant in VARIANTS if variant.family == "transformers" for task in variant.tasks})
     if task not in known:
         raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
     loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)

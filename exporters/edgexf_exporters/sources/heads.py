@@ -28,7 +28,7 @@ class Head:
     task: str
     outputs: tuple[tuple[str, tuple[int | str, ...]], ...]
     globals: str = "none"
-    choices: bool = False
+    multiple_choice: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -59,7 +59,7 @@ HEADS = {
     **dict.fromkeys(
         ("ForCausalLM", "ModelWithLMHead"), Head("text-generation", ((names.LOGITS, (TOKENS, VOCABULARY)),))
     ),
-    "ForMultipleChoice": Head("multiple-choice", ((names.LOGITS, (names.CHOICES,)),), "answer", choices=True),
+    "ForMultipleChoice": Head("multiple-choice", ((names.LOGITS, (names.CHOICES,)),), "answer", multiple_choice=True),
 }
 WRITTEN = names.DECODER_SEQUENCE
 SEQUENCE_TO_SEQUENCE = {

@@ -28,7 +28,7 @@ from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import variants_in
-from edgexf_exporters.source import Own, Source, Values, frozen, named_outputs, started_from
+from edgexf_exporters.source import ModuleInputs, Source, Values, frozen, named_outputs, started_from
 from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32, surrounding
 from edgexf_exporters.sources.examples import Array, Draws, is_mask, marks
@@ -127,15 +127,15 @@ class Probe:
             preprocess=None,
             first_id=0,
             padding_id=0,
-            own=Own(tensors, signature, self.draws, self.draws.real),
-            chooses=any(variant.chooses for variant in found),
+            module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real),
+            has_argmax=any(variant.has_argmax for variant in found),
             settings=self.settings,
-            around=self.around,
+            call_context=self.around,
             reason=reason,
             config={"architectures": [type(self.module).__name__]},
             provenance={
                 "architecture": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
-                **({"seed": SEED} if any(variant.around for variant in found) else {}),
+                **({"seed": SEED} if any(variant.call_context for variant in found) else {}),
             },
         )
 

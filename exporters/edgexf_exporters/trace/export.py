@@ -56,9 +56,9 @@ class Traced:
 
 
 def dynamic_axes(
-    block: int, shortest: int, longest: int, decoder: int, fixed: Collection[int], framed: bool
+    block: int, shortest: int, longest: int, decoder: int, fixed: Collection[int], variable_block: bool
 ) -> dict[str, tuple[Traced, ...]]:
-    """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `framed`,
+    """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `variable_block`,
     `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or one of `fixed`.
     """
     taken = {block, *fixed}
@@ -71,7 +71,7 @@ def dynamic_axes(
 
     most = max(-(-longest // block), BLOCKS_TRACED + 1)
     tokens: tuple[Traced, ...]
-    if framed:
+    if variable_block:
         blocks, each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, BLOCK_TRACED + 1))
         tokens = Traced(unlike(BLOCKS_TRACED), blocks), Traced(unlike(BLOCK_TRACED), each)
     elif block == 1 and longest == shortest:

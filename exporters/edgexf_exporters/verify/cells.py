@@ -47,10 +47,12 @@ class Cell:
 
     def feeds(self, source: Source) -> Feeds:
         """The source's inputs int64 [batch, length], each row its own padding, and an explanation's target."""
-        if source.own is not None:
-            return self.with_target(source, source.own.draw(self.sizes(source.own.signature), self.seed, self.real))
+        if source.module_inputs is not None:
+            return self.with_target(
+                source, source.module_inputs.draw(self.sizes(source.module_inputs.signature), self.seed, self.real)
+            )
         chance = np.random.default_rng(self.seed)
-        choices = CHOICES + self.seed % 2 if source.choices else 1
+        choices = CHOICES + self.seed % 2 if source.multiple_choice else 1
         rows = self.batch * choices
         ids = chance.integers(0, source.limits.vocab, (rows, self.length))
         ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
@@ -63,7 +65,7 @@ class Cell:
             names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
             names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
         }
-        sizes = (self.batch, choices, self.length) if source.choices else ids.shape
+        sizes = (self.batch, choices, self.length) if source.multiple_choice else ids.shape
         feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
         if source.decoder is not None:
             most, whole = source.decoder.max_length, self.length == source.limits.max_length
@@ -124,8 +126,8 @@ class Cell:
 def lengths(source: Source, block: int) -> list[int]:
     """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
     limits = source.limits
-    if source.own is not None:
-        return own_lengths(source.own.signature)
+    if source.module_inputs is not None:
+        return own_lengths(source.module_inputs.signature)
     wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
     if limits.switch:
         wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
@@ -140,9 +142,9 @@ def own_lengths(signature: Signature) -> list[int]:
 
 def batches(source: Source) -> tuple[int, ...]:
     """One sample and three, within what an axis of samples allows."""
-    if source.own is None or not source.own.signature.samples:
+    if source.module_inputs is None or not source.module_inputs.signature.samples:
         return (1, 3)
-    axis = source.own.signature.axis(source.own.signature.samples)
+    axis = source.module_inputs.signature.axis(source.module_inputs.signature.samples)
     return tuple(sorted({min(max(size, axis.least), axis.most) for size in (1, 3)}))
 
 

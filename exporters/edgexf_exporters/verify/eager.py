@@ -35,7 +35,7 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
         return answers(source, inputs)
     found: Feeds = {}
     for place, method in enumerate(methods):
-        asked = Asked(source, METHODS[method], inputs, feeds)
+        asked = EagerExplanation(source, METHODS[method], inputs, feeds)
         outputs, relevance, value = asked.relevance()
         residual = value - relevance.sum([axis for axis in range(relevance.ndim) if axis != source.row_axis])
         found |= {name: output.detach().numpy() for name, output in outputs.items()}
@@ -48,7 +48,7 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     return found
 
 
-class Asked:
+class EagerExplanation:
     """An eager model that is asked for a method's relevance: float32 of the first input's shape without
     channels, 0 at padding.
     """
@@ -74,7 +74,7 @@ class Asked:
     def slope(self, instead: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
         """The outputs, the explained value [samples], the embedding's vectors, and the value's derivative by them."""
         # Around the reverse pass too: a reversible model runs its layers again.
-        with self.method.rules(), self.source.around(self.source.module):
+        with self.method.rules(), self.source.call_context(self.source.module):
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
@@ -116,13 +116,13 @@ class Asked:
         about, module = self.source.variant.mixing, self.source.module
         if about is None:
             raise ExportError("attention's weights need to be marked, got a model without; explain by another method.")
-        with marked(module, about, about.turned), Watching() as watching, self.source.around(module):
+        with marked(module, about, about.turned), Watching() as watching, self.source.call_context(module):
             with vectors_of(self.embedding):
                 outputs = self.source.answer(self.inputs)
             values = tuple(outputs.values())
             resolved = self.target.resolved(values, self.given, self.real)
             value = self.target.value(values, resolved, self.real)
-            found = scores(value, watching, self.method.weights, self.source.choices)
+            found = scores(value, watching, self.method.weights, self.source.multiple_choice)
         relevance, *more = (one[..., : self.real.shape[-1]] for one in found)
         for one in more:
             self.weights = one.reshape(*self.real.shape[:-1], *one.shape[1:]) * self.real[..., None, None, :]

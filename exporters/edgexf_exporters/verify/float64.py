@@ -37,7 +37,7 @@ def worst_difference(source: Source) -> float:
             wanted = reference(wide, feeds)
             with lowered(program, wide.limits) as lowering:
                 program.lowering = lowering
-                found = program(*(folded(wide, lowering, name, feeds) for name in source.inputs))
+                found = program(*(blocked(wide, lowering, name, feeds) for name in source.inputs))
             real = source.real(feeds)
             for output, value in zip(source.outputs, found, strict=True):
                 array = value.numpy()
@@ -48,16 +48,16 @@ def worst_difference(source: Source) -> float:
     return worst
 
 
-def folded(source: Source, lowering: Lowered, name: str, feeds: Feeds) -> Tensor:
+def blocked(source: Source, lowering: Lowered, name: str, feeds: Feeds) -> Tensor:
     """An input as the traced graph gets it from `edgexf.passes.edges`: padded, and cut into blocks."""
     array = feeds[name]
     tokens = next(names.SEQUENCE in tensor.shape for tensor in source.tensors if tensor.name == name)
-    if not (lowering.folded and tokens):
+    if not (lowering.blocked and tokens):
         return torch.from_numpy(array)
     length = array.shape[-1]
-    short = bool(lowering.framed) and length <= source.limits.switch
+    short = lowering.variable_block and length <= source.limits.switch
     blocks, block = (2, (length + 1) // 2) if short else (-(-length // lowering.block), lowering.block)
-    filler = {names.INPUT_IDS: source.padding_id, names.ATTENTION_MASK: lowering.absent}.get(name, 0)
+    filler = {names.INPUT_IDS: source.padding_id, names.ATTENTION_MASK: lowering.padding_mark}.get(name, 0)
     widths = [(0, 0)] * (array.ndim - 1) + [(0, blocks * block - length)]
     whole: Tensor = torch.from_numpy(np.pad(array, widths, constant_values=filler))
     return whole.reshape(*array.shape[:-1], blocks, block)

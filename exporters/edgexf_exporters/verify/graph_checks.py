@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from edgexf import names
 from edgexf.bundle.manifest import Limits, Tensor
-from edgexf_exporters.source import Own
+from edgexf_exporters.source import ModuleInputs
 
 LONG = 1024  # tokens; a shorter model is looked at in its whole length
 OTHER = 2
@@ -33,7 +33,7 @@ def random_operators(model: onnx.ModelProto) -> str:
     return f"the graph holds {', '.join(found)}" if found else ""
 
 
-def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: Own | None = None) -> dict[str, int]:
+def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs | None = None) -> dict[str, int]:
     """Elements of every intermediate tensor at this length, by the node that makes it, with nothing optimised away.
 
     `own` makes the inputs of a module of one's own. They come from ONNX Runtime's own profile of a run, which keeps shapes: the tensors together may take many times the
@@ -73,14 +73,14 @@ def feeds_of(inputs: Sequence[Tensor], length: int) -> dict[str, Any]:
     }
 
 
-def own_feeds(own: Own, length: int) -> dict[str, Any]:
+def own_feeds(own: ModuleInputs, length: int) -> dict[str, Any]:
     """One sample; the axes behind the first one of tokens stay as short as they may be."""
     axes = own.signature.axes
     first = next((axis.name for axis in axes if axis.name != own.signature.samples), "")
     return own.draw({axis.name: length if axis.name == first else axis.least for axis in axes}, seed=1)
 
 
-def growth(path: Path, own: Own) -> str:
+def growth(path: Path, own: ModuleInputs) -> str:
     """What grows faster than the first axis of tokens of a module of one's own; empty where nothing does."""
     tokens = [axis for axis in own.signature.axes if axis.name != own.signature.samples]
     if not tokens:

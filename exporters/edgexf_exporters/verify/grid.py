@@ -24,11 +24,11 @@ from edgexf import names
 from edgexf.bundle.golden import output_difference, relative_difference, residual_difference, thinned
 from edgexf.bundle.manifest import Tensor
 from edgexf.errors import ExportError, in_a_sentence
-from edgexf_exporters.source import Own, Source
+from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import uncovered
 from edgexf_exporters.verify.cells import NOMINAL_BLOCK, Array, Cell, Feeds, batches, cells, lengths
 from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.row_by_row import MODEL, asked, each_alone
+from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
 from edgexf_exporters.verify.ties import TIE, Choices
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
@@ -119,9 +119,9 @@ def check_contract(source: Source) -> None:
 
 def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     """What `eager` answers, of each row alone where the source asks for that."""
-    if source.alone is None:
+    if source.per_row is None:
         return eager(source, feeds, methods)
-    return each_alone(source, source.alone, feeds, lambda row: eager(source, row, methods))
+    return each_row(source, source.per_row, feeds, lambda row: eager(source, row, methods))
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
@@ -158,9 +158,9 @@ def compare(
     padding = "relevance of padding is exactly 0"
     for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
-        remedy = BROKEN_CONFIG if source.own is None else BROKEN_MODULE
+        remedy = BROKEN_CONFIG if source.module_inputs is None else BROKEN_MODULE
         sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
-        with sentence, Choices() if source.chooses else nullcontext(Choices()) as met:
+        with sentence, Choices() if source.has_argmax else nullcontext(Choices()) as met:
             wanted = reference(source, feeds, list(explain))
         found = [run_with(session, feeds) for session in (predict, *explain.values())]
         row = measured(source, cell, source.real(feeds), found, [wanted] * len(found), list(explain))
@@ -177,7 +177,7 @@ def compare(
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
-    if source.alone is not None:
+    if source.per_row is not None:
         itself = any(row.against == MODEL for row in result.rows)
         result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
     return result, references
@@ -221,7 +221,7 @@ def measured(
         if names.ATTENTION in answer:
             relevance.append(relative_difference(answer[names.ATTENTION], right[names.ATTENTION]))
     worst = outputs, max(relevance, default=None), max(residual, default=None)
-    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, asked(source, real))
+    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, compared_with(source, real))
 
 
 def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
@@ -266,7 +266,7 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
 
 
 def check_uncovered(
-    source: Source, own: Own, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
+    source: Source, own: ModuleInputs, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
 ) -> str:
     """What is wrong at sizes that no condition of the trace covers, empty where nothing is: at all of them, or at the first
     and an even sample of the others, since many a condition is about memory alone.
@@ -277,7 +277,7 @@ def check_uncovered(
     later = found[MOST_UNCOVERED:]
     for count, sizes in enumerate(found[:MOST_UNCOVERED] + later[:: len(later) // MOST_UNCOVERED + 1]):
         feeds = own.draw(sizes, seed=count)
-        with Choices() if source.chooses else nullcontext(Choices()) as met:
+        with Choices() if source.has_argmax else nullcontext(Choices()) as met:
             answer, wanted = run(predict, feeds), eager(source, feeds)
         if met.closest <= TIE:
             continue  # rounding may decide otherwise here: the cells of the grid are compared with the graph's choice

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf_exporters.source import Alone, Source
+from edgexf_exporters.source import PerRow, Source
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
@@ -26,13 +26,13 @@ MODEL = "model"
 DEFINITION = "definition"  # of an answer that the model does not have
 
 
-def asked(source: Source, real: Array) -> str:
+def compared_with(source: Source, real: Array) -> str:
     """Who answers a cell: the `MODEL` itself, unless it fails for a row; `real` is bool [..., sequence]."""
-    failing = source.alone is not None and any(source.alone.fails(int(row)) for row in real.sum(axis=-1).flat)
+    failing = source.per_row is not None and any(source.per_row.fails(int(row)) for row in real.sum(axis=-1).flat)
     return DEFINITION if failing else MODEL
 
 
-def each_alone(source: Source, alone: Alone, feeds: Feeds, ask: Ask) -> Feeds:
+def each_row(source: Source, alone: PerRow, feeds: Feeds, ask: Ask) -> Feeds:
     """The answers to every row of a batch, and to each of its choices."""
     mask = feeds[names.ATTENTION_MASK]
 

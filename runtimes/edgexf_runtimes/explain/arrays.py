@@ -26,10 +26,10 @@ from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.explain import methods
 from edgexf_runtimes.explain.coalitions import Outputs, Progress
-from edgexf_runtimes.explain.perturbation import Method, Options, Value, play
+from edgexf_runtimes.explain.perturbation import Method, Options, Value, attribute_row
 from edgexf_runtimes.explain.target import cosine
 from edgexf_runtimes.inputs import preprocess
-from edgexf_runtimes.inputs.baseline import Replacement
+from edgexf_runtimes.inputs.baseline import Baseline
 from edgexf_runtimes.inputs.targets import check_given
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def attribute(
             f"a method that leaves tokens out needs token ids first, and samples along the first axis, got {first.name} {first.dtype} {list(first.shape)}; explain by a compiled method."
         )
     given = check_given(dict(targets or {}), arrays, manifest, wanted(manifest, samples))
-    token_id = predictor.replacement().token_id if baseline is None and manifest.preprocess is not None else baseline
+    token_id = predictor.baseline().token_id if baseline is None and manifest.preprocess is not None else baseline
     if not isinstance(token_id, int) or not 0 <= token_id < manifest.limits.vocab:
         raise UsageError(
             f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {baseline!r}; say what stands in for a token."
@@ -84,13 +84,13 @@ def attribute(
         alone = {name: array if name in fixed else array[row : row + 1] for name, array in arrays.items()}
         about = {name: array[row] for name, array in given.items()}
         value = value_of(manifest, about, shown(alone, first)[0], {name: array[row] for name, array in outputs.items()})
-        rows.append(attribute_row(predictor, found, alone, first, value, token_id, chosen, fixed, progress))
+        rows.append(attribute_sample(predictor, found, alone, first, value, token_id, chosen, fixed, progress))
     relevance, whole = np.stack([scores for scores, _ in rows]), np.array([value for _, value in rows])
     residual = whole - relevance.reshape(count, -1).sum(axis=1, dtype=np.float64)
     return {**outputs, names.RELEVANCE: relevance, names.RESIDUAL: residual.astype(np.float32)}
 
 
-def attribute_row(
+def attribute_sample(
     predictor: Predictor, method: Method, inputs: Mapping[str, Array], first: Tensor, value: Value, token_id: int,
     options: Options, fixed: frozenset[str], progress: Progress | None,
 ) -> tuple[Array, float]:  # fmt: skip
@@ -99,8 +99,10 @@ def attribute_row(
     places = np.flatnonzero(shown(inputs, first)[0].reshape(-1)).tolist()
     if not places:
         raise InputError("a sample must hold a token that can be left out, got a mask that shows none; give it one.")
-    replacement = Replacement(token_id, str(token_id))
-    found = play(predictor, method, inputs, places, replacement, lambda _: value, options, progress, first.name, fixed)
+    replacement = Baseline(token_id, str(token_id))
+    found = attribute_row(
+        predictor, method, inputs, places, replacement, lambda _: value, options, progress, first.name, fixed
+    )
     return found.scores.reshape(ids.shape), found.explained
 
 

@@ -50,7 +50,7 @@ def spans(places: Sequence[int], span: int, most: int) -> list[list[int]]:
     return [list(places[start : start + size]) for start in range(0, len(places), size)]
 
 
-class Game:
+class ValueFunction:
     """The worth of coalitions of `groups`, each a list of places in the row.
 
     `whole` is the worth of the unchanged row. Between two runs it ends where `over` says so. `together` rows make one run,

@@ -18,7 +18,7 @@ from edgexf.report.explanation import Explanation
 from edgexf_runtimes.explain.coalitions import Progress, real_places
 from edgexf_runtimes.explain.integrated_gradients import integrate
 from edgexf_runtimes.explain.perturbation import Options
-from edgexf_runtimes.explain.target import Asked
+from edgexf_runtimes.explain.target import ExplanationTarget
 from edgexf_runtimes.inputs.targets import check_targets
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def explain(
     predictor: Predictor,
     method: str,
     inputs: Mapping[str, npt.NDArray[Any]],
-    question: Asked,
+    question: ExplanationTarget,
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
@@ -62,7 +62,7 @@ def explain(
     settings: dict[str, Any] = {}
     feeds = {**inputs, **question.arrays()}
     if path:
-        replacement = predictor.replacement(options.baseline)
+        replacement = predictor.baseline(options.baseline)
         ids = inputs[names.INPUT_IDS].copy()
         ids[0, real_places(window.offsets)] = replacement.token_id
         feeds[names.BASELINE], baseline = ids, replacement.name

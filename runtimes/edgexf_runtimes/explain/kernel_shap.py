@@ -20,13 +20,13 @@ from math import comb
 
 import numpy as np
 
-from edgexf_runtimes.explain.coalitions import Game, Kept, Values, r_squared
+from edgexf_runtimes.explain.coalitions import Kept, ValueFunction, Values, r_squared
 from edgexf_runtimes.explain.perturbation import Found, Method, Options, too_few
 
 DRAWS_PER_PAIR = 20  # at most, where most of what is drawn was there before
 
 
-def attribute(game: Game, rows: int, options: Options) -> Found:
+def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
     """Scores of features, the fit's weighted `r_squared`, and whether the values are `exact`."""
     exact = 2**game.features <= rows + 1
     chance = np.random.default_rng(options.seed)

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from edgexf.errors import MissingExtraError
-from edgexf_runtimes.explain.coalitions import Game, Kept, Values, distinct, r_squared
+from edgexf_runtimes.explain.coalitions import Kept, ValueFunction, Values, distinct, r_squared
 from edgexf_runtimes.explain.perturbation import Found, Method, Options, too_few
 
 KERNEL_WIDTH = 0.25
 PENALTY = 1.0
 
 
-def attribute(game: Game, rows: int, options: Options) -> Found:
+def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
     """Scores of features, and the fit's `intercept` and weighted `r_squared`."""
     ridge = fitter()
     kept, counts = distinct(coalitions(game.features, rows, np.random.default_rng(options.seed)))

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgexf_runtimes.explain.coalitions import Game
+from edgexf_runtimes.explain.coalitions import ValueFunction
 from edgexf_runtimes.explain.perturbation import Found, Method, Options, too_few
 
 STRIDE = 16
 
 
-def attribute(game: Game, _rows: int, _options: Options) -> Found:
+def attribute(game: ValueFunction, _rows: int, _options: Options) -> Found:
     """Scores of features; those that the time did not suffice for have 0, and `reached` counts the others."""
     order = np.concatenate([np.arange(first, game.features, STRIDE) for first in range(STRIDE)])
     kept = np.ones((len(order), game.features), dtype=bool)

@@ -28,11 +28,11 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report.explanation import Explanation
-from edgexf_runtimes.explain.coalitions import Array, Game, Outputs, Progress, Values, real_places, spans
+from edgexf_runtimes.explain.coalitions import Array, Outputs, Progress, ValueFunction, Values, real_places, spans
 
 if TYPE_CHECKING:
-    from edgexf_runtimes.explain.target import Asked
-    from edgexf_runtimes.inputs.baseline import Replacement
+    from edgexf_runtimes.explain.target import ExplanationTarget
+    from edgexf_runtimes.inputs.baseline import Baseline
     from edgexf_runtimes.predictor import Predictor
 
 FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
@@ -97,7 +97,7 @@ class Method:
     """
 
     name: str
-    attribute: Callable[[Game, int, Options], Found]
+    attribute: Callable[[ValueFunction, int, Options], Found]
     takes: tuple[str, ...]
     budget: int
     rows_per_feature: int
@@ -120,8 +120,8 @@ class Attribution:
     settings: dict[str, Any]
 
 
-def play(
-    predictor: Predictor, method: Method, inputs: Mapping[str, Array], places: Sequence[int], replacement: Replacement,
+def attribute_row(
+    predictor: Predictor, method: Method, inputs: Mapping[str, Array], places: Sequence[int], replacement: Baseline,
     value_of: Callable[[Outputs], Value], options: Options, progress: Progress | None = None,
     first: str = names.INPUT_IDS, fixed: Collection[str] = (),
 ) -> Attribution:  # fmt: skip
@@ -133,7 +133,7 @@ def play(
     outputs = {name: array[0] for name, array in predictor.run(**inputs).items()}
     value, budget = value_of(outputs), options.budget or method.budget
     groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
-    game = Game(
+    game = ValueFunction(
         predictor.run, inputs, groups, replacement.token_id, value, value(outputs),
         over=lambda: time.perf_counter() >= end, progress=progress, first=first, fixed=fixed,
     )  # fmt: skip
@@ -146,18 +146,18 @@ def explain(
     predictor: Predictor,
     method: Method,
     inputs: Mapping[str, Array],
-    question: Asked,
+    question: ExplanationTarget,
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explains what is asked of one row, which `inputs` are. UsageError for options that the method does not take,
-    EdgexfError as `play`.
+    EdgexfError as `attribute_row`.
     """
     options.check(method.name, method.takes)
     manifest, start = predictor.manifest, time.perf_counter()
     given, (window,) = question.given, question.given.windows
-    places, replacement = real_places(window.offsets), predictor.replacement(options.baseline)
-    found = play(predictor, method, inputs, places, replacement, question.value, options, progress)
+    places, replacement = real_places(window.offsets), predictor.baseline(options.baseline)
+    found = attribute_row(predictor, method, inputs, places, replacement, question.value, options, progress)
     ms = (time.perf_counter() - start) * 1e3
     return Explanation(
         input=given.raw.name,
@@ -190,7 +190,7 @@ def shared(scores: Values, groups: Sequence[Sequence[int]], length: int) -> npt.
 
 
 def settings(
-    method: Method, options: Options, budget: int, game: Game, groups: Sequence[Sequence[int]]
+    method: Method, options: Options, budget: int, game: ValueFunction, groups: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """What every method says of itself; `rows` counts the row that was left whole as well."""
     chosen = {"seed": options.seed, "time_limit": options.time_limit}

@@ -1,6 +1,6 @@
 """What a caller asks to have explained of one input, for each kind of head.
 
-In: a predictor, an input, and a target as a caller names it. Out: an `Asked`: the arrays that an explain graph takes, the
+In: a predictor, an input, and a target as a caller names it. Out: an `ExplanationTarget`: the arrays that an explain graph takes, the
 same number as a function of the predict graph's outputs, for methods that have no graph, and what both are called.
 
     head                        target                                     explained
@@ -39,7 +39,7 @@ TINY = 1e-12
 ITSELF = "itself"
 
 
-class Asked(ABC):
+class ExplanationTarget(ABC):
     """`position` is the token whose answer is explained, None for a head with one answer."""
 
     position: int | None = None
@@ -69,7 +69,7 @@ def weighted(logits: Array, weights: Mapping[int, float]) -> float:
     return sum(weight * float(logits[column]) for column, weight in weights.items())
 
 
-class Labelled(Asked):
+class Labelled(ExplanationTarget):
     """Of logits of labels, or with a position of one token's labels or words."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, position: int | None) -> None:
@@ -116,7 +116,7 @@ class Labelled(Asked):
 ENDS = {"start": "start_logits", "end": "end_logits"}
 
 
-class Answer(Asked):
+class Answer(ExplanationTarget):
     """Of the logits of an answer's start and end."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
@@ -165,7 +165,7 @@ class Answer(Asked):
         )  # fmt: skip
 
 
-class Vector(Asked):
+class Vector(ExplanationTarget):
     """Of the mean of the tokens' vectors, compared with another one's direction."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
@@ -226,7 +226,7 @@ def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
     if position is None and predictor.manifest.task == "text-generation":
         return count - 1
     if position is None:
-        masks = np.flatnonzero(window.ids == predictor.replacement(None).token_id)
+        masks = np.flatnonzero(window.ids == predictor.baseline(None).token_id)
         if predictor.manifest.task != "fill-mask" or len(masks) != 1:
             raise UsageError(
                 "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
@@ -237,7 +237,7 @@ def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
     return position % count
 
 
-def asked(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> Asked:
+def target_of(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> ExplanationTarget:
     """The question of a head. UsageError for a head without an explained value, and for a position where there
     is none to choose, or none where there is.
     """

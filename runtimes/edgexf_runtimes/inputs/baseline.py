@@ -1,6 +1,6 @@
 """What stands in for a token that is left out of an input.
 
-In: how a bundle reads its input, and what a caller chose, if anything. Out: a `Replacement`, an id and its name, as
+In: how a bundle reads its input, and what a caller chose, if anything. Out: a `Baseline`, an id and its name, as
 `Explanation.baseline` says it. Special tokens are never left out; the length, the attention mask, the segments and the
 global tokens stay those of the whole input.
 
@@ -47,14 +47,14 @@ CLASS, PADDING = "[class]", "[padding]"
 
 
 @dataclass(frozen=True)
-class Replacement:
+class Baseline:
     """The id that is put in a left-out token's place, and how results name it."""
 
     token_id: int
     name: str
 
 
-def of_bytes(reader: Bytes, baseline: str | int | None) -> Replacement:
+def of_bytes(reader: Bytes, baseline: str | int | None) -> Baseline:
     """For a model of bytes. A `baseline` is a byte as `Explanation.tokens` writes it (``a``, ``\\x00``), ``[padding]``,
     or an id. UsageError for another.
     """
@@ -66,10 +66,10 @@ def of_bytes(reader: Bytes, baseline: str | int | None) -> Replacement:
         raise UsageError(
             f"baseline must be a byte as tokens are written, {PADDING}, {CLASS} or an id of these, got {baseline!r}; choose one of them."
         )
-    return Replacement(token_id, called(text, token_id))
+    return Baseline(token_id, called(text, token_id))
 
 
-def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str | int | None) -> Replacement:
+def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str | int | None) -> Baseline:
     """For a model of text whose bundle is at `path`. A `baseline` is a token of the tokenizer's vocabulary, or an id.
 
     UsageError for another.
@@ -85,7 +85,7 @@ def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str 
         raise UsageError(
             f"baseline must be a token of the bundle's tokenizer or an id below {manifest.limits.vocab}, got {baseline!r}; choose one of them."
         )
-    return Replacement(token_id, called(tokenizer.token(token_id) or "no token", token_id))
+    return Baseline(token_id, called(tokenizer.token(token_id) or "no token", token_id))
 
 
 def chosen_id(baseline: str | int, known: Mapping[str, int]) -> int | None:

@@ -180,7 +180,7 @@ def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]
         targets[names.POSITION] = last if written is None else np.full(len(written), written.shape[1] - 1)
     if names.PATH in wanted and names.PATH not in targets:
         ids = case.arrays[names.INPUT_IDS]
-        start = 0 if manifest.preprocess is None else reference.replacement().token_id
+        start = 0 if manifest.preprocess is None else reference.baseline().token_id
         targets[names.BASELINE] = np.full_like(ids, start)
         targets[names.PATH] = ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32)
     return targets

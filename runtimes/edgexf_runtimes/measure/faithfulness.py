@@ -279,7 +279,7 @@ def measure(
     method. UsageError for a model that does not classify and for wrong choices, InputError for an input that can't be read.
     """
     check(session, inputs, follow, steps)
-    replacement = session.replacement(baseline)
+    replacement = session.baseline(baseline)
     chosen = tuple(methods or session.manifest.methods) or (session.method(None),)
     found: dict[str, list[Curves]] = {method: [] for method in (*chosen, RANDOM)}
     answers = []

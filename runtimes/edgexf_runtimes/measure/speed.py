@@ -28,7 +28,7 @@ def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
     return sorted({max(min(length, most), least) for length in wanted})
 
 
-def race(reference: Session, other: Session, length: int) -> Speed:
+def paired_timing(reference: Session, other: Session, length: int) -> Speed:
     inputs = random_inputs(reference, length)
     times: list[tuple[float, float]] = []
     for _ in range(WARM_UP):

@@ -105,7 +105,7 @@ def test_a_class_token_reads_the_librarys_own_weights(tmp_path: Path) -> None:
 def test_a_view_says_that_shares_are_no_parts_of_the_value(longformer: tuple[Encoder, Path]) -> None:
     with edgexf.load(longformer[1]) as session:
         why = session.explain(b"attention is all")
-    assert why.of_shares
+    assert why.scores_are_attention
     assert why.total == pytest.approx(1, abs=1e-5)
     text = explanation_text(why).plain
     assert "shares of attention, 1.00 in all" in text

@@ -253,7 +253,9 @@ def forget_the_random_blocks(_: int, frame: Any, dtype: Any, right: Any = bigbir
 
 def forget_the_switch(model: Any, right: Any = bigbird.describe) -> Family:
     about = right(model)
-    return Family(about.longest, about.padding, about.switch - 1, Segments("zeros", -1), around=about.around)
+    return Family(
+        about.longest, about.padding, about.switch - 1, Segments("zeros", -1), call_context=about.call_context
+    )
 
 
 def swap_the_ends(blocks: Tensor, join: int, right: Any = bigbird.around) -> Tensor:
@@ -295,8 +297,8 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 def test_an_encoder_lowering_that_forgets_its_global_tokens_never_becomes_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = led.Seen.of
-    monkeypatch.setattr(led.Seen, "of", staticmethod(lambda mask, chosen, most: seen(mask, 0 * chosen, most)))
+    seen = led.TokenMasks.of
+    monkeypatch.setattr(led.TokenMasks, "of", staticmethod(lambda mask, chosen, most: seen(mask, 0 * chosen, most)))
     with pytest.raises(VerificationError, match="globals first"):
         edgexf.export(small("LED", "Encoder"), explain=(), output=tmp_path / "out", max_global=3)
 

@@ -21,8 +21,8 @@ from edgexf.models import build
 from edgexf.passes.digest import digest_of
 from edgexf.passes.quantize.balance import Seen
 from edgexf.passes.quantize.blockwise import Blocks, Blockwise
-from edgexf.passes.quantize.exact import Check, check
 from edgexf.passes.quantize.int8 import Codes, Int8
+from edgexf.passes.quantize.layer_check import Check, check
 from edgexf.passes.quantize.walk import QuantizeWeights
 from edgexf.passes.rewriter import Rewriter
 from edgexf.passes.tidy import DropTraces

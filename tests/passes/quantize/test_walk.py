@@ -25,7 +25,7 @@ from small_graphs import (
     stored,
 )  # fmt: skip
 
-from edgexf.passes.canonical_weights import same_weights
+from edgexf.passes.canonical_weights import canonical_weights
 from edgexf.passes.digest import digest_of
 from edgexf.passes.linear import GemmToMatMul
 from edgexf.passes.quantize.blockwise import BLOCK, Blockwise
@@ -254,7 +254,7 @@ def test_graphs_share_one_orientation_and_the_models_names() -> None:
         return make.model(y=make.node("MatMul", x, make.node("Transpose", w, perm=(1, 0)) if turned else w))
 
     models = {"a": one("val_1", WEIGHT, False), "b": one("p_0", np.ascontiguousarray(WEIGHT.T), True)}
-    same_weights(models, [("layer.weight", np.ascontiguousarray(WEIGHT.T))])
+    canonical_weights(models, [("layer.weight", np.ascontiguousarray(WEIGHT.T))])
     for model in models.values():
         assert list(model.graph.initializers) == ["layer.weight"]
         assert model.graph.initializers["layer.weight"].const_value.numpy().shape == (64, 96)  # type: ignore[union-attr]

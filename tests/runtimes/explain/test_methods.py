@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError, MissingExtraError, UsageError
-from edgexf_runtimes.explain.coalitions import Game
+from edgexf_runtimes.explain.coalitions import ValueFunction
 from edgexf_runtimes.explain.kernel_shap import KERNEL_SHAP
 from edgexf_runtimes.explain.lime import LIME, coalitions
 from edgexf_runtimes.explain.methods import METHODS
@@ -56,7 +56,9 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         yield opened
 
 
-def game(worth: Callable[[np.ndarray], float], features: int, over: Callable[[], bool] = lambda: False) -> Game:
+def game(
+    worth: Callable[[np.ndarray], float], features: int, over: Callable[[], bool] = lambda: False
+) -> ValueFunction:
     """A game of `worth`, which sees the kept features as ones."""
     ids = np.ones((1, features), dtype=np.int64)
 
@@ -65,7 +67,9 @@ def game(worth: Callable[[np.ndarray], float], features: int, over: Callable[[],
 
     groups = [[place] for place in range(features)]
     whole = worth(ids[0])
-    return Game(run, {"input_ids": ids}, groups, 0, lambda outputs: float(outputs["worth"]), whole, over, together=2)
+    return ValueFunction(
+        run, {"input_ids": ids}, groups, 0, lambda outputs: float(outputs["worth"]), whole, over, together=2
+    )
 
 
 def logits(session: Session, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -167,7 +171,7 @@ def test_how_many_rows_run_together_changes_no_score(session: Session, method: M
     whole = float(logits(session, ids)[0, 4])
 
     def scores(together: int | None) -> np.ndarray:
-        played = Game(
+        played = ValueFunction(
             session.run, {"input_ids": ids}, groups, PADDING, lambda found: float(found["logits"][4]), whole,
             together=together,
         )  # fmt: skip

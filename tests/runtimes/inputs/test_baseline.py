@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Backend
 
 from edgexf.bundle.manifest import Bytes, Graph, Limits, Manifest, Tensor, Text
 from edgexf.errors import UsageError
-from edgexf_runtimes.inputs.baseline import Replacement, of_bytes, of_text
+from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
 from edgexf_runtimes.inputs.text import Tokenizer
 
 READER = Bytes("bytes", class_id=257, padding_id=256, max_bytes=4096)
@@ -24,7 +24,7 @@ PAIRS = models.BPE({"<pad>": 0, "?": 1, "hello": 2, "7": 3}, [])  # knows no unk
 def chosen(
     folder: Path, model: Any, added: tuple[str, ...] = (), files: dict[str, Any] | None = None,
     baseline: str | int | None = None,
-) -> Replacement:  # fmt: skip
+) -> Baseline:  # fmt: skip
     """What the tokenizer of `model` gives with tokens `added`, and `files` beside it."""
     backend = Backend(model)
     backend.add_special_tokens([AddedToken(text, special=True) for text in added])
@@ -62,16 +62,16 @@ def test_a_mask_token_comes_first_then_the_unknown_one_then_padding(
 
 
 def test_a_token_in_words_comes_before_an_id_in_digits(tmp_path: Path) -> None:
-    assert chosen(tmp_path, WORD_LEVEL, baseline="7") == Replacement(3, "7 (id 3)")
-    assert chosen(tmp_path, WORD_LEVEL, baseline="2") == Replacement(2, "hello (id 2)")
-    assert chosen(tmp_path, WORD_LEVEL, baseline=8) == Replacement(8, "no token (id 8)")
+    assert chosen(tmp_path, WORD_LEVEL, baseline="7") == Baseline(3, "7 (id 3)")
+    assert chosen(tmp_path, WORD_LEVEL, baseline="2") == Baseline(2, "hello (id 2)")
+    assert chosen(tmp_path, WORD_LEVEL, baseline=8) == Baseline(8, "no token (id 8)")
     for wrong in ("goodbye", 9, -1, "9", ""):
         with pytest.raises(UsageError, match="below 9"):
             chosen(tmp_path, WORD_LEVEL, baseline=wrong)
 
 
 def test_a_byte_is_written_as_tokens_are() -> None:
-    assert of_bytes(READER, None) == Replacement(256, "[padding] (id 256)")
-    assert of_bytes(READER, "[class]") == Replacement(257, "[class] (id 257)")
-    assert of_bytes(READER, "7") == Replacement(0x37, "7 (id 55)")
-    assert of_bytes(READER, "\\xff") == Replacement(0xFF, "\\xff (id 255)")
+    assert of_bytes(READER, None) == Baseline(256, "[padding] (id 256)")
+    assert of_bytes(READER, "[class]") == Baseline(257, "[class] (id 257)")
+    assert of_bytes(READER, "7") == Baseline(0x37, "7 (id 55)")
+    assert of_bytes(READER, "\\xff") == Baseline(0xFF, "\\xff (id 255)")

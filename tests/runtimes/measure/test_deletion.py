@@ -134,7 +134,7 @@ def test_an_evaluation_holds_every_method_and_the_control(session: Session) -> N
     assert list(found.methods) == [*session.manifest.methods, RANDOM]
     assert sum(steps) == len(inputs) * len(found.methods)
     assert found.right == 0.5  # the second label is wrong on purpose, the third input has none
-    assert found.baseline == session.replacement().name
+    assert found.baseline == session.baseline().name
     for method, measured in found.methods.items():
         assert (len(measured.areas), len(measured.most_first)) == (3, 5)
         assert measured.most_first[0] == measured.least_first[0] > measured.most_first[-1] == measured.least_first[-1]

@@ -131,7 +131,7 @@ def describe(model: PreTrainedModel) -> Family:
         )
     segments = Segments("context", config.sep_token_id) if asks else Segments("zeros", -1)
     padding = f"to_multiple({block})"
-    return Family(longest, padding, min(switch, longest), segments, around=as_it_was)
+    return Family(longest, padding, min(switch, longest), segments, call_context=as_it_was)
 
 
 @contextmanager

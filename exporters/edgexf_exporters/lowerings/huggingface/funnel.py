@@ -42,7 +42,7 @@ from edgexf_exporters.lowerings.reference.full import hide
 from edgexf_exporters.source import SHORTEST, Family
 
 LONGEST = 512  # tokens, of the paper's models; newer configs say nothing, since there is no table of positions
-ABSENT = -1  # in the mask behind an input's end, where 0 is a token that is there and hidden
+PADDING_MARK = -1  # in the mask behind an input's end, where 0 is a token that is there and hidden
 # Which types (columns) a type (row) is one with; the third is that of the first token.
 SAME = ((1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 
@@ -57,7 +57,7 @@ def pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenMasks:
     """What is known of a block's tokens: bool [batch, tokens] `real`, and `there` up to the input's end; `types` one-hot
     [batch, tokens, 3].
     """
@@ -67,20 +67,20 @@ class Seen:
     types: Tensor
 
     @classmethod
-    def of(cls, attention_mask: Tensor, token_type_ids: Tensor, dtype: torch.dtype) -> Seen:
+    def of(cls, attention_mask: Tensor, token_type_ids: Tensor, dtype: torch.dtype) -> TokenMasks:
         types = token_type_ids.unsqueeze(-1) == torch.arange(len(SAME))
-        return cls(attention_mask > 0, attention_mask > ABSENT, types.to(dtype))
+        return cls(attention_mask > 0, attention_mask > PADDING_MARK, types.to(dtype))
 
     def mates(self) -> Tensor:
         """Whether a pair has a second token, bool [batch, pairs]; a last one may have none."""
         mates: Tensor = self.there.unflatten(1, (-1, 2))[..., 1]
         return mates
 
-    def pooled(self) -> Seen:
+    def pooled(self) -> TokenMasks:
         """A pair is real if all of its tokens are, and of the type of its first."""
         first, second = pairs(self.real)
         there = self.there.unflatten(1, (-1, 2))[..., 0]
-        return Seen(there & first & (second | ~self.mates()), there, pairs(self.types)[0])
+        return TokenMasks(there & first & (second | ~self.mates()), there, pairs(self.types)[0])
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Relation:
     later: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, asked: Seen, known: Seen, stride: int, step: int, width: int) -> Relation:
+    def of(cls, asked: TokenMasks, known: TokenMasks, stride: int, step: int, width: int) -> Relation:
         """`step` keys of `stride` tokens stand for a query."""
         queries, keys, dtype = asked.real.shape[1], known.real.shape[1], asked.types.dtype
         rows, columns = ((torch.arange(tokens) > 0).to(dtype) for tokens in (queries, keys))
@@ -152,7 +152,7 @@ def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, relation: Relat
 class Encoder(nn.Module):
     """`FunnelEncoder`: [batch, sequence, width] -> [batch, sequence / 2^(blocks - 1), width]."""
 
-    absent = ABSENT
+    padding_mark = PADDING_MARK
 
     def __init__(self, original: FunnelEncoder, _: Limits) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Encoder(nn.Module):
     ) -> BaseModelOutput:
         own: Any = self.original
         width, hidden = inputs_embeds.shape[-1], inputs_embeds
-        seen, states = Seen.of(attention_mask, token_type_ids, hidden.dtype), [hidden]
+        seen, states = TokenMasks.of(attention_mask, token_type_ids, hidden.dtype), [hidden]
         for index, block in enumerate(own.blocks):
             calls = [layer for layer in block for _ in range(own.config.block_repeats[index])]
             if index > 0:
@@ -181,7 +181,7 @@ class Encoder(nn.Module):
         return BaseModelOutput(last_hidden_state=hidden, hidden_states=tuple(states))
 
 
-def pooled(hidden: Tensor, seen: Seen, kind: str) -> Tensor:
+def pooled(hidden: Tensor, seen: TokenMasks, kind: str) -> Tensor:
     """[batch, 2 * pairs, width] -> [batch, pairs, width], by `kind` ``mean`` or ``max``."""
     first, second = pairs(hidden)
     second = torch.where(seen.mates().unsqueeze(-1), second, first)
@@ -198,7 +198,7 @@ class Decoder(nn.Module):
     """`FunnelDecoder`: the last block's tokens, spread, and the first block's, in layers over all tokens."""
 
     block = 1  # the encoder's is a multiple
-    absent = ABSENT
+    padding_mark = PADDING_MARK
 
     def __init__(self, original: FunnelDecoder, _: Limits) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class Decoder(nn.Module):
         config: Any = self.original.config
         layers: Any = self.original.layers
         stride = 2 ** poolings(config)
-        seen = Seen.of(attention_mask, token_type_ids, final_hidden.dtype)
+        seen = TokenMasks.of(attention_mask, token_type_ids, final_hidden.dtype)
         there = seen.there.unflatten(1, (-1, stride))[..., :1]  # of the last block, as its tokens are
         hidden = spread(torch.where(there, final_hidden, 0.0), stride) + first_block_hidden
         relation = Relation.of(seen, seen, 1, 1, hidden.shape[-1])

@@ -20,7 +20,7 @@ from transformers.models.led.modeling_led import LEDDecoderAttention, LEDEncoder
 
 from edgexf.bundle.manifest import Decoder, Limits
 from edgexf.models.full import join_heads, split_heads
-from edgexf_exporters.lowerings.huggingface.longformer import LongformerAttention, Seen, whole_windows
+from edgexf_exporters.lowerings.huggingface.longformer import LongformerAttention, TokenMasks, whole_windows
 from edgexf_exporters.source import Family
 
 
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, global_attention_mask: Tensor, **_: object
     ) -> LEDEncoderBaseModelOutput:
         own = self.original
-        seen = Seen.of(attention_mask, global_attention_mask, self.max_global)
+        seen = TokenMasks.of(attention_mask, global_attention_mask, self.max_global)
         positions = torch.arange(input_ids.shape[1]).clamp(max=own.max_source_positions - 1)  # beyond stands padding
         table = own.embed_positions.weight
         hidden = own.layernorm_embedding(own.embed_tokens(input_ids) + nn.functional.embedding(positions, table))

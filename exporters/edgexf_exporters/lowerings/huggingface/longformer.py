@@ -37,7 +37,7 @@ from edgexf_exporters.trace.marks import are_marked
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenMasks:
     """Which tokens are real, and where the global ones are; the same for every layer of a run.
 
     real and local (real and not global) bool [batch, sequence]; place int64 [batch, max_global], different
@@ -50,7 +50,7 @@ class Seen:
     taken: Tensor
 
     @classmethod
-    def of(cls, attention_mask: Tensor, global_attention_mask: Tensor, max_global: int) -> Seen:
+    def of(cls, attention_mask: Tensor, global_attention_mask: Tensor, max_global: int) -> TokenMasks:
         real = attention_mask > 0
         chosen = real & (global_attention_mask > 0)
         chosen = chosen & (
@@ -78,7 +78,7 @@ class LongformerAttention(nn.Module):
         offset = torch.arange(3 * window) - window - torch.arange(window).unsqueeze(1)  # key minus query
         self.register_buffer("band", torch.where(offset.abs() <= window, 0.0, HIDDEN).float(), persistent=False)
 
-    def forward(self, hidden: Tensor, seen: Seen) -> Tensor:
+    def forward(self, hidden: Tensor, seen: TokenMasks) -> Tensor:
         local = self.local(hidden, seen)  # [batch, sequence, width]
         places = seen.place.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         kept = torch.where(seen.taken.unsqueeze(-1), self.everywhere(hidden, seen), local.gather(1, places))
@@ -89,7 +89,7 @@ class LongformerAttention(nn.Module):
         cut: Tensor = tokens.unflatten(2, (-1, self.block))
         return cut
 
-    def local(self, hidden: Tensor, seen: Seen) -> Tensor:
+    def local(self, hidden: Tensor, seen: TokenMasks) -> Tensor:
         own, heads = self.original, self.original.num_heads
         query = split_heads(own.query(hidden), heads) / math.sqrt(own.head_dim)
         projected = own.key(hidden), own.value(hidden)
@@ -109,7 +109,7 @@ class LongformerAttention(nn.Module):
         scores = query @ keys + F.pad(self.band, (seen.place.shape[1], 0))
         return join_heads((scores.softmax(dim=-1) @ values).flatten(2, 3))
 
-    def everywhere(self, hidden: Tensor, seen: Seen) -> Tensor:
+    def everywhere(self, hidden: Tensor, seen: TokenMasks) -> Tensor:
         """What the tokens at `place` gather from every real token, [batch, max_global, width]."""
         own, heads = self.original, self.original.num_heads
         query = split_heads(own.query_global(at(hidden, seen.place)), heads) / math.sqrt(own.head_dim)
@@ -154,7 +154,7 @@ class Longformer(nn.Module):
         **_: object,
     ) -> LongformerBaseModelOutputWithPooling:
         own = self.original
-        seen = Seen.of(attention_mask, global_attention_mask, self.max_global)
+        seen = TokenMasks.of(attention_mask, global_attention_mask, self.max_global)
         hidden = own.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             hidden = layer.ff_chunk(layer.attention.output(attention(hidden, seen), hidden))

@@ -46,7 +46,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.fixed_random import changed
 from edgexf_exporters.lowerings.reference.full import attend, hide
 from edgexf_exporters.lowerings.swap import replaced
-from edgexf_exporters.source import Alone, Family
+from edgexf_exporters.source import Family, PerRow
 from edgexf_exporters.trace.marks import constant
 
 STEPS = 6  # of the pseudo-inverse, as in the paper; the library's own default
@@ -227,11 +227,11 @@ def describe(model: PreTrainedModel) -> Family:
             f"conv_kernel_size must be odd, since the library answers nothing otherwise, got {kernel}; mend the config."
         )
     if landmarks == length:
-        return Family(reach, switch=reach, alone=Alone())
+        return Family(reach, switch=reach, per_row=PerRow())
     whole = landmarks * (length // landmarks) if landmarks > 0 else 0  # the only input that the library cuts right
     if not 0 < whole <= reach:
         raise ExportError(
             f"whole segments of a Nystromformer must fit into its {reach} positions, got {landmarks} landmarks over "
             f"{length} tokens, so that the library answers nothing; mend num_landmarks or segment_means_seq_len."
         )
-    return Family(whole, around=inverse_marked, alone=Alone(lambda tokens: tokens != whole, defined))
+    return Family(whole, call_context=inverse_marked, per_row=PerRow(lambda tokens: tokens != whole, defined))

@@ -224,10 +224,10 @@ def describe(model: PreTrainedModel) -> Family:
         longest,
         f"to_multiple({whole})",
         0 if twice else min(least, longest),
-        around=as_exported,
+        call_context=as_exported,
         width=2 * model.config.hidden_size,
         shortest=least + 1 if twice else SHORTEST,
-        chooses=bool(hashed),
+        has_argmax=bool(hashed),
         provenance={"rotations": [{"hash_seed": seed_of(a), "num_buckets": factors(a)} for a in hashed]},
     )
 

@@ -6,7 +6,7 @@
             but count in one softmax, are one column log(zeros) there; the first guess divides by each sample's maxima
 
 So an answer does not depend on batch mates, and is the library's own of each sample alone: where an export compares,
-the library is asked for one sample at a time (`each_alone`). Two alternatives were weighed: the maximum over the batch, as the library
+the library is asked for one sample at a time (`each_row`). Two alternatives were weighed: the maximum over the batch, as the library
 has it, which makes every answer depend on its mates; and padded tokens, which cost a copy a layer.
 Source: Xiong et al. 2021, eq. 13-16; `NystromAttention` of nystrom_attention.
 """
@@ -99,7 +99,7 @@ def inverse(matrix: Tensor, iterations: int) -> Tensor:
 
 
 @contextmanager
-def each_alone(model: nn.Module) -> Iterator[None]:
+def each_row(model: nn.Module) -> Iterator[None]:
     """For the duration the untouched attention is asked for one sample at a time, whose answer has no batch mates."""
     parts: list[Any] = [part for part in model.modules() if type(part).__name__ == "NystromAttention"]
 

@@ -21,7 +21,7 @@ from edgexf.bundle.manifest import Limits, Segments
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.lowerings.huggingface import funnel
-from edgexf_exporters.lowerings.huggingface.funnel import Relation, Seen
+from edgexf_exporters.lowerings.huggingface.funnel import Relation, TokenMasks
 from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
@@ -139,7 +139,7 @@ def test_in_float64_every_end_of_a_text_is_the_librarys(real: int, monkeypatch: 
         types = ids % 3
         whole = -(-length // 4) * 4
         padded = [torch.nn.functional.pad(given, (0, whole - length)) for given in (ids, types)]
-        ends = torch.nn.functional.pad(mask, (0, whole - length), value=funnel.ABSENT)
+        ends = torch.nn.functional.pad(mask, (0, whole - length), value=funnel.PADDING_MARK)
         with torch.no_grad():
             wanted = model(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
             states = encoder(model.embeddings(padded[0]), ends, padded[1]).hidden_states
@@ -153,9 +153,9 @@ LIMITS = Limits(50, 5, 130, 4, 0, "none", 3)
 LOWERED: Any = ((funnel.Encoder, "encoder"), (funnel.Decoder, "decoder"))
 
 
-def seen(tokens: int) -> Seen:
+def seen(tokens: int) -> TokenMasks:
     mask = torch.ones(1, tokens, dtype=torch.int64)
-    return Seen.of(mask, torch.zeros_like(mask), torch.float64)
+    return TokenMasks.of(mask, torch.zeros_like(mask), torch.float64)
 
 
 @pytest.mark.parametrize(("stride", "step"), [(1, 1), (4, 1), (1, 2), (2, 2)])
@@ -176,7 +176,7 @@ def test_each_pair_meets_the_waves_of_its_own_distance(stride: int, step: int) -
 
 def test_types_meet_their_own_and_the_first_tokens() -> None:
     types = torch.tensor([[2, 0, 1, 0, 2]])
-    one = Seen.of(torch.ones_like(types), types, torch.float64)
+    one = TokenMasks.of(torch.ones_like(types), types, torch.float64)
     relation = Relation.of(one, one, 1, 1, 4)
     found = (relation.near @ relation.types.transpose(-1, -2))[0, 0] > 0
     wanted = FunnelAttentionStructure(transformers.FunnelConfig()).token_type_ids_to_mat(types)[0]
@@ -215,18 +215,20 @@ def test_what_cannot_be_exported_is_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def see_padding(cls: Any, mask: Tensor, *others: Any, right: Any = Seen.of.__func__) -> Seen:  # type: ignore[attr-defined]
-    found: Seen = right(cls, torch.where(mask < 0, mask, 1), *others)
+def see_padding(cls: Any, mask: Tensor, *others: Any, right: Any = TokenMasks.of.__func__) -> TokenMasks:  # type: ignore[attr-defined]
+    found: TokenMasks = right(cls, torch.where(mask < 0, mask, 1), *others)
     return found
 
 
-def forget_the_end(cls: Any, mask: Tensor, *others: Any, right: Any = Seen.of.__func__) -> Seen:  # type: ignore[attr-defined]
-    found: Seen = right(cls, mask.clamp(min=0), *others)
+def forget_the_end(cls: Any, mask: Tensor, *others: Any, right: Any = TokenMasks.of.__func__) -> TokenMasks:  # type: ignore[attr-defined]
+    found: TokenMasks = right(cls, mask.clamp(min=0), *others)
     return found
 
 
-def forget_the_types(cls: Any, mask: Tensor, types: Tensor, *others: Any, right: Any = Seen.of.__func__) -> Seen:  # type: ignore[attr-defined]
-    found: Seen = right(cls, mask, 0 * types, *others)
+def forget_the_types(
+    cls: Any, mask: Tensor, types: Tensor, *others: Any, right: Any = TokenMasks.of.__func__
+) -> TokenMasks:  # type: ignore[attr-defined]
+    found: TokenMasks = right(cls, mask, 0 * types, *others)
     return found
 
 
@@ -245,9 +247,9 @@ def keep_what_was_dropped(tokens: Tensor, stride: int) -> Tensor:
 
 
 BROKEN = [
-    (Seen, "of", classmethod(see_padding)),
-    (Seen, "of", classmethod(forget_the_end)),
-    (Seen, "of", classmethod(forget_the_types)),
+    (TokenMasks, "of", classmethod(see_padding)),
+    (TokenMasks, "of", classmethod(forget_the_end)),
+    (TokenMasks, "of", classmethod(forget_the_types)),
     (funnel, "pairs", pair_the_first_with_the_next),
     (funnel, "waves", forget_the_direction),
     (funnel, "spread", keep_what_was_dropped),

@@ -22,7 +22,7 @@ from edgexf.bundle.folder import Bundle
 from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
-from edgexf_exporters.lowerings.huggingface.longformer import Longformer, LongformerAttention, Seen
+from edgexf_exporters.lowerings.huggingface.longformer import Longformer, LongformerAttention, TokenMasks
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 
 ROUNDING = 5e-6  # float32 sums in another order, relative to the largest; in float64 it is 1e-7 (the library's softmax is float32)
@@ -85,7 +85,7 @@ def test_the_lowering_is_the_library(windows: tuple[int, ...], max_global: int, 
 
 def test_global_tokens_are_gathered_in_order_and_never_twice() -> None:
     given = inputs(24, 5)
-    seen = Seen.of(given["attention_mask"], given["global_attention_mask"], 6)
+    seen = TokenMasks.of(given["attention_mask"], given["global_attention_mask"], 6)
     for row in range(3):
         chosen = given["global_attention_mask"][row].nonzero()[:, 0]
         assert seen.place[row][seen.taken[row]].tolist() == chosen.tolist()
@@ -163,15 +163,15 @@ def test_the_base_model_is_exported_from_memory(tmp_path: Path) -> None:
     check_outputs(tmp_path / "out", model, inputs(33, 3))
 
 
-def forget_the_globals(attention: Tensor, chosen: Tensor, most: int, right: Any = Seen.of) -> Seen:
-    seen: Seen = right(attention, chosen, most)
-    return Seen(seen.real, seen.real, seen.place, seen.taken)
+def forget_the_globals(attention: Tensor, chosen: Tensor, most: int, right: Any = TokenMasks.of) -> TokenMasks:
+    seen: TokenMasks = right(attention, chosen, most)
+    return TokenMasks(seen.real, seen.real, seen.place, seen.taken)
 
 
 def test_a_lowering_that_meets_global_tokens_twice_never_becomes_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Seen, "of", staticmethod(forget_the_globals))
+    monkeypatch.setattr(TokenMasks, "of", staticmethod(forget_the_globals))
     with pytest.raises(VerificationError, match="globals first"):
         edgexf.export(small("LongformerForSequenceClassification"), output=tmp_path / "out", explain=(), max_global=3)
     assert list(tmp_path.iterdir()) == []
@@ -229,7 +229,7 @@ def test_a_bfloat16_model_is_exported_from_a_copy() -> None:
 
 def test_more_global_tokens_than_gathered_stay_local() -> None:
     given = inputs(24, 5)
-    seen = Seen.of(given["attention_mask"], given["global_attention_mask"], 2)
+    seen = TokenMasks.of(given["attention_mask"], given["global_attention_mask"], 2)
     assert (seen.local.sum(1) == given["attention_mask"].sum(1) - seen.taken.sum(1)).all()
 
 

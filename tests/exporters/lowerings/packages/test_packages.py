@@ -158,7 +158,7 @@ def test_landmark_attention_is_that_of_nystrom_attention_for_each_sample_alone(
     lowering = nystrom_attention.Attention(own, LIMITS)
     for length in (2, 5, 8, 9, 16, 61):
         given, real = tokens(3, length), right(length) if masked else None
-        with torch.no_grad(), nystrom_attention.each_alone(own):
+        with torch.no_grad(), nystrom_attention.each_row(own):
             wanted = own(given, mask=real)
         assert difference(lowering(given, mask=real), wanted, real) <= (COUNTED if masked else ROUNDING)
 
