@@ -24,11 +24,14 @@ SHARES = (
     "attention",
 )  # methods whose scores are shares of attention, no parts of the explained value
 
-BATCH = "batch"
-SEQUENCE = "sequence"
-CHOICES = "choices"  # of a multiple-choice model: its inputs are [batch, choices, sequence]
+# Dimensions carry the names of the ecosystem: other readers look for them, as transformers.js for `batch_size`.
+BATCH = "batch_size"
+SEQUENCE = "sequence_length"
+CHOICES = "num_choices"  # of a multiple-choice model: its inputs are [batch_size, num_choices, sequence_length]
 STEPS = "steps"
-DECODER_SEQUENCE = "decoder_sequence"
+DECODER_SEQUENCE = "decoder_sequence_length"
+# What bundles called them before; a manifest that is read has the new names.
+OLD_DIMENSIONS = {"batch": BATCH, "sequence": SEQUENCE, "choices": CHOICES, "decoder_sequence": DECODER_SEQUENCE}
 
 MANIFEST_FILE = "edgexf.json"
 CONFIG_FILE = "config.json"

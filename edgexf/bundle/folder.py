@@ -11,6 +11,7 @@ it is complete has neither fault.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -265,7 +266,7 @@ def checked(folder: Path, verify: bool) -> Manifest:
         raise BundleError(
             f"a graph must be one of the bundle's listed files, got {unlisted[0]!r}; don't use this bundle."
         )
-    return manifest
+    return dataclasses.replace(manifest, digest=digest)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from edgexf import names
+from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.checks import is_count, require, require_text
 from edgexf.errors import BundleError, UsageError
@@ -145,57 +146,24 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """How raw bytes become token ids: `class_id`, then a byte's own value, `padding_id` behind a shorter input."""
-
-    kind: str
-    class_id: int
-    padding_id: int
-    max_bytes: int
-
-    def __post_init__(self) -> None:
-        require(self.kind == "bytes", "kind of a preprocessing must be bytes", self.kind)
-        for name, least in (("class_id", 0), ("padding_id", 0), ("max_bytes", 1)):
-            value = getattr(self, name)
-            require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
-
-    def check(self, limits: Limits) -> None:
-        """ValueError where what this makes of bytes breaks the limits."""
-        ids = (255, self.class_id, self.padding_id)
-        require(max(ids) < limits.vocab, f"ids of bytes must be below vocab ({limits.vocab})", max(ids))
-        require(self.max_bytes < limits.max_length, "max_bytes must leave room for the class token", self)
-
-
-@dataclass(frozen=True)
-class Text:
-    """How text becomes token ids: by the bundle's tokenizer.json, special tokens included, `padding_id` behind.
-
-    `segments`: the tokenizer tells the texts of a pair apart for the model, which else does so by its own rule.
-    """
-
-    kind: str
-    padding_id: int
-    segments: bool
-
-    def __post_init__(self) -> None:
-        require(self.kind == "text", "kind of a preprocessing must be text", self.kind)
-        require(is_count(self.padding_id, 0), "padding_id must be a token's id", self.padding_id)
-        require(isinstance(self.segments, bool), "segments must be true or false", self.segments)
-
-    def check(self, limits: Limits) -> None:
-        """ValueError where what this makes of text breaks the limits."""
-        require(self.padding_id < limits.vocab, f"ids must be below vocab ({limits.vocab})", self.padding_id)
-
-
-@dataclass(frozen=True)
 class Graph:
-    """A graph file. `method` is ``predict``, or the explanation that it computes as well."""
+    """A graph file.
+
+    Attributes:
+        method: ``predict``, or the explanation that the graph computes besides.
+        dtype: how its weights are stored, a name of `edgexf.dtypes`.
+        file: its path in the bundle.
+        inputs, outputs: its tensors in order.
+        profile: the path in the bundle of a JSON file for latency reports, which maps each node to the module of the
+            user's model that it came from, and counts the operations that are necessary; empty where there is none.
+    """
 
     method: str
     dtype: str
     file: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    profile: str = ""
 
     def __post_init__(self) -> None:
         require_text(self)
@@ -236,6 +204,7 @@ class Manifest:
     scores: str = "softmax"
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    digest: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         require_text(self)
@@ -253,7 +222,7 @@ class Manifest:
         )
         require(self.scores in SCORES, f"scores must be one of {', '.join(SCORES)}", self.scores)
         if self.preprocess is not None:
-            self.preprocess.check(self.limits)
+            self.preprocess.check(self.limits.vocab, self.limits.max_length)
         inputs = [tensor.name for tensor in self.variants[0].inputs]
         for name, there in (
             ()
@@ -271,10 +240,13 @@ class Manifest:
             require(not labelled or columns, "logits must have a column for each label", output.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The values of the JSON but for its `digest`, which is made of all others."""
+        values = asdict(self)
+        del values["digest"]
+        return values
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
         """The inverse of `to_dict`. BundleError for an unknown schema version or key, and a value of the wrong kind."""
         version = values.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -283,11 +255,12 @@ class Manifest:
                 "load it with the edgexf that wrote it, or export it again."
             )
         try:
-            return cls(**restored(record(cls, values)))
+            manifest = cls(**restored(record(cls, values, left_out=("digest",))))
         except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             raise BundleError(
                 f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
             ) from error
+        return with_new_dimensions(manifest)
 
     def graph(self, method: str, dtype: str) -> Graph:
         """The graph for a method; UsageError names those that the bundle has."""
@@ -329,7 +302,7 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
         rows = [record(Tensor, tensor) for tensor in as_list(name, graph)]
         return tuple(Tensor(**{**row, "shape": tuple(as_list("shape", row))}) for row in rows)
 
-    graphs = [record(Graph, graph) for graph in as_list("variants", known)]
+    graphs = [record(Graph, graph, may_lack=("profile",)) for graph in as_list("variants", known)]
     return {
         **known,
         "limits": Limits(**record(Limits, known["limits"])),
@@ -364,13 +337,40 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
     return chosen(**record(chosen, values))
 
 
-def record(cls: type, values: Any) -> dict[str, Any]:
-    """The values as keyword arguments of `cls`; BundleError names unknown and missing keys."""
-    wanted = {item.name for item in fields(cls)}
+def with_new_dimensions(manifest: Manifest) -> Manifest:
+    """The manifest with the dimension names of today, where its graphs were written before them.
+
+    A manifest in which one of the new names occurs stays as it is: a custom module may call an axis ``batch``.
+    """
+    tensors = [tensor for graph in manifest.variants for tensor in (*graph.inputs, *graph.outputs)]
+    new = names.OLD_DIMENSIONS
+    if {size for tensor in tensors for size in tensor.shape} & set(new.values()):
+        return manifest
+
+    def renamed(old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(replace(one, shape=tuple(new.get(str(size), size) for size in one.shape)) for one in old)
+
+    variants = tuple(
+        replace(one, inputs=renamed(one.inputs), outputs=renamed(one.outputs)) for one in manifest.variants
+    )
+    signature = manifest.signature
+    if signature is not None:
+        axes = tuple(replace(axis, name=new.get(axis.name, axis.name)) for axis in signature.axes)
+        signature = replace(signature, axes=axes, samples=new.get(signature.samples, signature.samples))
+    return replace(manifest, variants=variants, signature=signature)
+
+
+def record(cls: type, values: Any, left_out: tuple[str, ...] = (), may_lack: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values as keyword arguments of `cls`; BundleError names unknown and missing keys.
+
+    A file holds none of the fields `left_out`; a file of an earlier edgexf may lack those of `may_lack`.
+    """
+    wanted = {item.name for item in fields(cls)} - set(left_out)
     found = set(values) if isinstance(values, Mapping) else set()
-    if found != wanted:
+    unknown, missing = sorted(found - wanted), sorted(wanted - found - set(may_lack))
+    if unknown or missing:
         raise BundleError(
             f"{cls.__name__} in {names.MANIFEST_FILE} takes exactly the keys {sorted(wanted)}, got unknown "
-            f"{sorted(found - wanted)} and missing {sorted(wanted - found)}; export the bundle again."
+            f"{unknown} and missing {missing}; export the bundle again."
         )
     return dict(values)

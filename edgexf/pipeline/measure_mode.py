@@ -18,7 +18,8 @@ import numpy as np
 
 from edgexf import names
 from edgexf.bundle import golden
-from edgexf.bundle.manifest import Graph, Manifest, Text
+from edgexf.bundle.manifest import Graph, Manifest
+from edgexf.bundle.preprocess import Text
 from edgexf.errors import InputError, UsageError
 from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.layer_check import Check

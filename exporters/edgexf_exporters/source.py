@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Signature
 from edgexf.errors import ExportError
 from edgexf_exporters.targets import Target, target_of
@@ -157,7 +158,7 @@ class Source:
     outputs: tuple[contract.Tensor, ...]
     limits: contract.Limits
     labels: tuple[str, ...]
-    preprocess: contract.Bytes | contract.Text | None
+    preprocess: Bytes | Text | None
     first_id: int
     padding_id: int
     globals: contract.Globals | None = None

@@ -23,7 +23,8 @@ import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from edgexf import bundle, names
-from edgexf.bundle.manifest import Bytes, Manifest, Text
+from edgexf.bundle.manifest import Manifest
+from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.device import providers
@@ -287,4 +288,4 @@ class Predictor:
     @cached_property
     def model_sha256(self) -> str:
         """The digest of the manifest, which lists the hash of every file in the bundle."""
-        return bundle.digest_of(self.whole.to_dict())
+        return self.whole.digest or bundle.digest_of(self.whole.to_dict())

@@ -43,7 +43,7 @@ def test_a_residual_is_measured_against_what_it_is_left_of() -> None:
 
 
 def test_only_real_tokens_are_compared_but_padding_must_be_finite() -> None:
-    output = Tensor("logits", "float32", ("batch", "sequence", 3))
+    output = Tensor("logits", "float32", ("batch_size", "sequence_length", 3))
     wanted = np.ones((2, 4, 3), dtype=np.float32)
     real = np.arange(4) < np.array([[4], [2]])
     found = wanted.copy()
@@ -54,12 +54,12 @@ def test_only_real_tokens_are_compared_but_padding_must_be_finite() -> None:
     found[1, 1], found[1, 3] = 1, np.nan
     assert output_difference(output, found, wanted, real) == math.inf
     assert output_difference(output, wanted[:1], wanted, real) == math.inf
-    assert output_difference(Tensor("logits", "float32", ("batch", 3)), wanted[:, 0] * 2, wanted[:, 0], real) == 1
+    assert output_difference(Tensor("logits", "float32", ("batch_size", 3)), wanted[:, 0] * 2, wanted[:, 0], real) == 1
 
 
 def test_padding_is_no_scale_for_what_is_real() -> None:
     """But one real logit near 0 is none either: then the median of all is."""
-    output = Tensor("start_logits", "float32", ("batch", "sequence"))
+    output = Tensor("start_logits", "float32", ("batch_size", "sequence_length"))
     real = np.array([[True, False, False, False]])
     wanted = np.float32([[1.0, 9e4, 3.0, 2.0]])
     assert output_difference(output, wanted * [[1.5, 1, 1, 1]], wanted, real) == pytest.approx(0.5 / 2.5)
@@ -69,7 +69,7 @@ def test_padding_is_no_scale_for_what_is_real() -> None:
 
 def test_logits_that_are_barred_are_compared_among_themselves() -> None:
     """A library subtracts 1e6, which is no scale for the others, and must be found again."""
-    output = Tensor("start_logits", "float32", ("batch", "sequence"))
+    output = Tensor("start_logits", "float32", ("batch_size", "sequence_length"))
     real = np.ones((1, 3), dtype=bool)
     wanted = np.float32([[1.0, -1e6, 2.0]])
     assert output_difference(output, wanted, wanted, real) == 0

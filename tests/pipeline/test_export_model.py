@@ -65,7 +65,10 @@ def test_graphs_use_standard_operators_and_take_any_batch_and_length(exported: E
         assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 20)]
         onnx.checker.check_model(str(path), full_check=True)
         for value in model.graph.input[:2]:
-            assert [dimension.dim_param for dimension in value.type.tensor_type.shape.dim] == ["batch", "sequence"]
+            assert [dimension.dim_param for dimension in value.type.tensor_type.shape.dim] == [
+                "batch_size",
+                "sequence_length",
+            ]
 
 
 def test_inputs_and_outputs_are_named_as_the_contract_says(exported: Exported) -> None:
@@ -195,7 +198,7 @@ def test_a_module_that_no_graph_can_hold_is_an_error_in_a_sentence(
 
 
 def test_a_graph_that_stops_at_a_shape_is_an_error_in_a_sentence() -> None:
-    ids = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "sequence"])
+    ids = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch_size", "sequence_length"])
     out = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.INT64, None)
     shape = onnx.numpy_helper.from_array(np.array([2, 5]), "shape")
     fixed = onnx.helper.make_node("Reshape", ["input_ids", "shape"], ["logits"])

@@ -294,7 +294,7 @@ def test_a_constant_or_broken_explanation_does_not_pass_for_a_good_one() -> None
 
 def test_labels_that_are_no_rivals_agree_by_their_signs() -> None:
     """A model of several labels at once: the best one alone says nothing of the others."""
-    output = Tensor("logits", "float32", ("batch", 3))
+    output = Tensor("logits", "float32", ("batch_size", 3))
     wanted, found = np.float32([[5.0, 1.0, -1.0]]), np.float32([[5.0, -0.5, -1.0]])
     assert agreement(output, wanted, found, np.ones((1, 3), bool), "sigmoid") == pytest.approx(2 / 3)
     assert agreement(output, wanted, found, np.ones((1, 3), bool), "softmax") == 1
@@ -305,7 +305,7 @@ def test_labels_that_are_no_rivals_agree_by_their_signs() -> None:
     [("none", 4.0, 1.0, 0.25), ("none", 4.0, 4.0, 1.0), ("sigmoid", 4.0, 0.1, 1.0), ("sigmoid", 4.0, -0.1, 0.0)],
 )
 def test_a_single_logit_agrees_by_what_it_means(scores: str, wanted: float, found: float, share: float) -> None:
-    output = Tensor("logits", "float32", ("batch", 1))
+    output = Tensor("logits", "float32", ("batch_size", 1))
     answers = (np.array([[value]], dtype=np.float32) for value in (wanted, found))
     assert agreement(output, *answers, np.ones((1, 3), bool), scores) == pytest.approx(share)
 

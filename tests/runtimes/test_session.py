@@ -42,12 +42,14 @@ def test_an_array_outside_the_contract_is_refused(ids: Any, mask: Any, word: str
 
 
 def manifest(
-    axes: tuple[str, ...] = ("batch", "sequence"), extra: dict[str, tuple[str, ...]] | None = None, **fields: Any
+    axes: tuple[str, ...] = ("batch_size", "sequence_length"),
+    extra: dict[str, tuple[str, ...]] | None = None,
+    **fields: Any,
 ) -> Manifest:
     """Of a model that takes ids and a mask, and `extra` inputs of other shapes."""
     shapes = {"input_ids": axes, "attention_mask": axes, **(extra or {})}
     inputs = tuple(Tensor(name, "int64", shape) for name, shape in shapes.items())
-    graph = Graph("predict", "fp32", "onnx/model.onnx", inputs, (Tensor("logits", "float32", ("batch", 2)),))
+    graph = Graph("predict", "fp32", "onnx/model.onnx", inputs, (Tensor("logits", "float32", ("batch_size", 2)),))
     plain = {
         "name": "m", "task": "t", "limits": LIMITS, "labels": ("a", "b"), "preprocess": None, "variants": (graph,),
         "tolerance": 1e-4, "grid": {}, "provenance": {},
@@ -56,7 +58,7 @@ def manifest(
 
 
 def test_of_choices_each_is_a_row_and_the_answer_is_global() -> None:
-    axes = ("batch", "choices", "sequence")
+    axes = ("batch_size", "num_choices", "sequence_length")
     globals_ = Globals("answer", 9)
     limits = replace(LIMITS, max_global=5)
     chosen = manifest(axes, {"global_attention_mask": axes}, limits=limits, globals=globals_)
@@ -68,7 +70,7 @@ def test_of_choices_each_is_a_row_and_the_answer_is_global() -> None:
 
 
 def test_what_a_decoder_begins_with_is_the_input_one_place_later() -> None:
-    model = manifest(extra={"decoder_input_ids": ("batch", "decoder_sequence")}, decoder=Decoder(2, 3))
+    model = manifest(extra={"decoder_input_ids": ("batch_size", "decoder_sequence_length")}, decoder=Decoder(2, 3))
     found = check_inputs({"input_ids": [[7, 8, 9]]}, model)
     assert found["decoder_input_ids"].tolist() == [[2, 7, 8]]
     written = check_inputs({"input_ids": [[7, 8, 9, 5]], "decoder_input_ids": [[2]]}, model)["decoder_input_ids"]
@@ -84,7 +86,7 @@ def test_what_a_decoder_begins_with_is_the_input_one_place_later() -> None:
 def test_the_context_begins_behind_the_first_separator(row: list[int], segments: list[int]) -> None:
     """As BigBird's head for question answering fills segments in, without a separator too."""
     model = manifest(
-        extra={"token_type_ids": ("batch", "sequence")},
+        extra={"token_type_ids": ("batch_size", "sequence_length")},
         limits=replace(LIMITS, token_types=2),
         segments=Segments("context", 9),
     )

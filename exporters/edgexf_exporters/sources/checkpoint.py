@@ -22,7 +22,8 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
 from edgexf import names
-from edgexf.bundle.manifest import Globals, Limits, Text
+from edgexf.bundle.manifest import Globals, Limits
+from edgexf.bundle.preprocess import Text
 from edgexf.errors import ExportError, UsageError, in_a_sentence
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source, frozen

@@ -12,7 +12,8 @@ from typing import Any
 
 from edgexf import names
 from edgexf.bundle.folder import sha256
-from edgexf.bundle.manifest import Bytes, Limits, Tensor
+from edgexf.bundle.manifest import Limits, Tensor
+from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import ExportError, UsageError
 from edgexf.models import architecture
 from edgexf.models.encoder import Encoder

@@ -37,7 +37,8 @@ from pathlib import Path
 from typing import Any
 
 from edgexf import bundle
-from edgexf.bundle.manifest import Bytes, Manifest
+from edgexf.bundle.manifest import Manifest
+from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs.text import Tokenizer, token_text
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.manifest import Bytes, Decoder, Globals, Limits, Manifest, Segments
+from edgexf.bundle.manifest import Decoder, Globals, Limits, Manifest, Segments
+from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text

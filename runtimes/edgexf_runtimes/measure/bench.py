@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.golden import read
-from edgexf.bundle.manifest import Bytes
+from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report.latency import LatencyReport, LengthLatency

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.manifest import Text
+from edgexf.bundle.preprocess import Text
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.inputs.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session

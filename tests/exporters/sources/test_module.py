@@ -260,7 +260,7 @@ def test_dynamic_shapes_name_and_bound_the_axes(tmp_path: Path) -> None:
 def test_an_axis_that_dynamic_shapes_leave_out_is_fixed(tmp_path: Path) -> None:
     module, examples = small("linformer classifier")
     manifest = exports(module, examples, tmp_path, dynamic_shapes=({0: Dim.DYNAMIC},))
-    assert manifest.variants[0].inputs[0].shape == ("batch", 16)
+    assert manifest.variants[0].inputs[0].shape == ("batch_size", 16)
     with edgexf.load(tmp_path / "bundle") as session, pytest.raises(InputError, match="must have 16 entries"):
         session.run(ids=ids(2, 17).numpy())
 
@@ -281,8 +281,8 @@ def test_an_answer_may_be_a_dictionary_and_an_argument_no_tensor(tmp_path: Path)
     module = Answers().eval()
     manifest = exports(module, {"ids": ids(2, 16), "scale": 3.0}, tmp_path)
     assert [(one.name, one.dtype, one.shape) for one in manifest.variants[0].outputs] == [
-        ("hidden", "float32", ("batch", "sequence", 8)),
-        ("best", "int64", ("batch", "sequence")),
+        ("hidden", "float32", ("batch_size", "sequence_length", 8)),
+        ("best", "int64", ("batch_size", "sequence_length")),
     ]
     given = ids(3, 7)
     with edgexf.load(tmp_path / "bundle") as session:

@@ -10,7 +10,8 @@ import pytest
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Backend
 
-from edgexf.bundle.manifest import Bytes, Graph, Limits, Manifest, Tensor, Text
+from edgexf.bundle.manifest import Graph, Limits, Manifest, Tensor
+from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
 from edgexf_runtimes.inputs.text import Tokenizer
@@ -31,7 +32,7 @@ def chosen(
     backend.save(str(folder / "tokenizer.json"))
     for name, values in (files or {}).items():
         (folder / name).write_text(json.dumps(values), encoding="utf-8")
-    tensor = Tensor("input_ids", "int64", ("batch", "sequence"))
+    tensor = Tensor("input_ids", "int64", ("batch_size", "sequence_length"))
     manifest = Manifest(
         name="m", task="t", limits=Limits(9, 2, 10, 1, 0, "invariant"), labels=(),
         preprocess=Text("text", padding_id=0, segments=False), tolerance=1e-4, grid={}, provenance={},

@@ -1,0 +1,53 @@
+"""How text or bytes become token ids: the part of a manifest that says what a model reads.
+
+In: keyword arguments. Out: frozen values that were checked for kind and range. Without such a record a model takes arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgexf.checks import is_count, require
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """How raw bytes become token ids: `class_id`, then a byte's own value, `padding_id` behind a shorter input."""
+
+    kind: str
+    class_id: int
+    padding_id: int
+    max_bytes: int
+
+    def __post_init__(self) -> None:
+        require(self.kind == "bytes", "kind of a preprocessing must be bytes", self.kind)
+        for name, least in (("class_id", 0), ("padding_id", 0), ("max_bytes", 1)):
+            value = getattr(self, name)
+            require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
+
+    def check(self, vocab: int, max_length: int) -> None:
+        """ValueError where the ids or the length that this makes of bytes break the limits of the model."""
+        ids = (255, self.class_id, self.padding_id)
+        require(max(ids) < vocab, f"ids of bytes must be below vocab ({vocab})", max(ids))
+        require(self.max_bytes < max_length, "max_bytes must leave room for the class token", self)
+
+
+@dataclass(frozen=True)
+class Text:
+    """How text becomes token ids: by the bundle's tokenizer.json, special tokens included, `padding_id` behind.
+
+    `segments`: the tokenizer tells the texts of a pair apart for the model, which else does so by its own rule.
+    """
+
+    kind: str
+    padding_id: int
+    segments: bool
+
+    def __post_init__(self) -> None:
+        require(self.kind == "text", "kind of a preprocessing must be text", self.kind)
+        require(is_count(self.padding_id, 0), "padding_id must be a token's id", self.padding_id)
+        require(isinstance(self.segments, bool), "segments must be true or false", self.segments)
+
+    def check(self, vocab: int, _: int) -> None:
+        """ValueError where the padding's id is not below `vocab`; a tokenizer keeps to the longest length by itself."""
+        require(self.padding_id < vocab, f"ids must be below vocab ({vocab})", self.padding_id)
