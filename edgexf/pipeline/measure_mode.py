@@ -18,6 +18,7 @@ import numpy as np
 
 from edgexf import names
 from edgexf.bundle import golden
+from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import InputError, UsageError
@@ -101,7 +102,7 @@ def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | 
     }
     shape = [sizes.get(called, called) for called in graph.outputs[0].shape]
     place = manifest.labels.index(label) if label in manifest.labels else label
-    chooses = graph.outputs[0].name == names.LOGITS and len(shape) == 2 and shape[1] > 1
+    chooses = CLASSES.fits(graph.outputs) and shape[1] > 1
     if not chooses or manifest.scores == "none" or isinstance(place, str):
         raise InputError(f"labels are for models that choose among some, got {label!r}; leave it out.")
     if shape[0] != 1 or not 0 <= place < shape[1]:

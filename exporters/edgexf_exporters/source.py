@@ -213,7 +213,7 @@ class Source:
         tokens = self.tensors[0]
         place = self.samples(tokens)
         samples = () if place is None else (tokens.shape[place],)
-        takes = () if self.target is None else self.target.tensors
+        takes = () if self.target is None else self.target.head.targets
         scored = tuple(size for axis, size in enumerate(tokens.shape) if axis != self.channels)
         gives: list[tuple[str, tuple[int | str, ...]]] = [(names.RELEVANCE, scored), (names.RESIDUAL, samples)]
         if path:

@@ -14,7 +14,7 @@ direction, with the length taken for a constant. The vector of a decoder is that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,16 +25,17 @@ from torch import Tensor
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Head, Kind, head_of
 
 Array = npt.NDArray[Any]
 TINY = 1e-12  # the length of a vector that has none
 
 
 class Target(Protocol):
-    """`tensors` are the graph's further inputs, in order."""
+    """What is explained of a `head`, whose `targets` are the graph's further inputs, in order."""
 
     @property
-    def tensors(self) -> tuple[contract.Tensor, ...]: ...
+    def head(self) -> Head: ...
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """What `value` takes: `given`, with what the model predicts in rows of zeros. `real` is bool [samples, tokens],
@@ -69,14 +70,9 @@ def drawn_weights(rows: int, columns: int, seed: int) -> Array:
 
 @dataclass(frozen=True)
 class Classes:
-    """Of logits [samples, classes]; the axes' names or sizes."""
+    """Of logits [samples, classes]."""
 
-    samples: str
-    classes: int | str
-
-    @property
-    def tensors(self) -> tuple[contract.Tensor, ...]:
-        return (contract.Tensor(names.TARGET, "float32", (self.samples, self.classes)),)
+    head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> list[Tensor]:
         return [chosen_or_predicted(given[0], outputs[0].detach())]
@@ -85,9 +81,9 @@ class Classes:
         return (resolved[0] * outputs[0]).sum(dim=-1)
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
-        columns = self.classes if isinstance(self.classes, int) else sizes[self.classes]
-        found = drawn_weights(sizes[self.samples], columns, seed)
-        if isinstance(self.classes, str) and real is not None and real.sum(axis=-1).max() == 1:
+        columns = self.head.columns if isinstance(self.head.columns, int) else sizes[self.head.columns]
+        found = drawn_weights(sizes[self.head.samples], columns, seed)
+        if not self.head.has_fixed_columns and real is not None and real.sum(axis=-1).max() == 1:
             found[~found.any(axis=1), 0] = (
                 1.0  # choices of a single token each are alike, and the best of them is a tie
             )
@@ -96,18 +92,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class TokenClasses:
-    """Of logits at each token: `shape` names the axes, two of which are `samples` and `tokens`, the last one classes."""
+    """Of logits at each token, [samples, tokens, classes] or [tokens, samples, classes]."""
 
-    shape: tuple[int | str, ...]
-    samples: str
-    tokens: str
-
-    @property
-    def tensors(self) -> tuple[contract.Tensor, ...]:
-        return (
-            contract.Tensor(names.TARGET, "float32", (self.samples, self.shape[-1])),
-            contract.Tensor(names.POSITION, "int64", (self.samples,)),
-        )
+    head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], _: Tensor | None) -> list[Tensor]:
         weights, position = given
@@ -118,11 +105,11 @@ class TokenClasses:
         return (weights * self.logits(outputs, position)).sum(dim=-1)
 
     def logits(self, outputs: Sequence[Tensor], position: Tensor) -> Tensor:
-        return at(outputs[0], position, self.shape.index(self.samples))
+        return at(outputs[0], position, 0 if self.head.rows_first else 1)
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
-        weights = drawn_weights(sizes[self.samples], int(self.shape[-1]), seed)
-        return {names.TARGET: weights, names.POSITION: drawn_position(sizes, self.samples, self.tokens, seed, real)}
+        weights = drawn_weights(sizes[self.head.samples], int(self.head.columns), seed)
+        return {names.TARGET: weights, names.POSITION: drawn_position(sizes, self.head, seed, real)}
 
 
 def at(outputs: Tensor, position: Tensor, samples: int) -> Tensor:
@@ -132,25 +119,19 @@ def at(outputs: Tensor, position: Tensor, samples: int) -> Tensor:
     return by_sample.gather(1, place).squeeze(1)
 
 
-def drawn_position(sizes: Mapping[str, int], samples: str, tokens: str, seed: int, real: Array | None) -> Array:
+def drawn_position(sizes: Mapping[str, int], head: Head, seed: int, real: Array | None) -> Array:
     """int64 [samples]: a real token of each."""
-    chance, rows, length = np.random.default_rng(seed), sizes[samples], sizes[tokens]
-    if real is None or tokens != names.SEQUENCE:
+    chance, rows, length = np.random.default_rng(seed), sizes[head.samples], sizes[str(head.tokens)]
+    if real is None or head.tokens != names.SEQUENCE:
         return chance.integers(0, length, rows)
     return np.array([chance.choice(np.flatnonzero(row)) for row in real], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Span:
-    """Of start_logits and end_logits; the names of their axes."""
+    """Of start_logits and end_logits."""
 
-    samples: str
-    tokens: str
-
-    @property
-    def tensors(self) -> tuple[contract.Tensor, ...]:
-        shape = (self.samples, self.tokens)
-        return tuple(contract.Tensor(name, "float32", shape) for name in (names.TARGET_START, names.TARGET_END))
+    head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """Zeros in both targets of a row stand for the best start and end among the real tokens."""
@@ -158,7 +139,7 @@ class Span:
         found = []
         for logits, weights in zip(outputs, given, strict=False):
             shown = logits.detach()
-            if real is not None and self.tokens == names.SEQUENCE:
+            if real is not None and self.head.tokens == names.SEQUENCE:
                 shown = torch.where(real, shown, torch.finfo(shown.dtype).min)
             found.append(torch.where(neither, chosen_or_predicted(torch.zeros_like(weights), shown), weights))
         return found
@@ -169,10 +150,10 @@ class Span:
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         """In turn: zeros, a start, a start and an end."""
-        rows, length = sizes[self.samples], sizes[self.tokens]
-        found = {name: np.zeros((rows, length), dtype=np.float32) for name in (names.TARGET_START, names.TARGET_END)}
+        rows, length = sizes[self.head.samples], sizes[str(self.head.tokens)]
+        found = {name: np.zeros((rows, length), dtype=np.float32) for name in self.head.kind.weights}
         for end, name in enumerate(found):
-            place = drawn_position(sizes, self.samples, self.tokens, seed + end, real)
+            place = drawn_position(sizes, self.head, seed + end, real)
             for row in range(rows):
                 found[name][row, place[row]] = float((seed + row) % 3 > end)
         return found
@@ -180,16 +161,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Direction:
-    """Of vectors [samples, tokens, width], the mean of the real tokens', or with `decoder` the one at a position."""
+    """Of vectors [samples, tokens, width]: the mean of the real tokens', or of a decoder's the one at a position."""
 
-    samples: str
-    width: int
-    decoder: bool = False
-
-    @property
-    def tensors(self) -> tuple[contract.Tensor, ...]:
-        vector = contract.Tensor(names.TARGET, "float32", (self.samples, self.width))
-        return (vector, contract.Tensor(names.POSITION, "int64", (self.samples,))) if self.decoder else (vector,)
+    head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """The target's direction, and in rows of zeros the vector's own and its length, [batch, 1], else 0."""
@@ -218,30 +192,29 @@ class Direction:
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
         """In turn: zeros, and any direction."""
-        rows = sizes[self.samples]
-        target = np.random.default_rng(seed).standard_normal((rows, self.width)).astype(np.float32)
+        rows = sizes[self.head.samples]
+        target = np.random.default_rng(seed).standard_normal((rows, int(self.head.columns))).astype(np.float32)
         target[(seed + np.arange(rows)) % 3 == 0] = 0
-        if not self.decoder:
+        if not self.head.positioned:
             return {names.TARGET: target}
-        position = drawn_position(sizes, self.samples, names.DECODER_SEQUENCE, seed, real)
+        position = drawn_position(sizes, self.head, seed, real)
         return {names.TARGET: target, names.POSITION: position}
 
 
+TARGETS: dict[Kind, Callable[[Head], Target]] = {
+    CLASSES: Classes,
+    TOKEN_CLASSES: TokenClasses,
+    SPAN: Span,
+    VECTORS: Direction,
+}
+FIXED = (TOKEN_CLASSES, VECTORS)  # kinds whose last axis must have one size
+
+
 def target_of(outputs: Sequence[contract.Tensor], samples: str) -> Target | None:
-    """What can be explained of outputs: the first one's logits or vectors, or the first two's. `samples` names the axis of
-    independent samples. None where the head gives none of these.
-    """
-    first, shape = outputs[0], outputs[0].shape
-    fixed = isinstance(shape[-1], int)
-    if not samples or samples not in shape[:2] or first.dtype != "float32" or len(shape) > 3:
+    """What can be explained of outputs; `samples` names the axis of independent samples. None where nothing can."""
+    head = head_of(outputs, samples)
+    if head is None or head.outputs[0].dtype != "float32" or (head.kind in FIXED and not head.has_fixed_columns):
         return None
-    if [output.name for output in outputs[:2]] == ["start_logits", "end_logits"] and shape[0] == samples:
-        return Span(samples, str(shape[1]))
-    if first.name == "last_hidden_state" and len(shape) == 3 and shape[0] == samples and fixed:
-        return Direction(samples, int(shape[2]), decoder=shape[1] == names.DECODER_SEQUENCE)
-    if first.name == names.LOGITS and len(shape) == 2 and shape[0] == samples:
-        return Classes(samples, shape[1])
-    (tokens,) = (axis for axis in shape[:2] if axis != samples)
-    if first.name == names.LOGITS and len(shape) == 3 and fixed and isinstance(tokens, str):
-        return TokenClasses(shape, samples, tokens)
-    return None
+    if head.kind is TOKEN_CLASSES and not isinstance(head.tokens, str):
+        return None
+    return TARGETS[head.kind](head)

@@ -1,6 +1,6 @@
-"""What a model answers, as its manifest tells it: labels of an input or of tokens, words, an answer's ends, vectors.
+"""What a model answers, and how its columns are called: labels, or words of the vocabulary.
 
-In: a manifest, and for a model of text its tokenizer. Out: a `Head`, which names the columns of its first output.
+In: a manifest, and for a model of text its tokenizer. Out: a `NamedHead`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgexf import names
+from edgexf.bundle.heads import CLASSES, TOKEN_CLASSES, Kind, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs.text import Tokenizer
 
 
 @dataclass(frozen=True)
-class Head:
-    """`tokenizer` opens the bundle's, where columns are words of its vocabulary."""
+class NamedHead:
+    """The head of a bundle; `tokenizer` opens the bundle's tokenizer, where columns are words of its vocabulary."""
 
     manifest: Manifest
     tokenizer: Callable[[], Tokenizer]
@@ -26,15 +27,20 @@ class Head:
         return self.manifest.variants[0].outputs[0]
 
     @property
+    def kind(self) -> Kind | None:
+        """What the first outputs are; None for outputs of no known kind."""
+        found = head_of(self.manifest.variants[0].outputs, self.manifest.samples)
+        return None if found is None else found.kind
+
+    @property
     def classifies(self) -> bool:
         """Whether an input gets a label, by logits [batch, labels]."""
-        return self.output.name == names.LOGITS and bool(self.manifest.labels) and not self.output.varies
+        return self.kind is CLASSES and bool(self.manifest.labels) and not self.output.varies
 
     @property
     def tagged(self) -> bool:
         """Whether each token of the input gets logits, [batch, sequence, labels or words]."""
-        logits = self.output.name == names.LOGITS and len(self.output.shape) == 3
-        return logits and names.SEQUENCE in self.output.shape
+        return self.kind is TOKEN_CLASSES and names.SEQUENCE in self.output.shape
 
     @property
     def columns(self) -> int:
@@ -47,7 +53,7 @@ class Head:
         return last
 
     def column(self, name: str) -> int:
-        """The column of a label, or of a word of the vocabulary. UsageError for one that is unknown."""
+        """The column of a label, or of a word of the vocabulary. UsageError for an unknown one."""
         labels = self.manifest.labels
         if labels and name in labels:
             return labels.index(name)
@@ -58,5 +64,6 @@ class Head:
         return found
 
     def name(self, column: int) -> str:
+        """The label or the word of a column."""
         labels = self.manifest.labels
         return labels[column] if labels else self.tokenizer().token(column) or f"id {column}"

@@ -28,12 +28,12 @@ from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.device import providers
-from edgexf_runtimes.head import Head
+from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.inputs.text import Encoded, Tokenizer
-from edgexf_runtimes.scores import SCORES
+from edgexf_runtimes.scores import SCORES, best_places
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
@@ -45,7 +45,6 @@ REFUSED = (
     InvalidArgument,
     RuntimeException,
 )  # what a run raises: of a module of one's own not every id has a bound
-TOP = 3  # labels that a prediction lists
 
 
 @dataclass(frozen=True)
@@ -256,9 +255,9 @@ class Predictor:
         return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
 
     @cached_property
-    def head(self) -> Head:
+    def head(self) -> NamedHead:
         """What the model answers."""
-        return Head(self.manifest, self._open_tokenizer)
+        return NamedHead(self.manifest, self._open_tokenizer)
 
     @property
     def classifies(self) -> bool:
@@ -273,7 +272,7 @@ class Predictor:
         """From the answer to each of an input's windows."""
         logits = np.mean([outputs[names.LOGITS] for outputs, _ in answers], axis=0)
         scores = SCORES[self.manifest.scores](logits)
-        best = np.argsort(-scores, kind="stable")[:TOP]
+        best = best_places(scores)
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
         ms = sum(ms for _, ms in answers)
         sure = self.manifest.scores != "none"

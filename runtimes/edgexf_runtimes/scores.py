@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+TOP = 3  # labels that a prediction lists
 
 
 def softmax(logits: Array) -> Array:
@@ -28,3 +29,8 @@ def sigmoid(logits: Array) -> Array:
 
 
 SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": sigmoid, "none": np.asarray}
+
+
+def best_places(scores: Array, count: int = TOP) -> Array:
+    """The places of the largest scores, best first; of equal scores the earlier place."""
+    return np.argsort(-scores, kind="stable")[:count]

@@ -21,19 +21,17 @@ from optimum.exporters.tasks import TasksManager
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
-from edgexf import names
+from edgexf.bundle.heads import HIDDEN, LABELS, VOCABULARY, Task
 from edgexf.bundle.manifest import Globals, Limits
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import ExportError, UsageError, in_a_sentence
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source, frozen
-from edgexf_exporters.sources.heads import Head, head_of
+from edgexf_exporters.sources.heads import task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 from edgexf_exporters.verify.grid import check_contract
 
-MAX_GLOBAL = {"text-classification": 1}  # the first token, the library's own default
-MAX_GLOBAL_OTHERWISE = 64
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
 
 
@@ -51,31 +49,32 @@ def from_model(
     `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for
     a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
     """
-    variant, head = family_of(type(model))
+    variant, task, decoder = family_of(type(model))
     model = in_float32(model)
     config: Any = model.config
     with quiet():
         about: Family = load(variant.describe)(model)
     padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
-    limits = limits_of(config, about, padding, variant, head, max_global)
+    limits = limits_of(config, about, padding, variant, task, max_global)
     first = getattr(config, "bos_token_id", None) or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
+    sizes = {LABELS: config.num_labels, HIDDEN: about.width or config.hidden_size, VOCABULARY: config.vocab_size}
     source = Source(
         name=name or config.model_type,
-        task=head.task,
+        task=task.name,
         variant=variant,
         module=model,
         embedding=about.embedding or model.get_input_embeddings(),
-        outputs=head.tensors(config.num_labels, about.width or config.hidden_size, config.vocab_size),
+        outputs=task.outputs(sizes, decoder),
         limits=limits,
-        labels=labels_of(config) if head.labelled else (),
+        labels=labels_of(config) if task.columns == LABELS else (),
         preprocess=Text("text", padding, carried.segments) if carried.files else None,
         first_id=first if first != padding else (first + 1) % config.vocab_size,
         padding_id=padding,
-        globals=default_globals(head, config) if variant.globals else None,
+        globals=default_globals("none" if decoder else task.global_tokens, config) if variant.globals else None,
         segments=about.segments if limits.token_types else None,
-        decoder=about.decoder if any(names.DECODER_SEQUENCE in axes for _, axes in head.outputs) else None,
-        multiple_choice=head.multiple_choice,
+        decoder=about.decoder if decoder else None,
+        multiple_choice=task.multiple_choice,
         has_argmax=about.has_argmax,
         scores=scores_of(config),
         files=carried.files,
@@ -97,7 +96,7 @@ def from_model(
     return source
 
 
-def limits_of(config: Any, about: Family, padding: Any, variant: Variant, head: Head, max_global: int | None) -> Limits:
+def limits_of(config: Any, about: Family, padding: Any, variant: Variant, task: Task, max_global: int | None) -> Limits:
     """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
     reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
     if padding is None or reach < about.shortest:
@@ -108,7 +107,7 @@ def limits_of(config: Any, about: Family, padding: Any, variant: Variant, head: 
         raise UsageError(
             f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
         )
-    most = max_global or min(MAX_GLOBAL.get(head.task, MAX_GLOBAL_OTHERWISE), reach) if variant.globals else 0
+    most = max_global or min(task.max_global, reach) if variant.globals else 0
     segments = types if types > 1 else 0
     return Limits(config.vocab_size, about.shortest, reach, 1, most, about.padding, segments, about.switch)
 
@@ -119,8 +118,8 @@ def portable(config: Any, architecture: str) -> dict[str, Any]:
     return {**values, "architectures": [architecture]}
 
 
-def family_of(cls: Any) -> tuple[Variant, Head]:
-    """The record whose attention the models of a class have, and the head; ExportError for others.
+def family_of(cls: Any) -> tuple[Variant, Task, bool]:
+    """The record whose attention the models of a class have, the task, and whether a decoder answers; ExportError for others.
 
     A class of the user's own counts as the one of the library that it extends.
     """
@@ -128,13 +127,13 @@ def family_of(cls: Any) -> tuple[Variant, Head]:
     writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
     for base in cls.__mro__:
         if base.__module__ in families:
-            variant, head = families[base.__module__], head_of(base.__name__, writes)
-            if head.task not in variant.tasks:
+            variant, (task, decoder) = families[base.__module__], task_of(base.__name__, writes)
+            if task.name not in variant.tasks:
                 raise ExportError(
-                    f"a head of {variant.name} must be for {', '.join(variant.tasks)}, got {base.__name__} for {head.task}; "
+                    f"a head of {variant.name} must be for {', '.join(variant.tasks)}, got {base.__name__} for {task.name}; "
                     "export another head of the same weights."
                 )
-            return variant, head
+            return variant, task, decoder
     known = ", ".join(variant.name for variant in families.values())
     raise ExportError(
         f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
@@ -210,8 +209,8 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; where no answer
     comes from the pooler it may be missing too. With a task that was `chosen` the weights of other heads are left out.
     """
-    variant, head = family_of(cls)
-    pooled = head.task in variant.pooled
+    variant, task, _ = family_of(cls)
+    pooled = task.name in variant.pooled
     missing = [key for key in report["missing_keys"] if pooled or ".pooler." not in f".{key}"]
     extra = [
         key
@@ -301,10 +300,11 @@ def in_float32(model: PreTrainedModel) -> PreTrainedModel:
     return copied
 
 
-def default_globals(head: Head, config: Any) -> Globals:
-    separator = config.sep_token_id if head.globals in ("question", "answer") else -1
+def default_globals(rule: str, config: Any) -> Globals:
+    """Which tokens are global where a caller names none, by the task's rule."""
+    separator = config.sep_token_id if rule in ("question", "answer") else -1
     if separator is None:
         raise ExportError(
-            f"a model that finds the {head.globals} by itself needs sep_token_id, got none in its config; set it."
+            f"a model that finds the {rule} by itself needs sep_token_id, got none in its config; set it."
         )
-    return Globals(head.globals, separator)
+    return Globals(rule, separator)

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.heads import CLASSES, head_of
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.lowerings.fixed_random import SEED
@@ -69,12 +70,6 @@ def from_module(
 MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=False, family="module")
 
 
-def columns(output: contract.Tensor, samples: str) -> int:
-    """Classes of logits [samples, classes]; 0 for another output."""
-    logits = output.name == names.LOGITS and len(output.shape) == 2 and samples and output.shape[0] == samples
-    return output.shape[1] if logits and isinstance(output.shape[1], int) else 0
-
-
 class Probe:
     """What running a module tells about it."""
 
@@ -112,7 +107,8 @@ class Probe:
         tensors, outputs = self.tensors(), self.outputs(signature)
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
-        classes = columns(outputs[0], signature.samples)
+        head = head_of(outputs, signature.samples)
+        classes = head.columns if head is not None and head.kind is CLASSES else 0
         reader = self.reader(signature, readers)
         reason = self.unexplained(reader, target_of(outputs, signature.samples))
         return Source(
@@ -123,7 +119,7 @@ class Probe:
             embedding=None if reason else reader,
             outputs=outputs,
             limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, 0, "none"),
-            labels=tuple(f"LABEL_{index}" for index in range(classes)),
+            labels=tuple(f"LABEL_{index}" for index in range(classes if isinstance(classes, int) else 0)),
             preprocess=None,
             first_id=0,
             padding_id=0,

@@ -60,7 +60,7 @@ class EagerExplanation:
             )
         self.source, self.method, self.inputs, self.feeds = source, method, inputs, feeds
         self.embedding, self.target = source.embedding, source.target
-        self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.tensors]
+        self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.head.targets]
         self.real = torch.from_numpy(source.shown(feeds))  # as the first input
         self.resolved: list[Tensor] = []
         self.path_values = self.weights = torch.zeros(())

@@ -3,13 +3,7 @@
 In: a predictor, inputs as `Session.run` takes them, and what is explained as `Session.run_explain` takes it. Out: what that
 would answer: the outputs, relevance of the first input's shape and residual [samples]. No explain graph is needed.
 
-    first output                                  explained, of one sample
-    logits [samples, classes]                     target . logits
-    logits [samples, tokens, classes]             target . logits at the position
-    start_logits, end_logits [samples, tokens]    both dot products
-    last_hidden_state [samples, tokens, width]    cosine of the real tokens' mean, or the vector at a position, and target
-
-Zeros stand for what is predicted, as in `edgexf_exporters.targets`.
+The explained value of each kind of head is that of `edgexf.bundle.heads`. Zeros stand for what is predicted, as in `edgexf_exporters.targets`.
 """
 
 from __future__ import annotations
@@ -22,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.heads import SPAN, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.explain import methods
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
     from edgexf_runtimes.predictor import Predictor
 
 Array = npt.NDArray[Any]
-ENDS = {names.TARGET_START: "start_logits", names.TARGET_END: "end_logits"}
+ENDS = dict(zip(SPAN.weights, SPAN.outputs, strict=True))
 
 
 def attribute(
@@ -113,24 +108,14 @@ def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:
 
 
 def wanted(manifest: Manifest, samples: str) -> dict[str, Tensor]:
-    """What says what is explained, by name. UsageError for outputs that are neither logits nor vectors of samples."""
+    """The arrays that say what is explained, by name. UsageError for outputs that are neither logits nor vectors of samples."""
     outputs = manifest.variants[0].outputs
-    first, shape = outputs[0], outputs[0].shape
-    position = Tensor(names.POSITION, "int64", (samples,))
-    weights = Tensor(names.TARGET, "float32", (samples, shape[-1]))
-    if samples and shape[0] == samples:
-        if [output.name for output in outputs[:2]] == list(ENDS.values()):
-            return {name: Tensor(name, "float32", shape) for name in ENDS}
-        if first.name == names.LOGITS and len(shape) == 2:
-            return {names.TARGET: weights}
-        if first.name == names.LOGITS and len(shape) == 3:
-            return {names.TARGET: weights, names.POSITION: position}
-        if first.name == "last_hidden_state" and len(shape) == 3:
-            decoded = names.DECODER_SEQUENCE in shape
-            return {names.TARGET: weights, **({names.POSITION: position} if decoded else {})}
-    raise UsageError(
-        f"an explanation needs logits or vectors of samples, got {first.name} {list(shape)}; call session.run with arrays."
-    )
+    head = head_of(outputs, samples)
+    if head is None or not head.rows_first:
+        raise UsageError(
+            f"an explanation needs logits or vectors of samples, got {outputs[0].name} {list(outputs[0].shape)}; call session.run with arrays."
+        )
+    return {tensor.name: tensor for tensor in head.targets}
 
 
 def value_of(manifest: Manifest, given: Mapping[str, Array], real: Array, outputs: Outputs) -> Value:

@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind, task_named
 from edgexf.errors import InputError, UsageError
 from edgexf.report.prediction import Prediction
-from edgexf_runtimes.scores import softmax
+from edgexf_runtimes.scores import best_places, softmax
 
 if TYPE_CHECKING:
     from edgexf_runtimes.predictor import Predictor, Prepared
@@ -34,7 +35,6 @@ Outputs = Mapping[str, Array]  # the predict graph's, of one row
 Value = Callable[[Outputs], float]
 Target = str | Mapping[str, float] | npt.ArrayLike | None
 
-TOP = 3
 TINY = 1e-12
 ITSELF = "itself"
 
@@ -108,18 +108,18 @@ class Labelled(ExplanationTarget):
         if self.position is None:
             return self.predictor.prediction(self.given, outputs, ms)
         scores = softmax(self.logits(outputs))
-        best = np.argsort(-scores, kind="stable")[:TOP]
+        best = best_places(scores)
         top = tuple((self.predictor.head.name(int(column)), float(scores[column])) for column in best)
         return Prediction(self.given.raw.name, top[0][0], top[0][1], top, self.given.truncated, ms)
 
 
-ENDS = {"start": "start_logits", "end": "end_logits"}
+ENDS = dict(zip(("start", "end"), SPAN.outputs, strict=True))
 
 
 class Answer(ExplanationTarget):
     """Of the logits of an answer's start and end."""
 
-    def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
+    def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
         count = len(self.window.ids)
         places = dict(target) if isinstance(target, Mapping) else {}
@@ -137,7 +137,7 @@ class Answer(ExplanationTarget):
 
     def arrays(self) -> dict[str, Any]:
         found = {}
-        for end, name in (("start", names.TARGET_START), ("end", names.TARGET_END)):
+        for end, name in zip(ENDS, SPAN.weights, strict=True):
             found[name] = np.zeros((1, len(self.window.ids)), dtype=np.float32)
             if end in self.places:
                 found[name][0, self.places[end]] = 1.0
@@ -168,7 +168,7 @@ class Answer(ExplanationTarget):
 class Vector(ExplanationTarget):
     """Of the mean of the tokens' vectors, compared with another one's direction."""
 
-    def __init__(self, predictor: Predictor, given: Prepared, target: Target) -> None:
+    def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
         self.name, self.direction = ITSELF, np.zeros(predictor.head.columns, dtype=np.float64)
         if isinstance(target, str):
@@ -223,11 +223,13 @@ def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
     """
     (window,) = given.windows
     count = len(window.ids)
-    if position is None and predictor.manifest.task == "text-generation":
+    task = task_named(predictor.manifest.task)
+    by_default = "" if task is None else task.default_position
+    if position is None and by_default == "last":
         return count - 1
     if position is None:
         masks = np.flatnonzero(window.ids == predictor.baseline(None).token_id)
-        if predictor.manifest.task != "fill-mask" or len(masks) != 1:
+        if by_default != "mask" or len(masks) != 1:
             raise UsageError(
                 "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
             )
@@ -237,23 +239,26 @@ def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
     return position % count
 
 
+TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
+    CLASSES: Labelled,
+    TOKEN_CLASSES: Labelled,
+    SPAN: Answer,
+    VECTORS: Vector,
+}
+
+
 def target_of(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> ExplanationTarget:
-    """The question of a head. UsageError for a head without an explained value, and for a position where there
-    is none to choose, or none where there is.
+    """What is explained of one input. UsageError for a head without an explained value, for a position where there is
+    none to choose, and for a missing one.
     """
-    first = predictor.head.output
-    if position is not None and not predictor.head.tagged:
+    head = predictor.head
+    if position is not None and not head.tagged:
         raise UsageError(
             f"a position is for models that answer at each token, got {position} for one without; leave it out."
         )
-    if predictor.head.classifies:
-        return Labelled(predictor, given, target, None)
-    if predictor.head.tagged:
-        return Labelled(predictor, given, target, place(predictor, given, position))
-    if first.name == "start_logits":
-        return Answer(predictor, given, target)
-    if first.name == "last_hidden_state" and len(first.shape) == 3:
-        return Vector(predictor, given, target)
-    raise UsageError(
-        f"an explanation needs logits or vectors, got {predictor.manifest.name} without; call edgexf_runtimes.attribute with arrays."
-    )
+    named = {CLASSES: head.classifies, TOKEN_CLASSES: head.tagged}
+    if head.kind is None or not named.get(head.kind, True):
+        raise UsageError(
+            f"an explanation needs logits or vectors, got {predictor.manifest.name} without; call edgexf_runtimes.attribute with arrays."
+        )
+    return TARGETS[head.kind](predictor, given, target, place(predictor, given, position) if head.tagged else None)

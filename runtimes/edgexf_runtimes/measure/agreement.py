@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.golden import output_difference
+from edgexf.bundle.heads import CLASSES, SPAN
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.report.ranks import spearman
 from edgexf_runtimes.session import Session
@@ -25,7 +26,6 @@ LEAST_TOKENS = 10  # of a row whose explanations are compared: twice the stronge
 ENDLESS = 1e9  # stands for a difference that is not finite, which JSON can't hold
 STRONGEST = 5  # tokens of an explanation that are compared by name
 MOST_KEPT = 256 << 20
-ENDS = ("start_logits", "end_logits")
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,17 @@ def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: 
         return 0.0
     if wanted.dtype.kind in "iub":
         return float(np.mean(wanted == found))
-    if output.name in ENDS:
+    if output.name in SPAN.outputs:
         return float(np.mean(wanted.argmax(axis=-1) == found.argmax(axis=-1)))
     tokens = output.has_tokens and wanted.shape[:2] == real.shape
-    if output.name == names.LOGITS and wanted.shape[-1] > 1 and scores == "softmax":
+    logits = output.name in CLASSES.outputs
+    if logits and wanted.shape[-1] > 1 and scores == "softmax":
         same = wanted.argmax(axis=-1) == found.argmax(axis=-1)
         return float(np.mean(same[real] if tokens and same.shape == real.shape else same))
-    if output.name == names.LOGITS and scores == "none":
+    if logits and scores == "none":
         scale = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
         return float(np.mean(1 - np.minimum(np.abs(found - wanted) / scale, 1)))
-    if output.name == names.LOGITS:
+    if logits:
         return float(np.mean((wanted > 0) == (found > 0)))
     if tokens:
         weights = real[(...,) + (None,) * (wanted.ndim - 2)]
@@ -188,9 +189,9 @@ def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]
 
 def predicted(session: Session, case: Case) -> dict[str, Array]:
     """The class that fp32 predicts, so that both graphs explain the same."""
-    answer = session.run(**case.arrays).get(names.LOGITS)
-    if answer is None or answer.ndim != 2:
+    if not CLASSES.fits(session.manifest.variants[0].outputs):
         return {}
+    answer = session.run(**case.arrays)[names.LOGITS]
     target = np.zeros_like(answer)
     target[np.arange(len(answer)), answer.argmax(axis=-1)] = 1
     return {names.TARGET: target}

@@ -19,7 +19,7 @@ import edgexf
 from edgexf.bundle.folder import Bundle
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, VerificationError
-from edgexf_exporters.lowerings.huggingface import reformer
+from edgexf_exporters.lowerings.huggingface import reformer, reformer_rotations
 from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Ring
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
 from edgexf_exporters.source import frozen
@@ -345,7 +345,7 @@ def nearly_equal(attention: Any, right: Any = rotations) -> Tensor:
 def test_a_tie_that_the_graph_breaks_in_another_way_is_no_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (reformer, rotations):
+    for place in (reformer, reformer_rotations):
         monkeypatch.setattr(place, "rotations", nearly_equal)
     manifest = edgexf.export(small("Reformer", "Model", num_buckets=8), explain=(), output=tmp_path / "out").manifest
     assert manifest.grid["worst"] <= TOLERANCE

@@ -1,0 +1,185 @@
+"""What the outputs of a model mean: the one place that tells kinds of heads apart, and lists the tasks.
+
+In: the output tensors of a predict graph, and the name of the axis of independent samples. Out: a `Head`, which says
+what its outputs hold, and which arrays say what an explanation explains. Standard library only.
+
+    kind            first outputs                                explained value
+    CLASSES         logits [samples, classes]                    target . logits
+    TOKEN_CLASSES   logits [samples, tokens, classes]            target . logits at the position
+    SPAN            start_logits, end_logits [samples, tokens]   target_start . start_logits + target_end . end_logits
+    VECTORS         last_hidden_state [samples, tokens, width]   cosine of target and the mean of the real tokens,
+                                                                 or of target and a decoder's vector at the position
+
+A new task of a kind that is here is a record in `TASKS`. A new kind is a `Kind` here, and what computes its explained
+value: in torch (`edgexf_exporters.targets`), in numpy (`edgexf_runtimes.explain`).
+
+Two alternatives were weighed. A class for each kind with methods for everything would bring torch and numpy together in
+one module. A manifest field that names the kind would say twice what the outputs' names and shapes say already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgexf import names
+from edgexf.bundle.manifest import Tensor
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of head.
+
+    Attributes:
+        name: in words.
+        outputs: the names of its first outputs.
+        rank: the number of axes of each of these outputs.
+        weights: the arrays by name that weigh the outputs in an explained value.
+        positioned: an explanation also takes the token at which the model answers.
+        turns: samples may also be the second axis, as in modules whose first axis is the sequence.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    rank: int
+    weights: tuple[str, ...] = (names.TARGET,)
+    positioned: bool = False
+    turns: bool = False
+
+    def fits(self, outputs: Sequence[Tensor]) -> bool:
+        """Whether the first outputs have the names and the rank of this kind."""
+        first = outputs[: len(self.outputs)]
+        return tuple(output.name for output in first) == self.outputs and len(first[0].shape) == self.rank
+
+
+CLASSES = Kind("logits of classes", (names.LOGITS,), 2)
+TOKEN_CLASSES = Kind("logits of classes at each token", (names.LOGITS,), 3, positioned=True, turns=True)
+SPAN = Kind(
+    "logits of an answer's ends", (names.START_LOGITS, names.END_LOGITS), 2, (names.TARGET_START, names.TARGET_END)
+)
+VECTORS = Kind("a vector for each token", (names.LAST_HIDDEN_STATE,), 3)
+KINDS = (CLASSES, TOKEN_CLASSES, SPAN, VECTORS)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first outputs of a model, by their kind; `samples` names the axis of independent samples."""
+
+    kind: Kind
+    outputs: tuple[Tensor, ...]
+    samples: str
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """The shape of the first output."""
+        return self.outputs[0].shape
+
+    @property
+    def columns(self) -> int | str:
+        """The last axis of the first output: classes, words, or the width of a vector; the tokens of a span."""
+        return self.shape[-1]
+
+    @property
+    def has_fixed_columns(self) -> bool:
+        return isinstance(self.columns, int)
+
+    @property
+    def rows_first(self) -> bool:
+        """Whether the first axis is that of the samples."""
+        return self.shape[0] == self.samples
+
+    @property
+    def tokens(self) -> int | str:
+        """The axis of tokens. ValueError for a kind without one."""
+        if self.kind is CLASSES:
+            raise ValueError("logits of classes have no axis of tokens")
+        return self.shape[1] if self.rows_first else self.shape[0]
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the tokens are those that a decoder writes."""
+        return names.DECODER_SEQUENCE in self.shape
+
+    @property
+    def positioned(self) -> bool:
+        """Whether an explanation also takes a position: the token, or the place in what is written."""
+        return self.kind.positioned or (self.kind is VECTORS and self.has_decoder)
+
+    @property
+    def targets(self) -> tuple[Tensor, ...]:
+        """What an explain graph takes besides the inputs of the model, in order."""
+        shape = self.shape if self.kind is SPAN else (self.samples, self.columns)
+        position = (Tensor(names.POSITION, "int64", (self.samples,)),) if self.positioned else ()
+        return (*(Tensor(name, "float32", shape) for name in self.kind.weights), *position)
+
+
+def head_of(outputs: Sequence[Tensor], samples: str) -> Head | None:
+    """The head of a model with these outputs; None where none of `KINDS` fits, or samples are not independent."""
+    shape = outputs[0].shape
+    if not samples or samples not in shape[:2]:
+        return None
+    for kind in KINDS:
+        if kind.fits(outputs) and (shape[0] == samples or kind.turns):
+            return Head(kind, tuple(outputs[: len(kind.outputs)]), samples)
+    return None
+
+
+LABELS, HIDDEN, VOCABULARY, CHOICES = "labels", "hidden", "vocabulary", "choices"  # the columns of a task's output
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is used for, by its name on the Hugging Face hub.
+
+    Attributes:
+        name: the hub's name.
+        kind: what its outputs are.
+        suffixes: how the classes of transformers end that do this task.
+        columns: what the last axis of its output counts; empty for a span, which has none.
+        global_tokens: which tokens are global where a family has global tokens and the caller names none: ``none``,
+            ``first``, ``question`` or ``answer``.
+        max_global: how many tokens of a row a caller may make global by default.
+        default_position: the token that is explained where the caller names none: ``mask``, ``last``, or empty.
+        multiple_choice: a row holds several inputs, of which the model chooses one.
+        models: which models do it: those without a decoder (``encoder``), those with one (``decoder``), or ``both``.
+    """
+
+    name: str
+    kind: Kind
+    suffixes: tuple[str, ...]
+    columns: str = ""
+    global_tokens: str = "none"
+    max_global: int = 64
+    default_position: str = ""
+    multiple_choice: bool = False
+    models: str = "encoder"
+
+    def outputs(self, sizes: dict[str, int], decoder: bool) -> tuple[Tensor, ...]:
+        """The outputs of a model with these sizes by `LABELS`, `HIDDEN` and `VOCABULARY`.
+
+        A model with a `decoder` answers at each token that is written; its vectors come with those of the encoder.
+        """
+        columns: tuple[int | str, ...] = (sizes.get(self.columns, names.CHOICES),) if self.columns else ()
+        tokens = () if self.kind is CLASSES else (names.DECODER_SEQUENCE if decoder else names.SEQUENCE,)
+        found = [(name, (names.BATCH, *tokens, *columns)) for name in self.kind.outputs]
+        if decoder and self.kind is VECTORS:
+            found.append((names.ENCODER_LAST_HIDDEN_STATE, (names.BATCH, names.SEQUENCE, *columns)))
+        return tuple(Tensor(name, "float32", shape) for name, shape in found)
+
+
+TASKS = (
+    Task("feature-extraction", VECTORS, ("Model",), HIDDEN, models="both"),
+    # The first token alone is global by default, as in the library.
+    Task("text-classification", CLASSES, ("ForSequenceClassification",), LABELS, "first", max_global=1),
+    Task("token-classification", TOKEN_CLASSES, ("ForTokenClassification",), LABELS),
+    Task("question-answering", SPAN, ("ForQuestionAnswering",), global_tokens="question", models="both"),
+    Task("fill-mask", TOKEN_CLASSES, ("ForMaskedLM",), VOCABULARY, default_position="mask"),
+    Task("text-generation", TOKEN_CLASSES, ("ForCausalLM", "ModelWithLMHead"), VOCABULARY, default_position="last"),
+    Task("multiple-choice", CLASSES, ("ForMultipleChoice",), CHOICES, "answer", multiple_choice=True),
+    Task("text2text-generation", TOKEN_CLASSES, ("ForConditionalGeneration",), VOCABULARY, models="decoder"),
+)
+
+
+def task_named(name: str) -> Task | None:
+    """The task of a name; None for a custom module's, or for that of the reference models."""
+    return next((task for task in TASKS if task.name == name), None)
