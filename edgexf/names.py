@@ -47,14 +47,6 @@ PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
 QUANTIZE_FILE = "quantize_config.json"
 
-# The dtypes of a bundle's graphs, and how their files are told apart, as the Hugging Face hub and transformers.js do.
-FP32 = "fp32"
-SUFFIXES = {FP32: "", "q8": "_quantized", "int8": "_int8", "q4": "_q4", "fp16": "_fp16"}
-DTYPES = tuple(SUFFIXES)
-BATCH_DEPENDENT = (
-    "q8",
-)  # activations are rounded within one range for all rows of a run, so rows depend on each other
-
 
 def relevance_of(method: str, first: bool) -> str:
     """What a method's relevance is called beside another's."""
@@ -68,9 +60,3 @@ def residual_of(method: str, first: bool) -> str:
 def explain_file(method: str, first: bool) -> str:
     """The explain graph's path in a bundle: the first method has the plain name."""
     return "onnx/explain.onnx" if first else f"onnx/explain_{method}.onnx"
-
-
-def in_dtype(path: str, dtype: str) -> str:
-    """The path of a graph of fp32 in another dtype."""
-    stem, _, kind = path.rpartition(".")
-    return f"{stem}{SUFFIXES[dtype]}.{kind}"

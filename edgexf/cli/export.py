@@ -8,6 +8,9 @@ import click
 
 from edgexf.cli.options import size_options
 from edgexf.errors import UsageError, VerificationError
+from edgexf_exporters.explain.methods import METHODS
+
+DEFAULT_METHOD, *FURTHER_METHODS = METHODS
 
 
 @click.command()
@@ -28,7 +31,7 @@ from edgexf.errors import UsageError, VerificationError
 @click.option(
     "--explain",
     multiple=True,
-    help="Method to compile, or none; may be repeated: attnlrp (the default), cplrp, gradient, integrated-gradients.",
+    help=f"Method to compile, or none; may be repeated: {DEFAULT_METHOD} (the default), {', '.join(FURTHER_METHODS)}.",
 )
 @click.option(
     "--quantize",

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 
 Command = Callable[..., Any]
@@ -21,7 +22,7 @@ dtype_option = click.option(
     "--dtype",
     default="auto",
     show_default=True,
-    help="Of the graphs: fp32, q8, int8, q4, fp16, or what suits this device.",
+    help=f"Of the graphs: {', '.join(NAMES)}, or what suits this device.",
 )
 truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 

@@ -13,15 +13,14 @@ from typing import Any
 import click
 
 from edgexf.cli.options import bundle_argument, quantize_options, report_options, threads_option, write_text
+from edgexf.dtypes import MODES
 from edgexf.errors import RefusedError, UsageError
 from edgexf.extras import require_packages
 
 
 @click.command()
 @bundle_argument
-@click.option(
-    "--mode", required=True, help="int8, int8-static, q4, fp16, or auto for the smallest that is good enough."
-)
+@click.option("--mode", required=True, help=f"{', '.join(MODES)}, or auto for the smallest that is good enough.")
 @quantize_options
 @report_options
 @threads_option
@@ -34,10 +33,12 @@ def quantize(
 
 def check_mode(mode: str) -> None:
     """UsageError for a mode that an export can't be followed by."""
-    from edgexf.pipeline.quantize_bundle import STATIC, Request, chosen_modes
-
     require_packages("quantize", "onnx", "onnx_ir")
-    if mode == STATIC:
+    from edgexf.passes.quantize.modes import modes
+    from edgexf.pipeline.quantize_bundle import Request, chosen_modes
+
+    known = modes()
+    if mode in known and known[mode].needs_calibration:
         raise UsageError(
             f"--quantize takes modes that need no data, got {mode}; export first, then `edgexf quantize BUNDLE --mode {mode} --calibration FILE`."
         )
@@ -50,6 +51,7 @@ def run_quantize(
     """Quantizes and shows what was measured, also of a mode that is refused."""
     from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress, show_table
+    from edgexf.passes.quantize.modes import modes
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
     from edgexf.report import quantization
     from edgexf.report.html.quantization import quantization_page
@@ -77,7 +79,8 @@ def run_quantize(
         for outcome in outcomes:
             click.echo("\n".join(quantization.notes(outcome)))
     if mode == AUTO and options.get("calibration") is None:
-        click.echo("int8-static was not tried: it needs --calibration", err=True)
+        for waiting in (known.name for known in modes().values() if known.needs_calibration):
+            click.echo(f"{waiting} was not tried: it needs --calibration", err=True)
     if signed and refusal is None:
         click.echo(f"{SIGNING_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
     if "markdown" in files:

@@ -21,8 +21,8 @@ from edgexf.bundle import golden
 from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.bundle.preprocess import Text
+from edgexf.dtypes import FP32, in_dtype
 from edgexf.errors import InputError, UsageError
-from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.layer_check import Check
 from edgexf.passes.quantize.sample import TEXTS
 from edgexf.report.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
@@ -44,7 +44,7 @@ from edgexf_runtimes.measure.agreement import (
 from edgexf_runtimes.measure.calibration import arrays_of, stream
 
 if TYPE_CHECKING:
-    from edgexf.passes.quantize.modes import Builder, Built
+    from edgexf.passes.quantize.builder import Builder, Built
     from edgexf.progress import Progress
 
 EXPLAINED = 12  # inputs whose explanations are compared, at most
@@ -184,16 +184,16 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
             for path, data in files.items():
                 Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, path).write_bytes(data)
-        added = tuple(graph for graph in in_dtype(reference.manifest, dtype) if graph.file in files)
+        added = tuple(graph for graph in graphs_in(reference.manifest, dtype) if graph.file in files)
         manifest = replace(reference.manifest, variants=added)
         with Session(Path(folder), manifest, dtype, reference.threads, ("cpu",)) as other:
             yield other
 
 
-def in_dtype(manifest: Manifest, dtype: str) -> list[Graph]:
+def graphs_in(manifest: Manifest, dtype: str) -> list[Graph]:
     """The fp32 graphs of a bundle as another dtype's."""
-    fp32 = manifest.in_dtype(names.FP32).variants
-    return [replace(graph, dtype=dtype, file=names.in_dtype(graph.file, dtype)) for graph in fp32]
+    fp32 = manifest.in_dtype(FP32).variants
+    return [replace(graph, dtype=dtype, file=in_dtype(graph.file, dtype)) for graph in fp32]
 
 
 def measured(
@@ -226,18 +226,14 @@ def measured(
     labelled = [one.right for one in found if one.right is not None]
     with progress(None, f"{mode.name}: checking layers"), room():
         checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))
-    balanced = (
-        {codes.name for codes in scheme.packed.values() if codes.balance is not None}
-        if isinstance(scheme, Int8)
-        else set()
-    )
+    balanced = set() if scheme is None else scheme.balanced
     return Outcome(
         mode=mode.name,
         dtype=mode.dtype,
         verdict=KEPT,
         reasons=(),
         tolerance=mode.tolerance,
-        unsigned=isinstance(scheme, Int8) and scheme.unsigned,
+        unsigned=scheme is not None and scheme.unsigned,
         bytes=sum(map(len, built.files.values())),
         fp32_bytes=fp32_bytes(reference.manifest, mode.dtype, built),
         errors=tuple(errors_by_length([*found, *own])),
@@ -299,6 +295,6 @@ def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
 
 def fp32_bytes(manifest: Manifest, dtype: str, built: Built) -> int:
     """Of the graphs in fp32 that have a counterpart among the files, and their weights."""
-    graphs = {graph.file for graph in manifest.in_dtype(names.FP32).variants}
-    paths = {path for path in graphs if names.in_dtype(path, dtype) in built.files} | {names.WEIGHTS_FILE}
+    graphs = {graph.file for graph in manifest.in_dtype(FP32).variants}
+    paths = {path for path in graphs if in_dtype(path, dtype) in built.files} | {names.WEIGHTS_FILE}
     return sum(entry["bytes"] for path, entry in manifest.files.items() if path in paths)

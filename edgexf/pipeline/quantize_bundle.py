@@ -2,23 +2,8 @@
 
     bundle on disk -> fp32 graphs -> a mode's passes -> trial sessions -> measurements -> verdict -> the bundle, revised
 
-Needs no torch: a device can do it. It composes; how weights are stored is decided in `edgexf.passes`, what is measured in
-`edgexf_runtimes`, which weights stay in float32 in `edgexf.pipeline.search_kept`.
-
-A mode is kept if all of this holds, and refused otherwise, with every reason; `force` writes it all the same, and
-`edgexf.load` then takes it only by name.
-
-- each layer of the predict graph computes what its stored numbers say, and those are its weight's (`edgexf.passes.quantize.layer_check`,
-  which says what is compared)
-- every output of every case is within the mode's tolerance of fp32
-- the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
-- explanations by the bundle's first method agree with fp32's: Spearman >= 0.95 and a share >= 0.8 of the five strongest
-  tokens, on average; the graph of a further method that does not is left out
-- it is smaller than fp32, and no slower: of the time ratios' 95 % intervals at the lengths that were asked for, the
-  geometric mean of the lower ends is at most 1, so a length at which it gains pays for one at which it loses
-
-Two alternatives were weighed for what is slower. A median above 1 refuses half of all graphs that are as fast. A fixed
-margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
+Needs no torch, so a device can do it. This module composes: `edgexf.passes.quantize` decides how weights are stored,
+`measure_mode` what is measured, `search_kept` which weights stay in float32, `verdict` whether the result is kept.
 """
 
 from __future__ import annotations
@@ -34,23 +19,25 @@ import numpy as np
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
+from edgexf.dtypes import DTYPES, FP32, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
 from edgexf.pipeline.search_kept import Search
+from edgexf.pipeline.verdict import judged
 from edgexf.progress import Progress, unseen
-from edgexf.report.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, SLOWER, Outcome, Point, markdown, to_json
+from edgexf.report.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, Outcome, Point, markdown, to_json
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgexf.passes.quantize.modes import Builder, Built, Mode
+    from edgexf.passes.quantize.builder import Builder, Built
+    from edgexf.passes.quantize.modes import Mode
     from edgexf.pipeline.measure_mode import Data
     from edgexf_runtimes import Session
     from edgexf_runtimes.measure.agreement import Answers, Case
 
 AUTO = "auto"
-STATIC = "int8-static"  # the mode that needs data
-AUTO_MODES = ("int8", STATIC, "q4")  # what a CPU may run
+AUTO_MODES = tuple(dtype.mode for dtype in DTYPES if dtype.automatic)  # what a CPU may run
 MAX_DROP = 0.005
 LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
@@ -97,7 +84,7 @@ def quantize(
     manifest = bundle.read(folder)
     check_bundle(folder, manifest, modes, request)
     tried, broken = [], []
-    with load(folder, dtype=names.FP32, threads=request.threads, verify="never") as reference:
+    with load(folder, dtype=FP32, threads=request.threads, verify="never") as reference:
         data, answers = data_of(reference, request.evaluate), Answers(reference)
         for one in modes:
             try:
@@ -126,9 +113,9 @@ def quantize(
 def chosen_modes(request: Request) -> list[Mode]:
     """The modes to try, in order. UsageError for an unknown one, and for options that don't fit."""
     from edgexf.passes.quantize.calibrate import METHODS
-    from edgexf.passes.quantize.modes import MODES
+    from edgexf.passes.quantize.modes import modes as all_modes
 
-    known = {mode.name: mode for mode in MODES}
+    known = all_modes()
     if request.mode not in (*known, AUTO):
         raise UsageError(f"mode must be one of {', '.join((*known, AUTO))}, got {request.mode!r}; choose one of them.")
     if request.calibration_method not in METHODS:
@@ -146,11 +133,11 @@ def chosen_modes(request: Request) -> list[Mode]:
     wanted = AUTO_MODES if request.mode == AUTO else (request.mode,)
     modes = [known[name] for name in wanted]
     if request.calibration is None:
-        if request.mode != AUTO and modes[0].calibrated:
+        if request.mode != AUTO and modes[0].needs_calibration:
             raise UsageError(
                 f"{request.mode} fixes ranges beforehand and needs data to find them, got no calibration file; name one with --calibration."
             )
-        modes = [mode for mode in modes if not mode.calibrated]
+        modes = [mode for mode in modes if not mode.needs_calibration]
     return modes
 
 
@@ -159,7 +146,7 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
     import onnx
 
     first = manifest.variants[0]
-    if first.dtype != names.FP32:
+    if first.dtype != FP32:
         raise BundleError(
             f"a bundle must hold its graphs in fp32 to be quantized, got {first.dtype} alone in {folder.name}; export it again."
         )
@@ -180,12 +167,13 @@ def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.M
     """Opens the fp32 graphs by path, the predict graph first; their weights stay in the file until they are read."""
     import onnx_ir as ir
 
-    paths = [graph.file for graph in manifest.in_dtype(names.FP32).variants]
+    paths = [graph.file for graph in manifest.in_dtype(FP32).variants]
     return lambda: {path: ir.load(folder / path) for path in paths}
 
 
 def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
-    from edgexf.passes.quantize.modes import Builder, BuildInputs, predict_graph
+    from edgexf.passes.quantize.builder import Builder, predict_graph
+    from edgexf.passes.quantize.modes import BuildInputs
     from edgexf.passes.quantize.observe import observe
     from edgexf.pipeline.measure_mode import room, seen_inputs
     from edgexf_runtimes.device.device import saturates
@@ -277,46 +265,21 @@ def search_of(
     return Search(list(dict.fromkeys(keys)), cost, evaluate, outcome.max_drop or 0.0, EVALUATIONS, [start])
 
 
-def judged(outcome: Outcome, force: bool) -> Outcome:
-    """The verdict, with every reason against it."""
-    from edgexf_runtimes.measure.agreement import ENDLESS
-    from edgexf_runtimes.measure.speed import overall
-
-    reasons = [layer.wrong for layer in outcome.layers if layer.wrong]
-    if outcome.worst >= ENDLESS:
-        reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
-    elif not outcome.worst <= outcome.tolerance:
-        reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
-    if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
-        reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")
-    if outcome.explain and not outcome.explain[0].good:
-        reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
-    if outcome.bytes >= outcome.fp32_bytes:
-        reasons.append("is no smaller than fp32")
-    typical, low = overall(outcome.speed)
-    if low > 1:
-        reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
-    verdict = KEPT if not reasons else FORCED if force else REFUSED
-    return replace(outcome, verdict=verdict, reasons=tuple(reasons))
-
-
 def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
     """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it, and those among them that
     were refused now are in it no longer.
     """
-    from edgexf.pipeline.measure_mode import in_dtype
+    from edgexf.pipeline.measure_mode import graphs_in
     from edgexf_runtimes.device.dtype import modes
 
     anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
     stays = [graph for graph in manifest.variants if graph.dtype not in anew]
     dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
-    dropped += [
-        path for dtype in anew if (path := names.in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files
-    ]
+    dropped += [path for dtype in anew if (path := in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files]
     before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
     told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
     outcomes = [*{**before, **told}.values(), outcome]
-    variants = (*stays, *(graph for graph in in_dtype(manifest, outcome.dtype) if graph.file in built.files))
+    variants = (*stays, *(graph for graph in graphs_in(manifest, outcome.dtype) if graph.file in built.files))
     changed = {
         **built.files,
         names.QUANTIZE_FILE: to_json(outcomes).encode() + b"\n",
@@ -327,14 +290,18 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
 
 
 def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The bundle's config.json, which tells transformers.js what to load: q8 where it was kept, and fp16 by WebGPU."""
+    """The bundle's config.json, which tells transformers.js what to load: by default the best that was kept for wasm,
+    and on WebGPU the best that was kept, or was only slow on the CPU that measured it.
+    """
     config = bundle.read_json(path)
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
     fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
-    told = {**config.get(names.JS_CONFIG, {}), "dtype": "q8" if "q8" in kept else names.FP32}
+    wasm = [dtype for dtype in preferred("wasm") if dtype in kept]
+    webgpu = [dtype for dtype in preferred("webgpu") if dtype in fast]
+    told = {**config.get(names.JS_CONFIG, {}), "dtype": wasm[0] if wasm else FP32}
     told.pop("device_config", None)
-    if "fp16" in fast:
-        told["device_config"] = {"webgpu": {"dtype": "fp16"}}
+    if webgpu:
+        told["device_config"] = {"webgpu": {"dtype": webgpu[0]}}
     return json.dumps({**config, names.JS_CONFIG: told}, indent=1, ensure_ascii=False).encode() + b"\n"
 
 

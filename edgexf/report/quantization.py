@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from edgexf.checks import require, require_text
+from edgexf.dtypes import DTYPES
 from edgexf.errors import BundleError
 from edgexf.names import QUANTIZE_FILE
 from edgexf.report.markdown import markdown_table
@@ -191,11 +192,6 @@ LEGEND = (
 )
 
 
-EMULATED = {  # how a dtype was measured that a CPU does not have
-    "fp16": "each value was rounded to float16 as a GPU rounds it, with sums within an operator in float32; times are this CPU's"
-}
-
-
 def notes(outcome: Outcome) -> list[str]:
     """Sentences below the table: what was measured on what, what was done, and why a verdict is what it is."""
     done = [layer for layer in outcome.layers if not layer.skipped]
@@ -225,8 +221,9 @@ def notes(outcome: Outcome) -> list[str]:
         for row in outcome.explain
         if row.cases == 0
     ]
-    if outcome.dtype in EMULATED:
-        found.append(f"{outcome.mode}: {EMULATED[outcome.dtype]}")
+    measured_as = {dtype.name: dtype.measured_as for dtype in DTYPES}.get(outcome.dtype, "")
+    if measured_as:
+        found.append(f"{outcome.mode}: {measured_as}")
     found += [f"{outcome.mode}: {reason}" for reason in outcome.reasons]
     return found
 

@@ -25,6 +25,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
+from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, InputError, UsageError
 from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.device import providers
@@ -240,7 +241,7 @@ class Predictor:
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
         """Answers in the order given; windows of similar length run together, where rows are independent."""
         windows = [window for given in inputs for window in given.windows]
-        alone = self.dtype in names.BATCH_DEPENDENT
+        alone = dtype_named(self.dtype).batch_dependent
         answers: dict[int, Answer] = {}
         for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits, alone):
             start = time.perf_counter()

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgexf import bundle, names
+from edgexf import bundle
+from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.dtype import choose, warn
@@ -36,8 +37,8 @@ def load(
     """
     if verify not in ("always", "never"):
         raise UsageError(f"verify must be 'always' or 'never', got {verify!r}; choose one of them.")
-    if dtype not in ("auto", *names.DTYPES):
-        raise UsageError(f"dtype must be one of auto, {', '.join(names.DTYPES)}, got {dtype!r}; choose one of them.")
+    if dtype not in ("auto", *NAMES):
+        raise UsageError(f"dtype must be one of auto, {', '.join(NAMES)}, got {dtype!r}; choose one of them.")
     manifest = bundle.read(Path(path), verify=verify == "always")
     chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
     warn(Path(path), manifest, chosen)

@@ -32,6 +32,7 @@ from minilm import make_longformer, source
 
 import edgexf
 from edgexf import bundle, names
+from edgexf.dtypes import FP32, in_dtype
 from edgexf.pipeline.measure_mode import golden_cases
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.report.markdown import markdown_table
@@ -75,8 +76,8 @@ def referenced(path: Path) -> int:
 
 def sizes(folder: Path, dtype: str) -> tuple[int, int]:
     """Of the predict graph with its weights, and of it, the explain graph and all weights of the dtype."""
-    predict = folder / names.in_dtype(names.PREDICT_FILE, dtype)
-    explain = folder / names.in_dtype(names.explain_file("", True), dtype)
+    predict = folder / in_dtype(names.PREDICT_FILE, dtype)
+    explain = folder / in_dtype(names.explain_file("", True), dtype)
     data = predict.with_name(predict.name + "_data").stat().st_size
     return referenced(predict), predict.stat().st_size + data + (explain.stat().st_size if explain.exists() else 0)
 
@@ -98,7 +99,7 @@ def measured(folder: Path, mode: str, **options: Any) -> tuple[Outcome, tuple[in
         copy = Path(work, "bundle")
         shutil.copytree(folder, copy)
         outcome = quantize(copy, Request(mode, force=True, **options))[0]
-        return outcome, sizes(copy, outcome.dtype), sizes(copy, names.FP32), golden(copy, outcome.dtype)
+        return outcome, sizes(copy, outcome.dtype), sizes(copy, FP32), golden(copy, outcome.dtype)
 
 
 def exact(outcome: Outcome) -> str:
@@ -217,7 +218,7 @@ def naive(bundles: Path) -> Iterator[tuple[str, ...]]:
                 if not (folder / "onnx" / file).exists():
                     continue
                 graph = onnx.load(folder / "onnx" / file)
-                plain, ours = Path(work, "naive.onnx"), copy / names.in_dtype(f"onnx/{file}", "q8")
+                plain, ours = Path(work, "naive.onnx"), copy / in_dtype(f"onnx/{file}", "q8")
                 called = dynamically(graph, plain)
                 if called:
                     yield name, file, f"fails: {called}", *["-"] * 6
@@ -291,7 +292,7 @@ def hashed(bundles: Path) -> Iterator[tuple[str, ...]]:
         copy = Path(work, "bundle")
         shutil.copytree(bundles / "reformer", copy)
         quantize(copy, Request("int8", force=True, lengths=(64,)))
-        paths = (copy / names.in_dtype(names.PREDICT_FILE, dtype) for dtype in ("fp32", "q8"))
+        paths = (copy / in_dtype(names.PREDICT_FILE, dtype) for dtype in ("fp32", "q8"))
         (seen, rotations), (other, _) = map(hashing, paths)
         with edgexf.load(copy, dtype="fp32") as session:
             rows = [arrays for _, arrays in zip(range(12), stream(session, EVALUATION), strict=False)]

@@ -23,7 +23,7 @@ from edgexf import bundle, names
 from edgexf.bundle.manifest import Tensor
 from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError, RefusedError, UsageError
-from edgexf.passes.quantize.modes import MODES
+from edgexf.passes.quantize import half
 from edgexf.pipeline import quantize_bundle
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.pipeline.verify_bundle import verify
@@ -344,8 +344,7 @@ def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.Mo
     assert outcomes(copied)["int8"].verdict == "refused"
     monkeypatch.setattr(quantize_bundle, "judged", judged)
     monkeypatch.setattr(speed, "paired_timing", slow)
-    wide = next(mode for mode in MODES if mode.name == "fp16")
-    monkeypatch.setattr("edgexf.passes.quantize.modes.MODES", [replace(wide, tolerance=0.0)])
+    monkeypatch.setattr(half, "FP16", replace(half.FP16, tolerance=0.0))
     quantize(copied, "fp16", overwrite=True, force=True, lengths=SHORT)
     assert "device_config" not in json.loads((copied / names.CONFIG_FILE).read_text())["transformers.js_config"]
 

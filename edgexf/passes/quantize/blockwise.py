@@ -25,6 +25,7 @@ import onnx_ir as ir
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits
 
 from edgexf.passes.linear import swapped
+from edgexf.passes.quantize.modes import Mode
 from edgexf.passes.quantize.walk import Floats, Store
 from edgexf.passes.quantize.weights import Use, Weight
 from edgexf.passes.rewriter import CONTRIB, Rewriter
@@ -171,3 +172,6 @@ def quantized(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], n
     zeros = np.zeros((outputs, -(-inputs // BLOCK // 2)), dtype=np.uint8)
     quantize_matmul_4bits(packed, np.ascontiguousarray(weight), scales, zeros, BLOCK, outputs, inputs, True)
     return packed, scales
+
+
+Q4 = Mode("q4", tolerance=0.5, scheme=lambda _: Blockwise())

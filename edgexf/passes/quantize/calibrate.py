@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-from edgexf.passes.quantize.int8 import Codes, Range, moved_rows
+from edgexf.passes.quantize.walk import Range, moved_rows
 from edgexf.passes.quantize.weights import Kind, find
 from edgexf.passes.rewriter import Rewriter
 
@@ -43,9 +43,7 @@ class One(CalibrationDataReader):  # type: ignore[misc]
         return dict(self.rest.pop()) if self.rest else None
 
 
-def calibrate(
-    model: ir.Model, packed: Mapping[bytes, Codes], inputs: Iterable[Feeds], method: str
-) -> dict[bytes, Range]:
+def calibrate(model: ir.Model, packed: Mapping[bytes, Any], inputs: Iterable[Feeds], method: str) -> dict[bytes, Range]:
     """The ranges; the model is changed. `packed` are its weights as `Int8` stores them."""
     graph = Rewriter(model)
     watched: dict[str, bytes] = {}

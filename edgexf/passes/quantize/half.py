@@ -29,6 +29,7 @@ from onnx_ir.passes import common
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgexf.errors import BundleError
+from edgexf.passes.quantize.modes import Mode
 
 # Without a float16 kernel for CPUs, which verify the graph. The converter's own list of such operators needs the types of
 # all values beforehand, which its shape inference does not find in every graph.
@@ -140,3 +141,6 @@ def rounded(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
         graph.insert_after(node, narrow)
         wide.replace_input_with(0, narrow.outputs[0])
         output.type = ir.TensorType(ir.DataType.FLOAT)
+
+
+FP16 = Mode("fp16", tolerance=0.1, convert=to_half, emulated=as_on_a_device)

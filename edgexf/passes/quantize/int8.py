@@ -17,22 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgexf.passes.linear import swapped
 from edgexf.passes.quantize.balance import ActivationSample, Balance, find_balance
-from edgexf.passes.quantize.walk import Floats, Store
+from edgexf.passes.quantize.modes import BuildInputs, Mode
+from edgexf.passes.quantize.walk import Floats, Range, Store, moved_rows
 from edgexf.passes.quantize.weights import Kind, Use, Weight
 from edgexf.passes.rewriter import Rewriter
 
 LEVELS = 127
 ZERO = 128  # of unsigned weights
 SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Int8(Store):
     `ranges` are those of all it multiplies; without any they are found at run time.
     """
 
-    unsigned: bool = False
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     ranges: Mapping[bytes, Range] | None = None
+    wants_calibration: bool = False
 
     def pack(self, weight: Weight, axis: int) -> Codes:
         if weight.digest not in self.packed:
@@ -103,7 +103,11 @@ class Int8(Store):
         found = None if self.ranges is None else self.ranges.get(weight.digest)
         return Codes(self.name(weight), codes, scale, axis, found, balance, kept)
 
-    def calibrated(self, ranges: Mapping[bytes, Range]) -> None:
+    @property
+    def balanced(self) -> set[str]:
+        return {codes.name for codes in self.packed.values() if codes.balance is not None}
+
+    def calibrate(self, ranges: Mapping[bytes, Range]) -> None:
         """From now on inputs are rounded within these ranges."""
         self.ranges = ranges
         self.packed = {digest: replace(codes, range=ranges.get(digest)) for digest, codes in self.packed.items()}
@@ -225,6 +229,9 @@ def along(scale: npt.NDArray[Any], packed: Codes) -> npt.NDArray[Any]:
     return scale.reshape([-1 if axis == packed.axis else 1 for axis in range(packed.codes.ndim)])
 
 
-def moved_rows(use: Use) -> bool:
-    """Whether only some rows of the weight are multiplied: no kernel takes those in whole numbers with a fixed range."""
-    return any(not swapped(step) for step in use.path)
+def scheme(given: BuildInputs, static: bool) -> Int8:
+    return Int8(unsigned=given.unsigned, inputs=given.inputs, wants_calibration=static)
+
+
+DYNAMIC = Mode("q8", tolerance=0.2, scheme=partial(scheme, static=False), needs_activations=True)
+STATIC = Mode("int8", tolerance=0.3, scheme=partial(scheme, static=True), needs_activations=True)

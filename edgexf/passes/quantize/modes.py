@@ -1,36 +1,35 @@
-"""The ways to quantize a bundle: one record each, from fp32 graphs to the files of a dtype.
+"""A way to quantize a bundle, as a record; `edgexf.dtypes` lists where each of them is defined.
 
-In: the fp32 graphs of a bundle by their path, the predict graph first. Out: `Built`: the files, and what became of each
-weight. A new way is a `Scheme` or a conversion, and a line in `MODES`.
+In: the name of a quantization mode. Out: its `Mode`, from the file of its scheme or conversion. `edgexf.passes.quantize.builder`
+makes the files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from edgexf import names
-from edgexf.passes.linear import GemmToMatMul
+from edgexf.dtypes import DTYPES, dtype_named
 from edgexf.passes.quantize.balance import ActivationSample
-from edgexf.passes.quantize.blockwise import Blockwise
-from edgexf.passes.quantize.calibrate import Feeds, calibrate
-from edgexf.passes.quantize.half import as_on_a_device, to_half
-from edgexf.passes.quantize.int8 import Int8
-from edgexf.passes.quantize.layer_check import Check, check
-from edgexf.passes.quantize.walk import Entry, QuantizeWeights, Scheme
-from edgexf.passes.quantize.weights import Weight, find
-from edgexf.passes.share import share_weights
-from edgexf.passes.tidy import DropTraces
+from edgexf.passes.quantize.walk import Scheme
 
-Models = Callable[[], dict[str, ir.Model]]
+Feeds = Mapping[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """What a build may use: `inputs` are what layers were seen to multiply, `calibration` opens a stream of inputs, `unsigned`
-    avoids products that saturate on this processor.
+    """What a build may use.
+
+    Attributes:
+        inputs: by a weight's digest, a sample of what its layers multiply.
+        calibration: opens a stream of inputs of the model; None where there is no data.
+        method: how ranges are found in that stream; see `edgexf.passes.quantize.calibrate`.
+        unsigned: products must not saturate on a processor without dot products of bytes.
     """
 
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
@@ -41,98 +40,40 @@ class BuildInputs:
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to quantize. `tolerance` is the largest relative difference from fp32 of any output at any token, at which a graph
-    counts as the same model; what that costs in answers is measured. `watches`: it looks at what layers multiply;
-    `calibrated`: it needs data. `emulated` makes of a graph one that gives a device's values on a CPU that has no such numbers.
+    """A way to quantize.
+
+    Attributes:
+        dtype: the name of the dtype that it makes; see `edgexf.dtypes`.
+        tolerance: the largest relative difference from fp32, of any output at any token, at which a graph counts as the
+            same model. What that costs in answers is measured.
+        scheme: makes what stores weights in fewer bits; None where no weight is treated by itself.
+        convert: what is done to a whole graph afterwards.
+        emulated: makes of a graph one that gives a device's values on a CPU that has no such numbers.
+        needs_activations: the scheme looks at a sample of what layers multiply.
     """
 
-    name: str
     dtype: str
     tolerance: float
-    scheme: Callable[[BuildInputs], Scheme] | None
-    needs_activations: bool = False
-    calibrated: bool = False
+    scheme: Callable[[BuildInputs], Scheme] | None = None
+    convert: Callable[[ir.Model], ir.Model] | None = None
     emulated: Callable[[ir.Model], ir.Model] | None = None
+    needs_activations: bool = False
+
+    @property
+    def name(self) -> str:
+        return dtype_named(self.dtype).mode
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the scheme needs data to find its ranges beforehand."""
+        return self.scheme is not None and self.scheme(BuildInputs()).wants_calibration
 
 
-MODES = (
-    Mode("int8", "q8", 0.2, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), needs_activations=True),
-    Mode("int8-static", "int8", 0.3, lambda given: Int8(unsigned=given.unsigned, inputs=given.inputs), needs_activations=True, calibrated=True),
-    Mode("q4", "q4", 0.5, lambda _: Blockwise()),
-    Mode("fp16", "fp16", 0.1, None, emulated=as_on_a_device),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Built:
-    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs;
-    the weights that were `kept` in float32 by digest, with the reason.
-    """
-
-    files: dict[str, bytes]
-    entries: tuple[Entry, ...] = ()
-    kept: Mapping[bytes, str] = field(default_factory=dict)
-    emulated: dict[str, bytes] | None = None
-
-
-class Builder:
-    """Builds one mode, again and again with other weights kept in float32: what is stored is computed once."""
-
-    def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
-        self.mode = mode
-        self.models = models
-        self.scheme = None if mode.scheme is None else mode.scheme(given)
-        self.axes: dict[bytes, int] = {}
-        if mode.calibrated and given.calibration is not None and isinstance(self.scheme, Int8):
-            model = predict_graph(models)
-            for weight in find(model.graph)[0]:
-                self.scheme.pack(weight, self.axes.setdefault(weight.digest, weight.axis))
-            ranges = calibrate(model, self.scheme.packed, given.calibration(), given.method)
-            self.scheme.calibrated(ranges)
-
-    def weights(self) -> list[Weight]:
-        """The weights of the predict graph that can be quantized."""
-        return find(predict_graph(self.models).graph)[0]
-
-    def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
-        """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
-        graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
-        made, emulated, entries = {}, {}, []
-        for path, model in graphs:
-            if self.scheme is None:
-                model = to_half(model)
-            else:
-                GemmToMatMul()(model)
-                walk = QuantizeWeights(self.scheme, keep or {}, self.axes, first=path == names.PREDICT_FILE)
-                walk(model)
-                entries.append(walk.entries)
-            own = names.in_dtype(path, self.mode.dtype)
-            if self.mode.emulated is not None:
-                emulated[own] = self.mode.emulated(model.clone())
-            DropTraces()(model)
-            model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
-            made[own] = model
-        data = names.in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data"
-        return Built(
-            share_weights(made, data),
-            tuple(entries[0]) if entries else (),
-            keep or {},
-            share_weights(emulated, data) if emulated else None,
-        )
-
-    def checks(self, built: Built, inputs: Iterable[Feeds]) -> dict[bytes, Check]:
-        """What each layer of the predict graph computes against its stored numbers, by digest."""
-        if self.scheme is None:
-            return {}
-        model = predict_graph(self.models)
-        walk = QuantizeWeights(self.scheme, built.kept, self.axes)
-        walk(model)
-        DropTraces()(model)
-        return check(model, walk.replaced, self.scheme, inputs)
-
-
-def predict_graph(models: Models) -> ir.Model:
-    """The predict graph, its linear layers as products."""
-    model = next(iter(models().values()))
-    GemmToMatMul()(model)
-    return model
+def modes() -> dict[str, Mode]:
+    """All modes by name, in the order of `edgexf.dtypes`."""
+    found = {}
+    for dtype in DTYPES:
+        if dtype.mode:
+            module, _, name = dtype.recipe.partition(":")
+            found[dtype.mode] = getattr(import_module(module), name)
+    return found

@@ -26,6 +26,7 @@ from edgexf.passes.quantize.weights import Kind, Use, Weight, find
 from edgexf.passes.rewriter import Rewriter
 
 Floats = npt.NDArray[np.float32]
+Range = tuple[float, float]
 
 
 @dataclass
@@ -34,6 +35,16 @@ class Store:
 
     packed: dict[bytes, Any] = field(default_factory=dict)
     names: dict[str, bytes] = field(default_factory=dict)
+    unsigned: bool = False
+    wants_calibration: bool = False
+
+    @property
+    def balanced(self) -> set[str]:
+        return set()
+
+    def calibrate(self, ranges: Mapping[bytes, Range]) -> None:
+        """ValueError: a scheme that wants no calibration takes no ranges."""
+        raise ValueError(f"{type(self).__name__} finds no ranges beforehand, got {len(ranges)}")
 
     def name(self, weight: Weight) -> str:
         """The weight's name, or one of its own where another graph calls another weight so."""
@@ -42,7 +53,24 @@ class Store:
 
 
 class Scheme(Protocol):
-    """A way to store weights. A method gives None where it has no way to compute that; the weight is then read."""
+    """A way to store weights. A method gives None where it has no way to compute that; the weight is then read.
+
+    Attributes:
+        packed: the stored forms by the digest of the weight.
+        unsigned: products are those that can't saturate on a processor without dot products of bytes.
+        wants_calibration: the ranges of what layers multiply are fixed beforehand, by `calibrate`.
+        balanced: the names of the weights whose inputs are balanced; see `edgexf.passes.quantize.balance`.
+    """
+
+    packed: dict[bytes, Any]
+    unsigned: bool
+    wants_calibration: bool
+
+    @property
+    def balanced(self) -> set[str]: ...
+
+    def calibrate(self, ranges: Mapping[bytes, Range]) -> None:
+        """Takes the range of what each weight multiplies, by the digest of the weight."""
 
     def pack(self, weight: Weight, axis: int) -> Any:
         """The stored form, with scales along `axis`; a sentence that says why there is none."""
@@ -176,6 +204,11 @@ def begins(node: ir.Node) -> bool:
     """Whether a Slice takes the first rows."""
     start = node.inputs[1]
     return start is not None and start.const_value is not None and start.const_value.numpy().tolist() == [0]
+
+
+def moved_rows(use: Use) -> bool:
+    """Whether only some rows of the weight are multiplied: no kernel takes those in whole numbers with a fixed range."""
+    return any(not swapped(step) for step in use.path)
 
 
 def turned(use: Use) -> bool:

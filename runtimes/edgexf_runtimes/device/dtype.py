@@ -16,12 +16,10 @@ from pathlib import Path
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
+from edgexf.dtypes import dtype_named, preferred
 from edgexf.report.quantization import KEPT, Outcome, from_json
 from edgexf_runtimes.device.device import saturates
 from edgexf_runtimes.device.providers import PROVIDERS
-
-ON_CPU = ("q8", "int8", "q4")
-IN_INTEGERS = ("q8", "int8")
 
 
 def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
@@ -29,9 +27,9 @@ def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
     found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
     there = {graph.dtype for graph in manifest.variants}
     on_cpu = bool(providers) and PROVIDERS.get(providers[0], providers[0]) == PROVIDERS["cpu"]
-    for dtype in ON_CPU if on_cpu else ("fp16",):
+    for dtype in preferred("cpu" if on_cpu else "gpu"):
         outcome = found.get(dtype)
-        if outcome is None or dtype not in there or (dtype in IN_INTEGERS and unsafe(outcome)):
+        if outcome is None or dtype not in there or (dtype_named(dtype).integer_products and unsafe(outcome)):
             continue
         if outcome.verdict == KEPT or (outcome.only_slow and not on_cpu):
             return dtype
@@ -40,7 +38,7 @@ def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
 
 def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
     """UserWarning where a dtype that was asked for by name may saturate on this processor."""
-    if dtype not in IN_INTEGERS:
+    if not dtype_named(dtype).integer_products:
         return
     outcomes = modes(folder, manifest).values()
     if any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):

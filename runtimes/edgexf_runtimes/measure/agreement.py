@@ -17,6 +17,7 @@ from edgexf import names
 from edgexf.bundle.golden import output_difference
 from edgexf.bundle.heads import CLASSES, SPAN
 from edgexf.bundle.manifest import Manifest, Tensor
+from edgexf.dtypes import FP32
 from edgexf.report.ranks import spearman
 from edgexf_runtimes.session import Session
 
@@ -156,7 +157,7 @@ def compare_relevance(reference: Session, other: Session, method: str, case: Cas
     manifest = reference.manifest
     targets = targets_for(reference, method, case)
     answers = [session.run_explain(method=method, **case.arrays, **targets) for session in (reference, other)]
-    rows = manifest.graph(method, names.FP32).row_axis
+    rows = manifest.graph(method, FP32).row_axis
     one, two = (np.moveaxis(answer[names.RELEVANCE], rows, 0) for answer in answers)
     real, wanted = real_tokens(manifest, case.arrays), telling(manifest, case)
     found = []

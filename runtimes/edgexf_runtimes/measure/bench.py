@@ -28,6 +28,7 @@ from edgexf import names
 from edgexf.bundle.golden import read
 from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature
+from edgexf.dtypes import FP32
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report.latency import LatencyReport, LengthLatency
 from edgexf_runtimes.device.device import describe
@@ -166,7 +167,7 @@ def measure(
         loads = [load_ms for load_ms, _ in fresh]
         loads += [fresh_process(path, cases[0], dtype, threads)[0] for _ in range(LOADS - len(loads))]
         times = in_turns(session, cases, advance)
-        name = session.manifest.name + ("" if dtype == names.FP32 else f" in {dtype}")
+        name = session.manifest.name + ("" if dtype == FP32 else f" in {dtype}")
     facts = {key: value if isinstance(value, str) else ", ".join(value) for key, value in describe().items()}
     rows = tuple(summary(case, times[case], peak) for case, (_, peak) in zip(cases, fresh, strict=True))
     return LatencyReport(name, threads or available_threads(), facts, float(np.median(loads)), len(loads), rows)

@@ -15,6 +15,7 @@ import numpy as np
 from edgexf import names
 from edgexf.bundle.golden import Array, output_difference, read, relative_difference, residual_difference, thinned
 from edgexf.bundle.manifest import Manifest
+from edgexf.dtypes import FP32
 from edgexf.errors import BundleError
 from edgexf_runtimes.session import Session
 
@@ -48,7 +49,7 @@ def kept(manifest: Manifest) -> list[str]:
     """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual, and a
     path's values.
     """
-    predict, *explain = (graph for graph in manifest.variants if graph.dtype == names.FP32)
+    predict, *explain = (graph for graph in manifest.variants if graph.dtype == FP32)
     targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
     values = [output.name for graph in explain for output in graph.outputs if output.name == names.PATH_VALUES]
     scores = [
@@ -77,7 +78,7 @@ def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> Gol
         found.append(answer)
         if manifest.signature is None and np.any(answer[names.RELEVANCE][mask == 0]):
             relevance.append(math.inf)
-        if session.dtype != names.FP32:
+        if session.dtype != FP32:
             finite = np.isfinite(answer[names.RELEVANCE]).all() and np.isfinite(answer[names.RESIDUAL]).all()
             relevance.append(0.0 if finite else math.inf)
             continue

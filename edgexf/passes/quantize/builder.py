@@ -1,0 +1,99 @@
+"""The files of a quantization mode, from the fp32 graphs of a bundle.
+
+In: the fp32 graphs by their path, the predict graph first, a `Mode` and `BuildInputs`. Out: `Built`: the files, and what
+became of each weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from edgexf import names
+from edgexf.dtypes import in_dtype
+from edgexf.passes.linear import GemmToMatMul
+from edgexf.passes.quantize.calibrate import calibrate
+from edgexf.passes.quantize.layer_check import Check, check
+from edgexf.passes.quantize.modes import BuildInputs, Feeds, Mode
+from edgexf.passes.quantize.walk import Entry, QuantizeWeights
+from edgexf.passes.quantize.weights import Weight, find
+from edgexf.passes.share import share_weights
+from edgexf.passes.tidy import DropTraces
+
+Models = Callable[[], dict[str, ir.Model]]
+
+
+@dataclass(frozen=True)
+class Built:
+    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs;
+    the weights that were `kept` in float32 by digest, with the reason.
+    """
+
+    files: dict[str, bytes]
+    entries: tuple[Entry, ...] = ()
+    kept: Mapping[bytes, str] = field(default_factory=dict)
+    emulated: dict[str, bytes] | None = None
+
+
+class Builder:
+    """Builds one mode, again and again with other weights kept in float32: what is stored is computed once."""
+
+    def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
+        self.mode = mode
+        self.models = models
+        self.scheme = None if mode.scheme is None else mode.scheme(given)
+        self.axes: dict[bytes, int] = {}
+        if self.scheme is not None and self.scheme.wants_calibration and given.calibration is not None:
+            model = predict_graph(models)
+            for weight in find(model.graph)[0]:
+                self.scheme.pack(weight, self.axes.setdefault(weight.digest, weight.axis))
+            self.scheme.calibrate(calibrate(model, self.scheme.packed, given.calibration(), given.method))
+
+    def weights(self) -> list[Weight]:
+        """The weights of the predict graph that can be quantized."""
+        return find(predict_graph(self.models).graph)[0]
+
+    def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
+        """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
+        graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
+        made, emulated, entries = {}, {}, []
+        for path, model in graphs:
+            if self.scheme is not None:
+                GemmToMatMul()(model)
+                walk = QuantizeWeights(self.scheme, keep or {}, self.axes, first=path == names.PREDICT_FILE)
+                walk(model)
+                entries.append(walk.entries)
+            if self.mode.convert is not None:
+                model = self.mode.convert(model)
+            own = in_dtype(path, self.mode.dtype)
+            if self.mode.emulated is not None:
+                emulated[own] = self.mode.emulated(model.clone())
+            DropTraces()(model)
+            model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
+            made[own] = model
+        data = in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data"
+        return Built(
+            share_weights(made, data),
+            tuple(entries[0]) if entries else (),
+            keep or {},
+            share_weights(emulated, data) if emulated else None,
+        )
+
+    def checks(self, built: Built, inputs: Iterable[Feeds]) -> dict[bytes, Check]:
+        """What each layer of the predict graph computes against its stored numbers, by digest."""
+        if self.scheme is None:
+            return {}
+        model = predict_graph(self.models)
+        walk = QuantizeWeights(self.scheme, built.kept, self.axes)
+        walk(model)
+        DropTraces()(model)
+        return check(model, walk.replaced, self.scheme, inputs)
+
+
+def predict_graph(models: Models) -> ir.Model:
+    """The predict graph, its linear layers as products."""
+    model = next(iter(models().values()))
+    GemmToMatMul()(model)
+    return model

@@ -1,0 +1,47 @@
+"""Keep or refuse a quantized dtype: the verdict, with every reason against it.
+
+In: an `Outcome` as it was measured. Out: the same with its verdict and the reasons. A dtype is kept if all of this holds:
+
+- each layer of the predict graph computes what its stored numbers say, and the stored numbers are those of its weight
+  (`edgexf.passes.quantize.layer_check` says what is compared)
+- every output of every case is within the mode's tolerance of fp32
+- the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
+- explanations by the bundle's first method agree with those of fp32: on average a Spearman correlation of 0.95 or more,
+  and 0.8 or more of the five strongest tokens in common; the graph of a further method that does not agree is left out
+- it is smaller than fp32 and no slower: each length that was asked for has a 95 % interval of the time ratio, and the
+  geometric mean of the lower ends is at most 1, so a length that gains pays for a length that loses
+
+`force` writes a refused dtype all the same; `edgexf.load` then takes it by name only.
+
+Two alternatives were weighed for "no slower". A median above 1 refuses half of all graphs that are as fast as fp32. A
+fixed margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgexf.report.quantization import FORCED, KEPT, REFUSED, SLOWER, Outcome
+
+
+def judged(outcome: Outcome, force: bool) -> Outcome:
+    """The verdict, with every reason against it."""
+    from edgexf_runtimes.measure.agreement import ENDLESS
+    from edgexf_runtimes.measure.speed import overall
+
+    reasons = [layer.wrong for layer in outcome.layers if layer.wrong]
+    if outcome.worst >= ENDLESS:
+        reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
+    elif not outcome.worst <= outcome.tolerance:
+        reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
+    if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
+        reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")
+    if outcome.explain and not outcome.explain[0].good:
+        reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
+    if outcome.bytes >= outcome.fp32_bytes:
+        reasons.append("is no smaller than fp32")
+    typical, low = overall(outcome.speed)
+    if low > 1:
+        reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
+    verdict = KEPT if not reasons else FORCED if force else REFUSED
+    return replace(outcome, verdict=verdict, reasons=tuple(reasons))
