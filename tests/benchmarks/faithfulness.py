@@ -131,8 +131,8 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
     midpoints = (np.arange(PATH_STEPS) + 0.5) / PATH_STEPS
     for method in session.manifest.methods:
         if method == PATH_METHOD:
-            run = partial(run_explain, session, method)
-            path = integrated_gradients.Path(run, {names.INPUT_IDS: array, names.BASELINE: baseline})
+            graph = partial(run_explain, session, method)
+            path = integrated_gradients.Path(graph, {names.INPUT_IDS: array, names.BASELINE: baseline})
             contestants[method] = partial(path.at, midpoints)
         else:
             contestants[method] = partial(session.run_explain, input_ids=array, method=method)

@@ -7,7 +7,7 @@ import pytest
 from small_graphs import CHANCE, FLOAT, INPUTS, ROUNDING, WEIGHT, Maker, again, int8_of, layer, relative, run
 
 from edgexf.passes.digest import digest_of
-from edgexf.passes.quantize.balance import Seen, find_balance
+from edgexf.passes.quantize.balance import ActivationSample, find_balance
 from edgexf.passes.quantize.calibrate import METHODS, calibrate
 from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.observe import observe
@@ -82,7 +82,10 @@ def test_an_input_that_was_never_seen_may_come_later() -> None:
 
 def test_even_inputs_are_not_balanced() -> None:
     rows = INPUTS.reshape(-1, 64)
-    assert find_balance(Seen(rows, np.abs(rows).max(axis=0), float(rows.min()), float(rows.max())), WEIGHT) is None
+    assert (
+        find_balance(ActivationSample(rows, np.abs(rows).max(axis=0), float(rows.min()), float(rows.max())), WEIGHT)
+        is None
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,7 +111,7 @@ def test_static_ranges_round_the_inputs_within_them() -> None:
     model, digest = layer(), digest_of(WEIGHT)
     scheme = Int8()
     scheme.pack(find(model.graph)[0][0], 1)
-    scheme.calibrated({digest: (-2.0, 2.0)})
+    scheme.calibrate({digest: (-2.0, 2.0)})
     QuantizeWeights(scheme)(model)
     forward, _ = run(model, x=INPUTS, y=np.zeros((1, 1, 96), np.float32))
     step = 4 / 255

@@ -19,7 +19,7 @@ import edgexf
 from edgexf.errors import RefusedError
 from edgexf.models import build
 from edgexf.passes.digest import digest_of
-from edgexf.passes.quantize.balance import Seen
+from edgexf.passes.quantize.balance import ActivationSample
 from edgexf.passes.quantize.blockwise import Blocks, Blockwise
 from edgexf.passes.quantize.int8 import Codes, Int8
 from edgexf.passes.quantize.layer_check import Check, check
@@ -58,7 +58,7 @@ RANGES = {
     digest_of(WIDE[0]): (-1e6, 1e6),
     digest_of(WIDE[1]): (-1e7, 1e7),
 }
-SEEN = {digest_of(WEIGHT): Seen(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
+SEEN = {digest_of(WEIGHT): ActivationSample(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
 SCHEMES: dict[str, Callable[[], Any]] = {
     "int8": Int8,
     "unsigned": lambda: Int8(unsigned=True),
