@@ -1,5 +1,7 @@
 """Public names of tensors, dimensions and files: what graphs, bundles and callers agree on."""
 
+from collections.abc import Iterable
+
 INPUT_IDS = "input_ids"  # int64 [batch, sequence]
 ATTENTION_MASK = "attention_mask"  # int64 [batch, sequence], 1 = real, 0 = padding
 TOKEN_TYPE_IDS = "token_type_ids"  # int64 [batch, sequence], the segment of a pair; 0 where none is given  # noqa: S105 (no password)
@@ -57,6 +59,9 @@ def residual_of(method: str, first: bool) -> str:
     return RESIDUAL if first else f"{RESIDUAL}_{method}"
 
 
-def explain_file(method: str, first: bool) -> str:
-    """The explain graph's path in a bundle: the first method has the plain name."""
-    return "onnx/explain.onnx" if first else f"onnx/explain_{method}.onnx"
+def explain_files(methods: Iterable[str]) -> dict[str, str]:
+    """The path in a bundle of each method's explain graph; that of the first method has the plain name."""
+    return {
+        method: "onnx/explain.onnx" if place == 0 else f"onnx/explain_{method}.onnx"
+        for place, method in enumerate(methods)
+    }

@@ -79,7 +79,7 @@ import {module}
 
 
 @pytest.mark.parametrize(
-    "module", ["edgexf_runtimes", "edgexf_exporters.verify.grid", "edgexf_exporters.verify.graph_checks"]
+    "module", ["edgexf_runtimes", "edgexf_exporters.verify.compare", "edgexf_exporters.verify.graph_checks"]
 )
 def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
     """It is read once, at that import: later is too late."""

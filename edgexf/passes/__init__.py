@@ -1,12 +1,17 @@
-"""Graph passes: onnx_ir models in, onnx_ir models out; `PIPELINES` decides their order.
+"""Graph passes: onnx_ir models in, onnx_ir models out.
 
-A pass is an `onnx_ir.passes` pass: ``pass_(model) -> PassResult(model, modified)``. A new one is a file,
-its test, and a line here.
+    edges               pads inputs to whole blocks, and crops outputs: the graph then takes any length
+    linear              linear layers as products
+    canonical_weights   weights with the names and the orientation of the model's own parameters
+    share               one file of weights for all graphs of a bundle
+    tidy                drops what the exporter leaves behind
+    quantize/           weights in fewer bits
+
+A pass is an `onnx_ir.passes` pass: ``pass_(model) -> PassResult(model, modified)``. A new pass is a file, its test, and
+where every export runs it a line in `after_export`, which decides the order.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -14,12 +19,14 @@ from onnx_ir.passes import common
 from edgexf.passes.edges import Edges, PadInputsToBlocks
 from edgexf.passes.tidy import DropTraces
 
-Pipeline = Callable[[Edges], ir.passes.Sequential]
 
-PIPELINES: dict[str, Pipeline] = {
-    # After an export. Edges come first, so that the passes behind them see the final inputs; traces are
-    # dropped last, since any pass may leave some.
-    "export": lambda edges: ir.passes.Sequential(
+def after_export(edges: Edges) -> ir.passes.Sequential:
+    """The passes over each graph of an export, in order.
+
+    Edges come first, so that the passes behind them see the final inputs. Traces are dropped last, since any pass may
+    leave some.
+    """
+    return ir.passes.Sequential(
         PadInputsToBlocks(edges),
         common.CommonSubexpressionEliminationPass(),
         common.DeduplicateInitializersPass(size_limit=1 << 30),
@@ -28,5 +35,4 @@ PIPELINES: dict[str, Pipeline] = {
         common.RemoveUnusedOpsetsPass(),
         common.TopologicalSortPass(),
         DropTraces(),
-    ),
-}
+    )

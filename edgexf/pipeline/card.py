@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgexf.bundle.manifest import Manifest, Tensor
     from edgexf.bundle.signature import Signature
     from edgexf_exporters.source import Source
-    from edgexf_exporters.verify.grid import GridResult
+    from edgexf_exporters.verify.compare import GridResult
 
 
 def card(source: Source, result: GridResult) -> str:

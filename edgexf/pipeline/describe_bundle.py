@@ -1,6 +1,6 @@
 """The manifest of an export.
 
-In: a source, its graphs and the grid's result. Out: a `Manifest`.
+In: a source and the verdict on its graphs. Out: a `Manifest`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from edgexf import names
 from edgexf.bundle.manifest import Graph, Manifest
 
 if TYPE_CHECKING:
-    from edgexf_exporters.graphs import Graphs
     from edgexf_exporters.source import Source
-    from edgexf_exporters.verify.grid import GridResult
+    from edgexf_exporters.verify.judge import Verdict
 
 UNEXPLAINED = "unexplained"  # in a manifest's provenance: why there is no explain graph
 
 
-def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) -> Manifest:
+def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
+    """The manifest of what was verified; the bundle's folder adds the hashes of the files."""
+    graphs, result = verdict.graphs, verdict.result
     return Manifest(
         name=source.name,
         task=source.task,
-        limits=replace(source.limits, block=made.block),
+        limits=replace(source.limits, block=graphs.block),
         labels=source.labels,
         preprocess=source.preprocess,
         globals=source.globals,
@@ -34,7 +35,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
         scores=source.scores,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs),
-            *(explain_graph(source, method, path) for method, path in explain_files(made).items()),
+            *(explain_graph(source, method, path) for method, path in names.explain_files(graphs.explain).items()),
         ),
         tolerance=result.tolerance,
         grid=result.to_dict(),
@@ -42,7 +43,7 @@ def make_manifest(source: Source, made: Graphs, result: GridResult, opset: int) 
             **source.provenance,
             "variant": source.variant.name,
             "attention": source.variant.attention,
-            **({UNEXPLAINED: made.unexplained} if made.unexplained else {}),
+            **({UNEXPLAINED: graphs.unexplained} if graphs.unexplained else {}),
             "opset": opset,
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },
@@ -55,8 +56,3 @@ def explain_graph(source: Source, method: str, path: str) -> Graph:
 
     given, found = source.explained_by(METHODS[method].path, METHODS[method].weights)
     return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
-
-
-def explain_files(made: Graphs) -> dict[str, str]:
-    """The explain graphs' paths in the bundle by their method."""
-    return {method: names.explain_file(method, place == 0) for place, method in enumerate(made.explain)}

@@ -77,7 +77,7 @@ def referenced(path: Path) -> int:
 def sizes(folder: Path, dtype: str) -> tuple[int, int]:
     """Of the predict graph with its weights, and of it, the explain graph and all weights of the dtype."""
     predict = folder / in_dtype(names.PREDICT_FILE, dtype)
-    explain = folder / in_dtype(names.explain_file("", True), dtype)
+    explain = folder / in_dtype(names.explain_files([""])[""], dtype)
     data = predict.with_name(predict.name + "_data").stat().st_size
     return referenced(predict), predict.stat().st_size + data + (explain.stat().st_size if explain.exists() else 0)
 

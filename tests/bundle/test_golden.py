@@ -9,7 +9,7 @@ import pytest
 
 from edgexf.bundle.golden import output_difference, relative_difference, residual_difference
 from edgexf.bundle.manifest import Tensor
-from edgexf_exporters.verify.grid import GridResult, Row
+from edgexf_exporters.verify.compare import GridResult, Row
 from edgexf_runtimes.measure.golden import GoldenRow
 
 

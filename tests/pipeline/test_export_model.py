@@ -25,8 +25,8 @@ from edgexf.spec import WindowedAttentionSpec
 from edgexf_exporters.explain.compile import GradientTimesInput
 from edgexf_exporters.lowerings.reference.projected import Projected
 from edgexf_exporters.lowerings.reference.windowed import Windowed
+from edgexf_exporters.verify.compare import run
 from edgexf_exporters.verify.graph_checks import quadratic_tensors, random_operators
-from edgexf_exporters.verify.grid import run
 
 
 def graphs_of(path: Path) -> list[Path]:

@@ -26,11 +26,10 @@ from edgexf.bundle.manifest import Globals, Limits
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import ExportError, UsageError, in_a_sentence
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.source import Family, Source, frozen
+from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.heads import task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
-from edgexf_exporters.verify.grid import check_contract
 
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
 
@@ -59,7 +58,7 @@ def from_model(
     first = getattr(config, "bos_token_id", None) or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
     sizes = {LABELS: config.num_labels, HIDDEN: about.width or config.hidden_size, VOCABULARY: config.vocab_size}
-    source = Source(
+    return Source(
         name=name or config.model_type,
         task=task.name,
         variant=variant,
@@ -91,9 +90,6 @@ def from_model(
         },
         quiet=quiet,
     )
-    with quiet(), frozen(model):
-        check_contract(source)
-    return source
 
 
 def limits_of(config: Any, about: Family, padding: Any, variant: Variant, task: Task, max_global: int | None) -> Limits:

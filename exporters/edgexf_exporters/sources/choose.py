@@ -1,9 +1,18 @@
-"""Which kind of source a call of `edgexf.export` names."""
+"""Which source a call of `edgexf.export` asks for.
+
+In: the arguments of the call. Out: a `Source`. UsageError for arguments that do not go together.
+
+    module="package.module:factory"     a custom module that the factory builds
+    variant="linformer", or nothing     a reference model
+    a module and example_inputs         a custom module
+    a folder, a hub id, or a model      a model of transformers, or an encoder of `edgexf.models`
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +24,47 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgexf_exporters.source import Source
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `edgexf.export` that say what is exported; see there."""
+
+    source: nn.Module | str | os.PathLike[str] | None = None
+    example_inputs: Any = None
+    dynamic_shapes: Any = None
+    module: str | None = None
+    variant: str | None = None
+    task: str | None = None
+    max_global: int | None = None
+    tokenizer: Any = None
+    weights: str | os.PathLike[str] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of these arguments was given; an empty `sizes` counts as none."""
+        given = {**vars(self), "sizes": self.sizes or None}
+        return any(given[name] is not None for name in names)
+
+
+def choose(request: Request) -> Source:
+    """The source of a request. UsageError for arguments that do not go together, ExportError for a model that can't be read."""
+    if request.module is not None:
+        if request.has("source", "variant", "task", "max_global", "tokenizer", "sizes"):
+            raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
+        return choose_factory(request.module, request.weights, request.example_inputs, request.dynamic_shapes)
+    if request.source is None:
+        if request.has("task", "max_global", "tokenizer", "example_inputs", "dynamic_shapes"):
+            raise UsageError(
+                "task, max_global, tokenizer, example_inputs and dynamic_shapes belong to a model, got one without it; leave it out."
+            )
+        return choose_reference(request.variant, request.weights, request.sizes)
+    if request.has("variant", "weights", "sizes"):
+        raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
+    if request.has("example_inputs", "dynamic_shapes"):
+        others = request.task, request.max_global, request.tokenizer
+        return choose_module(request.source, request.example_inputs, request.dynamic_shapes, others)
+    return choose_model(request.source, request.task, request.max_global, request.tokenizer)
 
 
 def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:

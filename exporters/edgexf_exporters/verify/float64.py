@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from edgexf import names
 from edgexf.bundle.golden import output_difference
-from edgexf_exporters.graphs import Program
+from edgexf_exporters.capture import Program
 from edgexf_exporters.lowerings.swap import Lowered, lowered
 from edgexf_exporters.source import Source, frozen
-from edgexf_exporters.verify.cells import Feeds, cells
-from edgexf_exporters.verify.grid import reference
+from edgexf_exporters.verify.compare import reference
+from edgexf_exporters.verify.grid import Feeds, cells
 
 
 def worst_difference(source: Source) -> float:

@@ -1,294 +1,180 @@
-"""The contract grid: graphs against the untouched eager model, over lengths, batches and masks.
+"""The cells of the contract grid: where algorithms break, and inputs to try there.
 
-In: a source as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for each
-cell with the relative difference max |graph - eager| / max |eager| of outputs, relevance and residual on the
-real tokens, and the checks that are no comparison. A row outside the tolerance fails; the caller refuses
-the bundle.
+In: a source, the block of its graphs, and how thorough the grid shall be. Out: `Cell`s, each of which makes the inputs
+of one length, batch, mask and set of global tokens from a seed.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from types import CodeType
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
-import torch
+import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.golden import output_difference, relative_difference, residual_difference, thinned
-from edgexf.bundle.manifest import Tensor
-from edgexf.errors import ExportError, in_a_sentence
-from edgexf_exporters.source import ModuleInputs, Source
-from edgexf_exporters.trace.guards import uncovered
-from edgexf_exporters.verify.cells import NOMINAL_BLOCK, Array, Cell, Feeds, batches, cells, lengths
-from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
-from edgexf_exporters.verify.ties import TIE, Choices
+from edgexf.bundle.signature import Signature
+from edgexf.errors import UsageError
+from edgexf_exporters.source import Source
 
-BROKEN_CONFIG = "mend its config, or save it again with its own"
-BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
-MOST_UNCOVERED = 32  # sizes that are looked at one by one, and as many of those behind them
-BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+
+GRIDS = ("quick", "full")
+GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
+MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
+CHOICES = 2  # and one more in every other cell of a multiple-choice model
+DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn; for the longest input as many as it may
+NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
+OTHER_LENGTHS = 200  # steps of the axes behind the first one of tokens, at most
 
 
 @dataclass(frozen=True)
-class Row:
-    """A cell and what was measured there; differences are relative, and None without an explain graph.
-
-    `against`: whose answer they are from, the `MODEL`'s or the `DEFINITION`'s that stands in for it. `ties`: choices that
-    the graphs and the model break in different ways.
-    """
+class Cell:
+    """One point of the grid; a seed makes its tokens. `globals` is "" for a model without global tokens."""
 
     length: int
     batch: int
     mask: str
-    outputs: float
-    relevance: float | None
-    residual: float | None = None
+    seed: int
     globals: str = ""
-    against: str = MODEL
-    ties: int = 0
 
     @property
-    def worst(self) -> float:
-        return max(self.outputs, self.relevance or 0.0, self.residual or 0.0)
+    def name(self) -> str:
+        return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
 
+    def feeds(self, source: Source) -> Feeds:
+        """The source's inputs int64 [batch, length], each row its own padding, and an explanation's target."""
+        if source.module_inputs is not None:
+            return self.with_target(
+                source, source.module_inputs.draw(self.sizes(source.module_inputs.signature), self.seed, self.real)
+            )
+        chance = np.random.default_rng(self.seed)
+        choices = CHOICES + self.seed % 2 if source.multiple_choice else 1
+        rows = self.batch * choices
+        ids = chance.integers(0, source.limits.vocab, (rows, self.length))
+        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
+        ids[:, 0] = source.first_id
+        real = np.array([self.real(row, self.length) for row in range(rows)])
+        mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
+        values = {
+            names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
+            names.ATTENTION_MASK: mask,
+            names.GLOBAL_ATTENTION_MASK: self.global_mask(real, source.limits.max_global, chance),
+            names.TOKEN_TYPE_IDS: chance.integers(0, max(source.limits.token_types, 1), ids.shape),
+        }
+        sizes = (self.batch, choices, self.length) if source.multiple_choice else ids.shape
+        feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
+        if source.decoder is not None:
+            most, whole = source.decoder.max_length, self.length == source.limits.max_length
+            longest = most if whole else min(most, DECODED[self.seed % len(DECODED)])
+            written = chance.integers(0, source.limits.vocab, (self.batch, longest))
+            written[:, 0] = source.decoder.start_id
+            feeds[names.DECODER_INPUT_IDS] = written
+        return self.with_target(source, feeds)
 
-@dataclass
-class GridResult:
-    """`checks` maps a check's name to what it found: an empty string is a pass. `growth` says what grows faster than the
-    length in a module of one's own, which nothing was promised of.
-    """
+    def real(self, row: int, length: int) -> int:
+        """The real tokens of a row."""
+        if self.mask == "right":
+            return max(length - length // 3 - row * (length // 8), 1)
+        return 1 if self.mask == "one" else length
 
-    grid: str
-    tolerance: float
-    rows: list[Row] = field(default_factory=list)
-    checks: dict[str, str] = field(default_factory=dict)
-    growth: str = ""
+    def sizes(self, signature: Signature) -> dict[str, int]:
+        """The axes of a module's own inputs; those behind the first one of tokens are of other lengths, in turn."""
+        tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+        found = {signature.samples: self.batch} if signature.samples else {}
+        for place, axis in enumerate(tokens):
+            lengths = stepped(axis.least, min(axis.most, OTHER_LENGTHS * axis.step), axis.step, 1)
+            found[axis.name] = self.length if place == 0 else lengths[(self.seed + place) % len(lengths)]
+        return found
 
-    @property
-    def worst(self) -> float:
-        return max(row.worst for row in self.rows)
+    def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
+        """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
+        chosen = np.zeros((len(real), self.length), dtype=np.int64)
+        chosen[:, 0] = self.globals == "first"
+        if self.globals == "scattered":
+            for row, tokens in enumerate(real):
+                chosen[row, chance.permutation(tokens)[: max(most - row, 1)]] = 1
+        return chosen
 
-    @property
-    def failures(self) -> list[str]:
-        """One sentence for each row and check that fails."""
-        rows = [
-            f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}{'' if row.worst < math.inf else ', values that are not finite or of another shape'}"
-            for row in self.rows
-            if not row.worst <= self.tolerance
-        ]
-        return rows + [f"{name}: {found}" for name, found in self.checks.items() if found]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "worst": self.worst}
-
-
-def answers(source: Source, inputs: Mapping[str, torch.Tensor]) -> Feeds:
-    with torch.no_grad():
-        return {name: output.numpy() for name, output in source.answer(inputs).items()}
-
-
-def check_contract(source: Source) -> None:
-    """Runs the eager model on a short and a longer input. ExportError where it fails, or answers with other shapes than
-    its config promises.
-    """
-    for length in {source.limits.min_length, min(NOMINAL_BLOCK, source.limits.max_length)}:
-        feeds = Cell(length, 2, "none", 1).feeds(source)
-        with in_a_sentence("a model must run before it is exported", BROKEN_CONFIG):
-            found = reference(source, feeds)
+    def with_target(self, source: Source, feeds: Feeds) -> Feeds:
+        """The inputs, and what an explanation takes besides."""
+        if source.target is None:
+            return feeds
         sizes = {
-            axis: size
+            str(axis): size
             for tensor in source.tensors
             for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
         }
-        for output in source.outputs:
-            wanted = tuple(sizes.get(axis, axis) for axis in output.shape)
-            if found[output.name].shape != wanted:
-                raise ExportError(
-                    f"{output.name} must have the shape that the config promises, {list(wanted)}, got {list(found[output.name].shape)}; "
-                    "mend num_labels and id2label, or save the model again with its own config."
-                )
-
-
-def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
-    """What `eager` answers, of each row alone where the source asks for that."""
-    if source.per_row is None:
-        return eager(source, feeds, methods)
-    return each_row(source, source.per_row, feeds, lambda row: eager(source, row, methods))
-
-
-def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
-    """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
-    outputs = [value.name for value in session.get_outputs()]
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-    with in_a_sentence(
-        f"a graph must run at every shape of the grid (here {shapes})",
-        "lower the module that this names without fixing its shapes",
-    ):
-        return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
-
-
-def run_with(session: ort.InferenceSession, feeds: Feeds) -> Feeds:
-    """The outputs for those of the feeds that the graph takes."""
-    return run(session, {value.name: feeds[value.name] for value in session.get_inputs()})
-
-
-def compare(
-    source: Source,
-    predict: ort.InferenceSession,
-    explain: Mapping[str, ort.InferenceSession],
-    grid: str,
-    block: int,
-    tolerance: float,
-    choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
-) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
-    """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which
-    another device may break in its own way.
-
-    `explain` are the sessions by their method. `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
-    """
-    result, references = GridResult(grid, tolerance), []
-    padding = "relevance of padding is exactly 0"
-    for cell in cells(source, block, grid):
-        feeds = cell.feeds(source)
-        remedy = BROKEN_CONFIG if source.module_inputs is None else BROKEN_MODULE
-        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
-        with sentence, Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            wanted = reference(source, feeds, list(explain))
-        found = [run_with(session, feeds) for session in (predict, *explain.values())]
-        row = measured(source, cell, source.real(feeds), found, [wanted] * len(found), list(explain))
-        if choosing is not None and not row.worst <= tolerance:
-            row = untied(source, cell, feeds, found, list(explain), choosing())
-        result.rows.append(row)
-        small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
-        if met.closest > TIE:
-            taken = {value.name for session in (predict, *explain.values()) for value in session.get_inputs()}
-            kept = {name: array for name, array in feeds.items() if name in taken}
-            right = {name: array for name, array in wanted.items() if name != names.ATTENTION}  # relevance is its mean
-            references.append((cell, {**kept, **right, **small}))
-        for answer in found[1:]:
-            result.checks.setdefault(padding, "")
-            if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
-                result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
-    if source.per_row is not None:
-        itself = any(row.against == MODEL for row in result.rows)
-        result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
-    return result, references
-
-
-def untied(
-    source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], methods: Sequence[str], choosing: Sequence[ort.InferenceSession]
-) -> Row:  # fmt: skip
-    """The cell with the model repeating the choices of each graph in turn, where they are ties."""
-    wanted, ties = [], 0
-    for answer, session in zip(found, choosing, strict=True):
-        again = run_with(session, feeds)
-        same = all(again[name].tobytes() == value.tobytes() for name, value in answer.items())
-        given = [value for name, value in again.items() if name not in answer] if same else []
-        with Choices(given) as met:
-            wanted.append(reference(source, feeds, methods))
-        ties += met.broken
-    return replace(measured(source, cell, source.real(feeds), found, wanted, methods), ties=ties)
-
-
-def measured(
-    source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds], methods: Sequence[str]
-) -> Row:
-    """The worst of all graphs in a cell; the first predicts, the others explain by `methods`. `real` is bool
-    [batch, sequence]; `wanted` is what each must answer.
-    """
-    outputs = max(
-        output_difference(output, answer[output.name], right[output.name], real)
-        for answer, right in zip(found, wanted, strict=True)
-        for output in source.outputs
-    )
-    relevance, residual = [], []
-    for place, (method, answer, right) in enumerate(zip(methods, found[1:], wanted[1:], strict=True)):
-        scores = right[names.relevance_of(method, place == 0)]
-        relevance.append(relative_difference(answer[names.RELEVANCE], scores))
-        left = right[names.residual_of(method, place == 0)]
-        residual.append(residual_difference(answer[names.RESIDUAL], left, scores, source.row_axis))
-        if names.PATH_VALUES in answer:
-            along, wanted_along = answer[names.PATH_VALUES].T, right[names.PATH_VALUES].T
-            residual.append(residual_difference(along, wanted_along, scores, source.row_axis))
-        if names.ATTENTION in answer:
-            relevance.append(relative_difference(answer[names.ATTENTION], right[names.ATTENTION]))
-    worst = outputs, max(relevance, default=None), max(residual, default=None)
-    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, compared_with(source, real))
-
-
-def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
-    """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
-    chosen = "scattered" if source.limits.max_global else ""
-    mask = "none" if source.mask is None else "right"
-    cell = Cell(lengths(source, block)[-2:][0], batches(source)[-1], mask, 97, chosen)  # long, but not the longest
-    feeds = cell.feeds(source)
-    real = source.real(feeds)
-    kinds = {
-        tensor.name: tensor
-        for tensor in (
-            *source.tensors,
-            *source.outputs,
-            *itertools.chain(*source.explained_by(path=True, weights=True)),
+        shown = source.shown(feeds) if source.mask is not None else None
+        first = feeds[source.inputs[0]]
+        chance = np.random.default_rng(self.seed)
+        ids = first.dtype.kind in "iu"
+        other = (
+            chance.integers(0, max(int(first.max()), 1), first.shape) if ids else chance.permutation(first.reshape(-1))
         )
+        other = other.reshape(first.shape).astype(first.dtype)
+        path = {
+            names.BASELINE: other if shown is None else np.where(shown, other, first),
+            names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
+        }
+        return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
+
+
+def lengths(source: Source, block: int) -> list[int]:
+    """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
+    limits = source.limits
+    if source.module_inputs is not None:
+        return own_lengths(source.module_inputs.signature)
+    wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
+    if limits.switch:
+        wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
+    return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
+
+
+def own_lengths(signature: Signature) -> list[int]:
+    """Those of the first axis that does not hold samples; a single one without such an axis."""
+    tokens = [axis for axis in signature.axes if axis.name != signature.samples]
+    return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
+
+
+def batches(source: Source) -> tuple[int, ...]:
+    """One sample and three, within what an axis of samples allows."""
+    if source.module_inputs is None or not source.module_inputs.signature.samples:
+        return (1, 3)
+    axis = source.module_inputs.signature.axis(source.module_inputs.signature.samples)
+    return tuple(sorted({min(max(size, axis.least), axis.most) for size in (1, 3)}))
+
+
+def stepped(least: int, most: int, step: int, block: int) -> list[int]:
+    """The lengths around a block in whole steps, from `least` to `most`."""
+    block = block if block > 1 else max(NOMINAL_BLOCK, step)
+    wanted = {
+        -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
     }
-    found = {"two runs are bit-equal": ""}
-    for session in sessions:
-        given = {value.name: feeds[value.name] for value in session.get_inputs()}
-        first, second = run(session, given), run(session, given)
-        for name in first:
-            if first[name].tobytes() != second[name].tobytes():
-                found["two runs are bit-equal"] = f"{name} differs between two runs"
-        if batches(source)[0] == 1 and any(source.samples(tensor) is not None for tensor in source.tensors):
-            found.setdefault("a sample is independent of its batch mates", "")
-            alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
-            for name, answer in first.items():
-                if (
-                    output_difference(kinds[name], first_sample(source, kinds[name], answer), alone[name], real[:1])
-                    > BATCH_TOLERANCE
-                ):
-                    found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
-        if names.RELEVANCE in first:
-            turned = {name: value[::-1].copy() for name, value in given.items() if name in source.inputs}
-            other = run(session, {**given, **turned})[names.RELEVANCE]
-            constant = relative_difference(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
-            found.setdefault("relevance follows the input", "")
-            if constant:
-                found["relevance follows the input"] = "it is the same for two inputs"
-    return found
+    return sorted(length for length in wanted if least <= length <= most)
 
 
-def check_uncovered(
-    source: Source, own: ModuleInputs, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
-) -> str:
-    """What is wrong at sizes that no condition of the trace covers, empty where nothing is: at all of them, or at the first
-    and an even sample of the others, since many a condition is about memory alone.
+def check_grid(grid: str) -> None:
+    if grid not in GRIDS:
+        raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
+
+
+def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
+    """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
+
+    They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
+    the work, and the eager model's work is most of an export of a large model.
     """
-    signature = own.signature
-    usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
-    found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
-    later = found[MOST_UNCOVERED:]
-    for count, sizes in enumerate(found[:MOST_UNCOVERED] + later[:: len(later) // MOST_UNCOVERED + 1]):
-        feeds = own.draw(sizes, seed=count)
-        with Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            answer, wanted = run(predict, feeds), eager(source, feeds)
-        if met.closest <= TIE:
-            continue  # rounding may decide otherwise here: the cells of the grid are compared with the graph's choice
-        real = source.real(feeds)
-        for output in source.outputs:
-            if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
-                return f"{output.name} differs where " + ", ".join(f"{name} is {size}" for name, size in sizes.items())
-    return ""
-
-
-def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:
-    """The array with its first sample alone; whole where it holds none."""
-    axis = source.samples(tensor)
-    return array if axis is None else array.take([0], axis)
+    seed, full, limits = 0, grid == "full", source.limits
+    padded = MASKS if source.mask is not None else MASKS[:1]
+    for turn, length in enumerate(lengths(source, block)):
+        short = full or length < limits.max_length
+        rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]
+        for (place, batch), (row, mask) in product(enumerate(rows), enumerate(masks)):
+            taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
+            for chosen in taken if limits.max_global else ("",):
+                seed += 1
+                yield Cell(length, batch, mask, seed, chosen)

@@ -24,10 +24,10 @@ from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, BlockSparseA
 from edgexf_exporters.lowerings.huggingface.led import DecoderAttention
 from edgexf_exporters.source import Family
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
+from edgexf_exporters.verify.behaviour import check_behaviour
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.graph_checks import quadratic_tensors
-from edgexf_exporters.verify.grid import check_behaviour
 
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
 SWITCH = 72  # tokens up to which the small BigBird attends fully

@@ -24,9 +24,9 @@ from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Rin
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
 from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.checkpoint import from_model
-from edgexf_exporters.verify.cells import Cell
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.grid import Cell
 from edgexf_exporters.verify.ties import TIE, Choices
 
 EXACT = 1e-12  # float64 sums in another order, relative to the largest; seen: 1e-15

@@ -1,0 +1,279 @@
+"""From a source to its captured programs: the model as torch.export sees it, lowered and with dynamic axes.
+
+In: a `Source` whose module is `frozen`, and the explanation methods that are wanted. Out: `Captured`.
+
+    Source -> lowered modules -> Program(*inputs)            -> ExportedProgram   what predicts
+                              -> Body(embeddings, *inputs)   -> ExportedProgram   what explanations differentiate
+
+The axes and their sizes in the example are worked out once here, and carried to every later stage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from edgexf import names
+from edgexf.bundle import manifest as contract
+from edgexf.errors import ExportError
+from edgexf_exporters.explain.compile import check_method
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.explain.mixing import marked
+from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
+from edgexf_exporters.source import SHORTEST, ModuleInputs, Source, Values
+from edgexf_exporters.targets import Target
+from edgexf_exporters.trace.export import (
+    BATCH_TRACED,
+    STEPS_TRACED,
+    TOKENS_TRACED,
+    Traced,
+    capture,
+    dynamic_axes,
+)
+from edgexf_exporters.trace.guards import conditions
+
+Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
+
+
+@dataclass(frozen=True)
+class CapturedBody:
+    """What explanations differentiate: the `program` from the vectors of `embedding` on, and the explained `target`."""
+
+    program: ExportedProgram
+    embedding: nn.Module
+    target: Target
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The programs of a source.
+
+    Attributes:
+        source: what was captured.
+        lowering: what the lowered modules ask of the inputs.
+        axes: the parts of each dynamic axis by its name, with their sizes in the example.
+        predict: from the inputs, in blocks where `lowering` asks for blocks, to the outputs.
+        body: what explanations differentiate; None where nothing is explained.
+        methods: the explanation methods to compile.
+        unexplained: why nothing is explained; empty where something is, or nothing was wanted.
+        guards: of a custom module, the conditions on sizes under which its trace holds.
+    """
+
+    source: Source
+    lowering: Lowered
+    axes: Mapping[str, tuple[Traced, ...]]
+    predict: ExportedProgram
+    body: CapturedBody | None
+    methods: tuple[str, ...]
+    unexplained: str
+    guards: tuple[CodeType, ...]
+
+    def example(self, tensors: Sequence[contract.Tensor]) -> Example:
+        """Inputs of these tensors, and the dynamic axes of each."""
+        return example(self.source, tensors, self.axes)
+
+
+class Program(nn.Module):
+    """A source with its inputs and outputs in order instead of by name; once it is lowered, inputs may be blocked."""
+
+    lowering = Lowered(1, ())
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.source = source
+        self.module = source.module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        by_name = {
+            tensor.name: given.flatten(-2) if self.lowering.blocked and names.SEQUENCE in tensor.shape else given
+            for tensor, given in zip(self.source.tensors, inputs, strict=True)
+        }
+        try:
+            for module in self.lowering.variable_block_modules:
+                module.frame = tuple(inputs[0].shape[-2:])
+            return tuple(self.source.answer(by_name, self.module).values())
+        finally:
+            for module in self.lowering.variable_block_modules:
+                module.frame = (0, 0)
+
+
+class EmbeddingStub(nn.Module):
+    """Stands where an embedding was, and hands out the vectors that it holds; a head may be tied to its weight."""
+
+    vectors: Any = None
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.tied = (original,)  # in a tuple: no part of this module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["tied"][0], name)
+
+    def forward(self, _: Tensor, **__: object) -> Tensor:
+        vectors: Tensor = self.vectors
+        return vectors
+
+
+class Body(nn.Module):
+    """A source's outputs from its token embeddings on; the embedding itself is replaced by `given`. Without one from the
+    values of the first input.
+    """
+
+    def __init__(self, program: Program, given: EmbeddingStub | None) -> None:
+        super().__init__()
+        self.program = program
+        self.given = given
+
+    def forward(self, embeddings: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if self.given is None:
+            values: tuple[Tensor, ...] = self.program(embeddings, *inputs[1:])
+            return values
+        rows = embeddings.flatten(0, 1) if self.program.source.multiple_choice else embeddings
+        self.given.vectors = rows.flatten(1, -2)  # of blocked inputs [batch, blocks, block, width]
+        try:
+            outputs: tuple[Tensor, ...] = self.program(*inputs)
+            return outputs
+        finally:
+            self.given.vectors = None
+
+
+def wanted_methods(source: Source, explain: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The methods to compile: those that were named, else the first of all for a model that it can explain.
+
+    UsageError for a method that is unknown, or that the model has nothing to explain for.
+    """
+    if explain is None:
+        return (next(iter(METHODS)),) if source.target is not None else ()
+    methods = (explain,) if isinstance(explain, str) else tuple(explain)
+    for method in methods:
+        check_method(method, source)
+    return methods
+
+
+def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -> Captured:
+    """The captured programs. ExportError where a trace fails.
+
+    Where nobody `asked` for the methods by name, a model that can't be captured from its embeddings on is left
+    unexplained, and the reason is recorded.
+    """
+    program = Program(source)
+    with lowered(program, source.limits) as lowering:
+        own = source.module_inputs
+        if own is not None and (lowering.blocked or lowering.block != 1):
+            raise ExportError(
+                "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
+                "tokens; export that model of transformers by itself, or give it a head of its library."
+            )
+        program.lowering = lowering
+        axes = axes_of(source, lowering)
+        inputs, dimensions = example(source, source.tensors, axes)
+        predict = capture(program, inputs, dimensions)
+        guards: tuple[CodeType, ...] = ()
+        if own is not None:
+            check_reach(predict, own)
+            guards = tuple(conditions(predict))
+        body, reason = None, source.unexplained
+        if methods and source.embedding is not None and source.target is not None:
+            try:
+                body_program = capture_body(program, source.embedding, methods, inputs, dimensions)
+                body = CapturedBody(body_program, source.embedding, source.target)
+            except ExportError as error:
+                if asked:
+                    raise
+                reason = str(error)
+    return Captured(source, lowering, axes, predict, body, tuple(methods), reason, guards)
+
+
+def capture_body(
+    program: Program,
+    embedding: nn.Module,
+    methods: Sequence[str],
+    inputs: tuple[Tensor, ...],
+    dimensions: Sequence[dict[int, Any]],
+) -> ExportedProgram:
+    """The program from the token embeddings on; with attention's weights marked where a method reads them."""
+    source = program.source
+    stub = None if isinstance(embedding, Values) else EmbeddingStub(embedding)
+    vectors = embedding(inputs[0]).clone()  # one tensor twice would be one input
+    mixing = source.variant.mixing if any(METHODS[method].attends for method in methods) else None
+    marks = nullcontext() if mixing is None else marked(source.module, mixing)
+    with replaced(program, {} if stub is None else {embedding: stub}), marks:
+        return capture(Body(program, stub), (vectors, *inputs), (dimensions[0], *dimensions))
+
+
+def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
+    """The parts of each dynamic axis, by its name."""
+    if source.module_inputs is not None:
+        sizes = own_sizes(source, source.module_inputs)
+        return {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
+    reach = source.decoder.max_length if source.decoder is not None else 0
+    shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
+    fixed = {
+        axis
+        for tensor in (*source.outputs, *source.explained_by()[0])
+        for axis in tensor.shape
+        if isinstance(axis, int)
+    }
+    variable_block = lowering.variable_block
+    return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, variable_block)
+
+
+def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[str, tuple[Traced, ...]]) -> Example:
+    """Inputs and their dynamic axes: shapes matter, values don't."""
+    drawn: Mapping[str, Any] = {}
+    if source.module_inputs is not None:
+        own = {axis.name for axis in source.module_inputs.signature.axes}
+        drawn = source.module_inputs.draw({name: part.size for name, (part,) in axes.items() if name in own}, seed=1)
+    inputs, dimensions = [], []
+    for tensor in tensors:
+        parts = [part for axis in tensor.shape for part in axes.get(str(axis), (Traced(axis),))]  # type: ignore[arg-type]
+        given = drawn.get(tensor.name)
+        sizes = [part.size for part in parts]
+        inputs.append(filled(tensor, sizes, source.limits.vocab) if given is None else torch.from_numpy(given))
+        dimensions.append({place: part.dimension for place, part in enumerate(parts) if part.dimension is not None})
+    return tuple(inputs), tuple(dimensions)
+
+
+def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
+    """Sizes that differ from each other and from all fixed ones: equal ones become one while a reverse pass is traced."""
+    fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
+    sizes: dict[str, int] = {}
+    for axis in own.signature.axes:
+        first = BATCH_TRACED if axis.name == own.signature.samples else TOKENS_TRACED
+        taken = {*fixed, *sizes.values()}
+        lengths = range(-(-min(first, axis.most) // axis.step) * axis.step, axis.most + 1, axis.step)
+        shorter = range(axis.most // axis.step * axis.step, axis.least - 1, -axis.step)
+        sizes[axis.name] = next(
+            (size for size in (*lengths, *shorter) if axis.allows(size) and size not in taken), axis.most
+        )
+    return sizes
+
+
+def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:
+    """Ids that count, a mask of ones, else zeros."""
+    kind = getattr(torch, tensor.dtype)
+    if tensor.name in (names.INPUT_IDS, names.BASELINE) and not kind.is_floating_point:
+        return (torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary).to(kind)
+    return torch.full(tuple(sizes), int(tensor.name == names.ATTENTION_MASK), dtype=kind)
+
+
+def check_reach(captured: ExportedProgram, own: ModuleInputs) -> None:
+    """ExportError where a trace ends before an axis does: ``forward`` goes another way for longer inputs."""
+    given = set(captured.graph_signature.user_inputs)
+    nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
+    for node, tensor in zip(nodes, own.tensors, strict=True):
+        for size, name in zip(node.meta["val"].shape, tensor.shape, strict=True):
+            known = captured.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
+            if known is not None and isinstance(name, str) and known.upper < own.signature.axis(name).most:
+                raise ExportError(
+                    f"a trace must hold wherever the module answers ({name} up to {own.signature.axis(name).most}), got one up to {known.upper}, "
+                    "beyond which forward goes another way; export each way by its own dynamic_shapes."
+                )

@@ -1,0 +1,103 @@
+"""What must hold of the graphs besides their agreement with the eager model.
+
+In: sessions of the graphs. Out: for each check an empty string, or what is wrong.
+
+- Two runs of one input are bit-equal.
+- A sample does not depend on its batch mates.
+- Relevance follows the input: it is no constant.
+- Sizes that no condition of the trace covers agree with the eager model too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import nullcontext
+from types import CodeType
+
+import onnxruntime as ort
+
+from edgexf import names
+from edgexf.bundle.golden import output_difference, relative_difference
+from edgexf.bundle.manifest import Tensor
+from edgexf_exporters.source import ModuleInputs, Source
+from edgexf_exporters.trace.guards import uncovered
+from edgexf_exporters.verify.compare import run
+from edgexf_exporters.verify.eager import eager
+from edgexf_exporters.verify.grid import Array, Cell, batches, lengths
+from edgexf_exporters.verify.ties import TIE, Choices
+
+MOST_UNCOVERED = 32  # sizes that are looked at one by one, and as many of those behind them
+
+
+BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
+
+
+def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
+    """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
+    chosen = "scattered" if source.limits.max_global else ""
+    mask = "none" if source.mask is None else "right"
+    cell = Cell(lengths(source, block)[-2:][0], batches(source)[-1], mask, 97, chosen)  # long, but not the longest
+    feeds = cell.feeds(source)
+    real = source.real(feeds)
+    kinds = {
+        tensor.name: tensor
+        for tensor in (
+            *source.tensors,
+            *source.outputs,
+            *itertools.chain(*source.explained_by(path=True, weights=True)),
+        )
+    }
+    found = {"two runs are bit-equal": ""}
+    for session in sessions:
+        given = {value.name: feeds[value.name] for value in session.get_inputs()}
+        first, second = run(session, given), run(session, given)
+        for name in first:
+            if first[name].tobytes() != second[name].tobytes():
+                found["two runs are bit-equal"] = f"{name} differs between two runs"
+        if batches(source)[0] == 1 and any(source.samples(tensor) is not None for tensor in source.tensors):
+            found.setdefault("a sample is independent of its batch mates", "")
+            alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
+            for name, answer in first.items():
+                if (
+                    output_difference(kinds[name], first_sample(source, kinds[name], answer), alone[name], real[:1])
+                    > BATCH_TOLERANCE
+                ):
+                    found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
+        if names.RELEVANCE in first:
+            turned = {name: value[::-1].copy() for name, value in given.items() if name in source.inputs}
+            other = run(session, {**given, **turned})[names.RELEVANCE]
+            constant = relative_difference(other, first[names.RELEVANCE]) < BATCH_TOLERANCE
+            found.setdefault("relevance follows the input", "")
+            if constant:
+                found["relevance follows the input"] = "it is the same for two inputs"
+    return found
+
+
+def check_uncovered(
+    source: Source, own: ModuleInputs, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
+) -> str:
+    """What is wrong at sizes that no condition of the trace covers, empty where nothing is: at all of them, or at the first
+    and an even sample of the others, since many a condition is about memory alone.
+    """
+    signature = own.signature
+    usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
+    found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
+    later = found[MOST_UNCOVERED:]
+    for count, sizes in enumerate(found[:MOST_UNCOVERED] + later[:: len(later) // MOST_UNCOVERED + 1]):
+        feeds = own.draw(sizes, seed=count)
+        with Choices() if source.has_argmax else nullcontext(Choices()) as met:
+            answer, wanted = run(predict, feeds), eager(source, feeds)
+        if met.closest <= TIE:
+            continue  # rounding may decide otherwise here: the cells of the grid are compared with the graph's choice
+        real = source.real(feeds)
+        for output in source.outputs:
+            if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
+                return f"{output.name} differs where " + ", ".join(f"{name} is {size}" for name, size in sizes.items())
+    return ""
+
+
+def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:
+    """The array with its first sample alone; whole where it holds none."""
+    axis = source.samples(tensor)
+    return array if axis is None else array.take([0], axis)

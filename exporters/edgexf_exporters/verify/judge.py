@@ -1,0 +1,105 @@
+"""The verdict on an export: the very files that will be written, against the untouched eager model.
+
+In: a source, its graphs, what makes files of graphs, and what opens a file. Out: a `Verdict`: the graphs that stay, their
+files, the grid's result with every check, and golden.npz.
+
+    graphs -> files -> sessions -> contract grid, behaviour, structure -> Verdict
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from edgexf import bundle, names
+from edgexf.bundle.golden import pack
+from edgexf.errors import ExportError
+from edgexf_exporters.graphs import Graphs
+from edgexf_exporters.source import Source
+from edgexf_exporters.verify import graph_checks, ties
+from edgexf_exporters.verify.behaviour import check_behaviour, check_uncovered
+from edgexf_exporters.verify.compare import GridResult, compare
+
+GOLDEN_BYTES = 1_000_000
+
+Files = Mapping[str, bytes]
+Build = Callable[[Graphs], Files]
+OpenSession = Callable[[Path], ort.InferenceSession]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the graphs of a source.
+
+    Attributes:
+        graphs: those that stay.
+        files: what was verified, by the path in the bundle.
+        result: every cell of the contract grid, and every check.
+        golden: the bytes of golden.npz, a sample of the grid's cells.
+    """
+
+    graphs: Graphs
+    files: Files
+    result: GridResult
+    golden: bytes
+
+
+def judge(source: Source, graphs: Graphs, build: Build, open_session: OpenSession, grid: str, asked: bool) -> Verdict:
+    """Builds the files of graphs, and compares them with the source's own model on the grid.
+
+    Where nobody `asked` for an explanation by name, and the untouched model can't be explained by the same rules, the
+    explain graphs are left out, and the reason is recorded. An explanation that differs is a failure all the same.
+    ExportError where the model or a graph fails in a cell.
+    """
+    files = build(graphs)
+    try:
+        return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid))
+    except ExportError as error:
+        if asked or not graphs.explain:
+            raise
+        graphs = replace(graphs, explain={}, unexplained=str(error))
+    files = build(graphs)
+    return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid))
+
+
+def compared(
+    source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str
+) -> tuple[GridResult, bytes]:
+    """The grid's result over these files, and golden.npz."""
+    variant = source.variant
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        for path, data in files.items():
+            bundle.write_synced(Path(folder, path), data)
+        sessions = {path: open_session(Path(folder, path)) for path in files if path.endswith(".onnx")}
+        explain = {method: sessions[path] for method, path in names.explain_files(graphs.explain).items()}
+        predict = sessions[names.PREDICT_FILE]
+
+        @cache
+        def choosing() -> list[ort.InferenceSession]:
+            """The same graphs, which also answer their discrete choices."""
+            count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
+            return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
+
+        asked = choosing if source.has_argmax else None
+        result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked)
+        result.checks |= check_behaviour(source, graphs.block, [predict, *explain.values()])
+        for path in sessions:
+            graph = onnx.load(str(Path(folder, path)), load_external_data=False)
+            result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)
+            if variant.subquadratic:
+                found = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, graphs.block, source.limits)
+                if found is not None:
+                    result.checks[f"nothing grows as length squared in {path}"] = found
+        if source.module_inputs is not None:
+            missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
+            result.checks["sizes that the trace does not cover agree"] = missed
+            result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
+    # Batch 1 first, since it holds more lengths in the same bytes.
+    sampled = sorted(references, key=lambda reference: reference[0].batch)
+    return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)
