@@ -174,7 +174,7 @@ def excerpt(text: str) -> str:
 
 
 def gap(text: str) -> str:
-    """The input between two words or tokens: white space unchanged, a few unreadable bytes by name, of more the size."""
+    """The input between two words or tokens: white space unchanged, unreadable bytes by name, or the size of many."""
     unreadable = sum(not is_plain(char) for char in text)
     if unreadable > NAMED_BYTES:
         return f' <span class="chip">{len(encoded(text)):,} bytes</span> '
