@@ -36,7 +36,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: 
 
 
 def show_records(records: Iterable[Mapping[str, str]]) -> None:
-    """Prints each record as lines of name and value, which wrap on a narrow terminal, and an empty line between records."""
+    """Prints each record as lines of name and value, which narrow terminals wrap. Empty lines separate records."""
     for place, record in enumerate(records):
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in record.items():
