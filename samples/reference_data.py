@@ -151,7 +151,7 @@ def without_near_copies(candidates: Sequence[Labelled], originals: Sequence[Labe
 
 
 def split(files: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:
-    """Splits files into training and held-out files. All files of a group are on one side, also with different labels."""
+    """Splits files into training and held-out files. A group is on one side, with the files of all its labels."""
     sides: tuple[list[Labelled], list[Labelled]] = ([], [])
     for file in files:
         digest = hashlib.sha256(f"{seed}:{file.group}".encode()).digest()

@@ -256,7 +256,7 @@ def of_kind(values: Mapping[str, Any], name: str, kind: type) -> Any:
 def listed(values: Any, count: int | None, *kinds: type) -> list[Any]:
     """Checks a list: `count` values, if that is not None, each of one of `kinds`. True and false are no numbers.
 
-    ValueError for anything else.
+    ValueError for any other value.
     """
     require(isinstance(values, list), "a list must be one", type(values).__name__)
     require(count in (None, len(values)), f"a list must have {count} values", len(values))

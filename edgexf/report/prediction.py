@@ -19,7 +19,7 @@ def score_text(value: float) -> float:
 class Prediction:
     """The answer of a model to one input.
 
-    For an input that is read in several windows, the scores are those of the mean logits.
+    For an input that is read in several windows, the scores come from the mean logits.
 
     Attributes:
         input: the name of the input.

@@ -338,7 +338,7 @@ def to_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def from_json(data: bytes) -> dict[str, Outcome]:
-    """The outcomes in a ``quantize_config.json``, by mode. BundleError for anything else."""
+    """The outcomes in a ``quantize_config.json``, by mode. BundleError for any other content."""
     try:
         values = json.loads(data)
         require(values["schema_version"] == SCHEMA_VERSION, f"schema_version must be {SCHEMA_VERSION}", values)

@@ -7,9 +7,9 @@ of a text are therefore the parts between its spaces, for any tokenizer: ``##din
 bytes has the same words as a model of tokens. In binary data, a word is readable text between other bytes, such as a
 string in a program. In scripts without spaces, a word is a whole sentence: look at the tokens there.
 
-The score of a token is spread evenly over those of its bytes that belong to words; white space takes no share. A token
-without such a byte (a space, a line break, a special token) belongs to no word. The scores of the words and of these
-tokens add up to the sum over all tokens.
+The score of a token is spread evenly over its bytes inside words; white space takes no share. A token without such a
+byte (a space, a line break, a special token) belongs to no word. The scores of the words and of these tokens add up to
+the sum over all tokens.
 
 Two alternatives were weighed. The word numbers of a tokenizer cut ``don't`` and ``os.path`` differently in each
 tokenizer, and a model of bytes has none. The word boundaries of Unicode (UAX 29) need tables on the device.
