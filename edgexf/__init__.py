@@ -1,4 +1,6 @@
-"""edgexf: a PyTorch transformer goes in, a small, verified, self-explaining ONNX bundle comes out, and runs without torch.
+"""edgexf exports a PyTorch transformer as a small, verified, self-explaining ONNX bundle, which runs without torch.
+
+In: a PyTorch transformer. Out: a bundle, predictions, explanations and reports.
 
     edgexf.spec -> edgexf.models (torch, readable references)
                 -> edgexf_exporters (lower, trace, differentiate, translate)
@@ -7,8 +9,8 @@
                 -> edgexf_runtimes (numpy + onnxruntime only)
                 -> edgexf.report (explanations, latency reports)
 
-`edgexf.pipeline` and `edgexf.cli` stand above all of them and compose. Importing `edgexf` imports nothing heavy: each
-public function imports what it needs when it is first used.
+`edgexf.pipeline` and `edgexf.cli` stand above all of these packages and combine them. Importing `edgexf` imports
+nothing heavy: each public function imports what it needs at its first use.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from edgexf.pipeline.verify_bundle import verify as verify
     from edgexf_runtimes.session import load as load
 
-# ONNX Runtime reads this once, at its import, and reports to its makers unless it is set. Every package of
+# ONNX Runtime reads this variable once, at import, and sends telemetry unless the variable is set. Every package of
 # edgexf imports this module first.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

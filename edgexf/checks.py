@@ -1,4 +1,4 @@
-"""Checks of frozen records that are read from files: what a value must be, in words."""
+"""Checks for frozen records that are read from files. A failed check says in words what the value must be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import fields
 
 
 def require(condition: bool, rule: str, got: object) -> None:
-    """ValueError, which `Manifest.from_dict` turns into a BundleError."""
+    """Raises ValueError unless the condition holds; `Manifest.from_dict` turns the ValueError into a BundleError."""
     if not condition:
         raise ValueError(f"{rule}, not {got!r}")
 
@@ -16,7 +16,7 @@ def is_count(value: object, least: int) -> bool:
 
 
 def require_text(values: object) -> None:
-    """Every field that is annotated as text holds some."""
+    """Raises ValueError unless every field with the annotation `str` holds a string."""
     for item in fields(values):  # type: ignore[arg-type]
         if item.type == "str":
             require(

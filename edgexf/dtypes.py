@@ -1,10 +1,10 @@
-"""The dtypes of a bundle's graphs: one record for each, in the order in which they are listed. Standard library only.
+"""The dtypes of the graphs in a bundle: a record for each, in the order of every listing. Standard library only.
 
-A record says how files of a dtype are called, which quantization mode makes them, and which devices prefer them. A new
-mode is a file in `edgexf/passes/quantize` that defines its `Mode`, and a record here; command line, runtime, report and
-browser configuration read this list.
+A record says how the files of a dtype are named, which quantization mode makes them, and which devices prefer them. A
+new mode needs a file in `edgexf/passes/quantize` that defines its `Mode`, and a record here. The command line, the
+runtime, the report and the browser configuration read this list.
 
-File suffixes are those of the Hugging Face hub and of transformers.js.
+File suffixes follow the Hugging Face hub and transformers.js.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ class Dtype:
     """A dtype of graphs.
 
     Attributes:
-        name: what the manifest and `--dtype` call it.
-        suffix: of the files, between the stem and the ending.
-        mode: the quantization mode that makes it; empty for the dtype of an export.
-        recipe: ``module:NAME`` of the `Mode` of `edgexf.passes.quantize.modes` that says how.
-        integer_products: products are of whole numbers, which may saturate on a processor without dot products of bytes.
-        batch_dependent: a run rounds activations within one range for all of its rows, so rows depend on each other.
-        automatic: ``auto`` tries the mode.
-        cpu, gpu, wasm, webgpu: the place in the order of preference on such a device, 1 first; 0: never taken unasked.
-        measured_as: how the trial of a dtype was measured where a CPU has no such numbers; a sentence of the report.
+        name: the name in the manifest and in `--dtype`.
+        suffix: the part of a file name between the stem and the extension.
+        mode: the quantization mode that makes the dtype; empty for the dtype that an export writes.
+        recipe: ``module:NAME`` of the `Mode` (see `edgexf.passes.quantize.modes`) that makes the dtype.
+        integer_products: whether matrix products use whole numbers. Their sums may saturate on a processor without dot
+            products of bytes.
+        batch_dependent: whether rows of a batch depend on each other, because one run rounds the activations of all its
+            rows within one range.
+        automatic: whether ``auto`` tries the mode.
+        cpu, gpu, wasm, webgpu: the rank of the dtype on such a device, 1 = first choice; 0: taken only by name.
+        measured_as: a sentence for the report, for a dtype that a CPU can't compute with: how its trial was measured.
     """
 
     name: str
@@ -65,17 +67,17 @@ DEVICES = ("cpu", "gpu", "wasm", "webgpu")
 
 
 def dtype_named(name: str) -> Dtype:
-    """The record of a name. KeyError for an unknown one, which a manifest does not hold."""
+    """The record of the dtype `name`. KeyError for an unknown name, which no manifest holds."""
     return {dtype.name: dtype for dtype in DTYPES}[name]
 
 
 def preferred(device: str) -> list[str]:
-    """The names of the dtypes that a device of `DEVICES` takes before fp32, best first."""
+    """The names of the dtypes that a device (one of `DEVICES`) prefers to fp32, best first."""
     chosen = [(getattr(dtype, device), dtype.name) for dtype in DTYPES]
     return [name for place, name in sorted(chosen) if place > 0]
 
 
 def in_dtype(path: str, dtype: str) -> str:
-    """The path of a graph of fp32 in another dtype."""
+    """The path of a graph in `dtype`, made from the `path` of the same graph in fp32."""
     stem, _, kind = path.rpartition(".")
     return f"{stem}{dtype_named(dtype).suffix}.{kind}"

@@ -1,7 +1,7 @@
-"""Errors that a user can meet. Each is one sentence: the rule, what was expected, what was got, the remedy.
+"""Errors that a user can meet. The message of each is one sentence: rule, expected value, actual value, remedy.
 
-A subclass says who must act, so that the command line can choose its exit code
-(`exit_code`): 1 for a result that was refused, 2 for a call that was wrong.
+The class of an error says who must act. The command line takes its exit code from the class (`exit_code`): 1 for a
+refused result, 2 for a wrong call.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class EdgexfError(Exception):
-    """Base of every error that edgexf raises on purpose; a result was refused."""
+    """The base class of every error that edgexf raises on purpose. Raised by itself: a result was refused."""
 
     exit_code = 1
 
@@ -22,21 +22,22 @@ class UsageError(EdgexfError):
 
 
 class InputError(EdgexfError):
-    """An input can't be read, or breaks the model's limits: a missing file, a directory, an array too long."""
+    """An input can't be read, or breaks the limits of the model: a missing file, a directory, a too long array."""
 
 
 class BundleError(EdgexfError):
-    """A bundle on disk can't be trusted: a changed byte, an unlisted file, an unknown schema version."""
+    """A bundle on disk can't be trusted: it has a changed byte, an unlisted file or an unknown schema version."""
 
 
 class ExportError(EdgexfError):
-    """A model can't be turned into a graph, or its weights don't fit its specification."""
+    """A model can't be exported as a graph, or the weights don't fit the specification."""
 
 
 class VerificationError(EdgexfError):
     """The graph differs from the model by more than the tolerance, so no bundle is written.
 
-    `grid` is the whole result, as a manifest would hold it.
+    Attributes:
+        grid: the whole result of the verification, in the form that a manifest holds.
     """
 
     def __init__(self, sentence: str, grid: dict[str, Any]) -> None:
@@ -45,7 +46,11 @@ class VerificationError(EdgexfError):
 
 
 class RefusedError(EdgexfError):
-    """A quantized graph is slower or worse than asked; nothing was written. `outcomes` are what was measured of each."""
+    """Every quantized graph is slower or worse than the user allows. Nothing was written.
+
+    Attributes:
+        outcomes: the `Outcome` of each mode that was tried, with everything that was measured.
+    """
 
     def __init__(self, sentence: str, outcomes: tuple[Any, ...]) -> None:
         super().__init__(sentence)
@@ -53,13 +58,13 @@ class RefusedError(EdgexfError):
 
 
 class MissingExtraError(UsageError):
-    """An optional part of edgexf is not installed; the sentence names the extra that brings it."""
+    """An optional part of edgexf is not installed. The message names the extra that installs it."""
 
 
 def said_by(error: Exception) -> str:
-    """The first line of what an exception was raised from."""
+    """The type and the first line of the exception that is the root cause of `error`."""
     root: BaseException = error
-    while root.__cause__ is not None:  # the outer ones only say at which step it happened
+    while root.__cause__ is not None:  # the outer exceptions only say at which step it happened
         root = root.__cause__
     first_line = (str(root).strip().splitlines() or [""])[0].rstrip(".")
     return f"{type(root).__name__}: {first_line}"
@@ -67,7 +72,10 @@ def said_by(error: Exception) -> str:
 
 @contextmanager
 def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
-    """ExportError for what other people's code raises inside: dozens of unrelated types; the cause stays attached."""
+    """Turns any exception that code of other packages raises in the block into an ExportError, with its cause attached.
+
+    Such code raises dozens of unrelated types. An EdgexfError passes unchanged.
+    """
     try:
         yield
     except EdgexfError:

@@ -1,4 +1,4 @@
-"""Whether the packages of an extra are installed, before the long work that needs them."""
+"""Checks that the packages of an extra are installed, before the long work that needs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgexf.errors import MissingExtraError
 
 
 def require_packages(extra: str, *packages: str) -> None:
-    """MissingExtraError, which names the extra, where a package is not installed."""
+    """Raises MissingExtraError, which names the extra, if a package is not installed."""
     for package in packages:
         try:
             version(package)

@@ -1,8 +1,8 @@
-"""Explain a file with onnxruntime alone, as a program in any of its languages would: no edgexf, no PyTorch.
+"""Explain a file with onnxruntime alone, without edgexf and PyTorch, as any language with ONNX Runtime can.
 
     python samples/explain_plain.py linformer-bundle README.md
 
-In: a bundle of a reference model, and a file. Out: its label and the ten bytes that spoke most for it.
+In: a bundle of a reference model, and a file. Out: the label, and the ten bytes that speak most for the label.
 """
 
 import sys
@@ -15,7 +15,7 @@ bundle, file = sys.argv[1:]
 data = Path(file).read_bytes()[:4096]
 session = onnxruntime.InferenceSession(f"{bundle}/onnx/explain.onnx")
 ids = np.array([[257, *data]], dtype=np.int64)
-target = np.zeros((1, session.get_inputs()[2].shape[1]), dtype=np.float32)  # zeros: the predicted label
+target = np.zeros((1, session.get_inputs()[2].shape[1]), dtype=np.float32)  # zeros mean the predicted label
 feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "target": target}
 logits, relevance, residual = session.run(None, feeds)
 print(f"label {logits[0].argmax()}: {logits.max():.2f} = {relevance.sum():.2f} + {residual[0]:.2f} not attributed")

@@ -1,13 +1,14 @@
-"""Make the evaluation set: crops of files of each of the 20 labels, all free to redistribute.
+"""Make the evaluation set: crops of files for each of the 20 labels, all free to redistribute.
 
     python samples/make_evaluation.py CPYTHON_SOURCE OUTPUT_FOLDER
 
-In: the unpacked source distribution of CPython 3.11.2, and tests/data/evaluation_sources, which holds
-plan.toml (what is taken and what is made), files written for this set (one folder a label) and inputs
-of tools (inputs). Out: OUTPUT_FOLDER/evaluation/<label>-NN.bin, at most 4,096 bytes each, and
-OUTPUT_FOLDER/evaluation.jsonl with input, label, source, offset and licence of each crop.
-The tools are listed in tests/data/README.md; a missing one is an error. A seed fixes the choice of
-crops, but other versions of the tools give other bytes.
+In: the unpacked source distribution of CPython 3.11.2, and tests/data/evaluation_sources. That folder holds plan.toml
+(which files to take and which to make), files written for this set (a folder for each label), and inputs of tools
+(inputs). Out: OUTPUT_FOLDER/evaluation/<label>-NN.bin, at most 4,096 bytes each, and OUTPUT_FOLDER/evaluation.jsonl
+with input, label, source, offset and licence of each crop.
+
+tests/data/README.md lists the tools; a missing tool is an error. A seed fixes the choice of crops, but other versions
+of the tools give other bytes.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 SEED = 2024
-LIMIT = 4096  # bytes of a crop
-LENGTHS = (1024, 2048, 4096)  # of a crop that starts inside a file
-WHOLE = 1500  # bytes; a file up to this size is taken whole
-VARIETY = 16  # different bytes in a crop that starts inside a file: the zeros between two sections say nothing
+LIMIT = 4096  # the most bytes of a crop
+LENGTHS = (1024, 2048, 4096)  # bytes of a crop that starts inside a file
+WHOLE = 1500  # bytes; the crop of a file up to this size is the whole file
+VARIETY = 16  # the fewest different bytes in a crop from inside a file: zeros between two sections say nothing
 FEWEST, MOST = 12, 16  # crops of a label
-EPOCH = 1675814400  # 2023-02-08, the day of CPython 3.11.2: the time stamp of what is generated
+EPOCH = 1675814400  # 2023-02-08, the day of CPython 3.11.2: the time stamp of generated files
 FIXED = {"SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 SOURCES = Path(__file__).resolve().parent.parent / "tests" / "data" / "evaluation_sources"
 PLAN: dict[str, Any] = tomllib.loads((SOURCES / "plan.toml").read_text())
@@ -59,7 +60,14 @@ BINARY = ("elf", "png", "zip", "gzip", "pyc")
 
 @dataclass(frozen=True)
 class Item:
-    """A whole file with its label; `source` says where it comes from."""
+    """A whole file with its label.
+
+    Attributes:
+        label: one of the 20 labels.
+        source: where the file comes from.
+        data: the bytes of the file.
+        licence: the SPDX identifier of its licence.
+    """
 
     label: str
     source: str
@@ -69,18 +77,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Workshop:
-    """The folder in which everything is made; it holds `cpython` and `ours`, as plan.toml says."""
+    """The folder in which all files are made. It holds `cpython` and `ours`, the paths that plan.toml uses."""
 
     folder: Path
 
     def run(self, line: str, *more: str) -> bytes:
-        """Standard output of a command; ClickException if its tool is missing or fails."""
+        """Runs a command and returns its standard output. ClickException if the tool is missing or fails."""
         tool, *arguments = shlex.split(line)
         program = shutil.which(tool)
         if program is None:
             raise click.ClickException(f"The tool {tool} must be on the PATH; install it (see tests/data/README.md).")
         command = [program, *(name for argument in arguments for name in self.expanded(argument)), *more]
-        # The commands are those of plan.toml.
+        # All commands come from plan.toml.
         done = subprocess.run(command, cwd=self.folder, capture_output=True, env=os.environ | FIXED)  # noqa: S603
         if done.returncode != 0:
             raise click.ClickException(f"{line} must succeed, got {done.returncode}: {done.stderr.decode()[-800:]}")
@@ -92,7 +100,7 @@ class Workshop:
         return [path.relative_to(self.folder).as_posix() for path in self.files(argument)]
 
     def files(self, pattern: str) -> list[Path]:
-        """The files that match a glob, sorted, never none."""
+        """The files that match a glob, sorted. ClickException if no file matches."""
         found = sorted(path for path in self.folder.glob(pattern) if path.is_file())
         if not found:
             raise click.ClickException(
@@ -107,7 +115,7 @@ class Workshop:
         return self.read(pattern).decode()
 
     def cleaned(self, item: Item) -> Item:
-        """In text that was generated here, this folder becomes /project, and the time the fixed one."""
+        """The item marked as generated. In text, /project replaces this folder, and a fixed time replaces the time."""
         data = item.data
         if item.label not in BINARY:
             data = data.replace(str(self.folder).encode(), b"/project")
@@ -116,14 +124,14 @@ class Workshop:
 
 
 def taken(shop: Workshop) -> Iterator[Item]:
-    """CPython's files as they are."""
+    """Files of CPython, unchanged."""
     for label, paths in PLAN["cpython"].items():
         for path in paths:
             yield Item(label, f"CPython 3.11.2 {path}", shop.read(f"cpython/{path}"))
 
 
 def written(shop: Workshop) -> Iterator[Item]:
-    """The files written for this set."""
+    """Files written for this set."""
     for path in shop.files("ours/*/*"):
         label, name = path.parts[-2:]
         if label != "inputs":
@@ -169,7 +177,7 @@ def bytecode(shop: Workshop) -> Iterator[Item]:
 
 
 def packed(shop: Workshop) -> Iterator[Item]:
-    """Archives by Python's zipfile, gzip and numpy."""
+    """Archives that the zipfile and gzip modules and numpy write."""
     for level, path in PLAN["zlib"]["files"]:
         data = gzip.compress(shop.read(f"cpython/{path}"), level, mtime=EPOCH)
         yield Item("gzip", f"Python's gzip.compress, level {level}, of CPython {path}", data)
@@ -188,9 +196,9 @@ def packed(shop: Workshop) -> Iterator[Item]:
 
 
 def tables(shop: Workshop) -> dict[str, list[dict[str, Any]]]:
-    """Data of CPython as rows, for dumps in SQL, YAML and JSON."""
+    """Data of CPython as rows of tables, for dumps in SQL, YAML and JSON."""
     abi = tomllib.loads(shop.text("cpython/Misc/stable_abi.toml"))
-    del abi["feature_macro"]  # which has other columns
+    del abi["feature_macro"]  # its columns are different
     downloads = json.loads(shop.read("cpython/Tools/peg_generator/data/top-pypi-packages-365-days.json"))
     opcodes = pydoc.importfile(str(shop.folder / "cpython/Lib/opcode.py")).opmap
     entities = html.entities.html5.items()
@@ -208,13 +216,13 @@ def sql_dump(name: str, rows: list[dict[str, Any]]) -> str:
     with sqlite3.connect(":memory:") as connection:
         connection.execute(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, {first} NOT NULL, {second} TEXT, {third})")
         connection.execute(f"CREATE INDEX {name}_{first} ON {name} ({first})")
-        # The names are those of `tables`.
-        connection.executemany(f"INSERT INTO {name} ({first}, {second}, {third}) VALUES (?, ?, ?)", values)  # noqa: S608
+        # All names come from `tables`.
+        connection.executemany(f"INSERT INTO {name} ({first}, {second}, {third}) VALUES (?, ?, ?)", values)  # noqa:S608
         return "\n".join(connection.iterdump()) + "\n"
 
 
 def dumped(shop: Workshop) -> Iterator[Item]:
-    """CPython's data as SQL, YAML and JSON."""
+    """Dumps of CPython's data in SQL, YAML and JSON."""
     rows = tables(shop)
     for name, some in rows.items():
         yield Item("sql", f"sqlite3 dump of CPython's data: {name}", sql_dump(name, some).encode())
@@ -226,7 +234,7 @@ def dumped(shop: Workshop) -> Iterator[Item]:
 
 
 def translated(shop: Workshop) -> Iterator[Item]:
-    """SQL in other dialects, style sheets from SCSS, and HTML as Python's own modules write it."""
+    """SQL in other dialects, style sheets from SCSS, and HTML from modules of Python."""
     for name, (read, write) in PLAN["sqlglot"].items():
         options = {"pretty": name == "retention", "comments": False}
         statements = sqlglot.transpile(shop.text(f"ours/sql/{name}.sql"), read=read, write=write, **options)
@@ -282,7 +290,7 @@ GENERATORS = (printed, made, compiled, bytecode, packed, dumped, translated, pic
 
 
 def crops(items: list[Item], label: str) -> Iterator[tuple[Item, int, bytes]]:
-    """Each file's crop with its offset; as many start inside a file as at its first byte, if the sizes allow."""
+    """A crop of each file, with its offset. If sizes allow, half of the crops start inside a file, half at byte 0."""
     chance, balance = np.random.default_rng([SEED, *label.encode()]), 0
     for number in chance.permutation(len(items)):
         data, offset, length = items[number].data, 0, LIMIT
@@ -296,7 +304,10 @@ def crops(items: list[Item], label: str) -> Iterator[tuple[Item, int, bytes]]:
 
 
 def write(items: list[Item], output: Path, secret: list[Path]) -> None:
-    """The crops and their list; ClickException if a label has too few or a crop names a `secret` folder."""
+    """Writes the crops and their list.
+
+    ClickException for too few or too many crops of a label, and for a crop that names a `secret` folder.
+    """
     lines: list[str] = []
     (output / "evaluation").mkdir(parents=True, exist_ok=True)
     for old in (output / "evaluation").glob("*.bin"):
@@ -320,7 +331,7 @@ def write(items: list[Item], output: Path, secret: list[Path]) -> None:
 @click.argument("output_folder", type=click.Path(file_okay=False, resolve_path=True, path_type=Path))
 def main(cpython_source: Path, output_folder: Path) -> None:
     """Make the evaluation set from an unpacked source distribution of CPython 3.11.2."""
-    sys.dont_write_bytecode = True  # CPYTHON_SOURCE stays as it is
+    sys.dont_write_bytecode = True  # CPYTHON_SOURCE must not change
     with tempfile.TemporaryDirectory() as temporary:
         shop = Workshop(Path(temporary).resolve())
         (shop.folder / "cpython").symlink_to(cpython_source)

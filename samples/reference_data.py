@@ -1,13 +1,12 @@
-"""Labelled files for the reference task: found under folders, split by folder, cut into crops.
+"""Labelled files for the reference task: finds files in folders, splits them by folder group, cuts them into crops.
 
-In: folders on this machine. Out: two lists of `Labelled` files, and crops of them as token arrays.
-A file's label follows from its extension; a binary file whose first bytes contradict it is left out.
+In: folders on this machine. Out: two lists of `Labelled` files, and crops of the files as arrays of tokens. The
+extension of a file gives its label. A file whose first bytes contradict the label is left out.
 
-Near-copies stay on one side of the split, by two rules. Versions, vendored copies and translations share
-a *group*, and a group is on one side. What that misses is found by content: a held-out file that shares
-half of its fingerprints with one training file is left out. The fingerprints are the 16-byte windows
-whose hash is small (Manber 1994, "Finding similar files in a large file system", section 2), so that an
-insertion moves none of the others.
+Two rules keep near-copies on one side of the split. First, versions, vendored copies and translations share a *group*,
+and a group is on one side. Second, a held-out file is left out if it shares half of its fingerprints with one training
+file; this rule finds the copies that the first rule misses. The fingerprints are the 16-byte windows with a small hash
+(Manber 1994, "Finding similar files in a large file system", section 2), so an insertion changes no other fingerprint.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ PACKAGE_ROOTS = {
 }  # fmt: skip
 SAYS_NOTHING = {"locale", "locales", "lcmessages", "po", "pycache", "package", "dist", "src", "lib"}
 LOCALE = re.compile(r"[a-z]{2}|[a-z]{2,3}([_-][A-Z][A-Za-z]{1,3}|@\w+)+")
-HELD_OUT = 0.15  # the share of folder groups that training never sees
-SMALLEST = 64  # bytes; a shorter file says too little
-ALIKE = 0.5  # the share of a file's fingerprints in one other file that makes it a near-copy
-READ = 1 << 16  # bytes of a file that are compared
-A_GROUP = 24  # files of one label taken from one folder group, so that no project dominates
+HELD_OUT = 0.15  # the share of groups that are not used for training
+SMALLEST = 64  # bytes; a shorter file has too little content
+ALIKE = 0.5  # a file with this share of its fingerprints in one other file is a near-copy
+READ = 1 << 16  # the bytes of a file that are compared
+A_GROUP = 24  # the most files of one label from one group, so that no project dominates
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Labelled:
 
 
 def label_of(path: Path) -> str | None:
-    """The label that a file's name stands for, or None."""
+    """The label that the name of a file gives, or None."""
     if path.name in LABEL_OF_NAME:
         return LABEL_OF_NAME[path.name]
     if re.search(r"\.so(\.\d+)+$", path.name):
@@ -71,9 +70,9 @@ def label_of(path: Path) -> str | None:
 
 
 def group_of(path: Path) -> str:
-    """What copies of a file have in common: its package and folder without versions, or its catalogue's name.
+    """The group that copies of a file share: the package and the folder without versions, or the name of a catalogue.
 
-    A path is read from where packages begin (site-packages, vendor ...) and without the names of locales.
+    Only the part of the path behind the folder of packages (site-packages, vendor ...) counts, without locale names.
     """
     parts = path.parent.parts
     roots = [i for i, part in enumerate(parts) if part.lower() in PACKAGE_ROOTS]
@@ -97,7 +96,7 @@ def walk(folders: Sequence[Path], exclude: Sequence[str]) -> Iterator[Path]:
 
 
 def find(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Labelled]:
-    """Every readable labelled file once, at most `A_GROUP` a folder group and label."""
+    """Finds every readable file with a label once, at most `A_GROUP` files for each group and label."""
     taken: Counter[tuple[str, str]] = Counter()
     seen: set[bytes] = set()
     found = []
@@ -118,7 +117,7 @@ def find(folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[Labelled]
 
 
 def fingerprints(data: bytes) -> npt.NDArray[np.uint64]:
-    """Hashes, about one in 64, of the different 16-byte windows of `data`, uint64 [fingerprints], sorted."""
+    """The fingerprints of `data`, uint64 [fingerprints], sorted: about one in 64 of the hashes of 16-byte windows."""
     hashes = []
     for offset in range(8):
         words = np.frombuffer(data[offset:], dtype="<u8", count=max(len(data) - offset, 0) // 8)
@@ -152,7 +151,7 @@ def without_near_copies(candidates: Sequence[Labelled], originals: Sequence[Labe
 
 
 def split(files: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[Labelled]]:
-    """Training and held-out files; a group is on one side with all its labels."""
+    """Splits files into training and held-out files. A group is on one side, with the files of all its labels."""
     sides: tuple[list[Labelled], list[Labelled]] = ([], [])
     for file in files:
         digest = hashlib.sha256(f"{seed}:{file.group}".encode()).digest()
@@ -161,7 +160,7 @@ def split(files: Iterable[Labelled], seed: int) -> tuple[list[Labelled], list[La
 
 
 def balanced(files: Sequence[Labelled], a_label: int, seed: int) -> list[Labelled]:
-    """At most `a_label` files of each label, drawn at random."""
+    """Draws at most `a_label` files of each label at random."""
     by_label = defaultdict(list)
     for file in files:
         by_label[file.label].append(file)
@@ -178,7 +177,7 @@ def crop(file: Labelled, length: int, offset: int) -> Tokens:
 
 
 def pad(crops: Sequence[Tokens]) -> tuple[Tokens, Tokens]:
-    """input_ids and attention_mask, int64 [batch, longest crop]."""
+    """Pads crops to input_ids and attention_mask, int64 [batch, longest crop]."""
     ids = np.full((len(crops), max(len(tokens) for tokens in crops)), PADDING_ID, dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, tokens in enumerate(crops):
@@ -188,9 +187,9 @@ def pad(crops: Sequence[Tokens]) -> tuple[Tokens, Tokens]:
 
 
 class Sampler:
-    """Training batches: every label equally often, every folder group of a label equally often.
+    """Draws training batches: every label equally often, and every group of a label equally often.
 
-    A batch is a function of (seed, step), so that a resumed training sees what an unbroken one sees.
+    A batch is a function of (seed, step), so a resumed training gets the same batches as an uninterrupted training.
     """
 
     def __init__(self, files: Sequence[Labelled], seed: int) -> None:
@@ -203,7 +202,7 @@ class Sampler:
     def batch(self, step: int, size: int, length: int) -> tuple[Tokens, Tokens, Tokens]:
         """input_ids, attention_mask [size, 1 + length] and labels [size].
 
-        A quarter of the crops is shorter, a third starts at the first byte.
+        A quarter of the crops is shorter. A third of the crops starts at the first byte.
         """
         chance = np.random.default_rng((self.seed, step))
         crops, labels = [], []

@@ -1,8 +1,8 @@
-"""List a folder's files by what is in them, with the bytes that decided: the runtime inside an application.
+"""List the files of a folder by content, with the most relevant bytes: an application that uses the runtime.
 
     python samples/sort_folder.py linformer-bundle some/folder
 
-In: a bundle and a folder. Out: its files by label, each with its twelve most relevant bytes.
+In: a bundle and a folder. Out: the files by label, each with its twelve most relevant bytes.
 """
 
 from __future__ import annotations

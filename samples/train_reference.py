@@ -1,10 +1,10 @@
-"""Train one of the four reference models on files that this machine has.
+"""Train one of the four reference models on files of this machine.
 
     python samples/train_reference.py linformer /usr --output linformer.safetensors
 
-In: folders (see reference_data.py for labels and split). Out: weights, and beside them a model card
-with what was measured on held-out files. Training can be stopped and started again with the same
-command: batches are a function of the seed and the step, and a checkpoint is kept beside the output.
+In: folders (see reference_data.py for labels and split). Out: weights, and beside them a model card with figures
+measured on held-out files. Training can be stopped, and started again with the same command: batches are a function of
+the seed and the step, and a checkpoint is kept beside the output.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Step:
 
 
 def schedule(tokens: int) -> list[Step]:
-    """One entry a step: short crops first, whole length last."""
+    """The size and the length of each step: short crops first, the full length last."""
     steps = []
     for share, length in STAGES:
         size = max(BATCH_TOKENS // length, 8)
@@ -51,7 +51,7 @@ def schedule(tokens: int) -> list[Step]:
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth of the peak."""
+    """The learning rate of a step: a linear warm-up, then a cosine down to a fiftieth of the peak."""
     if step < WARM_UP:
         return peak * (step + 1) / WARM_UP
     done = (step - WARM_UP) / max(steps - WARM_UP, 1)
@@ -114,7 +114,7 @@ class Trainer:
         self.step += 1
 
     def settings(self) -> dict[str, object]:
-        """What a checkpoint belongs to: another attention, schedule or set of files must not go on with it."""
+        """The settings of a training. Another attention, schedule or set of files must not resume its checkpoint."""
         files = hashlib.sha256(
             "\n".join(sorted(str(file.path) for file in self.files)).encode(errors="replace")
         ).hexdigest()
@@ -157,7 +157,7 @@ class Trainer:
 
 @torch.no_grad()
 def predict(model: Encoder, crops: Sequence[np.ndarray]) -> list[int]:
-    """Label indices; crops go through in batches of about `BATCH_TOKENS` tokens, longest first."""
+    """Predicts the label index of each crop, in batches of about `BATCH_TOKENS` tokens, longest crops first."""
     answers = [0] * len(crops)
     rest = sorted(range(len(crops)), key=lambda i: -len(crops[i]))
     while rest:
@@ -180,7 +180,10 @@ def held_out_crops(files: Sequence[Labelled], length: int, seed: int, at_start: 
 def evaluate(
     model: Encoder, files: Sequence[Labelled], seed: int
 ) -> tuple[dict[tuple[int, bool], float], Counter[tuple[str, str]]]:
-    """Top-1 by (length, crops from the first byte), and the (truth, answer) pairs confused at the full length."""
+    """Top-1 accuracy by (length, whether crops start at the first byte), and counts of wrong (truth, answer) pairs.
+
+    The pairs are counted at the full length from random offsets.
+    """
     model.eval()
     top1, confused = {}, Counter[tuple[str, str]]()
     truth = [file.label for file in files]
@@ -194,7 +197,7 @@ def evaluate(
 
 
 def shipped_set(model: Encoder, listing: Path) -> str:
-    """A sentence on the top-1 of a small evaluation set: JSON lines of `input`, beside the listing, and `label`."""
+    """A sentence on the top-1 accuracy on an evaluation set: JSON lines of `input`, beside the listing, and `label`."""
     rows = [json.loads(line) for line in listing.read_text().splitlines()]
     data = [np.frombuffer((listing.parent / row["input"]).read_bytes(), dtype=np.uint8) for row in rows]
     answers = predict(model.eval(), [np.concatenate(([CLASS_ID], crop.astype(np.int64))) for crop in data])
@@ -210,7 +213,7 @@ def card(
     notes: Sequence[str],
     listing: Path | None,
 ) -> str:
-    """The model card, in Markdown, from figures measured now."""
+    """Measures the model and writes its card, in Markdown."""
     top1, confused = evaluate(trainer.model, tested, trainer.sampler.seed)
     a_label = Counter(file.label for file in tested)
     tokens = sum(step.size * step.length for step in trainer.steps)

@@ -1,12 +1,12 @@
-"""The command line: one file for each command, which parses, makes one library call, and prints.
+"""The command line. One file for each command: a command parses, makes one library call, and prints.
 
-    app        the group: errors become sentences, exit codes, signals
+    app        the group of commands: errors as sentences, exit codes, signals
     options    options that several commands share
-    console    tables, progress bars and stages
     export run explain quantize bench info    the commands
+    console    tables, progress bars and stages
 
-Each command imports what it needs inside its function. So `edgexf --help` is quick, and no command but `export` loads
-torch.
+Arguments pass from the group through the options to a command, and its results pass to the console. Each command
+imports what it needs inside its function. Therefore `edgexf --help` is quick, and no command but `export` loads torch.
 """
 
 from edgexf.cli.app import main

@@ -1,8 +1,8 @@
-"""The command line: a command parses, makes one library call, and prints.
+"""The group of all commands, which turns errors into sentences and exit codes.
 
-Results go to standard output, progress and errors to standard error. Exit code 1 for a refused result,
-2 for wrong usage. What a command needs is imported inside it, so that `--help` is quick and no command
-but `export` loads torch.
+In: the arguments of the command line. Out: results on standard output, progress and errors on standard error, and an
+exit code: 1 for a refused result, 2 for wrong usage. A command imports what it needs inside its function, so `--help`
+is quick and no command but `export` loads torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgexf.errors import EdgexfError
 
 
 class Refusal(click.ClickException):
-    """An EdgexfError as click shows it: one sentence, and the exit code of its kind."""
+    """An EdgexfError in the form that click shows: one sentence, and the exit code of its class."""
 
     def __init__(self, error: EdgexfError) -> None:
         super().__init__(str(error))
@@ -33,7 +33,7 @@ class Refusal(click.ClickException):
 
 
 class Commands(click.Group):
-    """Turns edgexf's own errors into sentences; any other exception is a bug and keeps its traceback."""
+    """Turns every EdgexfError into a sentence. Any other exception is a bug and keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -43,7 +43,7 @@ class Commands(click.Group):
 
 
 def stop(*_: int | FrameType | None) -> None:
-    """A polite kill unwinds like an error, so that nothing half-written stays."""
+    """Ends the program like an error on SIGTERM, so that no half-written file stays."""
     raise SystemExit(128 + signal.SIGTERM)
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not end a run
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not stop a run
 
 
 for command in (

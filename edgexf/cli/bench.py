@@ -1,4 +1,4 @@
-"""`edgexf bench`: the latency, load time and memory of a bundle over lengths."""
+"""`edgexf bench`: measures the latency, the load time and the memory of a bundle at several lengths."""
 
 from __future__ import annotations
 

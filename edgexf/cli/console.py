@@ -1,6 +1,6 @@
-"""How commands talk to a person: tables on standard output, progress on standard error.
+"""What commands show to a person: tables on standard output, progress on standard error.
 
-On a terminal there is a bar or a spinner and colour; in a pipe there is neither, and tables are plain text.
+A terminal shows a bar or a spinner, and colours. A pipe gets none of them, and its tables are plain text.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-TEXT_WIDTH = 100  # columns of running text; longer lines are hard to follow
-PIPE_WIDTH = 160  # columns of a table that nobody's terminal limits
+TEXT_WIDTH = 100  # columns of running text; longer lines are hard to read
+PIPE_WIDTH = 160  # columns of a table in a pipe, which has no width
 
 
 def output(to_stderr: bool = False) -> Console:
@@ -25,7 +25,7 @@ def output(to_stderr: bool = False) -> Console:
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: bool = False) -> None:
-    """Prints a table; columns but the first are right-aligned where they hold numbers."""
+    """Prints a table. Columns of numbers are right-aligned, except the first column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, title in enumerate(header):
         numeric = index > 0 and all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
@@ -36,7 +36,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: 
 
 
 def show_records(records: Iterable[Mapping[str, str]]) -> None:
-    """Prints each record as lines of name and value, which a narrow terminal wraps; an empty line between records."""
+    """Prints each record as lines of name and value, which narrow terminals wrap. Empty lines separate records."""
     for place, record in enumerate(records):
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in record.items():
@@ -51,13 +51,13 @@ def show(view: RenderableType) -> None:
 
 
 def width() -> int:
-    """Columns for text that is laid out before it is shown."""
+    """The width, in columns, for text that needs a layout before it is shown."""
     return min(output().width, TEXT_WIDTH)
 
 
 @contextmanager
 def stages() -> Iterator[Callable[[str], None]]:
-    """Names the stage of long work: a spinner on a terminal, nothing in a pipe."""
+    """Yields a function that shows the stage of long work: beside a spinner on a terminal, nothing in a pipe."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
@@ -68,9 +68,9 @@ def stages() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` steps on a terminal, nothing in a pipe; yields a function that advances it.
+    """Shows a bar over `total` steps on a terminal, nothing in a pipe. Yields a function that advances the bar.
 
-    Few steps need no bar.
+    A single step needs no bar. A `total` of None shows a bar without an end.
     """
     console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal or (total is not None and total < 2):
@@ -82,7 +82,7 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def told_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """As `progress`, for work that says itself how many steps are done, and of how many; None in a pipe."""
+    """Shows a bar for work that reports the steps that are done and their total. Yields None in a pipe."""
     console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal:
         yield None
@@ -93,7 +93,7 @@ def told_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
 @contextmanager
 def shown_bar(console: Console, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    shared = sys.stdout.isatty()  # lines of a terminal go above the bar; those of a file go to the file
+    shared = sys.stdout.isatty()  # lines for a terminal go above the bar, lines for a file go to the file
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
         yield bar, bar.add_task(what, total=total)

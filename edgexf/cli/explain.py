@@ -1,4 +1,7 @@
-"""`edgexf explain`: one input goes in, the reasons for the answer come out; with `--evaluate`, how faithful methods are."""
+"""`edgexf explain`: explains the answer to one input; with `--evaluate`, measures how faithful methods are.
+
+In: a bundle, and an input or labelled data. Out: a terminal view, JSON lines or a page; or a table of faithfulness.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ def explain(
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
-    Several methods or targets stand side by side. `--target c --against python` explains how much more c than python.
+    Several methods or targets stand side by side. `--target c --against python` explains the logit of c minus the logit
+    of python.
     """
     from edgexf.cli.console import show, told_progress, width
     from edgexf.pipeline.evaluate_methods import check_alone
@@ -76,7 +80,7 @@ def explain(
 def show_evaluation(
     bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None
 ) -> None:  # fmt: skip
-    """How faithful methods are on labelled data, as a table or JSON."""
+    """Shows how faithful methods are on labelled data, as a table or JSON."""
     from edgexf.cli.console import progress, show_table
     from edgexf.pipeline.evaluate_methods import evaluate
     from edgexf_runtimes import load

@@ -1,4 +1,7 @@
-"""`edgexf export`: a model goes in, a verified bundle comes out."""
+"""`edgexf export`: exports a model as a verified bundle.
+
+In: a reference model, a checkpoint or a module. Out: a bundle, and the results of its verification.
+"""
 
 from __future__ import annotations
 

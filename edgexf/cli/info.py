@@ -1,4 +1,4 @@
-"""`edgexf variants`, `verify` and `doctor`: what can be exported, whether a bundle is whole, what the device has."""
+"""`edgexf variants`, `verify` and `doctor`: list what can be exported, check a bundle, describe the device."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and how commands write files.
 
-In: a command. Out: the command with the options. What `edgexf explain` computes is in `edgexf.pipeline.explain_input`.
+In: a command. Out: the command with the options. `edgexf.pipeline.explain_input` computes what the options of
+`edgexf explain` ask for.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ truncate_option = click.option("--truncate", is_flag=True, help="Read only the b
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator, listed by `--help` in this order."""
+    """Makes one decorator of several options, which `--help` lists in this order."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):
@@ -102,7 +103,7 @@ report_options = all_of(
 
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The sizes of a model of one's own, each an option."""
+    """Adds an option for each size of a reference model with custom weights."""
     sizes = {
         "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
         "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",

@@ -1,7 +1,7 @@
-"""`edgexf quantize`, and `edgexf export --quantize`: quantize a bundle, and show what was measured.
+"""`edgexf quantize` and `edgexf export --quantize`: quantize a bundle, and show the measurements.
 
-In: a bundle's folder, a mode and options. Out: the table on standard output, and reports in files. Of a mode that is
-refused the table is shown too, before the error.
+In: the folder of a bundle, a mode and options. Out: a table on standard output, and reports in files. A refused mode
+has a table too, which is shown before the error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def quantize(
 
 
 def check_mode(mode: str) -> None:
-    """UsageError for a mode that an export can't be followed by."""
+    """Raises UsageError for a mode that `edgexf export` can't apply."""
     require_packages("quantize", "onnx", "onnx_ir")
     from edgexf.passes.quantize.modes import modes
     from edgexf.pipeline.quantize_bundle import Request, chosen_modes
@@ -48,7 +48,7 @@ def check_mode(mode: str) -> None:
 def run_quantize(
     bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None
 ) -> None:  # fmt: skip
-    """Quantizes and shows what was measured, also of a mode that is refused."""
+    """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError."""
     from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress, show_table
     from edgexf.passes.quantize.modes import modes
@@ -94,7 +94,7 @@ def run_quantize(
 
 
 def quantize_each(bundle: Path, modes: Sequence[str]) -> None:
-    """One mode after the other; what is refused stops none of the others, and is told at the end."""
+    """Quantizes a bundle with each mode in turn. Refusals stop no other mode; they are shown at the end."""
     refusals = []
     for mode in modes:
         try:

@@ -1,4 +1,7 @@
-"""`edgexf run`: files or a text go in, a JSON line for each comes out."""
+"""`edgexf run`: answers files or a text.
+
+In: a bundle, and files or a text. Out: a JSON line for each input.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes import Session
 
-AT_ONCE = 256  # inputs read before they are batched by length: bounds memory, keeps answers coming
+AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and answers appear early
 
 
 @click.command()
@@ -54,7 +57,7 @@ def run(
 def predict_readable(
     session: Session, sources: Sequence[str | Path], truncate: bool, stride: int | None
 ) -> tuple[Sequence[Prediction | Features], list[EdgexfError]]:
-    """Answers for the inputs that can be read, and the errors of the others; a call that is wrong is wrong for all."""
+    """Answers for the readable inputs, and the errors of the others. UsageError for a call that is wrong for all."""
     prepared, errors = [], []
     for source in sources:
         try:

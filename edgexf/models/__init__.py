@@ -1,7 +1,13 @@
-"""PyTorch references, written to be read: one encoder, four attentions.
+"""The PyTorch reference models, written for readers: one encoder, four attentions.
 
-In: a specification (`edgexf.spec`). Out: a `torch.nn.Module` in eval mode. `ARCHITECTURES` is the one
-list; the exporters know its attention modules and the training sample trains them.
+    full, windowed, hashed, projected   the attention modules
+    encoder                             the encoder around an attention module
+    weights                             trained weights on disk, with their specification
+
+In: a specification (`edgexf.spec`). Out: a `torch.nn.Module` in eval mode. `build` takes the attention of the
+specification from `ARCHITECTURES` and puts it into the encoder; `weights` then loads the parameters. `ARCHITECTURES` is
+the only list of reference models: the exporters know its attention modules, and `samples/train_reference.py` trains
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +34,13 @@ from edgexf.spec import (
 
 @dataclass(frozen=True)
 class Architecture:
-    """A name that users type, the attention's default sizes, and the module that implements it."""
+    """A reference model.
+
+    Attributes:
+        name: the name that users type.
+        attention: the default sizes of the attention.
+        module: the attention module.
+    """
 
     name: str
     attention: AttentionSpec
@@ -52,7 +64,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(spec: EncoderSpec) -> Encoder:
-    """An encoder with fresh weights (from PyTorch's global seed), in eval mode."""
+    """Builds an encoder with random weights (from the global seed of PyTorch), in eval mode."""
     for candidate in ARCHITECTURES:
         if type(candidate.attention) is type(spec.attention):
             return Encoder(spec, candidate.module).eval()

@@ -1,20 +1,19 @@
-"""A byte-level encoder classifier that is *given* its attention.
+"""A byte-level encoder classifier, which takes its attention as an argument.
 
-In: ``input_ids`` int64 [batch, sequence] and ``attention_mask`` int64 [batch, sequence] (1 = real,
-0 = padding appended behind the real tokens). Out: ``logits`` float32 [batch, labels].
+In: ``input_ids`` int64 [batch, sequence] and ``attention_mask`` int64 [batch, sequence] (1 = real, 0 = padding behind
+the real tokens). Out: ``logits`` float32 [batch, labels].
 
     ids -> token embedding -> layers x (n-gram context, attention, feed-forward) -> norm
         -> [first token, attentive means of the real tokens] -> logits
 
-Positions join at the attention of every layer and nowhere else: the context knows order by itself, and
-a feature of three bytes should look the same wherever they stand. Appended padding changes no answer:
-padded tokens are zeroed, or hidden, before anything mixes tokens.
+Every layer adds the positions to the input of its attention, and nowhere else. The n-gram context knows the order of
+its tokens by itself, and a feature of three bytes should look the same at every position. Padding behind the real
+tokens changes no answer: every operation that mixes tokens zeroes or masks the padding first.
 
-Two alternatives to the n-gram context were weighed. Without it a projected attention, which sees
-only sums over positions, can't tell ``</`` from ``/<``. A strided convolution that merges bytes
-would be faster, but then no token of the graph is a byte of the user's file any more. Two alternatives
-to the attentive means: a plain mean dilutes one telling token by the length, and a maximum jumps, and
-its gradient with it, when two tokens are nearly equal.
+Two alternatives to the n-gram context were weighed. Without the context, a projected attention, which sees only sums
+over positions, can't tell ``</`` from ``/<``. A strided convolution that merges bytes would be faster, but then no
+token of the graph is a byte of the user's file. Two alternatives to the attentive means were weighed. A plain mean
+dilutes a single decisive token by the length. A maximum, and its gradient, jumps when two tokens are nearly equal.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ AttentionFactory = Callable[[EncoderSpec], nn.Module]
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """Position table float32 [length, width] (Vaswani et al. 2017, section 3.5)."""
+    """The table of positions, float32 [length, width] (Vaswani et al. 2017, section 3.5)."""
     position = torch.arange(length, dtype=torch.float64).unsqueeze(1)  # [length, 1]
     frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10_000.0) / width))
     angle = position * frequency  # [length, width / 2]
@@ -40,7 +39,7 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 class Positions(nn.Module):
-    """The first `sequence` rows of a fixed table."""
+    """Gives the first `sequence` rows of a fixed table of positions."""
 
     table: Tensor
 
@@ -53,9 +52,9 @@ class Positions(nn.Module):
 
 
 class Context(nn.Module):
-    """What stands around each token: a linear map of its `context` neighbours, then GELU.
+    """The n-gram context of each token: a linear map of `context` tokens, the token in their middle, then GELU.
 
-    The local aggregation of CANINE (Clark et al. 2022, section 3.2) without its downsampling.
+    This is the local aggregation of CANINE (Clark et al. 2022, section 3.2) without the downsampling.
     """
 
     def __init__(self, width: int, context: int) -> None:
@@ -72,7 +71,7 @@ class Context(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-norm transformer layer (Xiong et al. 2020, figure 1b) around the attention it is given."""
+    """A pre-norm transformer layer (Xiong et al. 2020, figure 1b) with a context in front of its `attention`."""
 
     def __init__(self, spec: EncoderSpec, attention: nn.Module) -> None:
         super().__init__()
@@ -92,7 +91,7 @@ class Layer(nn.Module):
 
 
 class AttentiveMeans(nn.Module):
-    """`heads` weighted means of the real tokens, by learned scores (Lin et al. 2017, eq. 5 to 7, without its tanh)."""
+    """`heads` weighted means of the real tokens, by learned scores (Lin et al. 2017, eq. 5 to 7, without the tanh)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -105,10 +104,10 @@ class AttentiveMeans(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Classifier over tokens; `attention` makes one attention module for each layer.
+    """A classifier of token sequences. `attention` makes the attention module of each layer.
 
-    Shapes and dtypes are in the module's docstring. Raises IndexError for an id outside the
-    vocabulary and RuntimeError for a sequence over ``spec.max_length``, as PyTorch does.
+    See the top of this file for shapes and dtypes. Raises IndexError for an id outside the vocabulary and
+    RuntimeError for a sequence longer than ``spec.max_length``, as PyTorch does.
     """
 
     def __init__(self, spec: EncoderSpec, attention: AttentionFactory) -> None:
@@ -125,7 +124,7 @@ class Encoder(nn.Module):
         return self.classify(self.tokens(input_ids), attention_mask)
 
     def classify(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits [batch, labels] from token embeddings [batch, sequence, width]: what an explanation differentiates."""
+        """Logits [batch, labels] from token embeddings [batch, sequence, width]. Explanations differentiate it."""
         real = attention_mask.unsqueeze(-1).to(embeddings.dtype)  # [batch, sequence, 1]
         positions = self.positions(embeddings)  # [sequence, width]
         hidden = embeddings

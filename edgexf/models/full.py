@@ -1,4 +1,4 @@
-"""Full softmax attention: every real token sees every real token.
+"""Full softmax attention: every real token attends to every real token.
 
 In: hidden float32 [batch, sequence, width], mask bool [batch, sequence]. Out: float32 [batch, sequence, width].
 Cost: sequence^2 (Vaswani et al. 2017, eq. 1 and section 3.2.2).

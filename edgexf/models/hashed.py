@@ -1,16 +1,16 @@
-"""Hashed attention: tokens attend to tokens that fall into the same bucket of a random hash.
+"""Hashed attention: a token attends to tokens in the same bucket of a random hash.
 
 In: hidden float32 [batch, sequence, width], mask bool [batch, sequence]. Out: float32 [batch, sequence, width].
 Cost: rounds * sequence * chunk (Reformer, Kitaev et al. 2020, section 2):
 
     bucket(x) = argmax([x R; -x R])                                   hash of shared queries and keys
-    sort by (bucket, position), cut into chunks, attend to the own and the previous chunk      (eq. 5)
+    sort by (bucket, position), cut into chunks, attend to the same and the previous chunk     (eq. 5)
     sum the rounds, each weighted by its softmax normaliser                                (eq. 6, 7)
 
-Keys are the queries made unit length; a token attends to itself only when it has nobody else. The
-rotations R are drawn once, from a seed, and belong to the weights, so that a model has one answer.
-Padding is sorted behind every bucket, so it moves no real token to another chunk, and the first
-chunk has no predecessor (the paper's code lets it see the last one, where the padding would be).
+Keys are the queries scaled to unit length. A token attends to itself only if it has no other token to attend to. The
+rotations R are drawn once, from a seed, and belong to the weights, so that a model has one answer. The sort puts
+padding behind every bucket, so padding moves no real token to another chunk. The first chunk has no previous chunk. In
+the code of the paper, the first chunk also attends to the last chunk, which would hold the padding here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from edgexf.models.full import join_heads, split_heads
 from edgexf.spec import EncoderSpec, HashedAttentionSpec
 
-ALONE = -1e4  # added to a token's score for itself: below every other score, above every hidden one
-HIDDEN = -1e9
+ALONE = -1e4  # the score of a token for itself: below every other score, above `HIDDEN`
+HIDDEN = -1e9  # the score of a token in another bucket
 
 
 def with_previous(chunks: Tensor, fill: float) -> Tensor:
-    """[..., chunks, chunk, any] -> [..., chunks, 2 * chunk, any]: each chunk behind the one before it."""
+    """[..., chunks, chunk, any] -> [..., chunks, 2 * chunk, any]: the previous chunk, then the chunk itself."""
     previous = F.pad(chunks[..., :-1, :, :], (0, 0, 0, 0, 1, 0), value=fill)
     return torch.cat((previous, chunks), dim=-2)
 
@@ -56,7 +56,7 @@ class HashedAttention(nn.Module):
         value = split_heads(self.value(hidden), self.heads)
         rounds = [self.attend(query, value, bucket) for bucket in self.buckets(query, mask)]
         mixed, normaliser = (torch.stack(part) for part in zip(*rounds, strict=True))
-        if len(rounds) == 1:  # no weights: an explanation would share relevance with them
+        if len(rounds) == 1:  # no softmax weights: an explanation would give them a share of the relevance
             return self.joined(mixed[0], sequence)
         weight = torch.softmax(normaliser, dim=0)  # [rounds, batch, heads, sequence, 1]
         return self.joined((weight * mixed).sum(dim=0), sequence)
@@ -67,7 +67,7 @@ class HashedAttention(nn.Module):
 
     @torch.no_grad()
     def buckets(self, query: Tensor, mask: Tensor) -> Tensor:
-        """int64 [rounds, batch, heads, sequence]; padding is in bucket `buckets`, behind all the others."""
+        """The bucket of each token, int64 [rounds, batch, heads, sequence]; padding is in the last one, `buckets`."""
         rotated = query @ self.rotations.unsqueeze(1)  # [rounds, batch, heads, sequence, buckets / 2]
         bucket = torch.cat((rotated, -rotated), dim=-1).argmax(dim=-1)
         return torch.where(mask[:, None, :], bucket, self.sizes.buckets)

@@ -1,13 +1,13 @@
-"""Projected attention: keys and values are projected from the sequence to a few slots, then attended in full.
+"""Projected attention: full attention to a few slots, into which keys and values are projected from the sequence.
 
 In: hidden float32 [batch, sequence, width], mask bool [batch, sequence]. Out: float32 [batch, sequence, width].
 Cost: sequence * rank (Linformer, Wang et al. 2020, eq. 7):
 
     softmax(Q (E K)^T / sqrt(d)) (F V),   E and F: [rank, sequence]
 
-E and F are one matrix here, shared by keys, values and heads (section 4, "key-value sharing"), its
-first `sequence` columns for a shorter input. The paper has no mask. Padding would leak into every
-slot, so keys and values of padding are zeroed *before* the projection.
+E and F are one matrix here, which keys, values and heads share (section 4, "key-value sharing"). A shorter input uses
+the first `sequence` columns. The paper has no mask. Padding would leak into every slot, so the keys and values of
+padding are zeroed *before* the projection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgexf.spec import EncoderSpec, ProjectedAttentionSpec
 
 
 def segment_means(rank: int, length: int) -> Tensor:
-    """Where training starts from, [rank, length]: slot r is the mean of the r-th of `rank` equal segments."""
+    """The projection before training, [rank, length]: slot r is the mean of segment r of `rank` equal segments."""
     segment = -(-length // rank)
     slot = torch.arange(length) // segment  # [length]
     return F.one_hot(slot, rank).T.float() / segment

@@ -1,7 +1,7 @@
-"""Weights of reference models on disk: safetensors that carry their own specification.
+"""The weights of reference models on disk: safetensors files that hold their specification.
 
-In: a file. Out: an `Encoder` in eval mode, or an error that says what does not fit. The specification
-travels as JSON in the file's metadata, so that a file alone says what it is.
+In: a file. Out: an `Encoder` in eval mode, or an error that says what does not fit. The metadata of the file hold the
+specification as JSON, so the file alone says which model it belongs to.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SPEC_KEY = "edgexf.spec"
 
 
 def save(model: Encoder, path: Path) -> None:
-    """Writes the parameters, the rotations and the specification."""
+    """Writes the parameters, the rotations of a hashed attention, and the specification."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, path, metadata={SPEC_KEY: json.dumps(model.spec.to_dict())})
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], EncoderSpec | None]:
-    """Tensors and, where the file carries one, the specification."""
+    """Reads the tensors, and the specification or None. InputError for a file that is no whole safetensors file."""
     if not path.is_file():
         raise InputError(f"weights must be a safetensors file, got {path}, which is no file; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: keys() is its API)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping: needs keys())
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"weights must be a whole safetensors file, got {path} ({error}); fetch or save it again."
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], EncoderSpec | None]:
 
 
 def specification(text: str, path: Path) -> EncoderSpec:
-    """The specification that a weights file carries. InputError where it is none."""
+    """Reads the specification in a weights file. InputError for a text that is no specification."""
     try:
         return EncoderSpec.from_dict(json.loads(text))
     except (ValueError, TypeError) as error:
@@ -53,7 +53,10 @@ def specification(text: str, path: Path) -> EncoderSpec:
 
 
 def load_into(model: Encoder, tensors: dict[str, torch.Tensor], source: str) -> Encoder:
-    """The model with these weights; ExportError names what is missing, extra or of another shape."""
+    """Loads weights into the model.
+
+    ExportError names the tensors that are missing, extra, of another shape, or not finite.
+    """
     wanted = model.state_dict()
     problems = {
         "missing": sorted(set(wanted) - set(tensors)),
@@ -82,7 +85,10 @@ def load_into(model: Encoder, tensors: dict[str, torch.Tensor], source: str) -> 
 
 
 def load(path: Path, spec: EncoderSpec | None = None) -> Encoder:
-    """The model of a weights file; `spec` is needed only where the file carries none."""
+    """Builds the model of a weights file. Only a file without a specification needs `spec`.
+
+    InputError as `read`, ExportError for a missing or a different specification and as `load_into`.
+    """
     tensors, own = read(path)
     if spec is None and own is None:
         raise ExportError(
@@ -98,5 +104,5 @@ def load(path: Path, spec: EncoderSpec | None = None) -> Encoder:
 
 
 def shipped(variant: str) -> Path:
-    """The trained reference weights that come with edgexf."""
+    """The path of the trained weights of a reference model, which come with edgexf."""
     return Path(__file__).with_name("trained") / f"{variant}.safetensors"

@@ -4,9 +4,9 @@ In: hidden float32 [batch, sequence, width], mask bool [batch, sequence]. Out: f
 Cost: sequence * window (Longformer, Beltagy et al. 2020, section 3.1):
 
     token i attends to i - window ... i + window and to token 0; token 0 attends to every token,
-    through projections of its own ("linear projections for global attention").
+    through separate projections ("linear projections for global attention").
 
-The sequence is cut into blocks of `window` tokens; a block's keys are itself and its two neighbours.
+The sequence is cut into blocks of `window` tokens. The keys of a block come from the block and its two neighbours.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class WindowedAttention(nn.Module):
         return mixed.flatten(2, 3)[:, :, :sequence]
 
     def visible(self, mask: Tensor) -> Tensor:
-        """bool [batch, 1, blocks, window, 1 + 3 * window]: token 0 always, then real neighbours but token 0."""
+        """The mask, bool [batch, 1, blocks, window, 1 + 3 * window]: token 0, then the other real neighbours."""
         window = self.window
         neighbour = mask.clone()
-        neighbour[:, 0] = False  # it has a column of its own
+        neighbour[:, 0] = False  # token 0 has a separate column
         neighbour = F.pad(neighbour, (window, window)).unfold(1, 3 * window, window)  # [batch, blocks, 3 * window]
         query = torch.arange(window, device=mask.device).unsqueeze(1)
         offset = torch.arange(3 * window, device=mask.device) - window - query  # [window, 3 * window], key minus query

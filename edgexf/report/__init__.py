@@ -1,8 +1,8 @@
-"""Results as plain values, and how people read them.
+"""Results as plain values, and the views in which people read them.
 
-    prediction, explanation, latency, quantization   what was computed or measured, with its JSON and Markdown
+    prediction, explanation, latency, quantization   computed and measured values, with their JSON and Markdown
     comparison, ranks                                several explanations of one input
-    words, segments, runs, relevance                 an explanation by words, tokens and bytes
+    words, segments, relevance, runs                 an explanation by words, tokens and bytes, and its strongest runs
     characters, colours, markdown                    text and colours that every view shares
     html/, terminal/                                 the pages and the coloured terminal views
 

@@ -1,4 +1,7 @@
-"""Colours of relevance."""
+"""The colours of relevance.
+
+In: a score and the largest |score|. Out: a step of colour, the sRGB colour of a step, and its CSS text.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,28 @@ import math
 LEVELS = 20  # steps of colour on each side of zero
 
 
-INK = (17, 17, 17)  # of text on every colour
+INK = (17, 17, 17)  # the colour of text on every background
 
 
 END_LIGHTNESS, END_CHROMA = 0.64, 0.15
 
 
-HUE_AGAINST, HUE_FOR = 252.0, 58.0  # degrees in OKLCH: blue and orange, which every common colour blindness keeps apart
+HUE_AGAINST, HUE_FOR = 252.0, 58.0  # degrees in OKLCH: blue and orange, distinct in every common colour blindness
 
 
 Colour = tuple[int, int, int]
 
 
 def colour_level(score: float, peak: float) -> int:
-    """The step of colour, -LEVELS to LEVELS, linear in the score; `peak` has the last step."""
+    """The step of colour, -LEVELS to LEVELS, linear in the score; a score of `peak` gets the last step."""
     return round(LEVELS * score / peak) if peak else 0
 
 
 def colour(level: int) -> Colour:
-    """sRGB of a step: white at 0, towards orange above and blue below.
+    """The sRGB colour of a step: white at 0, orange above, blue below.
 
-    The line from white to either end is straight in OKLab (Ottosson 2020), with the same lightness and
-    chroma on both sides, so equal amounts look equally strong.
+    The line from white to either end is straight in OKLab (Ottosson 2020). Lightness and chroma are the same on both
+    sides, so scores of equal size look equally strong.
     """
     share = abs(level) / LEVELS
     hue = math.radians(HUE_FOR if level > 0 else HUE_AGAINST)
@@ -37,7 +40,7 @@ def colour(level: int) -> Colour:
 
 
 def _srgb(lightness: float, a: float, b: float) -> Colour:
-    """OKLab to sRGB, with the matrices of its definition."""
+    """Converts OKLab to sRGB with the matrices of the OKLab definition."""
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
@@ -49,7 +52,7 @@ def _srgb(lightness: float, a: float, b: float) -> Colour:
 
 
 def _gamma(linear: float) -> int:
-    """A linear share of light as an sRGB value, 0 to 255."""
+    """Converts a linear share of light, 0 to 1, to an sRGB value, 0 to 255."""
     light = min(max(linear, 0.0), 1.0)
     return round(255 * (12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055))
 

@@ -1,11 +1,12 @@
-"""Several explanations of one input side by side: what each says, and how far they agree.
+"""Several explanations of one input side by side, and how far they agree.
 
-In: explanations of the same tokens by several methods, of several targets or from several models. Out: a `Comparison`:
-a name for each, and for each pair the two figures that the literature compares methods by (Krishna et al. 2022, "The
-Disagreement Problem in Explainable Machine Learning", section 4): the rank correlation of the scores and how many of
-the strongest tokens are the same. Raw scores of two methods have different scales, so that both use ranks alone.
+In: explanations of the same tokens, by several methods, of several targets or from several models. Out: a `Comparison`,
+with a name for each explanation and two figures for each pair. The literature compares methods by these figures
+(Krishna et al. 2022, "The Disagreement Problem in Explainable Machine Learning", section 4): the rank correlation of
+the scores, and the number of strongest tokens in common. Both figures use ranks alone, because the raw scores of two
+methods have different scales.
 
-Agreement is no proof: two methods may agree and both be wrong. It says where a reader should look twice.
+Agreement is no proof: two methods may agree and both be wrong. The figures say where a reader should look twice.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from edgexf.report.relevance import target_text
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two columns: Spearman's rank correlation, None where all scores of one are equal, and `common` of the
-    `strongest` tokens by |score|, of which there are at most ten and none whose score is 0.
+    """How far two explanations of a comparison agree.
+
+    Attributes:
+        first, second: the indices of the two explanations.
+        correlation: Spearman's rank correlation of the scores; None if all scores of one explanation are equal.
+        common: how many of the strongest tokens the two explanations share.
+        strongest: how many tokens with the largest |score| are compared: at most ten, and none whose score is 0.
     """
 
     first: int
@@ -38,7 +44,7 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Explanations of one input, at least two. UsageError for different inputs."""
+    """At least two explanations of one input. UsageError for fewer, and for different inputs or tokens."""
 
     explanations: tuple[Explanation, ...]
 
@@ -60,7 +66,7 @@ class Comparison:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A short name for each explanation: what tells it from the others, and a number where nothing does."""
+        """A short name for each explanation: its method, what else differs, and a number for equal names."""
         parts = [
             [visible(one.method) for one in self.explanations],
             [target_text(one.target) for one in self.explanations],
@@ -76,7 +82,7 @@ class Comparison:
 
     @property
     def agreements(self) -> tuple[Agreement, ...]:
-        """Of every pair, in order."""
+        """The agreement of every pair of explanations, in order."""
         scores = [explanation.scores.astype(np.float64) for explanation in self.explanations]
         found = []
         for first, second in combinations(range(len(scores)), 2):
@@ -86,7 +92,7 @@ class Comparison:
         return tuple(found)
 
     def to_html(self) -> str:
-        """One self-contained page; see `edgexf.report.html.comparison`."""
+        """One self-contained HTML page; see `edgexf.report.html.comparison`."""
         from edgexf.report.html.comparison import comparison_page
 
         return comparison_page(self)
@@ -96,6 +102,6 @@ class Comparison:
 
 
 def agreement_text(agreement: Agreement) -> str:
-    """Both figures in a few signs: ``+0.83, 7 of 10``."""
+    """Both figures as short text: ``+0.83, 7 of 10``."""
     correlation = "-" if agreement.correlation is None else f"{agreement.correlation:+.2f}"
     return f"{correlation}, {agreement.common} of {agreement.strongest}"

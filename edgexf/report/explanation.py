@@ -1,15 +1,15 @@
-"""An explanation as plain values, and its JSON: an application can store an explanation and show it later.
+"""An explanation as plain values, and its JSON. An application can store an explanation and show it later.
 
-In: what the runtime computed, or the JSON text of an earlier explanation. Out: an `Explanation`, or JSON.
+In: the values that the runtime computed, or the JSON text of an earlier explanation. Out: an `Explanation`, or JSON.
 Law: ``Explanation.from_json(why.to_json())`` has the values of ``why``, to the last bit of every number.
 
-The JSON key `data` holds the input's bytes: as text where they are UTF-8, else in base64; `encoding` says which. Each
-score has the digits that tell its float32 from every other float32. `words` is written for other readers only: it
-follows from the other keys, so `from_json` does not read it.
+The JSON key `data` holds the bytes of the input, as text if they are UTF-8 and in base64 if they are not; `encoding`
+says which. Each score has the digits that tell its float32 from every other float32. `words` is for other readers
+only: it follows from the other keys, so `from_json` does not use it.
 
-Reading is strict. A file of another schema version, with an unknown or a missing key, or with a value of the wrong
-kind is refused: a page that shows half of what a newer edgexf wrote would be silently wrong. Pickle would be shorter,
-but it runs code from the file.
+Reading is strict. `from_json` refuses another schema version, an unknown or a missing key, and a value of the wrong
+kind: a page that shows half of what a newer edgexf wrote would be silently wrong. Pickle would be shorter, but it runs
+code from the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from edgexf.names import SHARES
 from edgexf.report.prediction import Prediction, score_text
 from edgexf.report.words import Word, words_of
 
-SCHEMA_VERSION = 2  # version 1 had no data, from which nothing can be shown
+SCHEMA_VERSION = 2  # version 1 had no `data`, so no view can show it
 REMEDY = "write it with this edgexf's to_json"
 
 
@@ -39,16 +39,31 @@ REMEDY = "write it with this edgexf's to_json"
 class Explanation:
     """Why a model answered as it did: one signed, raw score for each token of the input.
 
-    `tokens` are the input's tokens as text and `offsets` their [start, end) in the bytes of `data`; the
-    class token, or every special token of a tokenizer, has the offset (0, 0). `scores` is float32 [tokens].
-    `target` maps labels to their weight in the explained value, `explained` is that value and `residual` what the
-    scores leave of it: explained = sum(scores) + residual, in logits; see `scores_are_attention`. `position` is the token whose logits are
-    explained, None for a model with one answer to its input. `prediction` is None for a model that gives no label.
-    `model_sha256` is the digest of the bundle's manifest, and with it of every file in the bundle; `graph_sha256` that
-    of the graph that answered. `truncated`: the input goes on behind what the model read. `baseline` names what stood
-    in for a token that is left out, empty for a method that leaves none out. `settings` are a method's own, as JSON has
-    values: its seed, its samples, its error.
-    ValueError for parts that don't fit each other, EdgexfError for a score that is no finite number.
+    The scores and the residual add up: explained = sum(scores) + residual, in logits for a model with labels. The
+    residual means nothing where scores are shares of attention; see `scores_are_attention`.
+
+    ValueError for values that don't fit each other, EdgexfError for a number that is not finite.
+
+    Attributes:
+        input: the name of the input.
+        data: the bytes of the input.
+        tokens: the tokens of the input as text.
+        offsets: the [start, end) of each token in `data`; (0, 0) for the class token and every special token of a
+            tokenizer.
+        scores: float32 [tokens].
+        target: the weight of each label in the explained value.
+        explained: the explained value.
+        residual: the part of the explained value that the scores do not explain.
+        method: the explanation method.
+        prediction: the answer of the model; None for a model that gives no label.
+        model: the name of the model.
+        model_sha256: the digest of the manifest of the bundle, which covers every file in the bundle.
+        graph_sha256: the digest of the graph that answered.
+        ms: the time of the explanation, in milliseconds.
+        truncated: whether the input continues behind the part that the model read.
+        baseline: the name of what replaced tokens; empty for a method that replaces none.
+        settings: values of the method, in types that JSON has, such as its seed, its samples or its error.
+        position: the token whose logits are explained; None for a model with one answer to its input.
     """
 
     input: str
@@ -86,7 +101,7 @@ class Explanation:
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
-        """The scores summed over words; see `edgexf.report.words` for what a word is, and what belongs to none."""
+        """The words with the sums of their scores; see `edgexf.report.words` for what counts as a word."""
         return words_of(self.data, self.offsets, self.scores.tolist())
 
     @property
@@ -96,7 +111,7 @@ class Explanation:
 
     @property
     def scores_are_attention(self) -> bool:
-        """Whether scores are shares of attention: they sum to 1, speak neither for nor against, and leave no residual."""
+        """Whether scores are shares of attention: they sum to 1, are neither for nor against, and leave no residual."""
         return self.method in SHARES
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,11 +123,11 @@ class Explanation:
 
     @staticmethod
     def from_json(text: str | bytes) -> Explanation:
-        """The inverse of `to_json`. InputError for anything else, and for another version of the schema."""
+        """The inverse of `to_json`. InputError for any other text, and for another schema version."""
         return from_text(text)
 
     def to_html(self) -> str:
-        """One self-contained page; see `edgexf.report.html.explanation`."""
+        """One self-contained HTML page; see `edgexf.report.html.explanation`."""
         from edgexf.report.html.explanation import explanation_page
 
         return explanation_page(self)
@@ -122,7 +137,7 @@ class Explanation:
 
 
 def to_values(explanation: Explanation) -> dict[str, Any]:
-    """The explanation as JSON has values."""
+    """The explanation as values of types that JSON has."""
     values = {item.name: getattr(explanation, item.name) for item in fields(explanation)}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -138,7 +153,7 @@ def to_values(explanation: Explanation) -> dict[str, Any]:
 
 
 def shortest(scores: npt.NDArray[np.float32]) -> list[float]:
-    """Each score in the fewest digits that tell its float32 from every other."""
+    """Each score with the fewest digits that tell its float32 from every other float32."""
     short = np.array([float(str(score)) for score in scores])
     exact: list[float] = np.where(short.astype(np.float32) == scores, short, scores.astype(np.float64)).tolist()
     return exact
@@ -152,12 +167,12 @@ def data_values(data: bytes) -> dict[str, str]:
 
 
 def prediction_values(prediction: Prediction) -> dict[str, Any]:
-    """All of it, unrounded."""
+    """All fields of the prediction, unrounded."""
     return {**asdict(prediction), "top": [[label, score] for label, score in prediction.top]}
 
 
 def from_text(text: str | bytes) -> Explanation:
-    """The explanation that became this text. InputError for any other text."""
+    """Reads the JSON of an explanation. InputError for any other text."""
     try:
         values = json.loads(text, parse_constant=no_number)
     except (ValueError, RecursionError) as error:
@@ -180,7 +195,7 @@ def no_number(constant: str) -> NoReturn:
 
 
 def restored(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments. ValueError for other keys, and for values of other kinds."""
+    """The arguments of `Explanation`. ValueError for wrong keys, and for values of the wrong kind."""
     check_keys(Explanation, values, {"schema_version", "encoding", "words"})
     for name in ("input", "method", "baseline", "model", "model_sha256", "graph_sha256"):
         of_kind(values, name, str)
@@ -201,7 +216,7 @@ def restored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scores_of(values: Any) -> npt.NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # what is over float32 becomes infinite, and is refused for it
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, which `Explanation` refuses
         return np.array(listed(values, None, int, float), dtype=np.float32)
 
 
@@ -239,7 +254,10 @@ def of_kind(values: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def listed(values: Any, count: int | None, *kinds: type) -> list[Any]:
-    """A list of so many values, each of one of the kinds; true and false are no numbers."""
+    """Checks a list: `count` values, if that is not None, each of one of `kinds`. True and false are no numbers.
+
+    ValueError for any other value.
+    """
     require(isinstance(values, list), "a list must be one", type(values).__name__)
     require(count in (None, len(values)), f"a list must have {count} values", len(values))
     others = [value for value in values if kinds and type(value) not in kinds]

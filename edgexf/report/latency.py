@@ -1,4 +1,7 @@
-"""Latency reports as plain values, and their JSON and Markdown."""
+"""A latency report as plain values, with its JSON and Markdown.
+
+In: the figures that `edgexf bench` measured. Out: a `LatencyReport`, with a row for each graph and length.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,21 @@ from typing import Any
 
 from edgexf.report.markdown import markdown_table
 
-REPORT_SCHEMA = 1  # of a latency report; that of an explanation is in `edgexf.report.explanation`
+REPORT_SCHEMA = 1  # of a latency report; `edgexf.report.explanation` has the version of an explanation
 
 
 @dataclass(frozen=True)
 class LengthLatency:
-    """Latency of a `graph` at one length: milliseconds, tokens a second of the median run, and the process's MiB of memory
-    at its peak.
+    """The latency of a graph at one length.
 
-    `p90_ms` is None when there were too few runs for it.
+    Attributes:
+        length: the input length, in bytes for a model of bytes, in tokens for other models.
+        runs: the number of timed runs.
+        p50_ms: the median time of a run, in milliseconds.
+        p90_ms: the 90th percentile, in milliseconds; None after too few runs.
+        tokens_per_second: of the median run.
+        peak_mib: the peak memory of the process, in MiB.
+        graph: ``predict``, or an explanation method.
     """
 
     length: int
@@ -30,7 +39,16 @@ class LengthLatency:
 
 @dataclass(frozen=True)
 class LatencyReport:
-    """What `edgexf bench` measured; `load_ms` is the median of creating a session in a fresh process."""
+    """The figures that `edgexf bench` measured.
+
+    Attributes:
+        model: the name of the bundle, with its dtype unless that is fp32.
+        threads: the number of threads of a session.
+        machine: facts about the device.
+        load_ms: the median time to create a session in a fresh process, in milliseconds.
+        load_runs: the number of fresh processes.
+        rows: the latencies.
+    """
 
     model: str
     threads: int
@@ -46,7 +64,7 @@ class LatencyReport:
         return json.dumps(self.to_dict(), indent=1)
 
     def to_markdown(self) -> str:
-        """A table, a row a length."""
+        """A Markdown table with a row for each graph and length."""
         rows = [latency_cells(row) for row in self.rows]
         return markdown_table(LATENCY_HEADER, rows)
 
@@ -55,7 +73,7 @@ LATENCY_HEADER = ("graph", "length", "runs", "p50 ms", "p90 ms", "tokens/s", "pe
 
 
 def latency_cells(row: LengthLatency) -> tuple[str, ...]:
-    """A row's cells as `LATENCY_HEADER` names them."""
+    """The cells of a table row, in the order of `LATENCY_HEADER`."""
     p90 = "-" if row.p90_ms is None else f"{row.p90_ms:.2f}"
     return (
         row.graph,

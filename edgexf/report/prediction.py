@@ -1,4 +1,4 @@
-"""Predictions and features as plain values, and their JSON."""
+"""Predictions and features as plain values, with their JSON."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ import numpy.typing as npt
 
 
 def score_text(value: float) -> float:
-    """A score with the digits that float32 carries."""
+    """Rounds a score to the seven digits that float32 carries."""
     return float(f"{value:.7g}")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer. `score` and `top` are the model's scores, best first, which are `probabilities` where it tells classes
-    apart; `ms` is this input's share of its batch's time. Of an input in several `windows` they are the mean logits'
-    scores.
+    """The answer of a model to one input.
+
+    For an input that is read in several windows, the scores come from the mean logits.
+
+    Attributes:
+        input: the name of the input.
+        label: the best label, or the text of an answer to a question.
+        score: the score of the best label.
+        top: the best labels with their scores, best first.
+        truncated: whether the input continues behind the part that the model read.
+        ms: the share of the input in the time of its batch, in milliseconds.
+        windows: the number of windows in which the model read the input.
+        probabilities: whether scores are probabilities, as for every model that tells classes apart.
     """
 
     input: str
@@ -33,7 +43,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        del values["probabilities"]  # one answer for a whole model, which its manifest gives
+        del values["probabilities"]  # the same for all answers of a model; the manifest says it
         if self.windows == 1:
             del values["windows"]
         return {
@@ -49,9 +59,15 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a model without labels of inputs answers: its `outputs`, without padding, for each of the `tokens`.
+    """The answer of a model that gives no label to a whole input: its outputs.
 
-    `offsets` are the tokens' [start, end) in the input's bytes.
+    Attributes:
+        input: the name of the input.
+        tokens: the tokens of the input as text.
+        offsets: the [start, end) of each token in the bytes of the input.
+        outputs: the outputs by name; the padding is cut off outputs that have a row for each token.
+        truncated: whether the input continues behind the part that the model read.
+        ms: the share of the input in the time of its batch, in milliseconds.
     """
 
     input: str
@@ -76,5 +92,5 @@ class Features:
 
 
 def rounded(values: Any) -> Any:
-    """Nested lists of numbers with the digits that float32 carries."""
+    """Rounds the numbers in nested lists to the seven digits that float32 carries."""
     return [rounded(value) for value in values] if isinstance(values, list) else score_text(values)

@@ -1,7 +1,8 @@
-"""What quantizing a bundle did: measured figures and a verdict for each mode, as JSON, Markdown and a table.
+"""The results of quantizing a bundle: measured figures and a verdict for each mode, as JSON, Markdown and a table.
 
-In: measurements. Out: `Outcome`s, and ``quantize_config.json``, a JSON object of `schema_version` and `modes`, an outcome
-by each mode's name. Ratios of size and time are against the fp32 graph, measured in the same run; below 1 is better.
+In: measurements. Out: `Outcome`s, and ``quantize_config.json``: a JSON object with `schema_version` and `modes`, which
+maps the name of each mode to its outcome. Ratios of size and time compare with the fp32 graph, measured in the same
+run; below 1 is better.
 """
 
 from __future__ import annotations
@@ -18,17 +19,24 @@ from edgexf.names import QUANTIZE_FILE
 from edgexf.report.markdown import markdown_table
 
 SCHEMA_VERSION = 1
-KEPT, FORCED, REFUSED, PASSED_OVER = "kept", "forced", "refused", "passed over"  # the last: for a smaller one
-# Of a layer's answer: sums in float32 differ by 1e-6, rounding to 8 bits by 1e-2. An input half way between two steps may go
-# either way; one in a hundred of them would give a tenth of that.
+KEPT, FORCED, REFUSED, PASSED_OVER = "kept", "forced", "refused", "passed over"  # the last: another mode is smaller
+# The largest relative error of an exact layer. Sums in float32 differ by 1e-6, rounding to 8 bits by 1e-2. An input
+# half way between two steps may go either way; if one in a hundred goes the other way, the error is a tenth of 1e-2.
 EXACT = 1e-3
-SLACK = 1.001  # scales are rounded to float32
-SLOWER = "takes"  # how the reason against a slow graph begins
+SLACK = 1.001  # of `Layer.apart`: scales are rounded to float32
+SLOWER = "takes"  # the first word of the reason against a slow graph
 
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """Relative differences from fp32 at one length, over all cases of it."""
+    """The relative differences from fp32 at one length.
+
+    Attributes:
+        length: the input length, in tokens; one row may stand for the lengths up to a power of two.
+        cases: the number of inputs of that length.
+        mean: the mean difference over these inputs.
+        worst: the largest difference.
+    """
 
     length: int
     cases: int
@@ -38,7 +46,15 @@ class ErrorRow:
 
 @dataclass(frozen=True)
 class Speed:
-    """Time against fp32's at one length: the median over pairs of runs and its 95 % interval."""
+    """The time of a quantized graph relative to fp32 at one length.
+
+    Attributes:
+        length: the input length, in bytes for a model of bytes, in tokens for other models.
+        pairs: the number of pairs of runs.
+        ratio: the median of the time ratio over the pairs.
+        low, high: the ends of the 95 % interval of the median.
+        fp32_ms: the median time of fp32, in milliseconds.
+    """
 
     length: int
     pairs: int
@@ -50,8 +66,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class ExplainRow:
-    """How far a method's relevance agrees with fp32's: mean Spearman correlation, mean share of the strongest tokens, and
-    whether that is enough for its graph to be kept.
+    """How far the relevance by one method agrees with the relevance in fp32.
+
+    Attributes:
+        method: the explanation method.
+        cases: the number of compared rows.
+        correlation: the mean Spearman correlation; None if no row could be compared.
+        overlap: the mean share of the strongest tokens in common; None if no row could be compared.
+        good: whether the agreement is enough to keep the explain graph.
     """
 
     method: str
@@ -63,9 +85,20 @@ class ExplainRow:
 
 @dataclass(frozen=True)
 class Layer:
-    """What became of a weight. `products`: layers that compute with stored numbers; `rows`: lookups; `reads`: uses that put
-    it back to float32. `skipped` says why it was left as it is. `error` and `apart` are those of `edgexf.passes.quantize.layer_check`: what
-    it computes against its stored numbers, None where that is not compared, and how far those are from the weight.
+    """What quantizing did to one weight of the predict graph.
+
+    Attributes:
+        name: the name of the weight.
+        shape: the shape of the weight.
+        products: the number of layers that compute with the stored numbers.
+        rows: the number of lookups in the stored numbers.
+        reads: the number of uses that convert the stored numbers back to float32.
+        skipped: why the weight was left in float32; empty for a quantized weight.
+        balanced: whether its inputs were balanced; see `edgexf.passes.quantize.balance`.
+        error: the relative difference between the outputs of its layers and what the stored numbers give; None if no
+            use can be compared. See `edgexf.passes.quantize.layer_check`.
+        apart: the largest distance of a stored number from the weight, in units of the most that rounding leaves. See
+            `edgexf.passes.quantize.layer_check`.
     """
 
     name: str
@@ -80,7 +113,7 @@ class Layer:
 
     @property
     def wrong(self) -> str:
-        """What is broken about it; empty where nothing is."""
+        """A sentence on what is wrong with the stored weight; empty if nothing is."""
         if self.error is not None and not self.error <= EXACT:
             return f"{self.name} computes otherwise than its stored numbers say, by {self.error:.2g} of its answer where {EXACT:g} is rounding"
         if not self.apart <= SLACK:
@@ -90,7 +123,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation of the search: bytes of the predict graph with `kept` weights in float32, and its drop."""
+    """One evaluation of the search for weights to keep in float32.
+
+    Attributes:
+        kept: the number of weights in float32.
+        bytes: the size of the predict graph.
+        drop: the drop of that graph; see `Outcome`.
+    """
 
     kept: int
     bytes: int
@@ -99,7 +138,33 @@ class Point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A mode on this machine. `drop` is what the metric or the agreement lost, None where nothing asked for it."""
+    """The measured figures and the verdict of a mode on this machine.
+
+    Attributes:
+        mode: the name of the mode.
+        dtype: the name of the dtype that the mode makes; see `edgexf.dtypes`.
+        verdict: `KEPT`, `FORCED`, `REFUSED` or `PASSED_OVER`.
+        reasons: every reason against the dtype.
+        tolerance: the largest relative difference from fp32 that the mode allows.
+        unsigned: whether weights are unsigned, so that products don't saturate on this processor.
+        bytes: the size of the files of the dtype.
+        fp32_bytes: the size of the same graphs in fp32, with their weights.
+        errors: the relative differences from fp32 by length.
+        agreement: the mean share of answers that agree with fp32.
+        cases: the number of inputs behind `agreement`.
+        data: the name of the data.
+        metric: the accuracy; None without labels.
+        fp32_metric: the accuracy in fp32; None without labels.
+        drop: the loss of the metric, or of the agreement without labels; None if there was no budget for it.
+        max_drop: the budget of the drop.
+        speed: the time ratios by length.
+        explain: the agreement of explanations by method.
+        layers: what became of each weight.
+        curve: the evaluations of the search.
+        evaluations: how often the search measured a graph.
+        settings: the calibration data and method, if the mode took any.
+        machine: facts about the device, and the version of edgexf.
+    """
 
     mode: str
     dtype: str
@@ -131,7 +196,7 @@ class Outcome:
 
     @property
     def only_slow(self) -> bool:
-        """Whether it was forced for no other reason than this machine's clock: another device may be faster with it."""
+        """Whether a forced dtype was only too slow on this machine; it may be faster on another device."""
         return self.verdict == FORCED and all(reason.startswith(SLOWER) for reason in self.reasons)
 
     @property
@@ -140,7 +205,7 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        """Over all cases."""
+        """The mean relative difference from fp32 over all cases."""
         return sum(row.mean * row.cases for row in self.errors) / sum(row.cases for row in self.errors)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +213,7 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, also of what JSON made of it. TypeError, KeyError or ValueError for anything else."""
+        """The inverse of `to_dict`, also after JSON. TypeError, KeyError or ValueError for other values."""
         parts = {name: tuple(kind(**row) for row in values[name]) for name, kind in PARTS.items()}
         layers = tuple(replace(layer, shape=tuple(layer.shape)) for layer in parts["layers"])
         found = cls(**{**values, **parts, "layers": layers, "reasons": tuple(values["reasons"])})
@@ -164,7 +229,7 @@ HEADER = ("mode", "MB", "size", "worst error", "mean", "agree", "metric", "time"
 
 
 def cells(outcome: Outcome) -> tuple[str, ...]:
-    """A row's cells as `HEADER` names them: sizes and times against fp32."""
+    """The cells of a table row, in the order of `HEADER`; sizes and times are relative to fp32."""
     metric = "-" if outcome.metric is None else f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}"
     explain = explain_text(outcome.explain[0]) if outcome.explain else "-"
     return (
@@ -182,7 +247,7 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def explain_text(row: ExplainRow) -> str:
-    """A dash where no input was long enough to compare."""
+    """The correlation and the overlap as text; a dash if no input was long enough to compare."""
     return "-" if row.correlation is None or row.overlap is None else f"{row.correlation:.3f}, {row.overlap:.2f}"
 
 
@@ -193,7 +258,7 @@ LEGEND = (
 
 
 def notes(outcome: Outcome) -> list[str]:
-    """Sentences below the table: what was measured on what, what was done, and why a verdict is what it is."""
+    """The sentences below the table: the data, the weights, the explanations, and the reasons of the verdict."""
     done = [layer for layer in outcome.layers if not layer.skipped]
     kept = [layer for layer in outcome.layers if layer.skipped]
     found = [f"{outcome.mode}: measured on {outcome.cases} inputs, {outcome.data}"]
@@ -229,7 +294,7 @@ def notes(outcome: Outcome) -> list[str]:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The report: the table, errors by length, the curve of the search, and the notes."""
+    """The report in Markdown: the table, and by mode the notes, errors by length, explanations and search curve."""
     parts = [markdown_table(HEADER, [cells(outcome) for outcome in outcomes]), LEGEND + "\n"]
     for outcome in outcomes:
         parts.append("\n".join(f"- {note}" for note in notes(outcome)) + "\n")
@@ -242,7 +307,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 
 
 def error_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Errors by length."""
+    """The errors by length: header and rows."""
     rows: list[tuple[str, ...]] = [
         (f"{row.length:,}", str(row.cases), f"{row.mean:.1e}", f"{row.worst:.1e}") for row in outcome.errors
     ]
@@ -250,7 +315,7 @@ def error_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 
 def explain_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """How far each method's relevance agrees with fp32's, and whether its graph was good enough."""
+    """How far the relevance by each method agrees with fp32, and whether that is good enough: header and rows."""
     rows: list[tuple[str, ...]] = [
         (row.method, str(row.cases), explain_text(row), "yes" if row.good else "no") for row in outcome.explain
     ]
@@ -258,7 +323,7 @@ def explain_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ..
 
 
 def curve_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Size against drop, as the search met it."""
+    """Size and drop at each point that the search evaluated: header and rows."""
     points = sorted(outcome.curve, key=lambda point: point.kept)
     rows: list[tuple[str, ...]] = [
         (str(point.kept), f"{point.bytes / 1e6:.2f}", f"{point.drop:.4f}") for point in points
@@ -267,13 +332,13 @@ def curve_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]
 
 
 def to_json(outcomes: Sequence[Outcome]) -> str:
-    """What ``quantize_config.json`` holds."""
+    """The text of ``quantize_config.json``."""
     modes = {outcome.mode: outcome.to_dict() for outcome in outcomes}
     return json.dumps({"schema_version": SCHEMA_VERSION, "modes": modes}, indent=1)
 
 
 def from_json(data: bytes) -> dict[str, Outcome]:
-    """The outcomes of a ``quantize_config.json`` by mode. BundleError for anything else."""
+    """The outcomes in a ``quantize_config.json``, by mode. BundleError for any other content."""
     try:
         values = json.loads(data)
         require(values["schema_version"] == SCHEMA_VERSION, f"schema_version must be {SCHEMA_VERSION}", values)

@@ -1,11 +1,8 @@
-"""What the pages and the terminal views of explanations share: characters, colours and the strongest runs.
+"""An explanation as scores of bytes and characters: the values that pages and terminal views share.
 
-In: an `Explanation`. Out: a `Relevance`: a score for each byte, the bytes cut into characters, and the
-largest |score| that a colour has to show; and pure functions from it to colours, words and runs.
-
-Two ways to find runs were weighed. Neighbours of one sign are easy to explain, but one byte of the other
-sign cuts a word in two, and a faint sign that never changes makes the whole input one run. Maximal
-scoring segments above half the scores' root mean square have neither fault.
+In: an `Explanation`. Out: a `Relevance`, which holds a score for each byte, the bytes cut into characters, and the
+largest |score| that a colour has to show. Further functions give the texts of both kinds of views: targets, answers,
+positions and scores.
 """
 
 from __future__ import annotations
@@ -21,19 +18,24 @@ from edgexf.report.characters import decoded, encoded, is_plain, visible
 from edgexf.report.explanation import Explanation
 from edgexf.report.prediction import Prediction
 
-NAMED = 4  # labels of a target with many
+NAMED = 4  # the most labels that the text of a target names
 SHARES_NOTE = (
     "Scores of a method by attention are shares of it: they sum to 1, speak neither for nor against, and are no parts of "
     "the explained value."
 )
-TEXT_SHARE = 0.75  # of the bytes, above which an input is read as text
+TEXT_SHARE = 0.75  # an input with a larger share of readable bytes is shown as text
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A character of UTF-8 text, or a byte that belongs to none: bytes [start, end) and the sum of their scores.
+    """A character of UTF-8 text, or a byte that belongs to no character.
 
-    In the runs of a model of tokens it is a word.
+    In the runs of a model of tokens, a piece is a word or the text between two words.
+
+    Attributes:
+        start, end: the bytes [start, end) of the input.
+        char: the character, or the text of the word; a lone surrogate for a byte that belongs to no character.
+        score: the sum of the scores of the bytes.
     """
 
     start: int
@@ -47,17 +49,22 @@ class Piece:
 
     @property
     def shown(self) -> str:
-        """The character, or its name if it would be invisible or would steer the display."""
+        """The character, or its name if the character is invisible or could control the display."""
         return visible(self.char)
 
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """An explanation as it is displayed: `data` up to the last byte that the model read, and `byte_scores` float64 [bytes].
+    """An explanation in the form that views display.
 
-    `special_score` is the sum over tokens that stand for no byte, None if there are none, and `special` what to call
-    them: a class token, or several special tokens, such as a tokenizer puts around a text. `peak` is the
-    largest |score| of a byte or a piece.
+    Attributes:
+        data: the input up to the last byte that the model read.
+        byte_scores: float64 [bytes].
+        pieces: the input cut into characters; into words and gaps for the runs of a model of tokens.
+        special_score: the sum of the scores of tokens that stand for no byte; None if no token does.
+        special: the name of these tokens: ``class token``, or ``special tokens`` for several, such as a tokenizer adds
+            to a text.
+        peak: the largest |score| of a byte or a piece.
     """
 
     data: bytes
@@ -75,7 +82,7 @@ class Relevance:
 
 
 def relevance_of(explanation: Explanation) -> Relevance:
-    """What there is to display; a token's score is spread evenly over its bytes."""
+    """The values to display. The score of a token is spread evenly over its bytes."""
     size = max((end for _, end in explanation.offsets), default=0)
     data, scores = explanation.data[:size], np.zeros(size)
     outside = []
@@ -91,7 +98,7 @@ def relevance_of(explanation: Explanation) -> Relevance:
 
 
 def pieces_of(data: bytes, byte_scores: npt.NDArray[np.float64]) -> tuple[Piece, ...]:
-    """`data` cut into characters and undecodable bytes, in order and without gaps."""
+    """Cuts `data` into characters and undecodable bytes, in order and without gaps."""
     pieces, start = [], 0
     for char in decoded(data):
         end = start + len(encoded(char))
@@ -101,7 +108,7 @@ def pieces_of(data: bytes, byte_scores: npt.NDArray[np.float64]) -> tuple[Piece,
 
 
 def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """The pieces broken behind every newline; there is no empty last line."""
+    """Breaks the pieces into lines behind every newline, without an empty last line."""
     lines: list[list[Piece]] = [[]]
     for piece in pieces:
         lines[-1].append(piece)
@@ -111,7 +118,7 @@ def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def described(piece: Piece) -> str:
-    """A piece's place, bytes and score in words."""
+    """The offset, the bytes and the score of a piece in words."""
     code = encoded(piece.char)
     values = " ".join(f"0x{value:02X}" for value in code)
     if len(code) == 1:
@@ -122,18 +129,18 @@ def described(piece: Piece) -> str:
 
 
 def on_one_line(piece: Piece) -> str:
-    """What to show where a line break or a tab has no place."""
+    """The text of a piece in a view without line breaks and tabs."""
     return {"\n": "↵", "\t": "⇥"}.get(piece.char, piece.shown)
 
 
 def one_line(pieces: Sequence[Piece]) -> list[str]:
-    """The pieces on one line; spaces are marked if there is nothing else to see."""
+    """The pieces on one line. Marks replace spaces if the pieces hold nothing else."""
     words = [on_one_line(piece) for piece in pieces]
     return words if "".join(words).strip() else ["␣"] * len(words)
 
 
 def target_text(target: Mapping[str, float]) -> str:
-    """The explained value in words: ``python``, ``python over c``, or weights times labels, of many the largest."""
+    """The explained value in words: ``python``, ``python over c``, or the largest weights times their labels."""
     weights = sorted(target.items(), key=lambda item: -item[1])
     names = [visible(label) for label, _ in weights]
     if not weights:
@@ -148,16 +155,16 @@ def target_text(target: Mapping[str, float]) -> str:
 
 
 def answer_text(prediction: Prediction) -> str:
-    """A label's score: a probability in per cent, another number as it is."""
+    """The score of a label: a probability in per cent, any other number with its sign."""
     return f"{prediction.score:.2%}" if prediction.probabilities else signed(prediction.score)
 
 
 def place_text(explanation: Explanation) -> str:
-    """Which token's logits are explained, in words; empty where there is one answer to the whole input."""
+    """The token whose logits are explained, in words; empty for a model with one answer to its input."""
     place = explanation.position
     return "" if place is None else f"at token {place} (“{visible(explanation.tokens[place])}”)"
 
 
 def signed(value: float) -> str:
-    """A score with its sign and four digits."""
+    """A score as text, with its sign and four digits; ``0`` for zero."""
     return f"{value:+#.4g}".removesuffix(".") if value else "0"

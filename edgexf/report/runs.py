@@ -1,4 +1,11 @@
-"""Runs of neighbouring bytes that speak for an answer or against it."""
+"""Runs of neighbouring bytes or words that speak for an answer or against it.
+
+In: the pieces of a `Relevance`. Out: the strongest `Run`s for or against the target.
+
+Two ways to find runs were weighed. Neighbours of one sign are easy to explain, but one byte of the other sign cuts a
+word in two, and a faint sign that never changes makes the whole input one run. Maximal scoring segments above half the
+root mean square of the scores have neither fault.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +18,7 @@ from edgexf.report.relevance import Piece
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring pieces that score highly together."""
+    """Neighbouring pieces with a high sum of scores."""
 
     pieces: tuple[Piece, ...]
 
@@ -39,9 +46,9 @@ def strongest_runs(pieces: Sequence[Piece], sign: int, count: int) -> list[Run]:
 
 
 def maximal_segments(values: Sequence[float]) -> list[tuple[int, int]]:
-    """All maximal scoring subsequences as [start, end) (Ruzzo and Tompa 1999, section 3), in order.
+    """All maximal scoring subsequences as [start, end), in order (Ruzzo and Tompa 1999, section 3).
 
-    A segment is taken back and extended to the left while that raises its sum.
+    A new segment extends to the left over earlier segments while that raises its sum.
     """
     done: list[tuple[int, int]] = []
     open_: list[

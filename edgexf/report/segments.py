@@ -1,7 +1,7 @@
-"""An input cut into words or tokens, as pages and terminals show them.
+"""An input cut into words or tokens, as pages and terminals show it.
 
-In: one `Explanation`, or several of the same tokens. Out: `Segment`s without gaps, in order; or `Unit`s, the strongest
-words with their scores by each explanation.
+In: one `Explanation`, or several of the same tokens. Out: `Segment`s in order and without gaps, or `Unit`s: the
+strongest words, with the score that each explanation gives to them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ STRONGEST = 10  # words of each explanation
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A word or a token as it is displayed, bytes [start, end); what stands between two has no score.
+    """A word, a token, or the input between two of them.
 
-    `names` are the texts of its tokens: several where they share a character.
+    Attributes:
+        start, end: the bytes [start, end) of the input.
+        text: the text of these bytes.
+        score: the score; None for the input between two words or tokens.
+        names: the texts of the tokens of a token segment: several if they share a character.
     """
 
     start: int
@@ -32,7 +36,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A word, or a token where there are no words, with its score by each of several explanations."""
+    """A word, or a token of an input without words, with one score from each explanation."""
 
     text: str
     start: int
@@ -40,21 +44,21 @@ class Unit:
 
 
 def reads_bytes(explanation: Explanation) -> bool:
-    """Whether every byte is a token, as for a model of bytes."""
+    """Whether every byte of the input is one token, as for a model of bytes."""
     sizes = [end - start for start, end in explanation.offsets]
     return max(sizes, default=0) <= 1 and sum(sizes) == max((end for _, end in explanation.offsets), default=0)
 
 
 def word_segments(explanation: Explanation) -> list[Segment]:
-    """The input cut into its words and what is between them."""
+    """The input cut into words and the gaps between them."""
     words = [Segment(word.start, word.end, word.text, word.score) for word in explanation.words]
     return with_gaps(words, explanation.data)
 
 
 def token_segments(explanation: Explanation) -> list[Segment]:
-    """The input cut into its tokens and what is between them; tokens that share a character are one segment.
+    """The input cut into tokens and the gaps between them. Tokens that share a character are one segment.
 
-    Tokens that stand for nothing in the input have no place in it.
+    Special tokens, which stand for no byte of the input, are not among the segments.
     """
     found: list[Segment] = []
     rows = zip(explanation.offsets, explanation.scores.tolist(), explanation.tokens, strict=True)
@@ -70,7 +74,7 @@ def token_segments(explanation: Explanation) -> list[Segment]:
 
 
 def with_gaps(segments: Sequence[Segment], data: bytes) -> list[Segment]:
-    """The segments, and what the input has before each of them."""
+    """The segments, and in front of each a segment without score for the gap before it, if there is one."""
     whole, place = [], 0
     for segment in segments:
         if segment.start > place:
@@ -81,7 +85,7 @@ def with_gaps(segments: Sequence[Segment], data: bytes) -> list[Segment]:
 
 
 def in_runs(explanation: Explanation) -> Relevance:
-    """An explanation as its strongest runs are found: in characters for a model of bytes, else in whole words."""
+    """The relevance in which to search for runs: by characters for a model of bytes, by whole words for others."""
     relevance = relevance_of(explanation)
     if reads_bytes(explanation):
         return relevance
@@ -91,20 +95,20 @@ def in_runs(explanation: Explanation) -> Relevance:
 
 
 def peak_of(segments: Sequence[Segment]) -> float:
-    """The largest |score| of a segment."""
+    """The largest |score| of the segments."""
     return max((abs(segment.score) for segment in segments if segment.score is not None), default=0.0)
 
 
 def special_tokens(explanation: Explanation) -> list[tuple[str, float]]:
-    """The tokens that stand for nothing in the input, each with its score."""
+    """The tokens that stand for no byte of the input, each with its score."""
     rows = zip(explanation.tokens, explanation.offsets, explanation.scores.tolist(), strict=True)
     return [(token, score) for token, (start, end), score in rows if start == end]
 
 
 def strongest_units(explanations: Sequence[Explanation], count: int = STRONGEST) -> tuple[str, list[Unit]]:
-    """What the units are (``word`` or ``token``), and the strongest `count` by each explanation in the input's order.
+    """The kind of units (``word`` or ``token``), and the strongest `count` units by each explanation, in input order.
 
-    The explanations are of the same tokens, so that they have the same words.
+    The explanations must be of the same tokens, and so have the same words.
     """
     what, columns = scored_units(explanations[0])[0], [scored_units(one)[1] for one in explanations]
     chosen = {place for column in columns for place in strongest_places(column, count)}
@@ -113,7 +117,7 @@ def strongest_units(explanations: Sequence[Explanation], count: int = STRONGEST)
 
 
 def scored_units(explanation: Explanation) -> tuple[str, list[Segment]]:
-    """The words, or the tokens where there are no words, and what they are."""
+    """The kind of units (``word`` or ``token``), and the words, or the tokens of an input without words."""
     what, segments = (
         ("word", word_segments(explanation)) if explanation.words else ("token", token_segments(explanation))
     )
@@ -121,6 +125,6 @@ def scored_units(explanation: Explanation) -> tuple[str, list[Segment]]:
 
 
 def strongest_places(segments: Sequence[Segment], count: int) -> list[int]:
-    """Indices of the largest |score|, strongest first, none of 0."""
+    """The indices of the `count` largest |score|, strongest first, without scores of 0."""
     order = sorted(range(len(segments)), key=lambda place: -abs(segments[place].score or 0.0))
     return [place for place in order[:count] if segments[place].score]

@@ -1,19 +1,18 @@
-"""Scores of tokens summed over words.
+"""The scores of tokens, summed over words.
 
-In: an input's bytes, and the tokens' [start, end) in them with their scores. Out: `Word`s in order, and what belongs
-to none.
+In: the bytes of an input, and the [start, end) and the score of each token. Out: `Word`s in order.
 
-A word is a run of characters that are neither white space, nor control characters, nor bytes that are no UTF-8. So a
-text's words are what stands between its spaces, whatever its tokenizer made of them: ``##ding`` joins ``embed``, and
-a model of bytes has the same words as a model of tokens. In binary data a word is readable text between other bytes,
-as a program's strings are. In scripts that are written without spaces a word is a sentence: look at the tokens there.
+A word is a run of characters that are neither white space, nor control characters, nor bytes outside UTF-8. The words
+of a text are therefore the parts between its spaces, for any tokenizer: ``##ding`` joins ``embed``, and a model of
+bytes has the same words as a model of tokens. In binary data, a word is readable text between other bytes, such as a
+string in a program. In scripts without spaces, a word is a whole sentence: look at the tokens there.
 
-A token's score goes to the words that hold its bytes, evenly over those bytes; its white space takes no share. A token
-without such a byte (a space, a line break, a special token) belongs to no word, so that the scores of the words and
-of what is outside them add up to the sum over the tokens.
+The score of a token is spread evenly over its bytes inside words; white space takes no share. A token without such a
+byte (a space, a line break, a special token) belongs to no word. The scores of the words and of these tokens add up to
+the sum over all tokens.
 
-Two alternatives were weighed. The tokenizer's own word numbers cut ``don't`` and ``os.path`` differently in each
-tokenizer, and a model of bytes has none. Unicode's word boundaries (UAX 29) need its tables on the device.
+Two alternatives were weighed. The word numbers of a tokenizer cut ``don't`` and ``os.path`` differently in each
+tokenizer, and a model of bytes has none. The word boundaries of Unicode (UAX 29) need tables on the device.
 """
 
 from __future__ import annotations
@@ -25,14 +24,20 @@ from itertools import groupby
 
 import numpy as np
 
-APART = ("Cc", "Cs")  # control characters, and bytes that are no UTF-8, which decode to surrogates
+APART = ("Cc", "Cs")  # control characters, and bytes outside UTF-8, which decode to surrogates
 
 Offset = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word's text, its [start, end) in the input's bytes, and the sum of what its bytes have of the tokens' scores."""
+    """A word of the input.
+
+    Attributes:
+        text: the text of the word.
+        start, end: the bytes [start, end) of the input.
+        score: the sum of the shares that its bytes have in the scores of tokens.
+    """
 
     text: str
     start: int
@@ -41,7 +46,7 @@ class Word:
 
 
 def words_of(data: bytes, offsets: Sequence[Offset], scores: Sequence[float]) -> tuple[Word, ...]:
-    """The words up to the last byte that a token stands for, each with its score."""
+    """The words up to the last byte that belongs to a token, each with its score."""
     spans = word_spans(data[: max((end for _, end in offsets), default=0)])
     owner = np.full(len(data), -1)
     for index, (start, end) in enumerate(spans):
@@ -60,7 +65,7 @@ def words_of(data: bytes, offsets: Sequence[Offset], scores: Sequence[float]) ->
 
 
 def word_spans(data: bytes) -> list[Offset]:
-    """Where the words are, [start, end)."""
+    """The [start, end) of each word in the bytes."""
     spans, start = [], 0
     for inside, group in groupby(data.decode("utf-8", "surrogateescape"), key=is_of_a_word):
         end = start + len("".join(group).encode("utf-8", "surrogateescape"))

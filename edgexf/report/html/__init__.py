@@ -1,0 +1,11 @@
+"""The HTML pages of results. Each page is one self-contained file, without script or network.
+
+    explanation    the page of one explanation
+    comparison     the page of several explanations of one input
+    quantization   the page of a quantization report
+    views          the input by words, tokens, characters or bytes, in the colours of relevance
+    document       the frame of every page, with sections and tables
+    style          the style sheet that every page holds
+
+Data passes from the pages at the top to the frame at the bottom.
+"""

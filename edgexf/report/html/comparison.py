@@ -1,8 +1,9 @@
 """The page of a comparison: several explanations of one input side by side in one self-contained HTML file.
 
-In: a `Comparison`. Out: the page as text, under the rules of `edgexf.report.html.explanation`. Each column is coloured up to its own
-largest |score|, since the raw scores of two methods have different scales; every number is raw. The table of the
-strongest words puts the columns on one line for each word, which two texts beside each other can't.
+In: a `Comparison`. Out: the page as text, under the rules of `edgexf.report.html.explanation`. The colours of a column
+are full at the largest |score| of that column, because the raw scores of two methods have different scales. Every
+number is raw. The table of the strongest words has all scores of a word in one row, which two texts side by side can't
+show.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgexf.report.segments import strongest_units
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """The page: a row for each explanation, how far they agree, the strongest words, and the input by each."""
+    """The page: a row for each explanation, the agreement, the strongest words, and the input for each explanation."""
     first, count = comparison.explanations[0], len(comparison.explanations)
     main = [
         header(first, relevance_of(first), f"{count} explanations side by side"),
@@ -29,7 +30,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def overview(comparison: Comparison) -> str:
-    """A row for each explanation: what it explains, by what means, and how its sum adds up."""
+    """A row for each explanation: its method, its target, and the values that add up."""
     names = ["Method", "Target", "Baseline", "Explained", "Sum", "Residual", "Time, ms"]
     names += ["Model", "Answer"] if comparison.several_models else []
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", *names))
@@ -55,7 +56,7 @@ def cells(explanation: Explanation, several_models: bool) -> list[str]:
 
 
 def agreement_section(comparison: Comparison) -> str:
-    """A table of every pair, the same on both sides of its diagonal."""
+    """The agreement of every pair, as a table that is the same on both sides of its diagonal."""
     labels = [escape(label) for label in comparison.labels]
     found = {(one.first, one.second): one for one in comparison.agreements}
     head = "".join(f'<th scope="col">{label}</th>' for label in ("", *labels))
@@ -77,7 +78,7 @@ def agreement_cell(agreement: Agreement | None) -> str:
 
 
 def units_section(comparison: Comparison) -> str:
-    """The strongest words of each explanation in the order of the input, with the scores of all."""
+    """The strongest words of each explanation in input order, with the scores by all explanations."""
     what, units = strongest_units(comparison.explanations)
     peaks = [max((abs(unit.scores[column]) for unit in units), default=0.0) for column in range(len(comparison.labels))]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (what.capitalize(), "Offset", *comparison.labels))
@@ -96,9 +97,9 @@ def units_section(comparison: Comparison) -> str:
 
 
 def columns(comparison: Comparison) -> str:
-    """The input once for each explanation, one switch for all of them."""
+    """The input once for each explanation, with one switch of views for all."""
     chosen = chosen_of(comparison.explanations[0])
-    unused = {"text": "hex", "hex": "text"}.get(chosen)  # one view of single bytes is enough beside another column
+    unused = {"text": "hex", "hex": "text"}.get(chosen)  # beside another column, one view of single bytes is enough
     panes = [
         [pane for pane in panes_of(one, str(place)) if pane.key != unused]
         for place, one in enumerate(comparison.explanations)

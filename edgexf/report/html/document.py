@@ -1,4 +1,7 @@
-"""What every page shares."""
+"""The frame of every page, and its sections and tables.
+
+In: HTML, or cells of text, which `table` escapes. Out: HTML.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def document(title: str, main: str) -> str:
 
 
 def scrolled(name: str, table: str) -> str:
-    """A table that scrolls by itself where it is wider than the page, also from the keyboard."""
+    """A table with a scroll bar if it is wider than the page; the keyboard can scroll it too."""
     return f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{table}</div>'
 
 

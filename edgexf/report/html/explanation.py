@@ -1,8 +1,8 @@
 """The page of an explanation: one self-contained HTML file.
 
-In: an `Explanation`. Out: the page as text. It needs no network, no script and no other file; its
-Content-Security-Policy forbids them all. Everything that came from outside is escaped, and characters
-that would be invisible or would steer the display are written by name, so the page shows what the bytes are.
+In: an `Explanation`. Out: the page as text. The page needs no network, no script and no other file; its
+Content-Security-Policy forbids them all. All text from outside is escaped. Names replace characters that are invisible
+or could control the display, so the page shows the real bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from edgexf.report.runs import Run, strongest_runs
 from edgexf.report.segments import in_runs, reads_bytes
 
 RUNS = 10  # rows in a table of the strongest runs
-WEIGHTS = 20  # of a target with many labels
-EXCERPT, HEX_EXCERPT = 40, 6  # characters or bytes of a run
+WEIGHTS = 20  # the most labels of a target that the page lists
+EXCERPT, HEX_EXCERPT = 40, 6  # the most characters or bytes of a run that a table shows
 
 
 def explanation_page(explanation: Explanation) -> str:
-    """The page: answer, explained value, the input in its colours, and the strongest runs in words."""
+    """The page: the answer, the explained value, the coloured input, and tables of the strongest runs."""
     relevance, target = relevance_of(explanation), target_text(explanation.target)
     cards = [value_card(explanation, relevance, target), model_card(explanation)]
     if explanation.prediction is not None:
@@ -66,7 +66,7 @@ def name_of(explanation: Explanation) -> str:
 
 
 def answer_sentence(explanation: Explanation) -> str:
-    """The model's answer; of a model without labels the explained value."""
+    """The answer of the model; for a model without labels, the explained value."""
     answer, place = explanation.prediction, place_text(explanation)
     if answer is None:
         return f"The explained value is <strong>{signed(explanation.explained)}</strong>."
@@ -87,14 +87,14 @@ def prediction_card(answer: Prediction) -> str:
 
 
 def score_row(label: str, score: float, probability: bool) -> str:
-    """A label and its score; a probability has a bar."""
+    """A label and its score, with a bar if the score is a probability."""
     bar = f'<div style="width:{score:.2%}"></div>' if probability else ""
     value = f"{score:.2%}" if probability else signed(score)
     return f'<tr><th scope="row">{safe(label)}</th><td class="bar">{bar}</td><td>{value}</td></tr>'
 
 
 def value_card(explanation: Explanation, relevance: Relevance, target: str) -> str:
-    """The sum that the explanation is: bytes or text, special tokens and residual make the explained value."""
+    """The sum that makes the explained value: bytes or text, special tokens, and residual."""
     rows = [
         ("Bytes" if reads_bytes(explanation) else "Text", float(relevance.byte_scores.sum()), ""),
         (relevance.special.capitalize(), relevance.special_score, ""),
@@ -115,7 +115,7 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
 
 
 def weights_line(explanation: Explanation) -> str:
-    """Label and weight of every target, of many those that `target_text` names."""
+    """The label and the weight of every target, at most the first `WEIGHTS`."""
     if not explanation.target:
         return ""
     weights = ", ".join(f"{safe(label)} {weight:+g}" for label, weight in list(explanation.target.items())[:WEIGHTS])
@@ -148,7 +148,7 @@ def digest(value: str) -> str:
 
 
 def input_section(explanation: Explanation, target: str) -> str:
-    """The input in every view, and their switch."""
+    """The input in every view, and the switch between the views."""
     panes = panes_of(explanation)
     boxes = "\n".join(pane.html(target, caption_of(explanation, pane)) for pane in panes)
     what = "byte" if reads_bytes(explanation) else "token"
@@ -170,7 +170,7 @@ def runs_section(explanation: Explanation, target: str) -> str:
 
 
 def text_run(relevance: Relevance, run: Run) -> str:
-    """Text and line as the first cells of a row."""
+    """The first cells of a row: text, line and offset."""
     lengths = accumulate(len(piece.char) for piece in run.pieces)
     pieces = run.pieces[: max(1, sum(length <= EXCERPT for length in lengths))]
     shown = coloured(one_line(pieces), (piece.score for piece in pieces), relevance.peak)
@@ -179,7 +179,7 @@ def text_run(relevance: Relevance, run: Run) -> str:
 
 
 def hex_run(relevance: Relevance, run: Run) -> str:
-    """Hexadecimal digits above readable characters, and the offset."""
+    """The first cells of a row: hexadecimal digits above readable characters, and the offset."""
     end = min(run.end, run.start + HEX_EXCERPT)
     values, scores = relevance.data[run.start : end], relevance.byte_scores[run.start : end].tolist()
     digits = coloured((f"{value:02X} " for value in values), scores, relevance.peak)

@@ -1,7 +1,7 @@
 """The page of a quantization report: one self-contained HTML file, under the rules of `edgexf.report.html.explanation`.
 
-In: a bundle's name and outcomes. Out: the page as text: the modes side by side, what was decided and why, and for each
-mode errors by length, the curve of size against drop, and what became of every weight.
+In: the name of a bundle, and outcomes. Out: the page as text: the modes side by side, and for each mode the verdict
+with its reasons, the errors by length, the curve of size against drop, and what became of every weight.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAYERS = (
 
 
 def quantization_page(name: str, outcomes: Sequence[Outcome]) -> str:
-    """The page."""
+    """The page of the outcomes of one bundle."""
     kept = [outcome for outcome in outcomes if outcome.verdict != "refused"]
     said = f"{kept[0].mode} was {kept[0].verdict}" if kept else "nothing was kept"
     parts = [
@@ -38,7 +38,7 @@ def quantization_page(name: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def mode_section(outcome: Outcome) -> str:
-    """All that was measured of a mode."""
+    """Everything that was measured of a mode."""
     said = "".join(f"<li>{escape(note)}</li>" for note in notes(outcome))
     tables = [section(f"{outcome.mode}: errors by length", table(*error_table(outcome)))]
     if outcome.explain:

@@ -1,6 +1,6 @@
-"""The style sheet of every page: one file for both, since a page holds all that it needs.
+"""The style sheet of every page. Each page holds the whole style sheet, because a page needs no other file.
 
-Radio buttons choose a view, and a word in it, without a script; see `edgexf.report.html.views`.
+Radio buttons choose a view, and a word in the view, without a script; see `edgexf.report.html.views`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The views of an input on a page: its words, tokens, characters or bytes, each in the colour of its score.
 
-In: an `Explanation`. Out: HTML of its panes, one for each way to cut the input, with a legend; and of the switch
-between them. A model of bytes has words, characters and bytes; a model of tokens words and tokens.
+In: an `Explanation`. Out: the HTML of its panes, a pane with a legend for each way to cut the input, and of the switch
+between the panes. A model of bytes has panes of words, characters and bytes; a model of tokens, of words and tokens.
 
-Values must be within reach without a mouse. Three ways were weighed. A tab stop for each token puts 4,097 of them
-between a reader and the rest of the page. A tooltip alone is lost to keyboards, touch and screen readers. So each word
-and each token is a radio button of one group: that is one tab stop, arrow keys go from word to word, a tap chooses
-one too, a screen reader says the word and its score, and the style sheet shows the chosen one's values below, all
-without a script. Characters and bytes have tooltips; the words hold what they add up to.
+Readers must reach the values without a mouse. Three ways were weighed. A tab stop for each token puts 4,097 tab stops
+between a reader and the rest of the page. A tooltip alone does not work with keyboards, touch and screen readers.
+Therefore each word and each token is a radio button of one group. The group is one tab stop, arrow keys go from word
+to word, a tap chooses a word too, a screen reader reads the word and its score, and the style sheet shows the values of
+the chosen word below, all without a script. Characters and bytes have tooltips; the words hold their sums.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ from edgexf.report.explanation import Explanation
 from edgexf.report.relevance import Piece, Relevance, described, lines_of, relevance_of, signed
 from edgexf.report.segments import Segment, peak_of, reads_bytes, special_tokens, token_segments, word_segments
 
-EXCERPT = 60  # characters of a word in what is said about it
+EXCERPT = 60  # the most characters of a word in the text about it
 ROW = 16  # bytes in a row of the hex view
-NAMED_BYTES = 8  # unreadable characters between words, above which their number alone is shown
-NAMED_SPECIAL = 8  # special tokens that a note lists
+NAMED_BYTES = 8  # the most unreadable characters between words that a page names; of more it shows the size
+NAMED_SPECIAL = 8  # the most special tokens that a note lists
 TITLES = {"words": "Words", "tokens": "Tokens", "text": "Text", "hex": "Hex"}
 THINGS = {"words": "word", "tokens": "token", "text": "character", "hex": "byte"}
 
 
 @dataclass(frozen=True)
 class Pane:
-    """A way to show the input: its key, its largest |score|, the view itself and a note below it."""
+    """A way to show the input.
+
+    Attributes:
+        key: ``words``, ``tokens``, ``text`` or ``hex``.
+        peak: the largest |score|, which has the full colour.
+        view: the HTML of the view.
+        note: the HTML of a note below the view.
+    """
 
     key: str
     peak: float
@@ -45,7 +52,7 @@ class Pane:
 
 
 def panes_of(explanation: Explanation, group: str = "") -> list[Pane]:
-    """Every view of one explanation; `group` tells its radio buttons from those of another on the same page."""
+    """Every pane of one explanation. `group` separates its radio buttons from other explanations on the page."""
     words = words_pane(explanation, group)
     if not reads_bytes(explanation):
         return [words, tokens_pane(explanation, group)]
@@ -58,14 +65,14 @@ def panes_of(explanation: Explanation, group: str = "") -> list[Pane]:
 
 
 def chosen_of(explanation: Explanation) -> str:
-    """The view that a page opens with."""
+    """The key of the view that a page shows first."""
     if not reads_bytes(explanation):
         return "tokens"
     return "text" if relevance_of(explanation).is_text else "hex"
 
 
 def switch(panes: Sequence[Pane], chosen: str) -> str:
-    """The radio buttons that choose a view; without a style sheet all are simply shown."""
+    """The radio buttons that choose a view. Without a style sheet, all views are visible."""
     return "".join(
         f'<input type="radio" class="switch" name="view" id="show-{pane.key}"{" checked" if pane.key == chosen else ""}>'
         f'<label for="show-{pane.key}">{TITLES[pane.key]}</label>'
@@ -74,7 +81,7 @@ def switch(panes: Sequence[Pane], chosen: str) -> str:
 
 
 def safe(value: str) -> str:
-    """Text from outside as HTML."""
+    """Text from outside as HTML, escaped, with names in place of characters that are invisible."""
     return escape(visible(value))
 
 
@@ -98,7 +105,7 @@ def legend(pane: Pane, target: str, caption: str) -> str:
 
 
 def caption_of(explanation: Explanation, pane: Pane) -> str:
-    """What the colours mean, and how to come to the values."""
+    """The meaning of the colours, and how to reach the values."""
     thing = THINGS[pane.key]
     how = (
         f"Choose a {thing}, by pointer, touch or arrow keys, for its values."
@@ -112,13 +119,13 @@ def caption_of(explanation: Explanation, pane: Pane) -> str:
 
 
 def shade(score: float, peak: float) -> str:
-    """A score's CSS class: n20 to n1 against, z, p1 to p20 for."""
+    """The CSS class of a score: n20 to n1 against the target, z for zero, p1 to p20 for the target."""
     level = colour_level(score, peak)
     return "z" if level == 0 else f"{'n' if level < 0 else 'p'}{abs(level)}"
 
 
 def palette() -> str:
-    """A rule for every class of `shade`."""
+    """A CSS rule for every class of `shade`."""
     levels = range(-LEVELS, LEVELS + 1)
     return "".join(f".{shade(level, LEVELS)}{{background:{hex_colour(colour(level))}}}" for level in levels)
 
@@ -149,7 +156,7 @@ def segments_view(key: str, segments: Sequence[Segment], group: str) -> str:
 
 
 def choice(segment: Segment, score: float, peak: float, group: str) -> str:
-    """A word or a token: the button, and the text that it chooses, with its values."""
+    """A word or a token: its radio button, and its text with its values."""
     text = excerpt(segment.text)
     name = f"{text} {signed(score)}"
     tokens = f" ({', '.join(safe(token) for token in segment.names)})" if segment.names else ""
@@ -162,12 +169,12 @@ def choice(segment: Segment, score: float, peak: float, group: str) -> str:
 
 
 def excerpt(text: str) -> str:
-    """A word's beginning as HTML, all of it if it is short."""
+    """The beginning of a word as HTML; the whole word if it is short."""
     return safe(text) if len(text) <= EXCERPT else f"{safe(text[:EXCERPT])}…"
 
 
 def gap(text: str) -> str:
-    """What stands between two words or tokens: white space as it is, of unreadable bytes a few by name."""
+    """The input between two words or tokens: white space unchanged, unreadable bytes by name, or the size of many."""
     unreadable = sum(not is_plain(char) for char in text)
     if unreadable > NAMED_BYTES:
         return f' <span class="chip">{len(encoded(text)):,} bytes</span> '
@@ -175,19 +182,19 @@ def gap(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Text with chips in the place of what would be invisible."""
+    """Text as HTML, with chips in place of invisible characters."""
     parts = ((plain, "".join(chars)) for plain, chars in groupby(text, key=is_plain))
     return "".join(escape(part) if plain else f'<span class="chip">{safe(part)}</span>' for plain, part in parts)
 
 
 def text_view(relevance: Relevance) -> str:
-    """Lines of characters; a line keeps its newline, whose mark is drawn by the style sheet."""
+    """Lines of characters. A line keeps its newline; the style sheet draws a mark for it."""
     lines = ("".join(character(piece, relevance.peak) for piece in line) for line in lines_of(relevance.pieces))
     return "".join(f'<div class="line">{line}</div>' for line in lines)
 
 
 def character(piece: Piece, peak: float) -> str:
-    """A character in its colour, as itself or as a chip with its name."""
+    """A character in its colour: unchanged, or as a chip with its name."""
     kind = " nl" if piece.char == "\n" else "" if piece.is_text else " chip"
     shown = escape(piece.char if piece.is_text else piece.shown)
     return f'<span class="{shade(piece.score, peak)}{kind}" title="{described(piece)}">{shown}</span>'
@@ -202,7 +209,7 @@ def hex_view(relevance: Relevance) -> str:
 
 
 def hex_row(relevance: Relevance, start: int) -> str:
-    """Offset, a cell for each byte, and the readable characters."""
+    """A row: the offset, a cell for each byte, and the readable characters."""
     values, scores = relevance.data[start : start + ROW], relevance.byte_scores[start : start + ROW].tolist()
     peak = relevance.peak
     cells = "".join(
@@ -215,7 +222,7 @@ def hex_row(relevance: Relevance, start: int) -> str:
 
 
 def coloured(words: Iterable[str], scores: Iterable[float], peak: float) -> str:
-    """Words in their colours, neighbours of one colour together."""
+    """Words in their colours; neighbours of one colour share an element."""
     shades = [(shade(score, peak), word) for word, score in zip(words, scores, strict=True)]
     groups = ((mark, "".join(word for _, word in group)) for mark, group in groupby(shades, key=lambda pair: pair[0]))
     return "".join(f'<span class="{mark}">{escape(shown)}</span>' for mark, shown in groups)

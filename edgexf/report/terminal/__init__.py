@@ -1,0 +1,7 @@
+"""The coloured views of results on a terminal, made with rich.
+
+    explanation   one explanation: the bytes around the strongest run, and the values in words
+    comparison    several explanations of one input, in the colours of `explanation`
+
+In: a result. Out: what rich prints. Every value is also readable without colours.
+"""

@@ -1,8 +1,9 @@
-"""A comparison on a terminal: how each explanation adds up, how far they agree, and its strongest words.
+"""The terminal view of a comparison: the values of each explanation, the agreement, and the strongest words.
 
-In: a `Comparison`. Out: what rich prints: a head line, a table with a row for each explanation, the agreement of each
-pair, and the strongest words of each in columns, side by side where they fit and below each other where they don't.
-A word stands black on its colour as in `edgexf.report.terminal.explanation`, beside its score, so that nothing is lost without colours.
+In: a `Comparison`. Out: a renderable of rich: a head line, a table with a row for each explanation, the agreement of
+each pair, and the strongest words of each explanation in columns. Columns that don't fit side by side follow below. A
+word is black on its colour, as in `edgexf.report.terminal.explanation`. Its score stands beside it, so nothing is lost
+without colours.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from edgexf.report.segments import STRONGEST, Segment, peak_of, scored_units, st
 from edgexf.report.terminal.explanation import BOLD, SOFT, answer, paint
 
 WORD_CELLS, SCORE_CELLS = 14, 10
-COLUMN_CELLS = WORD_CELLS + SCORE_CELLS + 2  # of one explanation's words
+COLUMN_CELLS = WORD_CELLS + SCORE_CELLS + 2  # the column of one explanation
 
 
 def comparison_text(comparison: Comparison, width: int = 80) -> RenderableType:
-    """The view in about `width` cells."""
+    """The view, about `width` cells wide."""
     first = comparison.explanations[0]
     truncated = ", truncated" if first.truncated else ""
     head = Text() if comparison.several_models else answer(first)
@@ -38,7 +39,7 @@ def comparison_text(comparison: Comparison, width: int = 80) -> RenderableType:
 
 
 def table(*names: str) -> Table:
-    """The first column is the row's name, the others are numbers."""
+    """An empty table with these columns: the first holds the name of the row, the others hold numbers."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(names):
         found.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
@@ -56,7 +57,7 @@ def overview(comparison: Comparison) -> Table:
 
 
 def agreement_table(comparison: Comparison) -> Table:
-    """A row for each pair."""
+    """The agreement, with a row for each pair."""
     found = table("agreement: rank correlation, of the strongest tokens the same", "")
     for one in comparison.agreements:
         found.add_row(*map(Text, (pair_name(comparison.labels, one), agreement_text(one))))
@@ -68,7 +69,7 @@ def pair_name(labels: Sequence[str], agreement: Agreement) -> str:
 
 
 def words_table(comparison: Comparison, places: Sequence[int]) -> Table:
-    """The strongest words of some of the explanations, strongest first."""
+    """A column for each of the explanations at `places`: its strongest words, strongest first."""
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place in places:
         found.add_column(
@@ -81,7 +82,7 @@ def words_table(comparison: Comparison, places: Sequence[int]) -> Table:
 
 
 def words(explanation: Explanation) -> Iterator[Text]:
-    """The strongest words or, where there are none, tokens, a line each."""
+    """The strongest words, one on each line; the strongest tokens of an input without words."""
     _, units = scored_units(explanation)
     peak = peak_of(units)
     for place in strongest_places(units, STRONGEST):

@@ -1,9 +1,9 @@
 """A short coloured view of an explanation for a terminal.
 
-In: an `Explanation`. Out: a `rich.text.Text`: a head line, the rows of bytes around the strongest run, and
-the values in words, so that nothing is lost without colours. Characters that could steer the terminal are
-written by name. The bytes are black on their colour, white at zero, as on the page: on a dark terminal
-the strongest colours would otherwise look the faintest.
+In: an `Explanation`. Out: a `rich.text.Text`: a head line, the rows of bytes around the strongest run, and the values
+in words, so that nothing is lost without colours. Names replace characters that could control the terminal. The bytes
+are black on their colour, which is white at zero, as on the page. With colours on a dark background, the strongest
+colours would look the faintest.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from edgexf.report.relevance import (
 from edgexf.report.runs import Run, strongest_runs
 from edgexf.report.segments import in_runs
 
-GUTTER = 8  # cells of the offset and the gap behind it
-HEX_CELLS = 4  # of a byte: two digits, a gap, the character
+GUTTER = 8  # cells for the offset and the gap behind it
+HEX_CELLS = 4  # cells for a byte: two digits, a gap, the character
 RUNS = 3
 TAB = "⇥   "
 BOLD, SOFT = Style(bold=True), Style(dim=True)
 
-Row = tuple[int, int]  # the bytes [start, end) that it shows
+Row = tuple[int, int]  # the bytes [start, end) that the row shows
 
 
 def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16) -> Text:
-    """The view in about `width` cells, with at most `lines` rows of bytes."""
+    """The view, about `width` cells wide, with at most `lines` rows of bytes."""
     relevance, target = relevance_of(explanation), target_text(explanation.target)
     rows = text_rows(relevance, width) if relevance.is_text else hex_rows(relevance, width)
     text = head(explanation, target).append(bytes_text(relevance, rows, lines))
@@ -54,7 +54,7 @@ def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16)
 
 
 def head(explanation: Explanation, target: str) -> Text:
-    """The answer, the input, and by what method which value is explained."""
+    """The head line: the answer, the input, the method and the explained value."""
     truncated = ", truncated" if explanation.truncated else ""
     place = " ".join(filter(None, (target, place_text(explanation))))
     text = answer(explanation).append(f"{visible(explanation.input)}{truncated}; ", SOFT)
@@ -62,7 +62,7 @@ def head(explanation: Explanation, target: str) -> Text:
 
 
 def answer(explanation: Explanation) -> Text:
-    """A label and its score; nothing for a model that gives none."""
+    """The label and its score; empty for a model that gives no label."""
     found = explanation.prediction
     return Text() if found is None else Text().append(visible(found.label), BOLD).append(f" {answer_text(found)}  ")
 
@@ -76,7 +76,7 @@ def balance(explanation: Explanation, relevance: Relevance) -> str:
 
 
 def runs_text(relevance: Relevance, sign: int, title: str, width: int) -> Text:
-    """The strongest runs of one side, a line each."""
+    """The strongest runs of one side, one on each line."""
     text = Text().append(f"{title}\n", BOLD)
     for run in strongest_runs(relevance.pieces, sign, RUNS):
         place = f"{run.start}" if relevance.is_text else f"0x{run.start:X}"
@@ -86,7 +86,7 @@ def runs_text(relevance: Relevance, sign: int, title: str, width: int) -> Text:
 
 
 def excerpt(relevance: Relevance, run: Run, room: int) -> str:
-    """A run's beginning on one line: characters, or bytes of an input that is no text."""
+    """The beginning of a run on one line: characters of a text, bytes of any other input."""
     characters = "".join(one_line(run.pieces))
     words = Text(characters if relevance.is_text else relevance.data[run.start : run.end].hex(" ").upper())
     words.truncate(max(room - 2, 8), overflow="ellipsis")
@@ -109,14 +109,14 @@ def text_rows(relevance: Relevance, width: int) -> list[Row]:
 
 
 def hex_rows(relevance: Relevance, width: int) -> list[Row]:
-    """Rows of sixteen bytes where they fit, else of eight or four."""
+    """Rows of sixteen bytes if they fit, or of eight, or of four."""
     step = next((step for step in (16, 8) if GUTTER + 1 + step * HEX_CELLS <= width), 4)
     size = len(relevance.data)
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def bytes_text(relevance: Relevance, rows: Sequence[Row], lines: int) -> Text:
-    """At most `lines` rows, the strongest run in their middle, and how many were left out on either side."""
+    """At most `lines` rows around the strongest run, and the numbers of rows above and below that are left out."""
     strongest = strongest_offset(relevance)
     middle = next((index for index, (_, end) in enumerate(rows) if strongest < end), 0)
     first = max(0, min(middle - lines // 2, len(rows) - lines))
@@ -128,7 +128,7 @@ def bytes_text(relevance: Relevance, rows: Sequence[Row], lines: int) -> Text:
 
 
 def strongest_offset(relevance: Relevance) -> int:
-    """Where the strongest run of either side has its strongest piece; 0 if every score is 0."""
+    """The offset of the strongest piece in the strongest run of either side; 0 if every score is 0."""
     runs = [*strongest_runs(relevance.pieces, 1, 1), *strongest_runs(relevance.pieces, -1, 1)]
     run = max(runs, key=lambda run: abs(run.score), default=None)
     return max(run.pieces, key=lambda piece: abs(piece.score)).start if run else 0
@@ -163,6 +163,6 @@ def shown(piece: Piece) -> str:
 
 
 def paint(score: float, peak: float, is_text: bool = True) -> Style:
-    """A score's colour; what is written by name instead of as itself is italic."""
+    """The style of a score: its colour, and italic for text that is a name of the real character."""
     background = hex_colour(colour(colour_level(score, peak)))
     return Style(color=hex_colour(INK), bgcolor=background, italic=not is_text)
