@@ -96,7 +96,7 @@ class Head:
 
     @property
     def tokens(self) -> int | str:
-        """The axis of tokens. ValueError for a kind without one."""
+        """The axis of tokens. ValueError for a kind without tokens."""
         if self.kind is CLASSES:
             raise ValueError("logits of classes have no axis of tokens")
         return self.shape[1] if self.rows_first else self.shape[0]

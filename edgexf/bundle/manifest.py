@@ -34,8 +34,7 @@ class Limits:
         padding: ``invariant`` if padding behind the real tokens changes no output, ``to_multiple(n)`` if padding to the
             next multiple of n changes no output, else ``none``.
         token_types: token types are below this number; 0 for a model without token types.
-        switch: up to this length the model attends fully; 0 for a model that never changes its attention with the
-            length.
+        switch: up to this length the model attends fully; 0 if its attention never changes with the length.
     """
 
     vocab: int
@@ -134,13 +133,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of a graph.
-
-    Attributes:
-        name: its name in the graph.
-        dtype: the type of its elements.
-        shape: fixed sizes, and names of axes whose size varies (``batch_size``, ``sequence_length``).
-    """
+    """An input or output of a graph. `shape` holds sizes, and names of axes whose size varies (``batch_size``)."""
 
     name: str
     dtype: str
@@ -205,8 +198,7 @@ class Manifest:
         preprocess: how bytes or text become token ids; None for a model that takes arrays.
         variants: the graphs. The first graph predicts.
         tolerance: the bound of the relative difference from the eager model.
-        grid: the result of the contract grid, for people; not interpreted.
-        provenance: where the model came from, for people; not interpreted.
+        grid, provenance: the result of the contract grid, and how the model was exported; for people, not interpreted.
         globals: the rule for global tokens; None for a model without global tokens.
         segments: the rule for segments; None for a model without several token types.
         decoder: the limits of the decoder; None for a model that is not sequence-to-sequence.

@@ -23,7 +23,9 @@ Axes = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Edges:
-    """What a graph needs at its edges. Inputs without a filler here are padded with 0.
+    """What a graph needs at its edges.
+
+    Inputs other than `input_ids`, `baseline` and `attention_mask` are padded with 0.
 
     Attributes:
         block: the number of tokens in a block.
@@ -105,7 +107,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
                 graph.outputs[index] = self.crop(graph, value, frame.length)
 
     def frame(self, graph: ir.Graph, ids: ir.Value, nodes: list[ir.Node]) -> Frame:
-        """Appends to `nodes` what computes the `Frame` of `ids`."""
+        """The `Frame` of `ids`. Appends the nodes that compute it to `nodes`."""
 
         def node(kind: str, *inputs: ir.Value, **attributes: int) -> ir.Value:
             nodes.append(ir.node(kind, list(inputs), attributes=attributes))

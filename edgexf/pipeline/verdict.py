@@ -14,7 +14,7 @@ this holds:
   mean of the lower ends is at most 1, so a length that gains pays for a length that loses
 
 `force` writes a refused dtype all the same. `edgexf.load` then takes it by name only, except that a GPU also takes a
-dtype that was refused for its speed alone.
+dtype that was only too slow.
 
 Two alternatives were weighed for "no slower". A limit of 1 for the median refuses half of all graphs that are as fast
 as fp32. A fixed margin forgives real losses on a quiet machine. The interval takes the noise of this run into account.

@@ -8,8 +8,9 @@ eq. 4). The rows J with the largest products stay in float32 (LLM.int8(), Dettme
 rows are fixed beforehand, so that a graph of plain operators can hold them.
 
 Both steps are exact up to rounding. The multiplication costs a pass over the inputs, so a sample of the layer's inputs
-decides whether balancing pays. An input counts as at least of the median size, even if only smaller values of it were
-seen, or none. Otherwise its factor would be so large that a single row with a value there takes the whole range.
+decides whether balancing pays. An input counts as at least as large as the median input, even if only smaller values of
+it were seen, or none. Otherwise its factor would be so large that a single row with a value there takes the whole
+range.
 """
 
 from __future__ import annotations
