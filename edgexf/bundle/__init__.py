@@ -1,11 +1,13 @@
 """A bundle on disk: a folder of graphs, weights and JSON, versioned and hashed.
 
-    signature   the inputs of a custom module, and how their axes vary
-    manifest    `edgexf.json`: all that a reader needs to run the graphs
-    golden      a sample of the contract grid: inputs and eager outputs
-    folder      reading, checking and writing the folder as a whole
+    signature    the inputs of a custom module, and how their axes vary
+    preprocess   how text or bytes become token ids
+    manifest     `edgexf.json`: all that a reader needs to run the graphs
+    heads        what the outputs of a model mean, and the list of tasks
+    golden       a sample of the contract grid: inputs and eager outputs
+    folder       reading, checking and writing the folder as a whole
 
-A reader asks `folder.read` for a `Manifest`; a writer gives `folder.write` the files and a manifest.
+A reader calls `folder.read`, which returns a `Manifest`. A writer passes the files and a manifest to `folder.write`.
 """
 
 from edgexf.bundle.folder import (

@@ -1,12 +1,11 @@
 """A bundle: a directory of graphs, weights and a manifest, hashed and written atomically.
 
-In: files as bytes and a `Manifest`. Out: a directory, or on reading the manifest, after every listed
-file was found to be what it was when it was written. `edgexf.json` holds the manifest.
+In: files as bytes and a `Manifest`. Out: a directory. On reading, the result is the manifest, after a check that no
+listed file has changed since it was written. `edgexf.json` holds the manifest.
 
-Two alternatives were weighed for writing. One archive file is atomic by itself, but then no other
-reader (a browser, a hub, another ONNX Runtime binding) can load the graphs as they are. Writing in
-place with a marker at the end leaves half a bundle after a crash. A hidden sibling that is renamed when
-it is complete has neither fault.
+Two alternatives were weighed for writing. One archive file is atomic by itself, but then no other reader (a browser, a
+hub, another ONNX Runtime binding) can load the graphs as they are. Writing in place with a marker at the end leaves
+half a bundle after a crash. A hidden sibling folder that is renamed when it is complete has neither fault.
 """
 
 from __future__ import annotations
@@ -33,25 +32,25 @@ UNLISTED = (
     names.MANIFEST_FILE,
     names.CARD_FILE,
     SIGNING_FILE,
-)  # not hashed; but for the manifest not read at run time
+)  # not hashed; of these, only the manifest is read at run time
 READ_AT_ONCE = 1 << 20
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys, no spaces, and ASCII alone, so that any text has canonical bytes."""
+    """The values as JSON with sorted keys, without spaces, in ASCII only, so that any text has canonical bytes."""
     return json.dumps(values, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
-    """sha256 of the manifest's canonical bytes with its digest blanked."""
+    """The sha256 of the canonical bytes of a manifest whose digest is empty."""
     return hashlib.sha256(canonical({**values, "digest": ""})).hexdigest()
 
 
 def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrite: bool = False) -> Path:
-    """Writes the bundle and returns `target`. UsageError where `target` is taken.
+    """Writes the bundle and returns `target`. UsageError if `target` is taken, or can't be written.
 
-    Until the last moment nothing stands at `target`; an error or an interrupt leaves nothing behind, and
-    the remains of a killed process are removed by the next write to the same place.
+    Until the last moment `target` does not change. An error or an interrupt leaves nothing behind. The next write to
+    the same place removes the remains of a killed process.
     """
     target = target.absolute()
     remove_remains(target)
@@ -72,10 +71,10 @@ def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrit
 def revise(
     folder: Path, changed: Mapping[str, bytes], dropped: Collection[str], before: Manifest, manifest: Manifest
 ) -> None:
-    """Writes a bundle anew in its place, with some files changed or added and others dropped; all of it or nothing.
+    """Writes a bundle again in its place, all of it or nothing. `changed` files are new, `dropped` files go.
 
-    Its signature, which spoke for the old files, goes; other unlisted files stay, and so do permissions. UsageError where
-    there is no room, BundleError where the bundle is not what it was `before`.
+    The signature goes too, since it signed the old files. Other unlisted files stay, and so do permissions. UsageError
+    if there is no room, BundleError if the files of the bundle are not those of the manifest `before`.
     """
     folder = folder.resolve()
     remove_remains(folder)
@@ -101,13 +100,14 @@ def revise(
 
 
 def entry_of(data: bytes) -> dict[str, Any]:
-    """What the manifest says of a file."""
+    """The entry of a file in the manifest."""
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
-    """Writes the files, or copies those that are given by their path, into a hidden sibling and renames it; whatever goes
-    wrong, the sibling goes.
+    """Writes the files into a hidden sibling of `target` and renames the sibling to `target`.
+
+    A file in `content` is given by its bytes, or by the path to copy it from. Any error removes the sibling.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{sibling(target, 'partial')}{os.getpid()}-", dir=target.parent))
@@ -126,7 +126,7 @@ def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """UsageError where `target` can't take a bundle; an export asks before its long work."""
+    """UsageError if `target` can't take a bundle. An export calls this before its long work."""
     try:
         taken = sorted(listing(target)) if target.is_dir() else []
         empty = not target.is_dir() or not any(target.iterdir())
@@ -152,7 +152,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def check_replaceable(target: Path, taken: list[str]) -> None:
-    """UsageError unless all that `target` holds is a bundle's own: nothing else may be lost with it."""
+    """UsageError unless every file of `target` belongs to a bundle, so that overwriting loses nothing else."""
     try:
         own = set(read_json(target / names.MANIFEST_FILE)["files"]) | set(UNLISTED)
     except (BundleError, KeyError, TypeError) as error:
@@ -168,12 +168,12 @@ def check_replaceable(target: Path, taken: list[str]) -> None:
 
 
 def sibling(target: Path, what: str) -> str:
-    """How hidden siblings of `target` are named: partial bundles, and old ones while they are replaced."""
+    """The start of the name of a hidden sibling of `target`: a ``partial`` bundle, or a ``replaced`` one."""
     return f".{target.name}.{what}-"
 
 
 def remove_remains(target: Path) -> None:
-    """Clears up after killed processes: removes partial bundles, puts an old bundle back that was being replaced."""
+    """Cleans up after killed processes: removes partial bundles, and puts back a bundle that was being replaced."""
     for what in ("replaced", "partial"):
         for path in sorted(target.parent.glob(f"{sibling(target, what)}*")):
             owner = re.match(r"\d+", path.name.removeprefix(sibling(target, what)))
@@ -204,7 +204,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def replace(partial: Path, target: Path) -> None:
-    """Renames `partial` to `target`. An older bundle there is moved aside first, and back if that fails."""
+    """Renames `partial` to `target`. Moves an older bundle at `target` aside first, and back if the renaming fails."""
     old = target.parent / (sibling(target, "replaced") + partial.name.removeprefix(sibling(target, "partial")))
     if target.is_dir() and any(target.iterdir()):
         target.rename(old)
@@ -220,7 +220,7 @@ def replace(partial: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder last through a power cut."""
+    """Writes the names in a folder to disk, so that a power cut does not lose them."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -229,9 +229,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def read(folder: Path, verify: bool = True) -> Manifest:
-    """The manifest of a bundle. BundleError where the directory is not what was written, or can't be read.
+    """The manifest of a bundle. BundleError if the directory is not what was written, or can't be read.
 
-    `verify` hashes every listed file; without it only names and sizes are checked.
+    `verify` hashes every listed file. Without `verify` only names and sizes are checked.
     """
     try:
         return checked(folder, verify)
@@ -289,7 +289,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def listing(folder: Path) -> list[str]:
-    """Relative paths of every file in the tree; top-level dot-files don't count. BundleError for a link to a folder."""
+    """The relative paths of all files in the tree, except dot-files at the top. BundleError for a link to a folder."""
     found = []
     for parent, directories, files in os.walk(folder):
         for name in directories:
@@ -302,7 +302,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def check_plain(path: Path) -> None:
-    """BundleError unless `path` is a regular file of its own."""
+    """BundleError unless `path` is a regular file that no other name links to."""
     if path.is_symlink():
         raise BundleError(
             f"a bundle holds no links, got {path.name}, a symbolic link; copy the files themselves (`cp -rL`, or download with local_dir=)."
@@ -316,7 +316,7 @@ def check_plain(path: Path) -> None:
 
 
 def check_file(folder: Path, path: str, entry: Any, verify: bool) -> None:
-    """BundleError unless the listed file has a safe path, and the size and hash it was written with."""
+    """BundleError unless the listed file has a safe path, and the size and hash that it was written with."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
         raise BundleError(f"a listed path must stay inside the bundle, got {path!r}; don't use this bundle.")
@@ -342,7 +342,7 @@ def sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk and what it holds."""
+    """A bundle on disk and its manifest."""
 
     path: Path
     manifest: Manifest

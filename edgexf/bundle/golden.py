@@ -1,6 +1,7 @@
-"""Golden outputs: a sample of the contract grid that travels with a bundle, and how two answers are compared.
+"""Golden outputs: a sample of the contract grid that is stored in a bundle, and how two outputs are compared.
 
-In: cells, each a graph's inputs and the eager model's outputs as arrays. Out: ``golden.npz``, and back.
+In: cells. A cell holds the inputs of a graph and the outputs of the eager model as arrays. Out: ``golden.npz``, and
+cells again.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ Array = npt.NDArray[Any]
 
 SAMPLE = 64
 MEDIAN_OF = 100_000  # values: enough for a scale
-BARRED = -1e5  # a library subtracts 1e6 from the logits of what can't be an answer, and loses their digits
+BARRED = -1e5  # a library subtracts 1e6 from the logits of impossible answers, and loses their digits
 
 
 def relative_difference(found: Array, wanted: Array) -> float:
-    """max |found - wanted| / max |wanted|; infinite where it can't be compared.
+    """max |found - wanted| / max |wanted|; infinite for arrays that can't be compared.
 
-    That is where shapes differ (arrays would broadcast) or a value is not finite (a maximum would hide it).
+    Arrays can't be compared if their shapes differ (they would broadcast), if a value is not finite (a maximum would
+    hide it), or if they are empty.
     """
     if found.shape != wanted.shape or found.size == 0:
         return math.inf
@@ -41,11 +43,11 @@ def relative_difference(found: Array, wanted: Array) -> float:
 
 
 def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) -> float:
-    """`relative_difference` of a graph's output; on the real tokens alone where it has an axis of tokens.
+    """`relative_difference` of a graph's output, over the real tokens only if the output has an axis of tokens.
 
-    `real` is bool [batch, sequence]. What stands at padding is not compared, but must be finite. The scale is the largest
-    real value, or the median of all where that is more: where a single token is real, one logit that happens to be near
-    0 is no measure of the output. Logits that the model bars are compared among themselves.
+    `real` is bool [batch, sequence]. Values at padding are not compared, but must be finite. The scale is the largest
+    real value, or the median size of all values if it is larger: if only one token is real, one logit that happens to
+    be near 0 is no measure of the output. Logits that the model bars are compared among themselves.
     """
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
@@ -58,7 +60,7 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     if np.any(barred != (found < BARRED)) or barred.all():
         return math.inf
     hidden = 0.0
-    if barred.any():  # else nothing is copied: logits over a vocabulary take gigabytes
+    if barred.any():  # only then copy: logits over a vocabulary take gigabytes
         hidden = relative_difference(found[barred], wanted[barred])
         found, wanted = found[~barred], wanted[~barred]
     largest = max(float(np.abs(wanted).max()), scale, float(np.finfo(np.float32).tiny))
@@ -66,16 +68,16 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
 
 
 def typical(wanted: Array) -> float:
-    """The median size of an output's values that are not barred, or of an even sample of them."""
+    """The median size of the values of an output that are not barred, or of an even sample of these values."""
     sample = np.abs(wanted.reshape(-1)[:: wanted.size // MEDIAN_OF + 1])
     kept = sample[sample < -BARRED]
     return float(np.median(kept)) if kept.size else 0.0
 
 
 def thinned(output: Tensor, array: Array) -> Array:
-    """A sample of an output that has no fixed size: at most `SAMPLE` tokens, and as many columns, evenly spread.
+    """A sample of an output that has no fixed size: at most `SAMPLE` tokens and `SAMPLE` columns, evenly spread.
 
-    Which ones follows from the shape alone, so that a device takes the same ones of its own answer.
+    The choice follows from the shape alone, so a device takes the same tokens and columns of its output.
     """
     if not output.varies:
         return array
@@ -86,10 +88,10 @@ def thinned(output: Tensor, array: Array) -> Array:
 
 
 def residual_difference(found: Array, wanted: Array, relevance: Array, row_axis: int = 0) -> float:
-    """max |found - wanted| of residuals [batch], relative to what they are what is left of.
+    """max |found - wanted| of residuals [batch], relative to the size of the sums that leave the residuals.
 
-    A residual is a small difference of large sums, so its own size is no measure: the scale is |residual| plus
-    the sum of |relevance|, [batch, sequence] or with other axes; `row_axis` is that of the batch.
+    A residual is a small difference of large sums, so its size is no measure. The scale is |residual| plus the sum of
+    |relevance|. `relevance` is [batch, sequence] or has other axes; `row_axis` is its axis of the batch.
     """
     if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
@@ -99,7 +101,7 @@ def residual_difference(found: Array, wanted: Array, relevance: Array, row_axis:
 
 
 def read(path: Path) -> dict[str, dict[str, Array]]:
-    """Cells by name, from arrays that are named ``cell/tensor``."""
+    """Cells by name, from an archive of arrays that are named ``cell/tensor``. BundleError for any other file."""
     cells: dict[str, dict[str, Array]] = {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -116,7 +118,7 @@ def read(path: Path) -> dict[str, dict[str, Array]]:
 def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
     """``golden.npz`` with as many of the cells, in order, as fit into `most` bytes; the same bytes for the same cells.
 
-    Written here and not with `numpy.savez_compressed`, which stamps the time of day on each member.
+    `numpy.savez_compressed` would stamp the time of day on each member. ExportError if no cell fits.
     """
     buffer, packed = BytesIO(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -135,7 +137,7 @@ def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
 
 
 def member(array: Array) -> bytes:
-    """An array in numpy's own format; whole numbers below 2^16 are stored as such."""
+    """An array in numpy's file format. Integers from 0 to 2^16 - 1 are stored as uint16."""
     small = (
         array.astype(np.uint16)
         if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < 1 << 16

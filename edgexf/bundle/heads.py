@@ -1,7 +1,7 @@
-"""What the outputs of a model mean: the one place that tells kinds of heads apart, and lists the tasks.
+"""What the outputs of a model mean: the only module that distinguishes kinds of heads and lists the tasks.
 
-In: the output tensors of a predict graph, and the name of the axis of independent samples. Out: a `Head`, which says
-what its outputs hold, and which arrays say what an explanation explains. Standard library only.
+In: the output tensors of a predict graph, and the name of the axis of independent samples. Out: a `Head`. It says what
+the outputs hold, and which arrays choose what an explanation explains. Standard library only.
 
     kind            first outputs                                explained value
     CLASSES         logits [samples, classes]                    target . logits
@@ -10,11 +10,11 @@ what its outputs hold, and which arrays say what an explanation explains. Standa
     VECTORS         last_hidden_state [samples, tokens, width]   cosine of target and the mean of the real tokens,
                                                                  or of target and a decoder's vector at the position
 
-A new task of a kind that is here is a record in `TASKS`. A new kind is a `Kind` here, and what computes its explained
-value: in torch (`edgexf_exporters.targets`), in numpy (`edgexf_runtimes.explain`).
+A new task of an existing kind is a record in `TASKS`. A new kind is a `Kind` in this module, and the code that computes
+its explained value: in torch (`edgexf_exporters.targets`) and in numpy (`edgexf_runtimes.explain`).
 
 Two alternatives were weighed. A class for each kind with methods for everything would bring torch and numpy together in
-one module. A manifest field that names the kind would say twice what the outputs' names and shapes say already.
+one module. A manifest field that names the kind would repeat what the names and shapes of the outputs say already.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Kind:
     """A kind of head.
 
     Attributes:
-        name: in words.
-        outputs: the names of its first outputs.
+        name: the kind in words.
+        outputs: the names of the first outputs.
         rank: the number of axes of each of these outputs.
-        weights: the arrays by name that weigh the outputs in an explained value.
-        positioned: an explanation also takes the token at which the model answers.
+        weights: the names of the arrays that weight the outputs in an explained value.
+        positioned: an explanation also takes a position: the token at which the model answers.
         turns: samples may also be the second axis, as in modules whose first axis is the sequence.
     """
 
@@ -63,7 +63,13 @@ KINDS = (CLASSES, TOKEN_CLASSES, SPAN, VECTORS)
 
 @dataclass(frozen=True)
 class Head:
-    """The first outputs of a model, by their kind; `samples` names the axis of independent samples."""
+    """The first outputs of a model.
+
+    Attributes:
+        kind: what the outputs hold.
+        outputs: the tensors that the kind names, in order.
+        samples: the name of the axis of independent samples.
+    """
 
     kind: Kind
     outputs: tuple[Tensor, ...]
@@ -85,36 +91,36 @@ class Head:
 
     @property
     def rows_first(self) -> bool:
-        """Whether the first axis is that of the samples."""
+        """Whether the first axis is the axis of samples."""
         return self.shape[0] == self.samples
 
     @property
     def tokens(self) -> int | str:
-        """The axis of tokens. ValueError for a kind without one."""
+        """The axis of tokens. ValueError for a kind without tokens."""
         if self.kind is CLASSES:
             raise ValueError("logits of classes have no axis of tokens")
         return self.shape[1] if self.rows_first else self.shape[0]
 
     @property
     def has_decoder(self) -> bool:
-        """Whether the tokens are those that a decoder writes."""
+        """Whether a decoder writes the tokens of the output."""
         return names.DECODER_SEQUENCE in self.shape
 
     @property
     def positioned(self) -> bool:
-        """Whether an explanation also takes a position: the token, or the place in what is written."""
+        """Whether an explanation also takes a position: a token of the input, or a token that the decoder writes."""
         return self.kind.positioned or (self.kind is VECTORS and self.has_decoder)
 
     @property
     def targets(self) -> tuple[Tensor, ...]:
-        """What an explain graph takes besides the inputs of the model, in order."""
+        """The inputs of an explain graph that are no inputs of the model, in order."""
         shape = self.shape if self.kind is SPAN else (self.samples, self.columns)
         position = (Tensor(names.POSITION, "int64", (self.samples,)),) if self.positioned else ()
         return (*(Tensor(name, "float32", shape) for name in self.kind.weights), *position)
 
 
 def head_of(outputs: Sequence[Tensor], samples: str) -> Head | None:
-    """The head of a model with these outputs; None where none of `KINDS` fits, or samples are not independent."""
+    """The head of a model with these outputs; None if none of `KINDS` fits, or if samples are not independent."""
     shape = outputs[0].shape
     if not samples or samples not in shape[:2]:
         return None
@@ -132,16 +138,17 @@ class Task:
     """What a model is used for, by its name on the Hugging Face hub.
 
     Attributes:
-        name: the hub's name.
-        kind: what its outputs are.
-        suffixes: how the classes of transformers end that do this task.
-        columns: what the last axis of its output counts; empty for a span, which has none.
-        global_tokens: which tokens are global where a family has global tokens and the caller names none: ``none``,
+        name: the name on the hub.
+        kind: the kind of the model's head.
+        suffixes: the endings of the names of the classes in transformers that do this task.
+        columns: what the last axis of the output counts; empty for a span, which has no such axis.
+        global_tokens: which tokens are global if the model has global tokens and the caller names none: ``none``,
             ``first``, ``question`` or ``answer``.
         max_global: how many tokens of a row a caller may make global by default.
-        default_position: the token that is explained where the caller names none: ``mask``, ``last``, or empty.
-        multiple_choice: a row holds several inputs, of which the model chooses one.
-        models: which models do it: those without a decoder (``encoder``), those with one (``decoder``), or ``both``.
+        default_position: the token that is explained if the caller names none: ``mask``, ``last``, or empty.
+        multiple_choice: a row holds several inputs, and the model chooses one of them.
+        models: which models do the task: models without a decoder (``encoder``), with a decoder (``decoder``), or
+            ``both``.
     """
 
     name: str
@@ -157,7 +164,8 @@ class Task:
     def outputs(self, sizes: dict[str, int], decoder: bool) -> tuple[Tensor, ...]:
         """The outputs of a model with these sizes by `LABELS`, `HIDDEN` and `VOCABULARY`.
 
-        A model with a `decoder` answers at each token that is written; its vectors come with those of the encoder.
+        A model with a `decoder` answers at each token that the decoder writes. If it outputs vectors, it also outputs
+        the vectors of the encoder.
         """
         columns: tuple[int | str, ...] = (sizes.get(self.columns, names.CHOICES),) if self.columns else ()
         tokens = () if self.kind is CLASSES else (names.DECODER_SEQUENCE if decoder else names.SEQUENCE,)
@@ -181,5 +189,5 @@ TASKS = (
 
 
 def task_named(name: str) -> Task | None:
-    """The task of a name; None for a custom module's, or for that of the reference models."""
+    """The task of this name; None for the task of a custom module or of a reference model."""
     return next((task for task in TASKS if task.name == name), None)

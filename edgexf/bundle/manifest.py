@@ -24,12 +24,17 @@ PADDINGS = re.compile(r"invariant|none|to_multiple\([1-9]\d*\)")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an input must keep to. Lengths and `block` are in tokens; ids are below `vocab`.
+    """What an input must keep to. Lengths are in tokens.
 
-    `max_global` is how many global tokens a caller may choose; `token_types` are below it, and 0 for a model without
-    them. `padding` is ``invariant`` (padding behind the real tokens changes no answer), ``to_multiple(n)`` (padding to
-    the next multiple changes none) or ``none``. Up to `switch` tokens the model attends fully, 0 for one that never
-    changes its attention with the length.
+    Attributes:
+        vocab: token ids are below this number.
+        min_length, max_length: the smallest and the largest length.
+        block: the number of tokens in a block of the graphs.
+        max_global: how many global tokens a caller may choose.
+        padding: ``invariant`` if padding behind the real tokens changes no output, ``to_multiple(n)`` if padding to the
+            next multiple of n changes no output, else ``none``.
+        token_types: token types are below this number; 0 for a model without token types.
+        switch: up to this length the model attends fully; 0 if its attention never changes with the length.
     """
 
     vocab: int
@@ -62,7 +67,7 @@ class Limits:
         )
 
     def padded(self, length: int) -> int:
-        """The length that the model's own padding rule makes of one: inputs with the same one may share a batch."""
+        """The length after padding by the model's rule. Inputs with the same padded length may share a batch."""
         if self.padding == "invariant":
             return self.max_length
         if self.padding == "none":
@@ -73,10 +78,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Globals:
-    """Which tokens are global where a caller names none: ``none``, ``first``, the ``question`` or the ``answer``.
+    """Which tokens are global if a caller names none.
 
-    In a pair of RoBERTa's line, which holds three `separator_id`, the question is all before the first of them and the
-    answer all behind the second; -1 for a rule that needs none.
+    Attributes:
+        rule: ``none``, ``first``, ``question`` or ``answer``.
+        separator_id: the id of the separator token; -1 for a rule that needs none. A pair for a model of the RoBERTa
+            family holds three separators. The question is all before the first one, the answer all behind the second.
     """
 
     rule: str
@@ -88,8 +95,11 @@ class Globals:
 
 @dataclass(frozen=True)
 class Segments:
-    """Which segment a token belongs to where a caller gives no ``token_type_ids``: 0 for all of them (``zeros``), or 1
-    behind the first `separator_id` of a row that holds one (``context``), as the model itself fills them in.
+    """Which segment a token belongs to if a caller gives no ``token_type_ids``, as the model itself fills them in.
+
+    Attributes:
+        rule: ``zeros`` for 0 at all tokens; ``context`` for 1 behind the first separator of a row, if it holds any.
+        separator_id: the id of the separator token; -1 for a rule that needs none.
     """
 
     rule: str
@@ -108,9 +118,9 @@ def require_rule(rule: str, plain: tuple[str, ...], separated: tuple[str, ...], 
 
 @dataclass(frozen=True)
 class Decoder:
-    """The second half of a sequence-to-sequence model: at most `max_length` tokens, which begin with `start_id`.
+    """The decoder of a sequence-to-sequence model: at most `max_length` tokens, which begin with `start_id`.
 
-    Where a caller gives none, they are the input itself, one place later.
+    If a caller gives no decoder tokens, they are the input tokens, each of them one place later.
     """
 
     start_id: int
@@ -123,7 +133,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A graph's input or output. `shape` holds sizes, and names of axes (``batch``, ``sequence``) whose size varies."""
+    """An input or output of a graph. `shape` holds sizes, and names of axes whose size varies (``batch_size``)."""
 
     name: str
     dtype: str
@@ -136,7 +146,7 @@ class Tensor:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether the axis behind the batch is that of the tokens."""
+        """Whether the axis behind the batch is the axis of tokens."""
         return self.shape[1:2] == (names.SEQUENCE,)
 
     @property
@@ -150,12 +160,12 @@ class Graph:
     """A graph file.
 
     Attributes:
-        method: ``predict``, or the explanation that the graph computes besides.
-        dtype: how its weights are stored, a name of `edgexf.dtypes`.
-        file: its path in the bundle.
-        inputs, outputs: its tensors in order.
-        profile: the path in the bundle of a JSON file for latency reports, which maps each node to the module of the
-            user's model that it came from, and counts the operations that are necessary; empty where there is none.
+        method: ``predict``, or the explanation method that the graph computes too.
+        dtype: how the weights of the graph are stored: a name of `edgexf.dtypes`.
+        file: the path of the graph in the bundle.
+        inputs, outputs: the tensors of the graph in order.
+        profile: the path of a JSON file in the bundle for latency reports; empty without such a file. The file maps
+            each node to the module of the user's model that it came from, and counts the necessary operations.
     """
 
     method: str
@@ -170,7 +180,7 @@ class Graph:
 
     @property
     def row_axis(self) -> int:
-        """The axis of samples of an explanation's relevance, which is that of its residual."""
+        """The axis of samples in the relevance of an explanation: the axis that the residual has too."""
         shapes = {output.name: output.shape for output in self.outputs}
         rows = shapes[names.RESIDUAL]
         return shapes[names.RELEVANCE].index(rows[0]) if rows else 0
@@ -178,14 +188,26 @@ class Graph:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a reader needs. `variants` are the graphs, the first of them predicts.
+    """All that a reader needs to run the graphs of a bundle.
 
-    `globals` is there for a model with global tokens, `segments` for one with several token types, `decoder` for one of
-    sequence to sequence, `preprocess` for one that reads bytes or text. `signature` is there for a module of one's own,
-    whose inputs it describes instead of the limits. `scores` says how logits of classes become
-    scores: ``softmax``, ``sigmoid`` (each class on its own) or ``none`` (a number, not a class).
-    `tolerance` bounds the relative difference from the eager model. `grid` and `provenance` are for people
-    and are not interpreted.
+    Attributes:
+        name: the name of the model.
+        task: what the model is used for.
+        limits: what an input must keep to.
+        labels: the names of the classes; empty if they have no names.
+        preprocess: how bytes or text become token ids; None for a model that takes arrays.
+        variants: the graphs. The first graph predicts.
+        tolerance: the bound of the relative difference from the eager model.
+        grid, provenance: the result of the contract grid, and how the model was exported; for people, not interpreted.
+        globals: the rule for global tokens; None for a model without global tokens.
+        segments: the rule for segments; None for a model without several token types.
+        decoder: the limits of the decoder; None for a model that is not sequence-to-sequence.
+        signature: the inputs of a custom module, which it describes instead of `limits`; None for other models.
+        scores: how logits of classes become scores: ``softmax``, ``sigmoid`` (each class separately) or ``none`` (a
+            number, not a class).
+        files: the sha256 and the size in bytes of each listed file, by path.
+        schema_version: the version of this format.
+        digest: the sha256 of all other values; empty before the bundle is written.
     """
 
     name: str
@@ -240,7 +262,7 @@ class Manifest:
             require(not labelled or columns, "logits must have a column for each label", output.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """The values of the JSON but for its `digest`, which is made of all others."""
+        """The values of the JSON without the `digest`, which is made of all other values."""
         values = asdict(self)
         del values["digest"]
         return values
@@ -263,7 +285,7 @@ class Manifest:
         return with_new_dimensions(manifest)
 
     def graph(self, method: str, dtype: str) -> Graph:
-        """The graph for a method; UsageError names those that the bundle has."""
+        """The graph for a method in a dtype. UsageError, naming the graphs of the bundle, if it has no such graph."""
         for graph in self.variants:
             if (graph.method, graph.dtype) == (method, dtype):
                 return graph
@@ -271,28 +293,28 @@ class Manifest:
         raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
 
     def in_dtype(self, dtype: str) -> Self:
-        """The manifest with the graphs of one dtype alone. UsageError names those that the bundle has."""
+        """The manifest with the graphs of one dtype only. UsageError, naming the bundle's graphs, if it has none."""
         self.graph("predict", dtype)
         return replace(self, variants=tuple(graph for graph in self.variants if graph.dtype == dtype))
 
     @property
     def samples(self) -> str:
-        """The name of the axis along which answers are independent; empty for a module without one."""
+        """The name of the axis along which outputs are independent; empty for a module without such an axis."""
         return names.BATCH if self.signature is None else self.signature.samples
 
     def targets(self, method: str) -> tuple[Tensor, ...]:
-        """What a method's graph takes besides the inputs, in order."""
+        """The inputs of a method's graph that are no inputs of the predict graph, in order."""
         graph = self.graph(method, self.variants[0].dtype)
         return graph.inputs[len(self.variants[0].inputs) :]
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Explanation methods in the bundle, the default first."""
+        """The explanation methods of the bundle, the default method first."""
         return tuple(graph.method for graph in self.variants[1:] if graph.dtype == self.variants[0].dtype)
 
 
 def restored(known: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object's values with their records and tuples."""
+    """The values of a JSON object, with records and tuples in place of objects and lists."""
 
     def as_list(name: str, holder: Mapping[str, Any]) -> list[Any]:
         require(isinstance(holder[name], list | tuple), f"{name} must be a list", holder[name])
@@ -326,7 +348,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 
 
 def optional(kinds: tuple[type, ...], values: Any) -> Any:
-    """A record or None; where there are several kinds the value names its own."""
+    """A record of one of `kinds`, or None for None. Where `kinds` has several, the values name the kind."""
     if values is None:
         return None
     if kinds == (Signature,):
@@ -338,9 +360,9 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
 
 
 def with_new_dimensions(manifest: Manifest) -> Manifest:
-    """The manifest with the dimension names of today, where its graphs were written before them.
+    """The manifest with today's names of dimensions, if an earlier edgexf wrote it with other names.
 
-    A manifest in which one of the new names occurs stays as it is: a custom module may call an axis ``batch``.
+    A manifest with one of the new names stays as it is, since a custom module may call an axis ``batch``.
     """
     tensors = [tensor for graph in manifest.variants for tensor in (*graph.inputs, *graph.outputs)]
     new = names.OLD_DIMENSIONS
@@ -361,9 +383,9 @@ def with_new_dimensions(manifest: Manifest) -> Manifest:
 
 
 def record(cls: type, values: Any, left_out: tuple[str, ...] = (), may_lack: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The values as keyword arguments of `cls`; BundleError names unknown and missing keys.
+    """The values as keyword arguments of `cls`. BundleError names unknown and missing keys.
 
-    A file holds none of the fields `left_out`; a file of an earlier edgexf may lack those of `may_lack`.
+    A file holds no field of `left_out`. A file of an earlier edgexf may lack the fields of `may_lack`.
     """
     wanted = {item.name for item in fields(cls)} - set(left_out)
     found = set(values) if isinstance(values, Mapping) else set()

@@ -1,6 +1,7 @@
 """How text or bytes become token ids: the part of a manifest that says what a model reads.
 
-In: keyword arguments. Out: frozen values that were checked for kind and range. Without such a record a model takes arrays.
+In: keyword arguments. Out: frozen values that were checked for kind and range. A model without such a record takes
+arrays.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from edgexf.checks import is_count, require
 
 @dataclass(frozen=True)
 class Bytes:
-    """How raw bytes become token ids: `class_id`, then a byte's own value, `padding_id` behind a shorter input."""
+    """How raw bytes become token ids: `class_id` first, then the value of each byte, then padding.
+
+    Attributes:
+        kind: ``bytes``.
+        class_id: the id of the first token.
+        padding_id: the id of each token behind a shorter input.
+        max_bytes: the largest number of bytes of an input.
+    """
 
     kind: str
     class_id: int
@@ -26,7 +34,7 @@ class Bytes:
             require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
 
     def check(self, vocab: int, max_length: int) -> None:
-        """ValueError where the ids or the length that this makes of bytes break the limits of the model."""
+        """ValueError if the ids or the length of the tokens break the limits of the model."""
         ids = (255, self.class_id, self.padding_id)
         require(max(ids) < vocab, f"ids of bytes must be below vocab ({vocab})", max(ids))
         require(self.max_bytes < max_length, "max_bytes must leave room for the class token", self)
@@ -34,9 +42,12 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Text:
-    """How text becomes token ids: by the bundle's tokenizer.json, special tokens included, `padding_id` behind.
+    """How text becomes token ids: by the bundle's tokenizer.json, with special tokens, then padding.
 
-    `segments`: the tokenizer tells the texts of a pair apart for the model, which else does so by its own rule.
+    Attributes:
+        kind: ``text``.
+        padding_id: the id of each token behind a shorter input.
+        segments: whether the tokenizer gives the segments of a pair of texts; if not, the model's rule gives them.
     """
 
     kind: str
@@ -49,5 +60,5 @@ class Text:
         require(isinstance(self.segments, bool), "segments must be true or false", self.segments)
 
     def check(self, vocab: int, _: int) -> None:
-        """ValueError where the padding's id is not below `vocab`; a tokenizer keeps to the longest length by itself."""
+        """ValueError if `padding_id` is not below `vocab`. The tokenizer keeps to the longest length by itself."""
         require(self.padding_id < vocab, f"ids must be below vocab ({vocab})", self.padding_id)

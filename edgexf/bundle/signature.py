@@ -1,4 +1,4 @@
-"""What a module of one's own takes: its axes and their sizes, as they stand in a bundle's manifest.
+"""What a custom module takes: its axes and their sizes, as a bundle's manifest holds them.
 
 In: keyword arguments. Out: frozen values that were checked for kind and range. Standard library only.
 """
@@ -12,7 +12,7 @@ from edgexf.checks import is_count, require, require_text
 
 @dataclass(frozen=True)
 class Axis:
-    """A named axis of a module's own inputs: its size is a multiple of `step` from `least` to `most`."""
+    """A named axis of the inputs of a custom module. Its size is a multiple of `step`, from `least` to `most`."""
 
     name: str
     least: int
@@ -31,9 +31,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a module of one's own takes: the `axes` whose sizes vary, and for inputs that hold ids what they are `below`.
+    """What a custom module takes.
 
-    `samples` names the axis along which answers are independent, empty where there is none.
+    Attributes:
+        axes: the axes whose sizes vary.
+        below: for each input that holds ids, the number that all its ids are below, by the name of the input.
+        samples: the name of the axis along which outputs are independent; empty if the module has no such axis.
     """
 
     axes: tuple[Axis, ...]

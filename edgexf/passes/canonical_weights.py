@@ -1,10 +1,11 @@
-"""Make the graphs of a bundle speak of the same weights: one orientation, and the names that the model gives them.
+"""Give each weight one orientation and one name, the model's name, in all graphs of a bundle.
 
     before  model.onnx: val_108 [640, 128]      explain.onnx: Transpose(_param_constant3 [128, 640])
     after   model.onnx: mix.weight [640, 128]   explain.onnx: mix.weight [640, 128]
 
-The exporter folds the transposition of a weight away in one graph and not in another, which would store it twice. Names are the model's own, for people who look into a graph
-or read what quantization did; a weight that is stored transposed keeps its name.
+The exporter folds the transposition of a weight away in one graph and keeps it in another. Without this step the bundle
+would store such a weight twice. The names help people who look into a graph, or who read what quantization did. A
+weight that is stored transposed keeps its name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def canonical_weights(models: Mapping[str, ir.Model], named: Iterable[tuple[str, Floats]]) -> None:
-    """In place. `named` are the model's parameters."""
+    """Changes the graphs of `models` (path -> graph) in place. `named` are the parameters of the model."""
     called: dict[bytes, str] = {}
     for name, array in named:
         if array.ndim > 1 and array.dtype == np.float32:
@@ -43,13 +44,13 @@ def canonical_weights(models: Mapping[str, ir.Model], named: Iterable[tuple[str,
 
 
 def matrix(value: ir.Value, least: int = SMALLEST) -> bool:
-    """Whether an initializer is a float32 matrix, or has more axes, of at least so many elements."""
+    """Whether an initializer is a float32 tensor of two or more axes and at least `least` elements."""
     tensor = value.const_value
     return tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) > 1 and tensor.size >= least
 
 
 def turn(graph: ir.Graph, value: ir.Value, known: set[bytes]) -> None:
-    """Stores a matrix as an earlier graph does, where that has it transposed."""
+    """Stores a matrix transposed if an earlier graph stores the transposed matrix. `known` are the digests so far."""
     if not matrix(value) or len(value.const_value.shape) != 2:  # type: ignore[union-attr]
         return
     found = digest(value)
@@ -70,11 +71,11 @@ def turn(graph: ir.Graph, value: ir.Value, known: set[bytes]) -> None:
 
 
 def rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    """Gives an initializer a name, where there is one that is free."""
+    """Renames an initializer to `name`, unless `name` is empty or already in use."""
     taken = {one.name for node in graph for one in node.outputs} | {one.name for one in (*graph.inputs, *graph.outputs)}
     if name and name not in graph.initializers and name not in taken:
         del graph.initializers[value.name or ""]
-        if value.const_value is not None:  # a tensor of its own: this one may be a view of what the exporter holds
+        if value.const_value is not None:  # a new tensor: the old one may be a view of the exporter's tensor
             value.const_value = ir.tensor(value.const_value.numpy(), name=name)
         value.name = name
         graph.register_initializer(value)

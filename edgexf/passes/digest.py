@@ -1,4 +1,7 @@
-"""What tells a weight from another in every graph of a bundle: the hash of its shape and content."""
+"""Identify a weight in every graph of a bundle by a hash.
+
+In: an initializer or an array. Out: the SHA-256 of its shape and content.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import onnx_ir as ir
 
 
 def digest(value: ir.Value) -> bytes:
-    """What tells a weight from another in every graph of a bundle: the hash of its shape and content."""
+    """The hash of a weight's shape and content. ValueError for a value that is not constant."""
     tensor = value.const_value
     if tensor is None:
         raise ValueError(f"{value.name} is no constant")
@@ -18,7 +21,7 @@ def digest(value: ir.Value) -> bytes:
 
 
 def digest_of(array: npt.NDArray[np.float32]) -> bytes:
-    """The digest of a weight that holds this array."""
+    """The `digest` of a weight that holds this array."""
     return hashed(array.shape, np.ascontiguousarray(array).tobytes())
 
 

@@ -1,10 +1,11 @@
-"""Pad token inputs to whole blocks where the graph begins, and crop token outputs where it ends.
+"""Pad token inputs to whole blocks at the start of a graph, and crop token outputs at its end.
 
     before  input_ids [batch, blocks, 64]                      -> ... -> relevance [batch, 64*blocks]
     after   input_ids [batch, sequence] -> Pad, Reshape        -> ... -> Slice -> relevance [batch, sequence]
 
-Where a model changes its attention with the length, up to a switch it gets two blocks of half the length
-instead. Padded tokens have `attention_mask` 0 or less, so they change no answer of a model that masks.
+Some models change their attention with the length. Such a model gets two blocks of half the length instead, up to a
+length that is called `switch`. Padded tokens have `attention_mask` 0 or less, so they do not change the outputs of a
+model that masks.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ Axes = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Edges:
-    """What a graph needs at its edges: whole blocks of `block` tokens, the id that pads `input_ids`, the `shapes` that its
-    inputs and outputs shall have, by name, the `switch` of a model that changes its attention with the length (0: it
-    does not), and what stands in the mask at padding, where that must not be taken for a token that a caller hides.
-    Other inputs are padded with 0.
+    """What a graph needs at its edges.
+
+    Inputs other than `input_ids`, `baseline` and `attention_mask` are padded with 0.
+
+    Attributes:
+        block: the number of tokens in a block.
+        padding_id: the token id that pads `input_ids` and `baseline`.
+        shapes: the shapes that the inputs and outputs get, by name.
+        switch: the largest length that is split into two blocks of half the length; 0 for a model that does not change
+            its attention with the length.
+        padding_mark: the value of `attention_mask` at padding. A model that must distinguish padding from tokens that a
+            caller hides has a mark other than 0.
     """
 
     block: int
@@ -35,15 +44,20 @@ class Edges:
     padding_mark: int = 0
 
     def tokens(self, value: ir.Value) -> int | None:
-        """The axis of tokens of an input or output, None without one."""
+        """The axis of tokens of an input or output; None if it has no such axis."""
         shape = self.shapes[value.name or ""]
         return shape.index(names.SEQUENCE) if names.SEQUENCE in shape else None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What is known in the graph of an input's length, each int64 [1]: the padding behind it, and how many blocks of
-    which size it then has.
+    """The length of an input and its blocks, as the graph computes them. Each value is int64 [1].
+
+    Attributes:
+        length: the number of tokens before padding.
+        rest: the number of padded tokens behind the input.
+        blocks: the number of blocks after padding.
+        block: the number of tokens in each of these blocks.
     """
 
     length: ir.Value
@@ -53,7 +67,7 @@ class Frame:
 
 
 def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
-    """An int64 initializer of the graph, a scalar for a number, made once."""
+    """An int64 initializer of the graph: a scalar for a number, a vector for a list. Each name is made once."""
     if name not in graph.initializers:
         array = np.array(value, dtype=np.int64)
         tensor = ir.tensor(array, name=name)
@@ -65,7 +79,7 @@ def constant(graph: ir.Graph, name: str, value: list[int] | int) -> ir.Value:
 
 @dataclass
 class PadInputsToBlocks(ir.passes.InPlacePass):
-    """Makes a graph over blocks of tokens take any length. One of single tokens only gets its axes named."""
+    """Lets a graph over blocks of tokens take any length. In a graph over single tokens it only names the axes."""
 
     edges: Edges
 
@@ -93,7 +107,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
                 graph.outputs[index] = self.crop(graph, value, frame.length)
 
     def frame(self, graph: ir.Graph, ids: ir.Value, nodes: list[ir.Node]) -> Frame:
-        """How `ids` becomes whole blocks."""
+        """The `Frame` of `ids`. Appends the nodes that compute it to `nodes`."""
 
         def node(kind: str, *inputs: ir.Value, **attributes: int) -> ir.Value:
             nodes.append(ir.node(kind, list(inputs), attributes=attributes))
@@ -110,7 +124,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         return Frame(length, node("Sub", node("Mul", blocks, block), length), blocks, block)
 
     def padded(self, graph: ir.Graph, value: ir.Value, frame: Frame, nodes: list[ir.Node]) -> ir.Value:
-        """`value` with whole blocks; its last axis is that of the tokens."""
+        """`value` padded and reshaped to whole blocks. Its last axis is the axis of tokens."""
         axes = len(self.edges.shapes[value.name or ""])
         none = constant(graph, f"edge_none_{axes}", [0] * (2 * axes - 1))
         pads = ir.node("Concat", [none, frame.rest], attributes={"axis": 0})
@@ -121,7 +135,7 @@ class PadInputsToBlocks(ir.passes.InPlacePass):
         }
         found = fillers.get(value.name or "", 0)
         filler = [constant(graph, f"edge_padding_{value.name}", found)] if found else []
-        pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # else with 0: "not real" in a mask
+        pad = ir.node("Pad", [value, pads.outputs[0], *filler])  # without a filler 0: "not real" in a mask
         before = ir.node("Shape", [value], attributes={"end": -1})
         shape = ir.node("Concat", [before.outputs[0], frame.blocks, frame.block], attributes={"axis": 0})
         nodes += [pads, pad, before, shape, ir.node("Reshape", [pad.outputs[0], shape.outputs[0]])]

@@ -1,10 +1,10 @@
-"""Write every linear layer as one product with its weight [inputs, outputs], in whichever graph it stands.
+"""Write every linear layer as one MatMul with its weight, in every graph.
 
     before  Gemm(x, W, b);  Gemm(x, V, b, transB=1);  MatMul(x, Transpose(V))
     after   MatMul(x, W) + b;  MatMul(x, Transpose(V)) + b;  MatMul(x, Transpose(V))
 
-So that what quantizes weights meets them in one form. `Transpose(Transpose(W))` is W again. A Gemm that scales, or
-transposes its first operand, stays as it is.
+W is [inputs, outputs], V is [outputs, inputs]. The passes that quantize weights then see all layers in this form.
+`Transpose(Transpose(W))` becomes W again. A Gemm that scales, or that transposes its first operand, stays as it is.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def swapped(node: ir.Node | None) -> bool:
 
 
 def twice_swapped(node: ir.Node) -> ir.Value | None:
-    """What a node transposes that was transposed before."""
+    """The value that a node transposes for the second time, before the first time; None for any other node."""
     before = node.inputs[0].producer() if swapped(node) and node.inputs[0] is not None else None
     return before.inputs[0] if before is not None and swapped(before) else None
 
 
 def untwist(graph: ir.Graph) -> bool:
-    """Reads what was transposed twice as it was before; whether there was any."""
+    """Replaces each value that is transposed twice by the original value. Returns whether the graph had such values."""
     found = [(node, original) for node in graph if (original := twice_swapped(node)) is not None]
     for node, original in found:
         ir.convenience.replace_all_uses_with(node.outputs[0], original)
@@ -37,7 +37,7 @@ def untwist(graph: ir.Graph) -> bool:
 
 
 class GemmToMatMul(ir.passes.InPlacePass):
-    """Splits each plain Gemm into its product and its sum."""
+    """Splits each plain Gemm into a product and a sum."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         modified = False
@@ -49,7 +49,7 @@ class GemmToMatMul(ir.passes.InPlacePass):
 
 
 def plain(node: ir.Node) -> bool:
-    """Whether a Gemm is a product and a sum and nothing else."""
+    """Whether a Gemm is a product and a sum, and nothing more."""
 
     def number(name: str, usual: float) -> float:
         found = node.attributes.get(name)

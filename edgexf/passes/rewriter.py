@@ -1,6 +1,7 @@
-"""Make nodes and constants in a graph, each once.
+"""Add nodes and constants to a graph, each only once.
 
-In: an onnx_ir graph. Out: the same graph with more nodes, which `TopologicalSortPass` puts where they belong.
+In: an onnx_ir model. Out: the same model with more nodes at the end of its graph. `TopologicalSortPass` sorts them
+later.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CONTRIB = "com.microsoft"
 
 
 class Rewriter:
-    """Adds to one graph; asked twice for the same, it gives what it made the first time."""
+    """Adds nodes and constants to one graph. A second request for the same node returns the first node."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
@@ -23,7 +24,7 @@ class Rewriter:
         self.made: dict[tuple[Any, ...], tuple[ir.Value, ...]] = {}
 
     def constant(self, name: str, array: Any) -> ir.Value:
-        """An initializer of that name, or of one like it where the graph's own constant is called so."""
+        """An initializer that holds `array`. It has a number behind `name` if `name` already has another content."""
         array = np.asarray(array, order="C")
         content = array.tobytes()
         free = (name if number == 0 else f"{name}_{number}" for number in range(len(self.graph.initializers) + 1))
@@ -42,14 +43,14 @@ class Rewriter:
         return found
 
     def holds(self, name: str) -> bytes | None:
-        """The content of an initializer, None where there is none of that name."""
+        """The content of an initializer; None if the graph has no initializer of this name."""
         found = self.graph.initializers.get(name)
         return None if found is None or found.const_value is None else found.const_value.tobytes()
 
     def nodes(
         self, kind: str, inputs: Sequence[ir.Value | None], outputs: int = 1, **attributes: Any
     ) -> tuple[ir.Value, ...]:
-        """The outputs of a node; a kind with a domain is written ``domain::kind``."""
+        """The outputs of a node. ``domain::kind`` is a kind of operator with its domain."""
         key = (kind, tuple(map(id, inputs)), tuple(sorted((name, repr(value)) for name, value in attributes.items())))
         if key not in self.made:
             domain, _, plain = kind.rpartition("::")
@@ -61,16 +62,16 @@ class Rewriter:
         return self.made[key]
 
     def node(self, kind: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        """The one output of a node."""
+        """The output of a node that has one output."""
         return self.nodes(kind, inputs, **attributes)[0]
 
     def again(self, node: ir.Node, first: ir.Value) -> ir.Value:
-        """A node of one output once more, with another first input."""
+        """Repeats a node of one output with another first input."""
         attributes = {name: attribute.value for name, attribute in node.attributes.items()}
         return self.node(node.op_type, first, *node.inputs[1:], **attributes)
 
     def instead(self, node: ir.Node, value: ir.Value) -> None:
-        """Puts `value` where the output of `node` was, under its name where the graph answers it."""
+        """Replaces the output of `node` by `value`. A graph output keeps its name, shape and type."""
         output = node.outputs[0]
         ir.convenience.replace_all_uses_with(output, value, replace_graph_outputs=True)
         if value.is_graph_output():

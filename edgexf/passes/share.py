@@ -3,8 +3,8 @@
     before  model.onnx with its weights, explain.onnx with the same weights again
     after   model.onnx and explain.onnx without, model.onnx_data with each distinct tensor once
 
-In: onnx_ir models. Out: the bytes of each file. Offsets of large tensors are multiples of a page,
-so that a runtime can map the file (ONNX external data, IR specification), and of small ones of a cache line.
+In: onnx_ir models. Out: the bytes of each file. Offsets of large tensors are multiples of a page, so that a runtime can
+map the file (ONNX external data, IR specification). Offsets of small tensors are multiples of a cache line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INLINE = 1024  # bytes; smaller tensors stay in the graph, where shape inference
 
 
 def share_weights(models: Mapping[str, ir.Model], data_file: str) -> dict[str, bytes]:
-    """The files by path: every model of `models` (path -> model), and `data_file` in the same folder."""
+    """The bytes of the files by path: each model of `models` (path -> model), and `data_file` in the same folder."""
     data = bytearray()
     places: dict[bytes, int] = {}
     files = {}
@@ -36,7 +36,7 @@ def share_weights(models: Mapping[str, ir.Model], data_file: str) -> dict[str, b
 
 
 def external(tensor: ir.TensorProtocol, data: bytearray, places: dict[bytes, int], location: str) -> ir.ExternalTensor:
-    """`tensor` as a reference into `data`, which grows where its content is new."""
+    """`tensor` as a reference into `data`. Appends the content of the tensor if `data` does not hold it yet."""
     content = tensor.tobytes()
     digest = hashlib.sha256(content).digest()
     if digest not in places:

@@ -1,9 +1,9 @@
-"""Drop what the exporter leaves of the exporting machine: stack traces, source paths, inferred shapes.
+"""Drop what the exporter leaves in a graph: stack traces, source paths of the exporting machine, inferred shapes.
 
     before  node.metadata_props {"pkg.torch.onnx.stack_trace": "File ..."}, value_info for every tensor
     after   neither; producer is edgexf
 
-They are most of a graph's bytes without its weights, and stale shapes break quantizers later.
+They are most of the bytes of a graph without its weights. Stale shapes break quantizers later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PRODUCER = "edgexf"
 
 
 class DropTraces(ir.passes.InPlacePass):
-    """Clears metadata, doc strings, inferred types, and names nodes and values by their place."""
+    """Clears metadata, doc strings and inferred types, and names nodes and values by their position."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         common.ClearMetadataAndDocStringPass()(model)

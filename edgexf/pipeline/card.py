@@ -1,6 +1,6 @@
-"""What a bundle says to people: its README.md, and the grid as a table.
+"""What a bundle says to people: its README.md, and the contract grid as a table.
 
-In: a source and the grid's result, or the grid as a manifest keeps it. Out: Markdown, or a table's header and cells.
+In: a source and the result of the grid, or the grid from a manifest. Out: Markdown, or the header and cells of a table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def card(source: Source, result: GridResult) -> str:
-    """The bundle's README.md: the model's own card where it has one, and the grid."""
+    """The README.md of a bundle: the model's card if it has one, and the grid."""
     head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
     table = markdown_table(*grid_table(result.to_dict()))
     defined = any(row.against == "definition" for row in result.rows)
@@ -30,8 +30,10 @@ def card(source: Source, result: GridResult) -> str:
 
 
 def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and cells of a manifest's grid; without a column that says the same of every model that needs none: global
-    tokens, and whose answer a row is compared with.
+    """The header and cells of a manifest's grid.
+
+    The columns ``globals`` (global tokens) and ``against`` (whose answer a row is compared with) are left out if every
+    row holds the usual value.
     """
     plain = {"globals": "", "against": "model"}
     chosen = tuple(name for name, usual in plain.items() if any(row[name] != usual for row in grid["rows"]))
@@ -49,12 +51,12 @@ def grid_table(grid: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
 
 
 def difference_text(difference: float | None) -> str:
-    """A relative difference, or a dash where there was nothing to compare."""
+    """A relative difference, or a dash if nothing was compared."""
     return "-" if difference is None else f"{difference:.1e}"
 
 
 def takes(manifest: Manifest, signature: Signature) -> str:
-    """What a module's graph takes and gives, and the sizes that its axes may have."""
+    """The inputs and outputs of a custom module's graph, and the sizes that its axes may have, as text."""
 
     def listed(tensors: Sequence[Tensor]) -> str:
         return ", ".join(f"{one.name} {one.dtype} [{', '.join(map(str, one.shape))}]" for one in tensors)

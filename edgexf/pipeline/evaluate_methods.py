@@ -1,6 +1,7 @@
-"""What `edgexf explain --evaluate` does behind its options: how faithful methods are on labelled data of one's own.
+"""Evaluate how faithful explanation methods are on a user's labelled data, for `edgexf explain --evaluate`.
 
-In: a session, a listing (`edgexf_runtimes.inputs.labelled`), and what the command line says. Out: a `Faithfulness`.
+In: a session, a listing (`edgexf_runtimes.inputs.labelled`), and the options of the command line. Out: a
+`Faithfulness`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 
 
 def check_alone(**others: object) -> None:
-    """UsageError for an option that belongs to the explanation of one input."""
+    """UsageError for an option that only the explanation of one input has."""
     given = [name for name, value in others.items() if value]
     if given:
         raise UsageError(f"--evaluate stands for all inputs, got {given[0]} beside it; leave one of them out.")
@@ -35,10 +36,10 @@ def evaluate(
     truncate: bool,
     progress: Progress,
 ) -> Faithfulness:
-    """Deletion curves over the listing; by default of the methods that the bundle holds, and of all for ``each``.
+    """Computes deletion curves over the listing, by default for the methods of the bundle, and for ``each`` for all.
 
-    The option `baseline` is also what stands in for a token in the curves, `seed` also that of the control. `progress`
-    opens a bar by its steps and its title.
+    The option `baseline` also chooses the token that replaces a deleted token in the curves. The option `seed` is also
+    the seed of the control. `progress` opens a progress bar from its number of steps and its title.
     """
     from edgexf_runtimes.explain.methods import METHODS, find, takes
     from edgexf_runtimes.inputs.labelled import read_labelled

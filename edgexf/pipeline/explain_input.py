@@ -1,10 +1,11 @@
-"""What `edgexf explain` does behind its options: several methods and targets of one input, and how they are shown.
+"""Explain one input by several methods and for several targets, for `edgexf explain`.
 
-In: a session, an input, and what the command line says. Out: explanations, a column for each target and method; and
-their page, JSON lines or terminal view.
+In: a session, an input, and the options of the command line. Out: explanations, one for each target and method; and
+their HTML page or terminal view.
 
-A contrast is written `--target c --against python`: how much more c than python. `--target c-python` was weighed, but a
-label may hold any sign; weights (`--target c=1,python=-1`) say no more that people have asked for, and Python takes them.
+`--target c --against python` is a contrast: how much more c than python. Two alternatives were weighed.
+`--target c-python` is ambiguous, since a label may hold any sign. Weights (`--target c=1,python=-1`) add nothing that
+people have asked for, and the Python API takes them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 
 def only_input(text: str | None, source: Path | None) -> str | Path:
-    """The one input that was given, as text or as a file."""
+    """The input, which must be given once: as text or as a file. UsageError for none or two."""
     inputs: list[str | Path] = [given for given in (text, source) if given is not None]
     if len(inputs) != 1:
         raise UsageError(
@@ -40,7 +41,7 @@ def only_input(text: str | None, source: Path | None) -> str | Path:
 
 
 def check_page(html: Path | None, source: Path | None) -> None:
-    """UsageError for a page that would replace the file that it explains, and for one that has no folder."""
+    """UsageError for a page that would replace the file that it explains, or whose folder does not exist."""
     if html is not None and not html.parent.is_dir():
         raise UsageError(f"a page must be in a folder that is there, got {html}; make the folder, or choose another.")
     if html is not None and source is not None and html.exists() and source.exists() and html.samefile(source):
@@ -50,7 +51,10 @@ def check_page(html: Path | None, source: Path | None) -> None:
 
 
 def chosen_targets(targets: Sequence[str], against: str | None) -> list[Target]:
-    """What `Session.explain` takes as target, for each column; the predicted label where none is named."""
+    """The targets for `Session.explain`, one for each column; None, the predicted label, if `targets` is empty.
+
+    UsageError for a contrast without a target, or against its own target.
+    """
     if against is None:
         return [*targets] or [None]
     if not targets or against in targets:
@@ -61,9 +65,10 @@ def chosen_targets(targets: Sequence[str], against: str | None) -> list[Target]:
 
 
 def chosen_methods(methods: Sequence[str], compiled: Sequence[str], at_run_time: Sequence[str]) -> list[str]:
-    """The methods by name, each once: the bundle's first where none is named, and all there are for `each`.
+    """The methods by name, each once: the first method of the bundle if none is named, and all methods for ``each``.
 
-    A bundle without an explain graph has no first one: its `Session.explain` says so.
+    A bundle without an explain graph has no first method; `Session.explain` then raises. UsageError for ``each`` beside
+    other methods.
     """
     if EACH in methods and len(methods) > 1:
         raise UsageError(f"--method {EACH} stands alone, got {', '.join(methods)}; leave it out, or the others.")
@@ -73,7 +78,7 @@ def chosen_methods(methods: Sequence[str], compiled: Sequence[str], at_run_time:
 
 
 def given_options(options: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-    """For each method the options that were given and that it takes. UsageError for one that none of them takes."""
+    """For each method, the given options that it takes. UsageError for an option that no method takes."""
     given = {name: value for name, value in options.items() if value is not None}
     unused = [name for name in given if not any(name in names for names in takes.values())]
     if unused:
@@ -93,9 +98,9 @@ def explain_each(
     bar: Bar | None = None,
     position: int | None = None,
 ) -> list[Explanation]:
-    """A column for each target and method, in the order given. The source is read once, so that all explain the same.
+    """An explanation for each target and method, in their order. All explain the same input: the source is read once.
 
-    `bar` opens a progress bar by its title.
+    `bar` opens a progress bar from its title.
     """
     from edgexf_runtimes.explain.methods import METHODS, find, takes
 
@@ -116,7 +121,7 @@ def explain_each(
 
 
 def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[str]) -> None:
-    """UsageError for a method or a target that there is not: known before the first of them has run for long."""
+    """UsageError for an unknown method or target, before the first explanation runs for long."""
     for method in compiled:
         session.method(method)
     if session.manifest.labels:
@@ -126,7 +131,7 @@ def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[
 
 
 def page_of(explanations: Sequence[Explanation]) -> str:
-    """The page of one explanation, or of several side by side."""
+    """The HTML page of one explanation, or of several side by side."""
     from edgexf.report.comparison import Comparison
 
     return explanations[0].to_html() if len(explanations) == 1 else Comparison(tuple(explanations)).to_html()

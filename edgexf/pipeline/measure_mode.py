@@ -1,7 +1,7 @@
-"""Measure a mode's graphs against fp32 on this machine, before they are in a bundle.
+"""Measure the graphs of a mode against fp32 on this machine, before they are in a bundle.
 
-In: an open session of the fp32 graphs, the files of the others, and inputs: a user's own, or the bundle's golden ones.
-Out: an `Outcome` with all that the report says but its verdict.
+In: an open session of the fp32 graphs, the files of the mode's graphs, and inputs: the user's data, or the golden
+inputs of the bundle. Out: an `Outcome` with all that the report says, except the verdict.
 """
 
 from __future__ import annotations
@@ -48,17 +48,21 @@ if TYPE_CHECKING:
     from edgexf.progress import Progress
 
 EXPLAINED = 12  # inputs whose explanations are compared, at most
-SEEN = 24  # inputs on which layers are watched, at most
+SEEN = 24  # inputs of the calibration data or of the cases on which layers are watched, at most
 SEEN_TOKENS = 256
-CHECKED = 2  # of those, on which layers are compared with exact arithmetic
+CHECKED = 2  # of the watched inputs, those on which layers are compared with their stored numbers
 UNSEEN = Check(None, 0.0)
-LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # of relevance with fp32's, on average
+LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # with the relevance of fp32, on average
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is measured on: `cases` judge answers and explanations, `golden` ones the tolerance alone. `name` says what they
-    are.
+    """The inputs of a measurement.
+
+    Attributes:
+        cases: the inputs on which answers and explanations are judged.
+        golden: the golden inputs, on which only the tolerance is judged; empty if they are the `cases`.
+        name: what the cases are, for the report.
     """
 
     cases: Sequence[Case]
@@ -67,7 +71,10 @@ class Data:
 
 
 def data_of(session: Session, evaluate: Path | None) -> Data:
-    """The user's data, or the bundle's golden inputs."""
+    """The user's data in `evaluate`, or else the golden inputs of the bundle.
+
+    InputError if only some inputs have a label, or if an input does not fit the model.
+    """
     if evaluate is None:
         return Data(
             golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
@@ -91,7 +98,7 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
 
 
 def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | None) -> int | None:
-    """The place of a label in a row of the first output: among classes, or among the choices of the input."""
+    """The position of a label in a row of the first output: among the classes, or among the choices of the input."""
     if label is None:
         return None
     graph = manifest.variants[0]
@@ -113,7 +120,7 @@ def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | 
 
 
 def golden_cases(session: Session) -> list[Case]:
-    """The bundle's own inputs, which `edgexf verify` runs as well."""
+    """The golden inputs of the bundle, which `edgexf verify` runs too."""
     graphs = session.manifest.variants
     kinds = {tensor.name: tensor.dtype for tensor in graphs[0].inputs}
     targets = {tensor.name: tensor.dtype for graph in graphs[1:] for tensor in session.manifest.targets(graph.method)}
@@ -128,8 +135,10 @@ def golden_cases(session: Session) -> list[Case]:
 
 
 def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
-    """A few short inputs on which layers are watched: texts of many kinds and the calibration data, or what is measured on
-    where there is neither. They come as they will come later, so what padding does to a layer is seen too.
+    """A few short inputs on which layers are watched: texts of many kinds and calibration data, or else `cases`.
+
+    The texts are for models that read text. The inputs are padded as they will be later, so the effect of padding on a
+    layer is seen too.
     """
     found: list[Mapping[str, Any]] = []
     if isinstance(session.manifest.preprocess, Text):
@@ -142,13 +151,16 @@ def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case
 
 
 def spread(cases: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of them, evenly."""
+    """At most `count` of the cases, evenly spread."""
     places: Any = np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)) if cases else []
     return [cases[place] for place in places]
 
 
 def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of at most `SEEN_TOKENS`; a module's own inputs as they are."""
+    """The first row of the inputs, with at most `SEEN_TOKENS` tokens; the inputs of a custom module stay as they are.
+
+    The row is longer if the model needs more tokens.
+    """
     if manifest.signature is not None:
         return dict(arrays)
     most = max(SEEN_TOKENS, manifest.limits.min_length)
@@ -156,7 +168,7 @@ def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drop_of(found: Sequence[Compared]) -> float:
-    """What accuracy lost where inputs are labelled, else the share of answers that differ from fp32's."""
+    """The loss of accuracy if inputs are labelled, else the share of answers that differ from the answers of fp32."""
     labelled = [one.right for one in found if one.right is not None]
     if labelled:
         return float(np.mean([before for before, _ in labelled]) - np.mean([after for _, after in labelled]))
@@ -165,7 +177,7 @@ def drop_of(found: Sequence[Compared]) -> float:
 
 @contextmanager
 def room() -> Iterator[None]:
-    """UsageError where the folder for temporary files takes no more."""
+    """Raises UsageError if the folder for temporary files has no room."""
     try:
         yield
     except OSError as error:
@@ -176,7 +188,7 @@ def room() -> Iterator[None]:
 
 @contextmanager
 def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
-    """A session of graphs that are not in the bundle yet. UsageError where there is no room for them."""
+    """Opens a session of graphs that are not in the bundle yet. UsageError if there is no room for their files."""
     with room():
         place = tempfile.TemporaryDirectory(prefix="edgexf-")
     with place as folder:
@@ -191,7 +203,7 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
 
 
 def graphs_in(manifest: Manifest, dtype: str) -> list[Graph]:
-    """The fp32 graphs of a bundle as another dtype's."""
+    """The records of a bundle's fp32 graphs, for another dtype."""
     fp32 = manifest.in_dtype(FP32).variants
     return [replace(graph, dtype=dtype, file=in_dtype(graph.file, dtype)) for graph in fp32]
 
@@ -199,7 +211,7 @@ def graphs_in(manifest: Manifest, dtype: str) -> list[Graph]:
 def measured(
     builder: Builder, built: Built, answers: Answers, data: Data, budget: float | None, lengths: Sequence[int], progress: Progress
 ) -> Outcome:  # fmt: skip
-    """Everything the report says of a mode but its verdict."""
+    """Measures everything that the report says of a mode, except its verdict."""
     scheme, mode, reference = builder.scheme, builder.mode, answers.session
     with ExitStack() as opened:
         timed = opened.enter_context(trial(reference, mode.dtype, built.files))
@@ -212,7 +224,7 @@ def measured(
             for case in data.cases:
                 found.append(compare(answers, other, case))
                 advance(1)
-            for case in data.golden:  # what `edgexf verify` will run
+            for case in data.golden:  # `edgexf verify` will run these
                 own.append(compare(answers, other, case))
                 advance(1)
             for method in methods:
@@ -262,18 +274,18 @@ def measured(
 
 
 def finite(number: float | None) -> float | None:
-    """The number as JSON can hold it."""
+    """The number, or `ENDLESS` if it is not finite, so that JSON can hold it."""
     return None if number is None else number if number < ENDLESS else ENDLESS
 
 
 def explained_cases(manifest: Manifest, data: Data) -> list[Case]:
-    """The cases that are long enough to compare explanations on; golden ones where all of a user's are too short."""
+    """The cases that are long enough to compare explanations; golden cases if all cases of a user are too short."""
     long = ([case for case in cases if telling(manifest, case).any()] for cases in (data.cases, data.golden))
     return next(filter(None, long), [])
 
 
 def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:
-    """A method's mean agreement; nothing was found against one of which no row could be compared."""
+    """The mean agreement of a method. A method without rows to compare counts as good."""
     if not rows:
         return ExplainRow(method, 0, None, None, True)
     mean = mean_relevance(rows)
@@ -282,7 +294,7 @@ def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:
 
 
 def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
-    """A row for each length; for many lengths a row for those up to each power of two."""
+    """A row of errors for each length; for more than 16 lengths, a row for all lengths up to each power of two."""
     lengths = sorted({one.length for one in found})
     many = len(lengths) > 16
     groups: dict[int, list[float]] = {}
@@ -294,7 +306,7 @@ def errors_by_length(found: Sequence[Compared]) -> Iterator[ErrorRow]:
 
 
 def fp32_bytes(manifest: Manifest, dtype: str, built: Built) -> int:
-    """Of the graphs in fp32 that have a counterpart among the files, and their weights."""
+    """The bytes of the fp32 graphs that have a counterpart among the files of `built`, and of their weights."""
     graphs = {graph.file for graph in manifest.in_dtype(FP32).variants}
     paths = {path for path in graphs if in_dtype(path, dtype) in built.files} | {names.WEIGHTS_FILE}
     return sum(entry["bytes"] for path, entry in manifest.files.items() if path in paths)

@@ -1,9 +1,13 @@
-"""Quantize a bundle, measure it against fp32 on this machine, and keep it or refuse it with the reason.
+"""Quantize a bundle, measure the result against fp32 on this machine, and keep it or refuse it with the reason.
 
     bundle on disk -> fp32 graphs -> a mode's passes -> trial sessions -> measurements -> verdict -> the bundle, revised
 
-Needs no torch, so a device can do it. This module composes: `edgexf.passes.quantize` decides how weights are stored,
-`measure_mode` what is measured, `search_kept` which weights stay in float32, `verdict` whether the result is kept.
+This needs no torch, so a device can do it. This module only composes:
+
+    edgexf.passes.quantize   decides how weights are stored
+    measure_mode             decides what is measured
+    search_kept              decides which weights stay in float32
+    verdict                  decides whether the result is kept
 """
 
 from __future__ import annotations
@@ -37,18 +41,29 @@ if TYPE_CHECKING:
     from edgexf_runtimes.measure.agreement import Answers, Case
 
 AUTO = "auto"
-AUTO_MODES = tuple(dtype.mode for dtype in DTYPES if dtype.automatic)  # what a CPU may run
+AUTO_MODES = tuple(dtype.mode for dtype in DTYPES if dtype.automatic)  # modes that a CPU may run
 MAX_DROP = 0.005
-LENGTHS = (128, 512, 4096)  # at which graphs are timed, as far as a model takes them
+LENGTHS = (128, 512, 4096)  # graphs are timed at these lengths, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
-RANKED_ON = 16  # inputs on which a weight's own cost is measured
+RANKED_ON = 16  # inputs on which the cost of one weight is measured
 SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. `evaluate` and `calibration` are files, see `edgexf_runtimes.inputs.labelled` and `.calibration`;
-    `max_drop` None is `MAX_DROP` where there is data, and nothing otherwise: golden inputs are random tokens.
+    """What the user asks for.
+
+    Attributes:
+        mode: the name of a quantization mode, or ``auto``.
+        calibration: a file of calibration data; see `edgexf_runtimes.measure.calibration`.
+        calibration_method: a method of `edgexf.passes.quantize.calibrate`.
+        evaluate: a file of data to measure on; see `edgexf_runtimes.inputs.labelled`.
+        max_drop: the budget of the drop. None stands for `MAX_DROP` if there is data in `evaluate` or the mode is
+            ``auto``; otherwise there is no budget, since golden inputs are random tokens.
+        force: writes a refused dtype all the same.
+        overwrite: replaces a dtype that the bundle already holds.
+        lengths: the lengths at which graphs are timed, in tokens.
+        threads: the number of threads of the sessions; None for ONNX Runtime's default.
     """
 
     mode: str
@@ -65,12 +80,12 @@ class Request:
 def quantize(
     path: str | os.PathLike[str], mode: str | Request, progress: Progress = unseen, **options: Any
 ) -> tuple[Outcome, ...]:
-    """Quantizes a bundle in place; what was measured of each mode that was tried, the one that was written first.
+    """Quantizes a bundle in place. Returns an outcome for each mode that was tried, the written mode first.
 
-    `options` are those of `Request`, which may also be given whole.
+    `options` are the fields of `Request`. A whole `Request` may stand in place of `mode` and `options`.
 
     UsageError for a wrong choice, BundleError for a bundle without fp32, InputError for data that can't be read,
-    RefusedError where no mode that was asked for may be kept.
+    RefusedError if no requested mode may be kept.
     """
     require_packages("quantize", "onnx", "onnx_ir")
     request = mode if isinstance(mode, Request) else Request(mode, **options)
@@ -89,7 +104,7 @@ def quantize(
         for one in modes:
             try:
                 tried.append(try_mode(one, answers, data, request, progress))
-            except BundleError as error:  # of the trial: fp32 itself was opened above
+            except BundleError as error:  # an error of the trial: fp32 was opened above
                 broken.append(f"{one.name} {error}")
     good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
     outcomes = tuple(outcome for outcome, _ in tried)
@@ -111,7 +126,7 @@ def quantize(
 
 
 def chosen_modes(request: Request) -> list[Mode]:
-    """The modes to try, in order. UsageError for an unknown one, and for options that don't fit."""
+    """The modes to try, in order. UsageError for an unknown mode, and for options that don't fit."""
     from edgexf.passes.quantize.calibrate import METHODS
     from edgexf.passes.quantize.modes import modes as all_modes
 
@@ -142,7 +157,11 @@ def chosen_modes(request: Request) -> list[Mode]:
 
 
 def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], request: Request) -> None:
-    """What must be true of a bundle before the long work."""
+    """Checks a bundle before the long work.
+
+    BundleError for a bundle without fp32, or with fp32 graphs that are quantized already. UsageError for a dtype that
+    the bundle already holds, without `Request.overwrite`.
+    """
     import onnx
 
     first = manifest.variants[0]
@@ -164,7 +183,7 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
 
 
 def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.Model]]:
-    """Opens the fp32 graphs by path, the predict graph first; their weights stay in the file until they are read."""
+    """A function that opens the fp32 graphs by path, the predict graph first. Weights stay in the file until read."""
     import onnx_ir as ir
 
     paths = [graph.file for graph in manifest.in_dtype(FP32).variants]
@@ -196,9 +215,9 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
 
 
 def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
-    """Builds a mode, measures it, searches for what to keep in float32 where its drop is too large, and judges.
+    """Builds a mode, measures it, searches for weights to keep in float32 if its drop is too large, and judges it.
 
-    The budget of `Request.max_drop` is for a user's data; ``auto``, which must choose, has one without.
+    The default budget is for a user's data. Only ``auto``, which must choose, has a default budget without such data.
     """
     from edgexf.pipeline.measure_mode import fp32_bytes, measured
 
@@ -234,7 +253,10 @@ def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progres
 def search_of(
     builder: Builder, answers: Answers, cases: Sequence[Case], outcome: Outcome, progress: Progress
 ) -> Search:
-    """The search that begins with what is known of a graph that keeps nothing. Half precision has no weights to choose."""
+    """The search for the weights to keep. It begins with the known point of a graph that keeps no weights.
+
+    Half precision has no weights to choose.
+    """
     from edgexf.pipeline.measure_mode import drop_of, spread, trial
     from edgexf_runtimes.measure.agreement import compare
 
@@ -266,8 +288,9 @@ def search_of(
 
 
 def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
-    """The bundle with one more dtype, or that dtype made anew; `others` are told of beside it, and those among them that
-    were refused now are in it no longer.
+    """Writes the bundle with one more dtype, or with a new version of that dtype.
+
+    The reports in the bundle also tell of `others`. A dtype of `others` that is refused now is removed from the bundle.
     """
     from edgexf.pipeline.measure_mode import graphs_in
     from edgexf_runtimes.device.dtype import modes
@@ -290,8 +313,10 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
 
 
 def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The bundle's config.json, which tells transformers.js what to load: by default the best that was kept for wasm,
-    and on WebGPU the best that was kept, or was only slow on the CPU that measured it.
+    """The bundle's config.json, which tells transformers.js what to load.
+
+    By default it loads the best dtype for wasm that was kept. On WebGPU it loads the best dtype that was kept, or that
+    was only slow on the CPU that measured it.
     """
     config = bundle.read_json(path)
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
@@ -306,7 +331,7 @@ def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
 
 
 def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The model card with the table of quantized graphs, in the place of an earlier one."""
+    """The model card with the table of quantized graphs, in place of an earlier table."""
     text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
     before, _, after = text.partition(SECTION)
     behind = after.find("\n## ")

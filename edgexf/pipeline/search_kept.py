@@ -1,12 +1,14 @@
-"""Which weights to keep in float32 so that a drop stays within its budget, with few evaluations.
+"""Choose which weights stay in float32 so that the drop stays within its budget, with few evaluations.
 
-In: the weights' names, how much each one alone costs, and the drop of a choice. Out: the choice, the curve of size against
-drop that the search met, and how many evaluations it took.
+In: the digests of the weights, the cost of each weight alone, and the drop of a choice. Out: the choice, the curve of
+size against drop that the search saw, and the number of evaluations.
 
-Weights are ranked by the error that quantizing each one alone causes. The number kept is doubled until the budget holds,
-and then halved between the last two: 2 log2(weights) choices instead of 2^weights. Two alternatives were weighed: a
-greedy search that ranks anew after each choice takes weights^2 evaluations; ranking by the weights' own rounding error
-takes none, but knows nothing of the inputs, whose outliers are what breaks a layer.
+Weights are ranked by the error of quantizing each weight alone. The number of kept weights is doubled until the budget
+holds. Then the interval between the last two numbers is halved again and again: 2 log2(weights) choices instead of
+2^weights.
+
+Two alternatives were weighed. A greedy search that ranks again after each choice takes weights^2 evaluations. Ranking
+by the rounding error of the weights takes no evaluations, but it ignores the inputs, whose outliers break a layer.
 """
 
 from __future__ import annotations
@@ -21,8 +23,17 @@ Key = bytes
 
 @dataclass
 class Search:
-    """`cost` measures one weight alone; `evaluate` gives bytes and drop with some weights kept. `most` bounds both
-    together: weights beyond it are ranked by their neighbours' cost. The `curve` may begin with points that are known.
+    """The search for the weights to keep.
+
+    Attributes:
+        keys: the digests of the weights.
+        cost: measures the error of quantizing one weight alone.
+        evaluate: measures the bytes and the drop with some weights kept.
+        max_drop: the budget of the drop.
+        most: the most evaluations of `cost` and `evaluate` together. If there are more weights, some are ranked by the
+            cost of a neighbour.
+        curve: the points of size against drop. It may begin with known points.
+        evaluations: how many evaluations the search has made.
     """
 
     keys: Sequence[Key]
@@ -34,7 +45,7 @@ class Search:
     evaluations: int = 0
 
     def run(self) -> tuple[Key, ...]:
-        """The weights to keep, none where the budget holds without."""
+        """Returns the weights to keep; none if the budget holds without them."""
         known = [point.drop for point in self.curve if point.kept == 0]
         if known[0] <= self.max_drop if known else self.holds(()):
             return ()
@@ -59,7 +70,7 @@ class Search:
         return drop <= self.max_drop
 
     def ranked(self) -> list[Key]:
-        """The weights by their cost, the worst first."""
+        """The weights by their cost, the highest cost first."""
         reserve = 2 * len(self.keys).bit_length() + 2
         step = -(-len(self.keys) // max(self.most - reserve, 1))
         costs: list[float] = []

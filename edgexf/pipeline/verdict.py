@@ -1,20 +1,23 @@
 """Keep or refuse a quantized dtype: the verdict, with every reason against it.
 
-In: an `Outcome` as it was measured. Out: the same with its verdict and the reasons. A dtype is kept if all of this holds:
+In: an `Outcome` as it was measured. Out: the same outcome with its verdict and the reasons. A dtype is kept if all of
+this holds:
 
 - each layer of the predict graph computes what its stored numbers say, and the stored numbers are those of its weight
   (`edgexf.passes.quantize.layer_check` says what is compared)
 - every output of every case is within the mode's tolerance of fp32
-- the drop is within its budget: of accuracy where inputs are labelled, else of agreement with fp32
-- explanations by the bundle's first method agree with those of fp32: on average a Spearman correlation of 0.95 or more,
-  and 0.8 or more of the five strongest tokens in common; the graph of a further method that does not agree is left out
-- it is smaller than fp32 and no slower: each length that was asked for has a 95 % interval of the time ratio, and the
-  geometric mean of the lower ends is at most 1, so a length that gains pays for a length that loses
+- the drop is within its budget: the drop in accuracy if inputs are labelled, else in agreement with fp32
+- explanations by the bundle's first method agree with the explanations of fp32: on average a Spearman correlation of
+  0.95 or more, and 0.8 or more of the five strongest tokens in common; if a further method does not agree, only its
+  graph is left out
+- it is smaller than fp32 and no slower: each requested length has a 95 % interval of the time ratio, and the geometric
+  mean of the lower ends is at most 1, so a length that gains pays for a length that loses
 
-`force` writes a refused dtype all the same; `edgexf.load` then takes it by name only.
+`force` writes a refused dtype all the same. `edgexf.load` then takes it by name only, except that a GPU also takes a
+dtype that was only too slow.
 
-Two alternatives were weighed for "no slower". A median above 1 refuses half of all graphs that are as fast as fp32. A
-fixed margin forgives real losses on a quiet machine. The interval knows how noisy this run was.
+Two alternatives were weighed for "no slower". A limit of 1 for the median refuses half of all graphs that are as fast
+as fp32. A fixed margin forgives real losses on a quiet machine. The interval takes the noise of this run into account.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from edgexf.report.quantization import FORCED, KEPT, REFUSED, SLOWER, Outcome
 
 
 def judged(outcome: Outcome, force: bool) -> Outcome:
-    """The verdict, with every reason against it."""
+    """The outcome with its verdict and every reason against it."""
     from edgexf_runtimes.measure.agreement import ENDLESS
     from edgexf_runtimes.measure.speed import overall
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """The golden cells run in one dtype, and the tolerance that they must keep."""
+    """The golden cells as one dtype computes them, and the tolerance that they must keep."""
 
     dtype: str
     rows: tuple[GoldenRow, ...]
@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verify` found on this device, in every dtype of the bundle, fp32 first."""
+    """What `verify` found on this device: a part for each dtype of the bundle, fp32 first."""
 
     bundle: Bundle
     parts: tuple[Part, ...]
 
     @property
     def rows(self) -> tuple[GoldenRow, ...]:
-        """Those of fp32."""
+        """The rows of fp32."""
         return self.parts[0].rows
 
     @property
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def verify(path: str | os.PathLike[str]) -> Verdict:
-    """Hashes, contract and golden outputs of a bundle on this device, without torch. BundleError where it was changed."""
+    """Checks hashes, contract and golden outputs of a bundle on this device. BundleError if the bundle was changed."""
     from edgexf_runtimes import load
     from edgexf_runtimes.device.dtype import tolerance
     from edgexf_runtimes.measure import golden

@@ -1,13 +1,16 @@
-"""Even out the inputs of a layer before they share one range, where a few of them are far larger than all others.
+"""Even out the inputs of a layer before they share one range, if a few inputs are far larger than all others.
 
     before  x W                                  one outlier of x sets the step of every entry
     after   (x * f) (W / f) + x[J] W[J]          f for each input of the layer, 0 at the few inputs J
 
-f_j = max|W_j|^(1-a) / max|x_j|^a moves range from activations to weights (SmoothQuant, Xiao et al. 2023, eq. 4). The
-rows J whose products are largest stay in float32 (LLM.int8(), Dettmers et al. 2022, section 3.2), here fixed ones, found
-beforehand, so that a graph of plain operators can hold them. Both are exact up to rounding; whether they pay is measured
-on the layer's own inputs, since the multiplication costs a pass over them. An input that was seen smaller than most, or never,
-counts as one of the median size: else its factor would be so large that a single row that has it takes the whole range.
+The factor f_j = max|W_j|^(1-a) / max|x_j|^a moves range from activations to weights (SmoothQuant, Xiao et al. 2023,
+eq. 4). The rows J with the largest products stay in float32 (LLM.int8(), Dettmers et al. 2022, section 3.2). Here these
+rows are fixed beforehand, so that a graph of plain operators can hold them.
+
+Both steps are exact up to rounding. The multiplication costs a pass over the inputs, so a sample of the layer's inputs
+decides whether balancing pays. An input counts as at least as large as the median input, even if only smaller values of
+it were seen, or none. Otherwise its factor would be so large that a single row with a value there takes the whole
+range.
 """
 
 from __future__ import annotations
@@ -19,16 +22,21 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 SHARE = 0.5  # a of eq. 4
-KEPT = 0.01  # of a layer's inputs, rounded up, are kept in float32
-WORTH = 0.01  # relative error of a layer's product from which balancing is tried
-BETTER = 0.6  # of the error that balancing must leave at most
+KEPT = 0.01  # this share of a layer's inputs, rounded up, stays in float32
+WORTH = 0.01  # balancing is tried if the relative error of a layer's product is at least this
+BETTER = 0.6  # balancing must reduce the error to this share or less
 LEVELS = 127
 
 
 @dataclass(frozen=True)
 class ActivationSample:
-    """What a layer was seen to multiply: a sample of `rows` [rows, inputs], and of all rows the `largest` size of each
-    input, [inputs], the lowest and the highest value.
+    """The inputs that a layer multiplied while it was watched.
+
+    Attributes:
+        rows: a sample of the rows, float32 [rows, inputs].
+        largest: the largest absolute value of each input over all rows, float32 [inputs].
+        low: the lowest value of all rows.
+        high: the highest value of all rows.
     """
 
     rows: Floats
@@ -39,8 +47,13 @@ class ActivationSample:
 
 @dataclass(frozen=True)
 class Balance:
-    """`factor` float32 [inputs], 0 at `rows`, int64, which are multiplied by themselves; the errors of the layer's
-    product without and with it.
+    """How the inputs of a layer are evened out.
+
+    Attributes:
+        factor: what each input is multiplied by, float32 [inputs]; 0 at `rows`.
+        rows: int64, the inputs whose products stay in float32.
+        plain: the relative error of the layer's product without the balance.
+        balanced: the relative error of the layer's product with the balance.
     """
 
     factor: Floats
@@ -56,7 +69,7 @@ class Balance:
 
 
 def find_balance(seen: ActivationSample, weight: Floats) -> Balance | None:
-    """How to balance a layer's product with `weight` [inputs, outputs]; None where it does not pay."""
+    """Finds the balance for a layer's product with `weight` [inputs, outputs]; None if balancing does not pay."""
     inputs = seen.rows
     exact = inputs @ weight
     scale = float(np.linalg.norm(exact))
@@ -80,13 +93,13 @@ def find_balance(seen: ActivationSample, weight: Floats) -> Balance | None:
 
 
 def rounded(inputs: Floats, low: float, high: float) -> Floats:
-    """What 8 bits with one range for all leave of activations."""
+    """Rounds activations to 8 bits, with one range for all of them."""
     step = (max(high, 0.0) - min(low, 0.0)) / 255 or 1.0
     return np.asarray(np.rint(inputs / step) * step, dtype=np.float32)
 
 
 def rounded_columns(weight: Floats) -> Floats:
-    """What 8 bits with a range for each output leave of a weight."""
+    """Rounds a weight to 8 bits, with one range for each output."""
     step = np.abs(weight).max(axis=0) / LEVELS
     step[step == 0] = 1
     return np.asarray(np.rint(weight / step) * step, dtype=np.float32)

@@ -1,16 +1,17 @@
-"""Weights in 4 bits, a scale for each block of 32; layers and lookups that unpack them as they go.
+"""Weights in 4 bits with a scale for each block of 32. Layers and lookups unpack the weights while they run.
 
     before  MatMul(x, W)                    Gather(V, ids)
     after   MatMulNBits(x, W4, scales)      GatherBlockQuantized(V4, ids, scales)
 
-Both are operators of ONNX Runtime (domain com.microsoft), which its builds for the web and for phones have too. Codes
-are symmetric around 8 and come from onnxruntime's own quantizer. Blocks lie along a layer's inputs, or a row of a table,
-so both operators read the same bytes, and the reverse pass of an explanation gathers all rows: W4 is stored once.
+Both operators belong to ONNX Runtime (domain com.microsoft). Its builds for the web and for phones have them too. Codes
+are symmetric around 8 and come from onnxruntime's quantizer. Blocks lie along the inputs of a layer, or along a row of
+a table, so both operators read the same bytes. The reverse pass of an explanation gathers all rows. W4 is therefore
+stored once.
 
-Wide layers may multiply by inputs in 8 bits, with a scale for each block of a row, so rows stay independent. Measured on
-BERT of 4 layers x 768 at 128 and 512 tokens: 1.27 and 1.15 times fp32's speed instead of 1.02 and 0.96, and a worst error
-of 0.105 and 0.161 instead of 0.103 and 0.159; layers below 384 get slower. Products of 4 and 8 bits fit into 16 in pairs,
-so they don't saturate on any processor.
+Wide layers may multiply by inputs in 8 bits. These inputs have a scale for each block of a row, so rows stay
+independent. Measured on BERT of 4 layers x 768 at 128 and 512 tokens: 1.27 and 1.15 times fp32's speed instead of 1.02
+and 0.96, and a worst error of 0.105 and 0.161 instead of 0.103 and 0.159. Layers below 384 get slower. The sum of two
+products of 4 and 8 bits fits into 16 bits, so the products do not saturate on any processor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-# What onnxruntime.quantization.matmul_nbits_quantizer calls; that module would set up logging for the whole process.
+# onnxruntime.quantization.matmul_nbits_quantizer calls this function. To import that module would set up logging for
+# the whole process.
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits
 
 from edgexf.passes.linear import swapped
@@ -32,15 +34,20 @@ from edgexf.passes.rewriter import CONTRIB, Rewriter
 
 BLOCK = 32
 BITS = 4
-WIDE = 384  # inputs and outputs from which products of whole numbers are faster than unpacking (measured, VNNI)
-SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
+WIDE = 384  # with as many inputs and outputs, integer products are faster than unpacking (measured, VNNI)
+SMALLEST_SCALE = 1e-30  # below this scale any code will do: its value is negligible in a float32 sum
 IN_BYTES = 4  # the operator's accuracy_level: inputs in 8 bits, a scale for each block
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A weight as [rows, inputs] in 4 bits: `packed` uint8 [rows, blocks, 16], `scales` float32 [rows, blocks]. The rows are
-    the entries of `axis`.
+    """A weight as [rows, inputs] in 4 bits.
+
+    Attributes:
+        name: the first part of the names of its constants.
+        packed: the codes, two in a byte, uint8 [rows, blocks, 16].
+        scales: the scale of each block, float32 [rows, blocks].
+        axis: the axis of the weight whose entries are the rows.
     """
 
     name: str
@@ -55,7 +62,7 @@ class Blocks:
 
 @dataclass
 class Blockwise(Store):
-    """The scheme."""
+    """The scheme for weights in blocks of 4 bits."""
 
     def pack(self, weight: Weight, axis: int) -> Blocks | str:
         if weight.digest not in self.packed:
@@ -83,13 +90,16 @@ class Blockwise(Store):
     def rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:
         chosen = node.inputs[1] if len(node.inputs) > 1 else None
         if node.op_type == "GatherND" and chosen is not None and chosen.producer() is not None:
-            chosen = chosen.producer().inputs[0]  # type: ignore[union-attr]  # of rows that `weights.whole_rows` found
+            chosen = chosen.producer().inputs[0]  # type: ignore[union-attr]  # row numbers, see `weights.whole_rows`
         if packed.axis != 0 or chosen is None:
             return None
         return self.first_rows(graph, packed, node) if node.op_type == "Slice" else self.gathered(graph, packed, chosen)
 
     def first_rows(self, graph: Rewriter, packed: Blocks, node: ir.Node) -> ir.Value | None:
-        """The rows that a Slice takes from the first one on, and no others unpacked; None for one that begins elsewhere."""
+        """The rows that a Slice takes from the first row on; other rows are not unpacked.
+
+        None for a Slice that begins at another row, or that has a constant end.
+        """
         _, start, end = node.inputs[:3]
         begins = start is not None and start.const_value is not None and start.const_value.numpy().tolist() == [0]
         if not begins or end is None or end.const_value is not None:
@@ -97,7 +107,7 @@ class Blockwise(Store):
         count = graph.node("Squeeze", end, graph.constant("axis_0", np.array([0])))
         rows = graph.constant(f"rows_{len(packed.packed)}", np.array(len(packed.packed)))
         none, one = (graph.constant(f"rows_{number}", np.array(number)) for number in (0, 1))
-        behind = graph.node("Add", count, rows)  # a negative end counts from behind
+        behind = graph.node("Add", count, rows)  # a negative end counts back from the end
         most = graph.node("Min", graph.node("Where", graph.node("Less", count, none), behind, count), rows)
         return self.gathered(graph, packed, graph.node("Range", none, most, one))
 
@@ -120,8 +130,10 @@ class Blockwise(Store):
         return found if packed.axis == 0 else found.T
 
     def roundings(self, packed: Blocks, given: Floats, kernel: ir.Node | None) -> list[Floats]:
-        """Of the operator's accuracy_level 4, which lets a kernel round to 8 bits: none, symmetric by the block of a row as
-        ONNX Runtime does on x86, and by the row as it does on ARM.
+        """The roundings that accuracy_level 4 of the operator allows, which lets a kernel round to 8 bits.
+
+        They are: no rounding; symmetric rounding with a scale for each block of a row, as ONNX Runtime does on x86; and
+        rounding with a range for each row, as ONNX Runtime does on ARM. A kernel without accuracy_level does not round.
         """
         del packed
         if kernel is None or "accuracy_level" not in kernel.attributes:
@@ -144,18 +156,24 @@ class Blockwise(Store):
 
     @property
     def nearest(self) -> float:
-        """A step where the two ends of a block are of nearly one size: there are eight steps to one side, seven to the other."""
+        """One step: codes reach eight steps to one side of 0 and seven to the other.
+
+        Rounding leaves a whole step if the lowest and the highest value of a block are of nearly the same size.
+        """
         return 1.0
 
 
 def in_steps(packed: Blocks) -> Floats:
-    """The codes [rows, blocks, 32], from -8 to 7; the first of two in a byte is its lower half."""
+    """The codes as float32 [rows, blocks, 32], from -8 to 7. The lower half of a byte is the first of its two codes."""
     halves = np.stack((packed.packed & 15, packed.packed >> BITS), axis=-1)
     return np.asarray(halves.reshape(*packed.scales.shape, BLOCK).astype(np.float32) - 8, dtype=np.float32)
 
 
 def blocks_of(name: str, array: npt.NDArray[np.float32], axis: int) -> Blocks | str:
-    """The weight in blocks along the axis that is not `axis`, or else along `axis`; why not where neither has whole ones."""
+    """Packs a weight in blocks along the axis that is not `axis`, or along `axis` if the other has no whole blocks.
+
+    Returns the reason as a sentence for a weight that is no matrix, and if neither axis has whole blocks.
+    """
     if array.ndim != 2:
         return f"has {array.ndim} axes, and blocks are for matrices"
     for rows in (axis, 1 - axis):
@@ -165,7 +183,10 @@ def blocks_of(name: str, array: npt.NDArray[np.float32], axis: int) -> Blocks | 
 
 
 def quantized(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Codes and scales of a weight [inputs, outputs], with whole blocks of inputs."""
+    """The codes, uint8 [outputs, blocks, 16], and the scales, float32 [outputs, blocks], of a weight [inputs, outputs].
+
+    The number of inputs must be a multiple of `BLOCK`.
+    """
     inputs, outputs = weight.shape
     packed = np.zeros((outputs, inputs // BLOCK, BLOCK * BITS // 8), dtype=np.uint8)
     scales = np.zeros((outputs, inputs // BLOCK), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""The files of a quantization mode, from the fp32 graphs of a bundle.
+"""Build the files of a quantization mode from the fp32 graphs of a bundle.
 
-In: the fp32 graphs by their path, the predict graph first, a `Mode` and `BuildInputs`. Out: `Built`: the files, and what
-became of each weight.
+In: the fp32 graphs by their path, with the predict graph first; a `Mode`; `BuildInputs`. Out: `Built`, which holds the
+files and what became of each weight.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ Models = Callable[[], dict[str, ir.Model]]
 
 @dataclass(frozen=True)
 class Built:
-    """`files` by path; `entries` of the predict graph's weights; `emulated` at the same paths, where a mode has such graphs;
-    the weights that were `kept` in float32 by digest, with the reason.
+    """The files of a mode.
+
+    Attributes:
+        files: the bytes of each file by its path.
+        entries: what became of each weight of the predict graph.
+        kept: the reason for each weight that was kept in float32, by digest.
+        emulated: the files of the graphs that emulate a device, at the same paths; None if the mode has no such graphs.
     """
 
     files: dict[str, bytes]
@@ -38,7 +43,7 @@ class Built:
 
 
 class Builder:
-    """Builds one mode, again and again with other weights kept in float32: what is stored is computed once."""
+    """Builds one mode. Each build may keep other weights in float32; the stored form of a weight is computed once."""
 
     def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
         self.mode = mode
@@ -56,7 +61,10 @@ class Builder:
         return find(predict_graph(self.models).graph)[0]
 
     def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
-        """The files, `keep` in float32 with the reason; of the graphs at the paths `only`, where that is given."""
+        """Builds the files.
+
+        `keep` says by digest why a weight stays in float32. `only` limits the build to the graphs at these paths.
+        """
         graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
         made, emulated, entries = {}, {}, []
         for path, model in graphs:
@@ -82,7 +90,7 @@ class Builder:
         )
 
     def checks(self, built: Built, inputs: Iterable[Feeds]) -> dict[bytes, Check]:
-        """What each layer of the predict graph computes against its stored numbers, by digest."""
+        """Compares what each layer of the predict graph computes with its stored numbers, by digest."""
         if self.scheme is None:
             return {}
         model = predict_graph(self.models)
@@ -93,7 +101,7 @@ class Builder:
 
 
 def predict_graph(models: Models) -> ir.Model:
-    """The predict graph, its linear layers as products."""
+    """The predict graph with its linear layers as products."""
     model = next(iter(models().values()))
     GemmToMatMul()(model)
     return model

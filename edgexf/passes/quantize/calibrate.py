@@ -1,11 +1,16 @@
-"""Ranges of what layers multiply, over calibration data: what static quantization fixes beforehand.
+"""Find the ranges of what layers multiply over calibration data. Static quantization fixes these ranges beforehand.
 
-In: an onnx_ir model whose linear layers are products, how their inputs are balanced, and inputs one after another. Out:
-(low, high) by a weight's digest. The estimators are onnxruntime's: ``minmax`` keeps the extremes, ``percentile`` 99.999 %
-of the values, ``entropy`` the range whose 8 bits lose the least information (its class docstrings; Migacz 2017).
+In: an onnx_ir model whose linear layers are products, its packed weights with their balances, and inputs one after
+another. Out: a range (low, high) by the digest of a weight.
 
-Inputs run one by one, each handed on before the next is read, so memory holds one run's activations and a histogram for
-each layer, however long the data.
+The estimators are onnxruntime's (its class docstrings; Migacz 2017):
+
+    minmax       keeps the extremes
+    percentile   keeps 99.999 % of the values
+    entropy      keeps the range whose 8 bits lose the least information
+
+Inputs run one by one. Each input is processed before the next input is read, so memory holds the activations of one run
+and a histogram for each layer, however long the data is.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 
 class One(CalibrationDataReader):  # type: ignore[misc]
-    """A single input, as the library reads it."""
+    """A single input in the form that onnxruntime reads."""
 
     def __init__(self, feeds: Feeds) -> None:
         self.rest: list[Feeds] = [feeds]
@@ -44,7 +49,7 @@ class One(CalibrationDataReader):  # type: ignore[misc]
 
 
 def calibrate(model: ir.Model, packed: Mapping[bytes, Any], inputs: Iterable[Feeds], method: str) -> dict[bytes, Range]:
-    """The ranges; the model is changed. `packed` are its weights as `Int8` stores them."""
+    """Finds the ranges, and changes the model. `packed` are its weights as `Int8` stores them, by digest."""
     graph = Rewriter(model)
     watched: dict[str, bytes] = {}
     for weight in find(model.graph)[0]:
@@ -70,7 +75,7 @@ def calibrate(model: ir.Model, packed: Mapping[bytes, Any], inputs: Iterable[Fee
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         path = Path(folder, "model.onnx")
         ir.save(model, path, external_data="weights")
-        with redirect_stdout(StringIO()):  # it tells of every input
+        with redirect_stdout(StringIO()):  # onnxruntime prints lines for every input
             calibrator = create_calibrator(
                 path, ["Identity"], str(Path(folder, "augmented.onnx")), METHODS[method], use_external_data_format=True
             )
@@ -80,6 +85,6 @@ def calibrate(model: ir.Model, packed: Mapping[bytes, Any], inputs: Iterable[Fee
     ranges: dict[bytes, Range] = {}
     for name, digest in watched.items():
         low, high = (float(np.asarray(end).reshape(-1)[0]) for end in found[name].range_value)
-        before = ranges.get(digest, (low, high))  # a weight that several layers share
+        before = ranges.get(digest, (low, high))  # several layers may share a weight
         ranges[digest] = min(low, before[0]), max(high, before[1])
     return ranges

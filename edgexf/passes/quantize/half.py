@@ -1,20 +1,21 @@
-"""Weights and activations in half precision, for GPUs and the web; inputs and outputs stay float32.
+"""Weights and activations in half precision, for GPUs and the web. Inputs and outputs stay float32.
 
     before  input -> MatMul(float32) -> output
     after   input -> Cast(float16) -> MatMul(float16) -> Cast(float32) -> output
 
-The conversion is onnxruntime's own. Constants that float16 can't hold are set to its largest number: masks of -1e30
-become -65504, which a softmax still takes for nothing.
+onnxruntime makes the conversion. Constants that float16 can't hold become the largest number that it holds: masks of
+-1e30 become -65504, which a softmax still turns into 0.
 
-Most CPUs have no float16 kernels: ONNX Runtime computes such a graph in float32 from end to end there, so neither the error
-nor the range of half precision shows. `as_on_a_device` writes the roundings out, and is what `edgexf.pipeline.measure_mode` compares:
+Most CPUs have no float16 kernels. There ONNX Runtime computes such a graph in float32 from end to end, so neither the
+error nor the range of half precision shows. `as_on_a_device` writes the roundings out as casts.
+`edgexf.pipeline.measure_mode` compares the graph that it makes:
 
     before  MatMul(float16) -> a float16 -> Add(float16)
     after   MatMul(float32) -> Cast(float16) -> Cast(float32) -> a float32 -> Add(float32)
 
-Casts of a graph's own are kept by ONNX Runtime, those that it adds itself around float16 operators are not (1.31.1,
-measured: 1000 * 300 / 300 is 1000 in float16 operators, and infinite with the casts written out). Sums within an operator
-stay in float32, as CUDA's products, softmax and norms have them; a browser's shader may add in float16.
+ONNX Runtime keeps the casts of a graph. It drops casts that it added itself around float16 operators (1.31.1, measured:
+1000 * 300 / 300 is 1000 in float16 operators, and infinite with the casts written out). Sums within an operator stay in
+float32, as in CUDA's products, softmax and norms. A browser's shader may add in float16.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from edgexf.errors import BundleError
 from edgexf.passes.quantize.modes import Mode
 
-# Without a float16 kernel for CPUs, which verify the graph. The converter's own list of such operators needs the types of
-# all values beforehand, which its shape inference does not find in every graph.
+# Operators without a float16 kernel for CPUs, which verify the graph. The converter's list of such operators needs the
+# types of all values beforehand. Its shape inference does not find these types in every graph.
 IN_FLOAT32 = ("ScatterElements", "ScatterND", "TopK", "CumSum", "Min", "Max", "Range", "Resize", "ReduceLogSumExp")
 BRANCHES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def to_half(model: ir.Model) -> ir.Model:
-    """A new model in float16, its initializers inside."""
+    """Converts a model to a new model in float16, which holds its initializers inside."""
     for value in model.graph.initializers.values():
         if value.const_value is not None:
             value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
@@ -48,11 +49,11 @@ def to_half(model: ir.Model) -> ir.Model:
     for node in list(half.graph):
         if node.op_type == "LayerNormalization":
             cast_statistics(half.graph, node)
-    common.ShapeInferencePass()(half)  # tells floats from indices
+    common.ShapeInferencePass()(half)  # finds which values are floats
     for node in list(half.graph):
         if node.op_type in IN_FLOAT32 and node.outputs[0].dtype == ir.DataType.FLOAT16:
             compute_in_float32(half.graph, node)
-    common.TopologicalSortPass()(half)  # the converter appends casts of inputs, behind their readers
+    common.TopologicalSortPass()(half)  # the converter appends casts of inputs at the end
     return half
 
 
@@ -71,7 +72,10 @@ def compute_in_float32(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def cast_statistics(graph: ir.Graph, node: ir.Node) -> None:
-    """Mean and deviation, which a reverse pass reads, stay float32 whatever the operator normalises (ONNX, stash_type)."""
+    """Casts the mean and deviation of a LayerNormalization to float16 where a reverse pass reads them.
+
+    The operator gives them in float32, whatever type it normalises (ONNX, stash_type).
+    """
     for output in node.outputs[1:]:
         users = list(output.uses())
         if users:
@@ -82,12 +86,12 @@ def cast_statistics(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def as_on_a_device(model: ir.Model) -> ir.Model:
-    """In place: a model of `to_half` in float32, each value rounded to float16 where an operator of half precision gives it.
+    """Converts a model of `to_half` to float32 in place, and rounds each output of a float16 operator to float16.
 
-    Types are set anew: a clone shares the objects that hold them. BundleError for a graph with branches or loops, and for one
-    whose types can't be told.
+    Types are set anew, because a clone shares the objects that hold its types. BundleError for a graph with branches or
+    loops, and for a graph with values of unknown type.
     """
-    with unlogged("onnx_ir"):  # a failure leaves types unknown, which is said below
+    with unlogged("onnx_ir"):  # a failure leaves types unknown, which raises below
         common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
     for node in model.graph:
         unknown = any(output.dtype is None and output.uses() for output in node.outputs)
@@ -114,7 +118,7 @@ def as_on_a_device(model: ir.Model) -> ir.Model:
 
 @contextmanager
 def unlogged(name: str) -> Iterator[None]:
-    """Without what a library logs, tracebacks among it."""
+    """Silences the logger `name` of a library, with its tracebacks."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -129,7 +133,10 @@ def in_float32(tensor: ir.TensorProtocol, name: str | None) -> ir.TensorProtocol
 
 
 def rounded(graph: ir.Graph, node: ir.Node, output: ir.Value) -> None:
-    """A Cast to float16 rounds already; what another operator gives is cast there and back."""
+    """Rounds an output to float16 and casts it back to float32.
+
+    A Cast to float16 rounds by itself. After any other operator a Cast to float16 is added.
+    """
     wide = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT})
     wide.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     graph.insert_after(node, wide)

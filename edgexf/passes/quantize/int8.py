@@ -1,16 +1,16 @@
-"""Weights in 8 bits; products of whole numbers where the graph multiplies by them.
+"""Weights in 8 bits, with integer products where the graph multiplies by a weight.
 
     before  MatMul(x, W)
     dynamic DynamicQuantizeLinear(x) -> MatMulInteger(., W8) -> Cast -> * (x scale * W scales)
     static  QuantizeLinear(x, range) -> DequantizeLinear -> MatMul(., DequantizeLinear(W8))
 
-ONNX Runtime makes one kernel of either chain (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are symmetric
-with a scale for each output of a layer or row of a table: W8 = round(W / scale), scale = max |W| / 127 along the other
-axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). Activations have one range for a
-whole tensor, found while it runs or calibrated, since the kernels take no other.
+ONNX Runtime fuses either chain into one kernel (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are
+symmetric, with a scale for each output of a layer or each row of a table: W8 = round(W / scale), scale = max |W| / 127
+along the other axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). Activations have
+one range for a whole tensor, since the kernels take no other. The range is found while the graph runs, or calibrated.
 
 A processor without dot products of bytes (AVX2 and AVX-512 without VNNI) adds pairs of u8 x s8 products in 16 bits,
-which saturate. For it the weights are unsigned, with 128 for zero: those products are added in 32 bits.
+which saturate. For such a processor the weights are unsigned, with 128 for zero. It adds u8 x u8 products in 32 bits.
 """
 
 from __future__ import annotations
@@ -31,15 +31,22 @@ from edgexf.passes.quantize.weights import Kind, Use, Weight
 from edgexf.passes.rewriter import Rewriter
 
 LEVELS = 127
-ZERO = 128  # of unsigned weights
-SMALLEST_SCALE = 1e-30  # below it codes may be any: what they stand for is nothing beside a float32 sum
+ZERO = 128  # the zero point of unsigned weights
+SMALLEST_SCALE = 1e-30  # below this scale any code will do: its value is negligible in a float32 sum
 
 
 @dataclass(frozen=True)
 class Codes:
-    """A weight in 8 bits, with a scale for each entry of `axis`: W = (codes - zero) * scale.
+    """A weight in 8 bits with a scale for each entry of `axis`: W = (codes - zero) * scale.
 
-    With a `balance` that is W / factor, and `kept` [rows, outputs] are the rows of W that it leaves out.
+    Attributes:
+        name: the first part of the names of its constants.
+        codes: int8 or uint8, in the shape of the weight.
+        scale: float32 [entries of `axis`].
+        axis: the axis along which the weight has its scales.
+        range: the fixed range of the inputs; None if the range is found at run time, or unknown.
+        balance: how the inputs are evened out; the codes then stand for W / factor. None without balancing.
+        kept: the rows of W that the balance leaves in float32, [rows, outputs]; None without balancing.
     """
 
     name: str
@@ -54,11 +61,11 @@ class Codes:
         return graph.constant(f"{self.name}_quantized", self.codes)
 
     def zero(self, graph: Rewriter) -> ir.Value | None:
-        """What stands for 0; None for signed codes, whose 0 it is."""
+        """The code that stands for 0; None for signed codes, where 0 stands for 0."""
         return graph.constant("weight_zero", np.array(ZERO, np.uint8)) if self.codes.dtype == np.uint8 else None
 
     def zeros(self, graph: Rewriter) -> list[ir.Value]:
-        """The same for each scale, as DequantizeLinear takes it; nothing for signed codes."""
+        """The code for 0, repeated for each scale as DequantizeLinear takes it; empty for signed codes."""
         if self.codes.dtype != np.uint8:
             return []
         return [graph.constant(f"weight_zeros_{len(self.scale)}", np.full(len(self.scale), ZERO, np.uint8))]
@@ -67,7 +74,7 @@ class Codes:
 def quantized(
     array: npt.NDArray[np.float32], axis: int, unsigned: bool
 ) -> tuple[npt.NDArray[np.int8 | np.uint8], npt.NDArray[np.float32]]:
-    """Codes of the array's shape, and scales [entries of `axis`]."""
+    """Quantizes an array: the codes in the shape of the array, and the scales [entries of `axis`]."""
     others = tuple(place for place in range(array.ndim) if place != axis)
     largest = np.abs(array).max(axis=others, keepdims=True)
     scale = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
@@ -77,8 +84,12 @@ def quantized(
 
 @dataclass
 class Int8(Store):
-    """The scheme. `inputs` by a weight's digest are a sample of what it multiplies, which decides where inputs are balanced.
-    `ranges` are those of all it multiplies; without any they are found at run time.
+    """The scheme for weights in 8 bits.
+
+    Attributes:
+        inputs: by the digest of a weight, a sample of its layer's inputs; decides where inputs are balanced.
+        ranges: by the digest of a weight, the range of all its layer's inputs; None if ranges are found at run time.
+        wants_calibration: whether ranges are fixed beforehand.
     """
 
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
@@ -108,7 +119,7 @@ class Int8(Store):
         return {codes.name for codes in self.packed.values() if codes.balance is not None}
 
     def calibrate(self, ranges: Mapping[bytes, Range]) -> None:
-        """From now on inputs are rounded within these ranges."""
+        """Sets the ranges within which inputs are rounded from now on."""
         self.ranges = ranges
         self.packed = {digest: replace(codes, range=ranges.get(digest)) for digest, codes in self.packed.items()}
 
@@ -157,7 +168,7 @@ class Int8(Store):
         return graph.node("Mul", codes, graph.again(node, column))
 
     def plain(self, graph: Rewriter, packed: Codes) -> ir.Value:
-        """What the codes stand for, in float32: the weight, or what its balance leaves of it."""
+        """The values of the codes in float32: the weight W, or W / factor if the weight has a balance."""
         scale = graph.constant(f"{packed.name}_scale", packed.scale)
         return graph.node("DequantizeLinear", packed.stored(graph), scale, *packed.zeros(graph), axis=packed.axis)
 
@@ -182,7 +193,7 @@ class Int8(Store):
         return np.asarray(whole if packed.axis == 1 else whole.T, dtype=np.float32)
 
     def roundings(self, packed: Codes, given: Floats, kernel: ir.Node | None) -> list[Floats]:
-        """ONNX, DynamicQuantizeLinear and QuantizeLinear: round half to even, a range that holds 0."""
+        """Rounds as ONNX's DynamicQuantizeLinear and QuantizeLinear: half to even, within a range that holds 0."""
         del kernel
         balance = packed.balance
         moved = given if balance is None else given * balance.factor
@@ -202,7 +213,7 @@ class Int8(Store):
         if packed.balance is not None:
             rows = (array if packed.axis == 1 else array.T)[packed.balance.rows]
             if packed.kept is None or not np.array_equal(rows, packed.kept):
-                return float("inf")  # what stays in float32 is the weight itself
+                return float("inf")  # rows in float32 must equal the weight's rows
             array = array * (packed.balance.inverse[:, None] if packed.axis == 1 else packed.balance.inverse)
         counts = along(packed.scale > SMALLEST_SCALE, packed)
         return float(np.abs(np.where(counts, array / along(packed.scale, packed) - in_steps(packed), 0)).max())
@@ -213,19 +224,19 @@ class Int8(Store):
 
 
 def fixed(span: Range) -> tuple[np.float32, int]:
-    """The step and the zero of a range that was found beforehand."""
+    """The step and the zero point of a range that was found beforehand."""
     low, high = min(span[0], 0.0), max(span[1], 0.0)
     step = max((high - low) / 255, float(np.finfo(np.float32).tiny))
     return np.float32(step), round(-low / step)
 
 
 def in_steps(packed: Codes) -> npt.NDArray[np.float32]:
-    """The codes without their zero."""
+    """The codes minus their zero point."""
     return packed.codes.astype(np.float32) - (ZERO if packed.codes.dtype == np.uint8 else 0)
 
 
 def along(scale: npt.NDArray[Any], packed: Codes) -> npt.NDArray[Any]:
-    """A scale for each entry of the axis, to multiply the codes with."""
+    """`scale`, reshaped so that each scale multiplies the codes of its entry of the axis."""
     return scale.reshape([-1 if axis == packed.axis else 1 for axis in range(packed.codes.ndim)])
 
 

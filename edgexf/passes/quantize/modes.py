@@ -1,7 +1,7 @@
-"""A way to quantize a bundle, as a record; `edgexf.dtypes` lists where each of them is defined.
+"""A quantization mode as a record. `edgexf.dtypes` lists where each mode is defined.
 
-In: the name of a quantization mode. Out: its `Mode`, from the file of its scheme or conversion. `edgexf.passes.quantize.builder`
-makes the files.
+In: the records of `edgexf.dtypes`. Out: a `Mode` for each name, from the file of its scheme or conversion.
+`edgexf.passes.quantize.builder` makes the files of a mode.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class BuildInputs:
     """What a build may use.
 
     Attributes:
-        inputs: by a weight's digest, a sample of what its layers multiply.
-        calibration: opens a stream of inputs of the model; None where there is no data.
-        method: how ranges are found in that stream; see `edgexf.passes.quantize.calibrate`.
+        inputs: by the digest of a weight, a sample of what its layers multiply.
+        calibration: opens a stream of inputs of the model; None without calibration data.
+        method: how ranges are found in this stream; see `edgexf.passes.quantize.calibrate`.
         unsigned: products must not saturate on a processor without dot products of bytes.
     """
 
@@ -43,13 +43,13 @@ class Mode:
     """A way to quantize.
 
     Attributes:
-        dtype: the name of the dtype that it makes; see `edgexf.dtypes`.
+        dtype: the name of the dtype that the mode makes; see `edgexf.dtypes`.
         tolerance: the largest relative difference from fp32, of any output at any token, at which a graph counts as the
-            same model. What that costs in answers is measured.
-        scheme: makes what stores weights in fewer bits; None where no weight is treated by itself.
-        convert: what is done to a whole graph afterwards.
-        emulated: makes of a graph one that gives a device's values on a CPU that has no such numbers.
-        needs_activations: the scheme looks at a sample of what layers multiply.
+            same model. The cost in answers is measured.
+        scheme: creates the scheme that stores weights in fewer bits; None if the mode only converts whole graphs.
+        convert: converts a whole graph after the scheme; None if the mode does not convert.
+        emulated: converts a graph so that it gives a device's values on a CPU that does not have the dtype.
+        needs_activations: the scheme needs a sample of what layers multiply.
     """
 
     dtype: str

@@ -1,8 +1,8 @@
-"""What flows into the layers of a graph, seen on a few inputs.
+"""Sample what flows into the layers of a graph, on a few inputs.
 
 In: an onnx_ir model whose linear layers are products, and inputs. Out: for each weight a sample of the rows that it
-multiplies, by digest. Memory is bounded: at most `ROWS` rows of each layer are kept, and a run answers at most
-`AT_ONCE` layers.
+multiplies, by digest. Memory is bounded: about `ROWS` rows of each layer are kept, and a run outputs the values of at
+most `AT_ONCE` layers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import onnxruntime as ort
 from edgexf.passes.quantize.balance import ActivationSample, Floats
 from edgexf.passes.quantize.weights import Kind, find
 
-ROWS = 512  # of a layer's inputs, at most
+ROWS = 512  # of a layer's inputs, shared among the runs; each run adds the row with its largest value
 AT_ONCE = 16
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 
 def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, ActivationSample]:
-    """What each layer multiplies, over all inputs. The model's outputs are changed."""
+    """Samples what each layer multiplies, over all inputs, by the digest of the weight. Adds outputs to the model."""
     digests: dict[str, list[bytes]] = {}
     for weight in find(model.graph)[0]:
         for use in weight.uses:
@@ -60,7 +60,7 @@ def observe(model: ir.Model, inputs: Iterable[Feeds]) -> dict[bytes, ActivationS
 
 
 def sampled(rows: Floats, count: int) -> ActivationSample:
-    """`count` of the rows, the one with the largest value among them."""
+    """`count` rows, evenly spread, and the row with the largest value; sizes and limits are of all rows."""
     sizes = np.abs(rows)
     even = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
     places = np.unique(np.append(even, sizes.max(axis=1).argmax()))
@@ -68,7 +68,7 @@ def sampled(rows: Floats, count: int) -> ActivationSample:
 
 
 def answering(model: ir.Model, names: set[str]) -> ort.InferenceSession:
-    """A session of the model that also answers the named values."""
+    """A session of the model that also outputs the values in `names`. Adds outputs to the model."""
     outputs = {value.name for value in model.graph.outputs}
     for node in model.graph:
         for value in node.outputs:

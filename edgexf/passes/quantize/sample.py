@@ -1,7 +1,7 @@
-"""Texts to see a model's layers at work on, for a user who brings none: of many kinds, written for this.
+"""Texts on which the layers of a model that reads text are watched: of many kinds, written for this purpose.
 
-What makes weights hard to quantize are a few inputs of a layer that are far larger than the others. Which ones depends on
-the model and hardly on the text; but special tokens, punctuation and numbers must occur.
+Weights are hard to quantize if a few inputs of a layer are far larger than the others. Which inputs are large depends
+on the model and hardly on the text. But special tokens, punctuation and numbers must occur.
 """
 
 SHORT = (

@@ -3,11 +3,12 @@
     before  W float32 -> MatMul(x, W) -> ...            reverse pass: W -> Transpose -> MatMul(g, .)
     after   W stored  -> product of `Scheme` (x, W)     reverse pass: W stored -> float32 -> Transpose -> MatMul(g, .)
 
-Two alternatives were weighed. `onnxruntime.quantization.quantize_dynamic` transposes a Gemm's weight in place, which
-corrupts a graph that reads it twice; it leaves the reverse pass and sliced projections in float32, so a graph that
-explains grows; and its tables have one range for all rows. Repairing its answers node by node would have been as long as
-this walk. Rewriting the exporter's program before it is translated would quantize in torch, which a device has not.
-So the walk is ours; calibration, 4-bit codes and half precision are onnxruntime's.
+Two alternatives were weighed. `onnxruntime.quantization.quantize_dynamic` transposes the weight of a Gemm in place,
+which corrupts a graph that reads the weight twice. It leaves the reverse pass and sliced projections in float32, so an
+explain graph grows. Its tables have one range for all rows. To repair its graphs node by node would take as much code
+as this walk. The other alternative was to rewrite the exporter's program before it is translated. That would quantize
+in torch, which a device does not have. Therefore edgexf has this walk, and takes calibration, 4-bit codes and half
+precision from onnxruntime.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ Range = tuple[float, float]
 
 @dataclass
 class Store:
-    """What a scheme has packed, by digest: a weight that several graphs share is packed once, under one name."""
+    """What a scheme has packed. A weight that several graphs share is packed once, under one name.
+
+    Attributes:
+        packed: the stored forms by the digest of the weight.
+        names: the digest of the weight that has each name.
+        unsigned, wants_calibration: see `Scheme`.
+    """
 
     packed: dict[bytes, Any] = field(default_factory=dict)
     names: dict[str, bytes] = field(default_factory=dict)
@@ -43,21 +50,21 @@ class Store:
         return set()
 
     def calibrate(self, ranges: Mapping[bytes, Range]) -> None:
-        """ValueError: a scheme that wants no calibration takes no ranges."""
+        """Raises ValueError: a scheme without calibration takes no ranges."""
         raise ValueError(f"{type(self).__name__} finds no ranges beforehand, got {len(ranges)}")
 
     def name(self, weight: Weight) -> str:
-        """The weight's name, or one of its own where another graph calls another weight so."""
+        """The name of a weight, with a part of its digest if another graph has another weight of this name."""
         free = self.names.setdefault(weight.name, weight.digest) == weight.digest
         return weight.name if free else f"{weight.name}_{weight.digest.hex()[:8]}"
 
 
 class Scheme(Protocol):
-    """A way to store weights. A method gives None where it has no way to compute that; the weight is then read.
+    """A way to store weights. A method returns None if it cannot compute a use; the use then reads the whole weight.
 
     Attributes:
         packed: the stored forms by the digest of the weight.
-        unsigned: products are those that can't saturate on a processor without dot products of bytes.
+        unsigned: products cannot saturate on a processor without dot products of bytes.
         wants_calibration: the ranges of what layers multiply are fixed beforehand, by `calibrate`.
         balanced: the names of the weights whose inputs are balanced; see `edgexf.passes.quantize.balance`.
     """
@@ -73,25 +80,25 @@ class Scheme(Protocol):
         """Takes the range of what each weight multiplies, by the digest of the weight."""
 
     def pack(self, weight: Weight, axis: int) -> Any:
-        """The stored form, with scales along `axis`; a sentence that says why there is none."""
+        """The stored form with scales along `axis`, or a sentence that says why the weight has none."""
 
     def product(self, graph: Rewriter, packed: Any, use: Use) -> ir.Value | None:
         """x W [..., outputs], for a use whose scales lie along the outputs."""
 
     def rows(self, graph: Rewriter, packed: Any, node: ir.Node) -> ir.Value | None:
-        """What `node` picks of a table."""
+        """The rows that `node` picks from a table."""
 
     def read(self, graph: Rewriter, packed: Any) -> ir.Value:
-        """The weight in float32, in its own shape."""
+        """The whole weight in float32."""
 
     def stored(self, packed: Any) -> Floats:
-        """What the stored numbers stand for, in the weight's shape; computed from the format's definition."""
+        """The values of the stored numbers in the weight's shape, computed from the format's definition."""
 
     def roundings(self, packed: Any, given: Floats, kernel: ir.Node | None) -> Sequence[Floats]:
-        """What a product may take of its input, float32 of the same shape; several where that is the kernel's own affair."""
+        """The input as the product may round it, float32 of the same shape; several if the kernel may choose."""
 
     def apart(self, packed: Any, array: Floats) -> float:
-        """The largest distance of a stored number from the weight's, in steps of its scale."""
+        """The largest distance of a stored number from the weight's number, in steps of its scale."""
 
     @property
     def nearest(self) -> float:
@@ -100,7 +107,17 @@ class Scheme(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of a weight in a graph: how many products compute with stored numbers, how many uses read them."""
+    """What became of a weight in a graph.
+
+    Attributes:
+        name: the name of its initializer.
+        digest: its `edgexf.passes.digest`; empty for an initializer that counts as no weight.
+        shape: its shape.
+        products: the number of products that compute with its stored numbers.
+        rows: the number of lookups that pick from its stored rows.
+        reads: the number of uses that read it whole, in float32.
+        skipped: why it was not quantized; empty if it was.
+    """
 
     name: str
     digest: bytes
@@ -113,9 +130,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Replaced:
-    """A use of the weight `array`: what the graph multiplies or which rows it picks, `given`, and the value that is the
-    `answer` now. A product is by the weight as it stands or `turned`, or by the first rows of that. `given` is None for uses
-    of other kinds.
+    """A use of a weight after its replacement.
+
+    Attributes:
+        digest: the digest of the weight.
+        array: the weight in float32.
+        packed: its stored form.
+        kind: what the use became.
+        given: the input of a product, or the row numbers of a lookup; None for a use that can't be compared.
+        turned: whether the product is by the transposed weight, or by the first rows of the transposed weight.
+        answer: the value that holds the result now.
     """
 
     digest: bytes
@@ -129,11 +153,18 @@ class Replaced:
 
 @dataclass
 class QuantizeWeights(ir.passes.InPlacePass):
-    """Quantizes every weight of a graph but those to `keep`, by digest, each with the reason.
+    """Quantizes every weight of a graph, except those in `keep`.
 
-    `axes` remembers by digest along which axis a weight has its scales, so that all graphs of a bundle that share it
-    store the same bytes. The predict graph, which comes `first`, decides; a weight that only a later graph has may be
-    one of a reverse pass, so it is read and nothing else. `entries` says what was done, `replaced` by what.
+    Attributes:
+        scheme: how weights are stored.
+        keep: the weights that stay in float32 by digest, with the reason.
+        axes: by digest, the axis along which a weight has its scales. All graphs of a bundle that share the weight then
+            store the same bytes.
+        first: whether this is the predict graph, which decides the axes. A weight that only a later graph has may
+            belong to a reverse pass, so it is only read.
+        entries: the result: what became of each weight.
+        replaced: the result: each use that was replaced, and by what.
+        done: the uses that were replaced so far, with their weight, stored form, kind and new value.
     """
 
     scheme: Scheme
@@ -148,12 +179,17 @@ class QuantizeWeights(ir.passes.InPlacePass):
         graph = Rewriter(model)
         weights, skipped = find(model.graph)
         self.entries = [
-            Entry(name, b"", tuple(model.graph.initializers[name].const_value.shape.numpy()), skipped=reason)  # type: ignore[union-attr]
+            Entry(
+                name,
+                b"",
+                tuple(model.graph.initializers[name].const_value.shape.numpy()),  # type: ignore[union-attr]
+                skipped=reason,
+            )
             for name, reason in skipped.items()
         ]
         for weight in weights:
             self.entries.append(self.replace(graph, weight))
-        self.replaced = [  # now, when what a node takes has been replaced too, and the node is still there
+        self.replaced = [  # only now: the inputs of a node are replaced too, and the node is still there
             Replaced(weight.digest, weight.array, packed, kind, taken(kind, use), turned(use), answer)
             for weight, packed, kind, use, answer in self.done
         ]
@@ -178,7 +214,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
         )
 
     def replace_use(self, graph: Rewriter, packed: Any, use: Use, axis: int | None) -> tuple[Kind, ir.Value]:
-        """What was done in the end: a product whose scales lie along the sum is a read, and so is all without an `axis`."""
+        """Replaces a use. Returns what the use became, and its new value.
+
+        A product whose scales lie along the sum becomes a read, and so does every use if `axis` is None.
+        """
         value = None
         if axis is not None and use.kind is Kind.PRODUCT and use.axis == axis:
             value = self.scheme.product(graph, packed, use)
@@ -194,20 +233,23 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
 
 def taken(kind: Kind, use: Use) -> ir.Value | None:
-    """What a use takes besides the weight: the input of a product, the numbers of the rows that a Gather picks."""
+    """What a use takes besides the weight: the input of a product, or the row numbers of a Gather; None for other uses.
+
+    A product by a Slice counts only if the Slice takes the first rows.
+    """
     if kind is Kind.PRODUCT and all(step.op_type != "Slice" or begins(step) for step in use.path):
         return use.node.inputs[0]
     return use.node.inputs[1] if kind is Kind.ROWS and use.node.op_type == "Gather" else None
 
 
 def begins(node: ir.Node) -> bool:
-    """Whether a Slice takes the first rows."""
+    """Whether a Slice begins at the first row."""
     start = node.inputs[1]
     return start is not None and start.const_value is not None and start.const_value.numpy().tolist() == [0]
 
 
 def moved_rows(use: Use) -> bool:
-    """Whether only some rows of the weight are multiplied: no kernel takes those in whole numbers with a fixed range."""
+    """Whether a product takes the weight sliced or repeated. No integer kernel with a fixed range does."""
     return any(not swapped(step) for step in use.path)
 
 
@@ -216,5 +258,5 @@ def turned(use: Use) -> bool:
 
 
 def tidy(model: ir.Model) -> None:
-    """In place: what is read no more goes, and nodes stand in order again."""
+    """Removes nodes that are no longer read, and sorts the others, in place."""
     ir.passes.Sequential(common.RemoveUnusedNodesPass(), common.TopologicalSortPass())(model)

@@ -1,19 +1,19 @@
-"""The weights of a graph that are worth storing in fewer bits, and how the graph uses each.
+"""Find the weights of a graph that are worth storing in fewer bits, and how the graph uses each of them.
 
 In: an onnx_ir model whose linear layers are products (`edgexf.passes.linear`). Out: `Weight`s with their `Use`s.
 
     MatMul(x, W)                     a product: W [inputs, outputs], a scale for each output (axis 1)
     MatMul(x, Transpose(V))          a product: V [outputs, inputs], a scale for each output (axis 0)
-    MatMul(x, Slice(W))              the same of W's first rows (Linformer's projections)
-    MatMul(x, Expand(W))             the same, once for each sample
+    MatMul(x, Slice(W))              a product by the first rows of W (Linformer's projections), axis 1
+    MatMul(x, Expand(W))             a product by W, which is repeated for each sample, axis 1
     Gather(V, ids), Slice(V)         rows of a table: a scale for each row (axis 0)
-    anything else, such as           a read of the whole weight, which is put back to float32 for it
+    anything else, such as           a read of the whole weight, which is converted back to float32
     MatMul(g, Transpose(W)) where
     W is a product elsewhere
 
-The last case is the reverse pass of an explanation: it multiplies by the transposed weight, so the scales lie along the
-sum and no product of whole numbers can apply them; and gradients differ by orders of magnitude from token to token,
-which no single range of whole numbers holds. It therefore reads the same stored weight, and computes in float32.
+The last case is the reverse pass of an explanation. It multiplies by the transposed weight, so the scales lie along the
+sum, and no integer product can apply them. Gradients also differ by orders of magnitude from token to token, which no
+single integer range holds. The reverse pass therefore reads the same stored weight, and computes in float32.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ import onnx_ir as ir
 from edgexf.passes.digest import digest
 from edgexf.passes.linear import swapped
 
-SMALLEST = 1024  # elements; below it a weight costs less than the nodes that would unpack it
-LARGEST_VALUE = 1e4  # of a weight; what is larger stands in a mask
+SMALLEST = 1024  # elements; a smaller weight costs less than the nodes that would unpack it
+LARGEST_VALUE = 1e4  # of a weight; larger values are those of a mask
 PICKS = ("Gather", "GatherND", "Slice")
 READERS = {"MatMul", "Transpose", "Conv", "ConvTranspose", "Einsum", *PICKS}
-SCALED = ("Conv", "ConvTranspose")  # read whole, with a scale for each row
+SCALED = ("Conv", "ConvTranspose")  # they read the whole weight, with a scale for each row
 
 
 class Kind(Enum):
-    """What is done with a weight."""
+    """What a node does with a weight."""
 
     PRODUCT = "product"
     ROWS = "rows"
@@ -45,8 +45,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Use:
-    """A node that takes a weight as its input number `index`; for a product also the `path` of nodes that move the weight
-    before it gets there, in order, and the node that multiplies.
+    """A use of a weight by a node.
+
+    Attributes:
+        kind: what the node does with the weight.
+        node: the node that takes the weight; for a product, the node that multiplies.
+        index: the number of the node's input.
+        axis: the axis of the weight along which its scales must lie for this use; None for a read.
+        path: for a product, the nodes that move the weight before the product takes it, in order.
     """
 
     kind: Kind
@@ -57,13 +63,13 @@ class Use:
 
     @property
     def whole(self) -> bool:
-        """Whether all of the weight gets there, transposed or repeated as it may be."""
+        """Whether the node takes the whole weight, perhaps transposed or repeated."""
         return all(swapped(step) or step.op_type == "Expand" for step in self.path)
 
 
 @dataclass(frozen=True)
 class Weight:
-    """An initializer, float32, of two axes or more, its uses, and the axis along which it has scales."""
+    """A float32 initializer of two axes or more, with its uses."""
 
     value: ir.Value
     digest: bytes
@@ -79,7 +85,7 @@ class Weight:
 
     @property
     def axis(self) -> int:
-        """The axis of a layer's outputs, or of a table's rows; a product decides before a read."""
+        """The axis of the scales: a table's rows, or a layer's outputs. Lookups decide before products, then reads."""
         first = [use.axis for use in self.uses if use.kind is Kind.ROWS]
         then = [use.axis for use in self.uses if use.kind is Kind.PRODUCT]
         for axis in (*first, *sorted(then, key=lambda axis: axis != 1)):
@@ -89,7 +95,7 @@ class Weight:
 
 
 def find(graph: ir.Graph) -> tuple[list[Weight], dict[str, str]]:
-    """The weights in the graph's order, and why others of their size are none, by name."""
+    """The weights in the graph's order; and by name, why other float32 initializers of their size are no weights."""
     found, skipped = [], {}
     for value in list(graph.initializers.values()):
         tensor = value.const_value
@@ -104,7 +110,7 @@ def find(graph: ir.Graph) -> tuple[list[Weight], dict[str, str]]:
 
 
 def unfit(value: ir.Value, graph: ir.Graph) -> str:
-    """Why a large constant is no weight; empty where it is one."""
+    """Why a large constant is no weight; empty for a weight."""
     users = {node.op_type for node, _ in value.uses()}
     array = value.const_value.numpy()  # type: ignore[union-attr]
     if any(node.graph is not graph for node, _ in value.uses()):
@@ -126,7 +132,7 @@ def uses_of(value: ir.Value) -> Iterator[Use]:
 
 
 def use_of(node: ir.Node, index: int, axes: int) -> Iterator[Use]:
-    """What a node does with a weight; several uses where a moved weight is multiplied several times."""
+    """The uses of a weight by a node; several if several products take the moved weight."""
     if node.op_type == "MatMul" and index == 1 and axes == 2:
         yield Use(Kind.PRODUCT, node, index, axis=1)
     elif index == 0 and axes == 2 and (gathers_rows(node) or whole_rows(node)):
@@ -142,7 +148,7 @@ def use_of(node: ir.Node, index: int, axes: int) -> Iterator[Use]:
 
 
 def sliced(node: ir.Node) -> Iterator[Use]:
-    """The first rows of a weight: multiplied, perhaps after being repeated for each sample, or else a table's rows."""
+    """The uses of a Slice of a weight: products, perhaps of a repeated weight; without a product, rows of a table."""
     paths = list(followed(node.outputs[0], (node,)))
     products = [
         Use(Kind.PRODUCT, user, place, 1, path) for user, place, path in paths if (user.op_type, place) == ("MatMul", 1)
@@ -156,7 +162,7 @@ def sliced(node: ir.Node) -> Iterator[Use]:
 
 
 def repeated(node: ir.Node) -> Iterator[Use]:
-    """A weight that is repeated for each sample and multiplied; read where anything else is done with it."""
+    """The uses of a weight that is repeated for each sample: products, or one read if a node does something else."""
     paths = list(followed(node.outputs[0], (node,)))
     if all((user.op_type, place) == ("MatMul", 1) for user, place, _ in paths):
         yield from (Use(Kind.PRODUCT, user, place, 1, path) for user, place, path in paths)
@@ -165,7 +171,7 @@ def repeated(node: ir.Node) -> Iterator[Use]:
 
 
 def followed(value: ir.Value, path: tuple[ir.Node, ...]) -> Iterator[tuple[ir.Node, int, tuple[ir.Node, ...]]]:
-    """The nodes that use a moved weight, behind those that repeat it."""
+    """The nodes that use a moved weight, behind Expand nodes; each with its input number and the path to it."""
     for user, place in value.uses():
         if user.op_type == "Expand" and place == 0:
             yield from followed(user.outputs[0], (*path, user))
@@ -179,7 +185,7 @@ def gathers_rows(node: ir.Node) -> bool:
 
 
 def whole_rows(node: ir.Node) -> bool:
-    """Whether each index of a GatherND names a row: it has no batch axes, and its indices end in an axis of one."""
+    """Whether each index of a GatherND names a row: no batch axes, and the last axis of the indices has size 1."""
     if node.op_type != "GatherND":
         return False
     batched = node.attributes.get("batch_dims")
@@ -191,7 +197,7 @@ def whole_rows(node: ir.Node) -> bool:
 
 
 def slices_rows(node: ir.Node) -> bool:
-    """Whether a Slice takes rows, one after another."""
+    """Whether a Slice takes consecutive rows."""
     if node.op_type != "Slice":
         return False
     axes = node.inputs[3].const_value if len(node.inputs) > 3 and node.inputs[3] is not None else None
