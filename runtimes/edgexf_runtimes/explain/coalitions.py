@@ -9,8 +9,8 @@ Every row has the length of the input, and the attention mask, segments and glob
 differ. So rows run together in every bundle, even if padding changes answers, and a coalition never moves a token.
 
 Features are the single tokens of the input. If these are too many, features are spans of adjacent tokens, all of the
-same length. Words were weighed as features as well, but bytes and Chinese text have no words, and the number of words can't be
-chosen.
+same length. Words were weighed as features as well, but bytes and Chinese text have no words, and the number of words
+can't be chosen.
 
 Source: cooperative games (Shapley 1953); removal by replacement (Covert, Lundberg and Lee 2021, section 4).
 """
