@@ -105,7 +105,7 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """Releases the graphs. They open again when the session is used again."""
+        """Releases the graphs. They open again when the predictor is used again."""
         with self._lock:
             self._sessions.clear()
 
@@ -225,7 +225,7 @@ class Predictor:
         self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
     ) -> dict[str, Array]:
         """Encodes inputs, as in `predict`, into the arrays that `run` takes. Each window of an input is a row, padded
-        to the longest row. An input has one window without a stride.
+        to the longest row. Without a stride, an input has one window.
 
         The arrays do not include `decoder_input_ids`. Raises UsageError if the model would pad the rows to different
         lengths: in one batch, such rows would change each other's answers.

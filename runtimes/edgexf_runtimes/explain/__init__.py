@@ -8,6 +8,6 @@
     perturbation                    runs a run-time method on one row
     arrays                          runs a run-time method on arrays of several samples
 
-Data passes from top to bottom. Compiled methods need an explain graph, run-time methods only the predict graph. Out of
-`graph` and `perturbation` comes an `Explanation`, out of `arrays` come arrays.
+Data passes from top to bottom. Compiled methods need an explain graph, run-time methods only the predict graph.
+`graph` and `perturbation` return an `Explanation`, `arrays` returns arrays.
 """

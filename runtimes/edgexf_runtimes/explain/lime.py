@@ -4,8 +4,8 @@
 
 For each coalition, the number of left-out features is drawn uniformly, and then the features at random. The weight is
 pi(z) = exp(-D^2 / (2 width^2)), where D is the cosine distance between z and the whole input. The numbers of features,
-the distance, the kernel and the penalty are those of the authors' package for text (lime 0.2). The package keeps only
-the 10 best features by default; here every token has a score.
+the distance, the kernel and the penalty are the same as in the authors' package for text (lime 0.2). That package keeps
+only the 10 best features by default; here every token has a score.
 
 Sources: Ribeiro, Singh and Guestrin 2016, "Why Should I Trust You?", equation 1 and section 3.4. The fit is
 scikit-learn's `Ridge`, as in the authors' package.

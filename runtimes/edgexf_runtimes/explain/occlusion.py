@@ -6,7 +6,7 @@ Occlusion takes one forward pass for each feature, without randomness or a fit. 
 counts it several times. So the scores need not add up to the explained value; the residual is the difference.
 
 Spans do not overlap. The alternative, a sliding window, smears a score over its neighbours and costs as many passes as
-there are tokens. Every sixteenth span comes first: if the time runs out, the scores are spread over the input.
+there are tokens. Every sixteenth span comes first, so that the scores spread over the input if time runs out.
 
 Source: Zeiler and Fergus 2014, section 4.2; for text Li, Monroe and Jurafsky 2016, "Understanding Neural Networks
 through Representation Erasure", equation 1.

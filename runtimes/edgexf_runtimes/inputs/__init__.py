@@ -6,6 +6,6 @@
     baseline     the token id that replaces a token which an explanation leaves out
     targets      the further arrays of an explain graph, checked
 
-Data passes from top to bottom, with one return: `text` tokenizes what `preprocess` read, and `preprocess` then pads and
-checks the token ids.
+Data passes from top to bottom, with one exception: `text` tokenizes what `preprocess` read, and `preprocess` then pads
+and checks the token ids.
 """

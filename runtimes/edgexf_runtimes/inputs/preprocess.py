@@ -183,8 +183,8 @@ def check_length(name: str, array: Tokens, least: int, most: int) -> None:
 def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature) -> dict[str, npt.NDArray[Any]]:
     """Checks the inputs of a custom module, by name.
 
-    Raises UsageError if the names are not those of the module's inputs. Raises InputError for an array of another kind,
-    for a size that its axis does not allow, and for an id that is out of range.
+    Raises UsageError for names other than the module's inputs. Raises InputError for an array of another kind, for a
+    size that its axis does not allow, and for an id that is out of range.
     """
     wanted = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
     found = {name: value for name, value in given.items() if value is not None}
@@ -283,8 +283,8 @@ def check_rows(rows: Mapping[str, Tokens], manifest: Manifest) -> dict[str, Toke
 
 
 def check_written(written: Tokens | None, ids: Tokens, decoder: Decoder, manifest: Manifest) -> Tokens:
-    """Checks decoder_input_ids, int64 [batch, decoder_sequence]. The default is the input one place later, as the
-    model's library shifts it.
+    """Checks decoder_input_ids, int64 [batch, decoder_sequence]. The default is the input, shifted one place to the
+    right as in the model's library.
     """
     name = names.DECODER_INPUT_IDS
     if written is None:

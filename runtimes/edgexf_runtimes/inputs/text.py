@@ -139,8 +139,8 @@ class Tokenizer:
 
 
 def offset_table(pair: tuple[str, str | None]) -> tuple[npt.NDArray[np.int64], ...]:
-    """For each text of a pair, the place where each of its characters starts in the bytes of both texts, which follow
-    each other.
+    """For each text of a pair, the byte at which each of its characters starts. Bytes are counted through both texts,
+    with a line break between them.
     """
     tables, before = [], 0
     for text in pair:

@@ -2,7 +2,7 @@
 
 In: two sessions of a bundle, and rows of inputs. Out: a `Compared` for each input, with the largest relative difference
 and the share of equal answers. For explanations, a `Relevance` for each row, with the correlation of the ranks and the
-share of common strongest tokens.
+share of the strongest tokens that both have in common.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ The label is the one that the model predicts. A curve asks whether the explanati
 is right.
 
 A token is left out by putting another token in its place. Two alternatives were weighed. Taking the token out of the
-row shifts all tokens behind it, and then the shift is what changes the answer. Hiding the token in the attention mask
+row shifts all tokens behind it, and then the shift changes the answer. Hiding the token in the attention mask
 breaks the graph's contract, in which padding stands only behind the real tokens.
 
 Intervals are percentile bootstraps of the mean (Efron and Tibshirani 1993, chapter 13). Two methods are compared by the
