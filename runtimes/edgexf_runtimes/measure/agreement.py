@@ -176,8 +176,9 @@ def telling(manifest: Manifest, case: Case) -> Array:
 def compare_relevance(reference: Session, other: Session, method: str, case: Case) -> list[Relevance]:
     """Compares two explanations of each row of a case that is `telling`, over the row's real tokens.
 
-    If the case names no target, both explain what fp32 predicts. If the model answers at each token and the case names
-    no position, both explain the answer at the last token.
+    If the case names no target, both explain the class that fp32 predicts. For heads other than logits of classes, each
+    explains what its own graph predicts. If the model answers at each token and the case names no position, both
+    explain the answer at the last token.
     """
     manifest = reference.manifest
     targets = targets_for(reference, method, case)
@@ -214,7 +215,7 @@ def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]
 
 
 def predicted(session: Session, case: Case) -> dict[str, Array]:
-    """The target for the class that fp32 predicts, so that both graphs explain the same class."""
+    """The target for the class that fp32 predicts, so that both graphs explain it. Empty for other heads."""
     if not CLASSES.fits(session.manifest.variants[0].outputs):
         return {}
     answer = session.run(**case.arrays)[names.LOGITS]
