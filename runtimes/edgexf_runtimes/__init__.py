@@ -1,6 +1,18 @@
-"""The runtime: a bundle goes in, answers and explanations come out, with numpy and onnxruntime alone."""
+"""The runtime: runs a bundle and explains its answers, with numpy and onnxruntime alone.
 
-import edgexf.errors  # noqa: F401 (first: loading edgexf switches the telemetry of onnxruntime off)
+    device/      the threads, provider and dtype for this device
+    inputs/      files, bytes, text and arrays become checked arrays
+    predictor    runs the predict graph
+    head         the kind of the outputs, and the names of their columns
+    scores       logits become scores of labels
+    explain/     a score for each token: from an explain graph, or from many runs of the predict graph
+    session      `Session`, which predicts and explains
+    measure/     figures about a session: latency, memory, agreement, faithfulness
+
+Data passes from the bundle and the inputs at the top to the figures at the bottom.
+"""
+
+import edgexf.errors  # noqa: F401 (first: importing edgexf switches off onnxruntime's telemetry)
 from edgexf_runtimes.explain.arrays import attribute
 from edgexf_runtimes.session import Session, load
 

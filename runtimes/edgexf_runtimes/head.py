@@ -1,6 +1,6 @@
-"""What a model answers, and how its columns are called: labels, or words of the vocabulary.
+"""What a model answers, and the names of its output columns: labels, or words of the vocabulary.
 
-In: a manifest, and for a model of text its tokenizer. Out: a `NamedHead`.
+In: a manifest, and the tokenizer of a text model. Out: a `NamedHead`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from edgexf_runtimes.inputs.text import Tokenizer
 
 @dataclass(frozen=True)
 class NamedHead:
-    """The head of a bundle; `tokenizer` opens the bundle's tokenizer, where columns are words of its vocabulary."""
+    """The head of a bundle.
+
+    Attributes:
+        manifest: the bundle's manifest.
+        tokenizer: opens the bundle's tokenizer; called only if the columns are words of its vocabulary.
+    """
 
     manifest: Manifest
     tokenizer: Callable[[], Tokenizer]
@@ -28,23 +33,23 @@ class NamedHead:
 
     @property
     def kind(self) -> Kind | None:
-        """What the first outputs are; None for outputs of no known kind."""
+        """The kind of the first outputs, or None if no known kind fits."""
         found = head_of(self.manifest.variants[0].outputs, self.manifest.samples)
         return None if found is None else found.kind
 
     @property
     def classifies(self) -> bool:
-        """Whether an input gets a label, by logits [batch, labels]."""
+        """Whether the model gives each input a label, from logits [batch, labels]."""
         return self.kind is CLASSES and bool(self.manifest.labels) and not self.output.varies
 
     @property
     def tagged(self) -> bool:
-        """Whether each token of the input gets logits, [batch, sequence, labels or words]."""
+        """Whether each token of the input has logits, [batch, sequence, labels or words]."""
         return self.kind is TOKEN_CLASSES and names.SEQUENCE in self.output.shape
 
     @property
     def columns(self) -> int:
-        """The entries of the output's last axis, which a graph fixes."""
+        """The size of the output's last axis. Raises UsageError if the graph does not fix the size."""
         last = self.output.shape[-1]
         if not isinstance(last, int):
             raise UsageError(
@@ -53,7 +58,7 @@ class NamedHead:
         return last
 
     def column(self, name: str) -> int:
-        """The column of a label, or of a word of the vocabulary. UsageError for an unknown one."""
+        """The index of the column of a label, or of a word of the vocabulary. Raises UsageError for an unknown name."""
         labels = self.manifest.labels
         if labels and name in labels:
             return labels.index(name)

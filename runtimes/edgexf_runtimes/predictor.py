@@ -1,7 +1,7 @@
-"""The predictor: arrays to arrays, and inputs to answers. It knows nothing of explanations.
+"""The predictor: runs the predict graph, from arrays to arrays and from inputs to answers. It does not explain.
 
-In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. Each graph is opened when it is first needed, so a
-process that only predicts never holds an explain graph.
+In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. The predictor opens each graph when it is first
+needed, so a process that only predicts never holds an explain graph.
 
     text, bytes, path -> read -> Raw -> tokens -> Prepared -> arrays -> predict graph -> Prediction or Features
 """
@@ -38,19 +38,24 @@ from edgexf_runtimes.scores import SCORES, best_places
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
-Answer = tuple[dict[str, Array], float]  # outputs of one row, and its share of the time in milliseconds
+Answer = tuple[dict[str, Array], float]  # outputs of one row, and the row's share of the time in milliseconds
 
 PREDICT = "predict"
 REFUSED = (
     Fail,
     InvalidArgument,
     RuntimeException,
-)  # what a run raises: of a module of one's own not every id has a bound
+)  # errors of a run: a custom module may take ids whose range is unknown
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An input and its windows of tokens, one unless it is read with a stride."""
+    """An input after reading and tokenizing.
+
+    Attributes:
+        raw: the input as it was read.
+        windows: its tokens: one window, or several if the caller gave a stride.
+    """
 
     raw: Raw
     windows: Sequence[Encoded]
@@ -61,26 +66,29 @@ class Prepared:
 
     @property
     def data(self) -> bytes:
-        """The input's bytes that the model read."""
+        """The bytes of the input that the model read."""
         last = max(end for window in self.windows for _, end in window.offsets)
         return self.raw.data[:last] if self.truncated else self.raw.data
 
 
 def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source | Pair | Raw]:
-    """Inputs as a list, also a single one."""
+    """The inputs as a list. A single input becomes a list of one."""
     if isinstance(inputs, str | bytes | os.PathLike | tuple):
         return [inputs]
     return list(inputs)
 
 
 class Predictor:
-    """A bundle that answers; a context manager. Concurrent calls are safe, closing during a call is not."""
+    """An open bundle that answers; a context manager.
+
+    Concurrent calls are safe. Closing the predictor during a call is not safe.
+    """
 
     def __init__(
         self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
     ) -> None:
         self.path = path
-        self.whole = manifest  # of the bundle; `manifest` speaks of the graphs in this session's dtype alone
+        self.whole = manifest  # of the whole bundle; `manifest` holds only the graphs in this session's dtype
         self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
         self.threads = threads
@@ -97,7 +105,7 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """Releases the graphs; they are opened again when the session is used again."""
+        """Releases the graphs. They open again when the predictor is used again."""
         with self._lock:
             self._sessions.clear()
 
@@ -109,22 +117,26 @@ class Predictor:
             return self._sessions[purpose]
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Inputs as the graph takes them, what may be left out filled in; see `run` for what they are and its errors."""
+        """Checks the inputs and fills in missing ones. See `run` for the inputs and errors."""
         return preprocess.check_inputs(inputs, self.manifest)
 
     def run(self, **inputs: Any) -> dict[str, Array]:
-        """The predict graph's outputs, such as ``logits`` float32 [batch, labels].
+        """Runs the predict graph and returns its outputs, such as ``logits`` float32 [batch, labels].
 
-        Inputs are those that the manifest names: of a model of text ``input_ids``, whole numbers [batch, sequence],
-        ``attention_mask``, without which every token is real, and what else it takes, such as ``global_attention_mask``;
-        of a module of one's own those of its ``forward``. InputError for arrays outside the bundle's limits.
+        The manifest names the inputs. A model of text or bytes takes ``input_ids``, integers [batch, sequence], and
+        ``attention_mask``; without a mask, every token is real. It may take more, such as ``global_attention_mask``. A
+        custom module takes the inputs of its ``forward``.
+
+        Raises InputError for arrays outside the bundle's limits, and UsageError for an input that the model does not
+        have.
         """
         return self.run_graph(PREDICT, self.checked(inputs))
 
     def run_graph(self, method: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs of the graph of a method, ``predict`` or an explanation's, for inputs that were checked.
+        """Runs the graph of a method, ``predict`` or an explanation method, on checked inputs, and returns all of its
+        outputs.
 
-        InputError where ONNX Runtime refuses them.
+        Raises InputError if ONNX Runtime refuses the inputs.
         """
         session = self._open(method)
         outputs = [value.name for value in session.get_outputs()]
@@ -139,14 +151,15 @@ class Predictor:
     def predict(
         self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
     ) -> list[Prediction] | list[Features]:
-        """Answers for text, bytes or paths, and for pairs of texts as tuples, in the order given: labels and scores of a
-        classifier, the outputs of another model. See `Tokenizer.encode` for `truncate` and `stride`, which a model of
-        text takes; `preprocess.read_raw` and `read_text` for errors.
+        """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given.
+
+        A classifier answers with labels and scores, another model with its outputs. A text model also takes `truncate`
+        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors.
         """
         return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
 
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
-        """An input as `predict_prepared` takes it; what is wrong with one input is said here."""
+        """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
             raise UsageError(
@@ -158,11 +171,11 @@ class Predictor:
             )
         windows = self._tokens(raw, truncate, stride)
         for window in windows:
-            self._arrays([window])  # what no batch mate may hide: too few tokens, a question without its separators
+            self._arrays([window])  # finds errors that a batch could hide: too few tokens, missing separators
         return Prepared(raw, windows)
 
     def read(self, source: Source | Pair | Raw) -> Raw:
-        """The part of a source that the model reads; what was read before stays as it is."""
+        """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
         if isinstance(source, Raw):
             return source
         reader = self.reader
@@ -174,7 +187,7 @@ class Predictor:
 
     @property
     def reader(self) -> Bytes | Text:
-        """How this model reads its input. UsageError for one that takes token ids."""
+        """How this model reads its input. Raises UsageError for a model that takes token ids."""
         if self.manifest.preprocess is None:
             raise UsageError(
                 f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids; call session.run with arrays."
@@ -182,7 +195,7 @@ class Predictor:
         return self.manifest.preprocess
 
     def _tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
-        """An input as windows of tokens, one of them unless a stride is given."""
+        """Turns an input into windows of tokens: one window, or several if a stride is given."""
         reader = self.reader
         if isinstance(reader, Text):
             return self._open_tokenizer().encode(raw.text or "", truncate, stride)
@@ -202,7 +215,7 @@ class Predictor:
             return self._tokenizer
 
     def baseline(self, chosen: str | int | None = None) -> Baseline:
-        """What stands in for a token that is left out of an input; `chosen` is a token's text or its id."""
+        """The replacement for a token that is left out of an input. `chosen` is a token's text or its id."""
         reader = self.reader
         if isinstance(reader, Text):
             return of_text(self._open_tokenizer(), self.path, self.manifest, chosen)
@@ -211,10 +224,11 @@ class Predictor:
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
     ) -> dict[str, Array]:
-        """What `run` takes, for inputs as in `predict`: a row each, padded to the longest, or one for each window.
+        """Encodes inputs, as in `predict`, into the arrays that `run` takes. Each window of an input is a row, padded
+        to the longest row. Without a stride, an input has one window.
 
-        A decoder is another matter: `decoder_input_ids` are not among them. UsageError for rows that would change each
-        other's answers, since the model pads them to other lengths than they have together.
+        The arrays do not include `decoder_input_ids`. Raises UsageError if the model would pad the rows to different
+        lengths: in one batch, such rows would change each other's answers.
         """
         read = [self.read(source) for source in listed(inputs)]
         windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
@@ -226,7 +240,7 @@ class Predictor:
         return self._arrays(windows)
 
     def _arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
-        """The graph's inputs int64 [windows, longest], checked."""
+        """The checked inputs of the graph, int64 [windows, longest]."""
         reader = self.reader
         ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
         given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
@@ -239,7 +253,7 @@ class Predictor:
         return inputs
 
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
-        """Answers in the order given; windows of similar length run together, where rows are independent."""
+        """Answers in the order given. Windows of similar length run together if rows are independent."""
         windows = [window for given in inputs for window in given.windows]
         alone = dtype_named(self.dtype).batch_dependent
         answers: dict[int, Answer] = {}
@@ -257,12 +271,12 @@ class Predictor:
 
     @cached_property
     def head(self) -> NamedHead:
-        """What the model answers."""
+        """The kind of the model's outputs, and the names of their columns."""
         return NamedHead(self.manifest, self._open_tokenizer)
 
     @property
     def classifies(self) -> bool:
-        """Whether an input gets a label, by logits [batch, labels]."""
+        """Whether the model gives each input a label, from logits [batch, labels]."""
         return self.head.classifies
 
     def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
@@ -270,7 +284,7 @@ class Predictor:
         return self._prediction(given, [(dict(outputs), ms)])
 
     def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
-        """From the answer to each of an input's windows."""
+        """A classifier's answer, from the mean logits of all windows of an input."""
         logits = np.mean([outputs[names.LOGITS] for outputs, _ in answers], axis=0)
         scores = SCORES[self.manifest.scores](logits)
         best = best_places(scores)

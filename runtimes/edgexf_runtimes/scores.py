@@ -1,6 +1,6 @@
-"""From a classifier's logits to the scores that it gives its labels.
+"""Turns a classifier's logits into scores of its labels.
 
-In: logits [..., labels]. Out: scores of the same shape, by the kind that the manifest's `scores` names.
+In: logits [..., labels]. Out: scores of the same shape. The manifest's `scores` names the kind of score.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-TOP = 3  # labels that a prediction lists
+TOP = 3  # the number of labels that a prediction lists
 
 
 def softmax(logits: Array) -> Array:
@@ -23,7 +23,7 @@ def softmax(logits: Array) -> Array:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Probabilities of each class on its own, float64."""
+    """The probability of each class, independent of the other classes, float64."""
     probabilities: Array = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return probabilities
 
@@ -32,5 +32,5 @@ SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": si
 
 
 def best_places(scores: Array, count: int = TOP) -> Array:
-    """The places of the largest scores, best first; of equal scores the earlier place."""
+    """The indices of the `count` largest scores, best first. Equal scores keep their order."""
     return np.argsort(-scores, kind="stable")[:count]

@@ -1,4 +1,4 @@
-"""A loaded bundle: the predictor, and the explanations of its answers.
+"""An open bundle: predicts, and explains its answers.
 
 In: a bundle's folder. Out: a `Session`, which is a `Predictor` that also explains.
 """
@@ -30,10 +30,13 @@ def load(
     providers: Sequence[str] = ("cpu",),
     verify: str = "always",
 ) -> Session:
-    """Opens a bundle. BundleError where it is not what was exported, UsageError for an unknown choice.
+    """Opens a bundle.
 
-    `dtype` picks the graphs; ``auto`` is what `edgexf_runtimes.device.dtype` finds best on this device. `threads` defaults to what this process may use. `verify`: ``always`` hashes every listed file,
-    ``never`` checks names and sizes only.
+    `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
+    `threads` defaults to the number that this process may use. `verify`: ``always`` hashes every listed file, ``never``
+    checks only names and sizes.
+
+    Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice.
     """
     if verify not in ("always", "never"):
         raise UsageError(f"verify must be 'always' or 'never', got {verify!r}; choose one of them.")
@@ -46,20 +49,31 @@ def load(
 
 
 class Session(Predictor):
-    """A bundle in use: it predicts and explains. A context manager; concurrent calls are safe, closing during a call is not."""
+    """An open bundle that predicts and explains; a context manager.
+
+    Concurrent calls are safe. Closing the session during a call is not safe.
+    """
 
     def run_explain(self, *, method: str | None = None, **inputs: Any) -> dict[str, Array]:
-        """An explain graph's outputs: those of `run`, ``relevance`` float32 [batch, sequence] and ``residual`` [batch].
+        """Runs an explain graph: the outputs of `run`, and ``relevance`` float32 [batch, sequence] and ``residual``
+        float32 [batch].
 
-        `inputs` are those of `run`, and what is explained, by default what the model predicts: `target` float32
-        [batch, labels] weighs the logits, or is the vector [batch, width] that an embedding is compared with; `position`
-        int64 [batch] says at which token a model answers that has an answer at each; `target_start` and `target_end`
-        float32 [batch, sequence] weigh the logits of an answer's ends.
+        `inputs` are the inputs of `run`, and the arrays that say what is explained:
+
+        - `target` float32 [batch, labels] weighs the logits. For an embedding, it is the vector [batch, width] that the
+          embedding is compared with. By default, what the model predicts is explained.
+        - `target_start` and `target_end` float32 [batch, sequence] weigh the logits of an answer's start and end. By
+          default, the predicted answer is explained.
+        - `position` int64 [batch] is the token whose answer is explained. A model that answers at each token needs it.
+        - `baseline` and `path` are needed by integrated gradients; see `edgexf_runtimes.inputs.targets`.
         """
         return graph.run_explain(self, self.method(method), inputs)
 
     def method(self, method: str | None) -> str:
-        """The explanation method to use: the bundle's first unless one is named. UsageError if it is not there."""
+        """The explanation method to use: `method`, or the bundle's first method if `method` is None.
+
+        Raises UsageError if the bundle does not hold the method in this session's dtype.
+        """
         have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
         if not have:
             raise UsageError(
@@ -90,13 +104,18 @@ class Session(Predictor):
         baseline: str | int | None = None,
         progress: Progress | None = None,
     ) -> Explanation:
-        """Why the model answers as it does for one text, bytes or path, or for what `read` made of one.
+        """Explains why the model answers as it does.
 
-        `target` is a label, or weights by label (``{"c": 1, "python": -1}`` contrasts two), and what a model predicts by
-        default; see `edgexf_runtimes.explain.target` for heads without labels, and `explain.target.place` for `position`. `method` is one of the
-        bundle's, its first by default, or of the runtime's (`methods.METHODS`); the options are those of
-        `explain.perturbation.Options`, where a method takes them. `truncate` reads only the beginning of a text that is too long.
-        `progress` is told how many rows or steps of a long method were run, and of how many.
+        The input is a text, a pair of texts, bytes, a path, or a `Raw` that `read` returned.
+
+        `target` is a label, or weights by label: ``{"c": 1, "python": -1}`` contrasts two labels. By default, what the
+        model predicts is explained. See `edgexf_runtimes.explain.target` for heads without labels, and
+        `explain.target.place` for `position`.
+
+        `method` is a method of the bundle or of the runtime (`methods.METHODS`). The default is the bundle's first
+        method. `explain.perturbation.Options` describes the options; each method takes some of them. `truncate` reads
+        only the beginning of a text that is too long. `progress` is called with the number of rows or steps that a long
+        method has run, and with their total.
         """
         options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
         chosen = self.method(method) if at_run_time is None else ""

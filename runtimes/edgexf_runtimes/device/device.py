@@ -1,6 +1,6 @@
 """What this device offers: providers, instruction sets, limits, versions.
 
-In: the operating system's files. Out: names and values as text, for `edgexf doctor` and latency reports.
+In: files of the operating system. Out: names and values as text, for `edgexf doctor` and latency reports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgexf_runtimes.device.providers import available_threads, quota
 
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
-# Those that decide how fast, and how exactly, int8 and fp32 kernels run.
+# These decide how fast, and how exactly, int8 and fp32 kernels run.
 INSTRUCTION_SETS = (
     "avx2",
     "fma",
@@ -32,13 +32,13 @@ INSTRUCTION_SETS = (
     "sve",
 )
 PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
-DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # of bytes, added in 32 bits
+DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # products of bytes, added in 32 bits
 X86 = ("x86_64", "AMD64", "i386", "i686")
 UNKNOWN = "unknown"
 
 
 def cpu_info(*fields: str) -> str:
-    """The value of the first of `fields` that the kernel reports for a CPU, or an empty text."""
+    """The first value that the kernel reports for a CPU under one of the names `fields`, or an empty string."""
     if not CPU_INFO.is_file():
         return ""
     for line in CPU_INFO.read_text().splitlines():
@@ -49,19 +49,21 @@ def cpu_info(*fields: str) -> str:
 
 
 def flags() -> set[str]:
-    """The processor's features, as the kernel names them; empty where it does not say."""
+    """The processor's features, by the kernel's names. Empty if the kernel reports none."""
     return set(cpu_info("flags", "Features").split())
 
 
 def saturates() -> bool:
-    """Whether products of unsigned and signed bytes may overflow: an x86 that adds pairs of them in 16 bits, as AVX2 and
-    AVX-512 do without VNNI. One that does not say what it can is taken for such.
+    """Whether sums of products of unsigned and signed bytes may overflow on this processor.
+
+    They may on an x86 processor without VNNI or AMX: its AVX2 and AVX-512 instructions add pairs of products in 16
+    bits. An x86 processor that does not report its features counts as one of these.
     """
     return platform.machine() in X86 and not flags() & DOT_PRODUCTS
 
 
 def memory_limit() -> str:
-    """The control group's limit in GiB, or that there is none."""
+    """The control group's memory limit in GiB, ``none`` without a limit, or ``unknown``."""
     for path in MEMORY_LIMITS:
         if path.is_file():
             text = path.read_text().strip()
@@ -77,7 +79,7 @@ def installed(package: str) -> str:
 
 
 def describe() -> dict[str, str | list[str]]:
-    """The device, a line a fact; a list where there are several."""
+    """The facts about this device by name: one line, or a list of several values."""
     known = flags()
     allowed = quota()
     return {

@@ -1,11 +1,15 @@
-"""Which of a bundle's dtypes to run on this device.
+"""Chooses which of a bundle's dtypes to run on this device.
 
-In: a bundle's folder and manifest, and the provider that was asked for. Out: a dtype that the bundle holds.
+In: a bundle's folder and manifest, and the providers that were asked for. Out: a dtype that the bundle holds.
 
-A CPU takes the first of q8, int8 and q4 that was kept when it was quantized, else fp32: never fp16, whose every operator
-it would compute in float32 between two conversions. It takes no int8 graph whose products would saturate on this
-processor. A GPU takes fp16 where there is one, else fp32. What was forced into a bundle is never taken unasked, unless it was only slow
-on the CPU that measured it, and this is a GPU.
+A CPU takes the first of q8, int8 and q4 that quantization kept, else fp32. It takes no q8 or int8 graph whose products
+would saturate on this processor. It never takes fp16, because a CPU would compute every operator in float32, between
+two conversions.
+
+A GPU takes fp16 if the bundle holds it, else fp32.
+
+A graph that was forced into a bundle is not taken by default, with one exception: a GPU takes it if the only reason
+against it was that it was slow on the CPU that measured it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from edgexf_runtimes.device.providers import PROVIDERS
 
 
 def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
-    """BundleError where what the bundle says of its quantized graphs can't be read."""
+    """The dtype to run. Raises BundleError if the bundle's quantization report can't be read."""
     found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
     there = {graph.dtype for graph in manifest.variants}
     on_cpu = bool(providers) and PROVIDERS.get(providers[0], providers[0]) == PROVIDERS["cpu"]
@@ -37,7 +41,7 @@ def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
 
 
 def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
-    """UserWarning where a dtype that was asked for by name may saturate on this processor."""
+    """Issues a UserWarning if a dtype that the caller named may saturate on this processor."""
     if not dtype_named(dtype).integer_products:
         return
     outcomes = modes(folder, manifest).values()
@@ -49,19 +53,19 @@ def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
 
 
 def unsafe(outcome: Outcome) -> bool:
-    """Whether a graph's products of whole numbers would saturate here."""
+    """Whether a graph's integer products would saturate on this processor."""
     return not outcome.unsigned and saturates()
 
 
 def modes(folder: Path, manifest: Manifest) -> dict[str, Outcome]:
-    """What the bundle says of its quantized graphs, by mode; nothing where it holds none."""
+    """The bundle's quantization report: the outcome of each mode. Empty if the bundle has no quantized graphs."""
     if names.QUANTIZE_FILE not in manifest.files:
         return {}
     return from_json((folder / names.QUANTIZE_FILE).read_bytes())
 
 
 def tolerance(folder: Path, manifest: Manifest, dtype: str) -> float:
-    """The relative difference from the eager model that a dtype's graphs may have."""
+    """The largest relative difference from the eager model that the graphs of a dtype may have."""
     for outcome in modes(folder, manifest).values():
         if outcome.dtype == dtype:
             return outcome.tolerance

@@ -1,7 +1,7 @@
-"""Which hardware runs the graph, and with how many threads.
+"""Chooses the hardware and the number of threads that run a graph.
 
-In: names that users type and this process's limits. Out: ONNX Runtime sessions that either run where
-they were asked to, or fail.
+In: provider names that users type, and the limits of this process. Out: ONNX Runtime sessions. A session runs on the
+provider that was asked for, or fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cp
 
 
 def quota() -> float | None:
-    """CPUs that the control group allows, or None without a limit."""
+    """The number of CPUs that the control group allows, or None without a limit."""
     if CGROUP_V2.is_file():
         limit, period = CGROUP_V2.read_text().split()[:2]
         return None if limit == "max" else int(limit) / int(period)
@@ -32,9 +32,10 @@ def quota() -> float | None:
 
 
 def available_threads() -> int:
-    """Threads worth starting: the CPUs this process may use, at most the control group's quota rounded up.
+    """The number of threads worth starting: the CPUs that this process may use, at most the control group's quota
+    rounded up.
 
-    ONNX Runtime itself looks at the host's CPUs, which starts too many threads in a container.
+    ONNX Runtime itself counts the host's CPUs, which starts too many threads in a container.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = quota()
@@ -50,15 +51,15 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
     options.log_severity_level = 3
-    options.enable_mem_pattern = False  # it keeps a second block of a run's whole memory, one for each shape
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn the battery
+    options.enable_mem_pattern = False  # a pattern keeps a second block of a run's whole memory, for each shape
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads drain the battery
     return options
 
 
 def create(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:
-    """A session of the graph at `path` on the first of `providers`.
+    """Opens a session of the graph at `path` on the first of `providers`.
 
-    UsageError for an unknown or missing provider, BundleError for a graph that ONNX Runtime refuses.
+    Raises UsageError for an unknown or missing provider, and BundleError for a graph that ONNX Runtime refuses.
     """
     wanted = [PROVIDERS.get(name, name) for name in providers]
     missing = [name for name in wanted if name not in ort.get_available_providers()]
@@ -69,7 +70,7 @@ def create(path: Path, providers: Sequence[str], threads: int | None) -> ort.Inf
         )
     options = session_options(threads)
     if PROVIDERS["cpu"] not in wanted:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # run where it was asked to, or fail
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # run on that provider or fail
     try:
         session = ort.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # the binding raises its C++ status types, which share no base class

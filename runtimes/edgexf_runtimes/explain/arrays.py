@@ -1,9 +1,11 @@
-"""Run-time methods on arrays, for any bundle that takes token ids: choices, decoders, modules of one's own.
+"""Run-time methods on arrays, for any bundle that takes token ids: multiple choice, decoders, custom modules.
 
-In: a predictor, inputs as `Session.run` takes them, and what is explained as `Session.run_explain` takes it. Out: what that
-would answer: the outputs, relevance of the first input's shape and residual [samples]. No explain graph is needed.
+In: a predictor, inputs as `Session.run` takes them, and targets as `Session.run_explain` takes them. Out: what
+`Session.run_explain` would answer: the outputs, relevance of the first input's shape, and residual [samples]. No
+explain graph is needed.
 
-The explained value of each kind of head is that of `edgexf.bundle.heads`. Zeros stand for what is predicted, as in `edgexf_exporters.targets`.
+`edgexf.bundle.heads` defines the explained value of each kind of head. Zeros stand for what is predicted, as in
+`edgexf_exporters.targets`.
 """
 
 from __future__ import annotations
@@ -44,12 +46,14 @@ def attribute(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Array]:
-    """By the run-time method of that name. `targets` are those of `Session.run_explain`; `baseline` is the id that stands in
-    for a token that is left out, by default the bundle's own where it reads text or files. Every token that a mask shows
-    may be left out, special ones too, which no array tells.
+    """Explains with the run-time method named `method`.
 
-    UsageError for an unknown method, options that it does not take, and a bundle whose samples or ids it can't tell;
-    InputError for arrays that don't fit.
+    `targets` are as in `Session.run_explain`. `baseline` is the id that replaces a token that is left out. By default
+    it is the bundle's baseline, if the bundle reads text or files. Every token that a mask shows may be left out, even
+    a special token, because arrays do not say which tokens are special.
+
+    Raises UsageError for an unknown method, for options that it does not take, and for a bundle in which the samples or
+    the token ids can't be identified. Raises InputError for arrays that don't fit.
     """
     found, manifest = methods.find(method), predictor.manifest
     if found is None:
@@ -102,13 +106,15 @@ def attribute_sample(
 
 
 def shown(inputs: Mapping[str, Array], first: Tensor) -> npt.NDArray[np.bool_]:
-    """Which tokens a mask shows, as the first input; all of them without one of its shape."""
+    """Which tokens a mask shows, bool of the first input's shape. Without a mask of that shape, all tokens."""
     ids, mask = inputs[first.name], inputs.get(names.ATTENTION_MASK)
     return np.ones(ids.shape, dtype=bool) if mask is None or mask.shape != ids.shape else mask > 0
 
 
 def wanted(manifest: Manifest, samples: str) -> dict[str, Tensor]:
-    """The arrays that say what is explained, by name. UsageError for outputs that are neither logits nor vectors of samples."""
+    """The arrays that say what is explained, by name. Raises UsageError for outputs that are neither logits nor vectors
+    of samples.
+    """
     outputs = manifest.variants[0].outputs
     head = head_of(outputs, samples)
     if head is None or not head.rows_first:
@@ -119,8 +125,9 @@ def wanted(manifest: Manifest, samples: str) -> dict[str, Tensor]:
 
 
 def value_of(manifest: Manifest, given: Mapping[str, Array], real: Array, outputs: Outputs) -> Value:
-    """The explained value of a sample as a function of its outputs; its own `outputs` say what is predicted. `real` bool,
-    as its tokens.
+    """The explained value of a sample as a function of its outputs.
+
+    The `outputs` of the unchanged sample decide what is predicted. `real` is bool, of the shape of the sample's tokens.
     """
     first = manifest.variants[0].outputs[0].name
     if names.TARGET_START in given:
@@ -137,7 +144,7 @@ def value_of(manifest: Manifest, given: Mapping[str, Array], real: Array, output
 
 
 def reader(name: str, place: Array | None, real: Array | None) -> Callable[[Outputs], Array]:
-    """A row of an output: at a `place`, the mean of the `real` ones, or what there is but one of."""
+    """Reads a vector from an output: at a `place`, as the mean at the `real` tokens, or the whole output."""
     if place is not None:
         return lambda outputs: outputs[name][int(place)]
     if real is not None:
@@ -146,7 +153,7 @@ def reader(name: str, place: Array | None, real: Array | None) -> Callable[[Outp
 
 
 def one_hot(logits: Array) -> Array:
-    """Of the best one."""
+    """1 at the largest logit and 0 elsewhere, float64."""
     found: Array = (np.arange(len(logits)) == int(logits.argmax())).astype(np.float64)
     return found
 

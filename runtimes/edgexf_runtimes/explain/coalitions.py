@@ -1,17 +1,18 @@
-"""What a part of an input is worth to the model: the explained value with the other tokens replaced.
+"""The value of a part of an input: the explained value when the other tokens are replaced.
 
-In: one row of the predict graph's inputs, its tokens in groups, and what a row's outputs are worth. Out: the worth of
-any coalition of groups, many of them in one run.
+In: one row of the predict graph's inputs, its tokens in groups, and a function from a row's outputs to the explained
+value. Out: the value of any coalition of groups. Many coalitions share one run.
 
     kept [coalitions, features]  ->  rows of input_ids, others replaced  ->  predict graph  ->  value [coalitions]
 
-Every row has the very length of the input, and its attention mask, segments and global tokens: only ids differ. So rows
-run together in every bundle, also where padding changes answers, and a coalition never moves a token to another place.
+Every row has the length of the input, and the attention mask, segments and global tokens of the input. Only the ids
+differ. So rows run together in every bundle, even if padding changes answers, and a coalition never moves a token.
 
-Features are the input's tokens one by one or, where that is too many, spans of equally many tokens that follow each other.
-Words were weighed as well: bytes and Chinese have none, and their number can't be chosen.
+Features are the single tokens of the input. If these are too many, features are spans of adjacent tokens, all of the
+same length. Words were weighed as features as well, but bytes and Chinese text have no words, and the number of words
+can't be chosen.
 
-Source: cooperative games (Shapley 1953); removal by a stand-in (Covert, Lundberg and Lee 2021, section 4).
+Source: cooperative games (Shapley 1953); removal by replacement (Covert, Lundberg and Lee 2021, section 4).
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from edgexf.errors import EdgexfError, InputError
 from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS
 
 Array = npt.NDArray[Any]
-Kept = npt.NDArray[np.bool_]  # [coalitions, features], whether a feature's own tokens stand there
+Kept = npt.NDArray[np.bool_]  # [coalitions, features], True if the feature keeps its tokens
 Values = npt.NDArray[np.float64]
-Outputs = Mapping[str, Array]  # the predict graph's, of one row
+Outputs = Mapping[str, Array]  # outputs of the predict graph, of one row
 Run = Callable[..., dict[str, Array]]  # from inputs by name to outputs, as `Session.run`
-Progress = Callable[[int, int], None]  # rows that were run, rows that will be
+Progress = Callable[[int, int], None]  # takes the rows that were run, and the rows in all
 
 SPECIAL = (0, 0)  # the offsets of a token that stands for nothing in the input
 
 
 def real_places(offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """Where tokens stand that may be left out: all but special ones. InputError where there is none."""
+    """The indices of the tokens that may be left out: all but special tokens. Raises InputError if there are none."""
     places = [place for place, offset in enumerate(offsets) if tuple(offset) != SPECIAL]
     if not places:
         raise InputError("an input must hold a token that can be left out, got special ones alone; give more text.")
@@ -45,17 +46,24 @@ def real_places(offsets: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def spans(places: Sequence[int], span: int, most: int) -> list[list[int]]:
-    """The places in groups of `span`, or of the fewest that make at most `most` groups; the last may be shorter."""
+    """The places in groups of `span`, or in larger groups if there would be more than `most`. The last group may be
+    shorter.
+    """
     size = max(span, -(-len(places) // most))
     return [list(places[start : start + size]) for start in range(0, len(places), size)]
 
 
 class ValueFunction:
-    """The worth of coalitions of `groups`, each a list of places in the row.
+    """Computes the values of coalitions of `groups`. Each group is a list of places in the row.
 
-    `whole` is the worth of the unchanged row. Between two runs it ends where `over` says so. `together` rows make one run,
-    by default as many as `Session.predict` runs at once. `first` names the input that holds token ids, [1, ...], in whose
-    tokens one behind the other places count, and `fixed` those that hold no rows.
+    Before each run, `over` says whether the time is over. `together` rows make one run, by default as many as
+    `Session.predict` runs at once. `first` names the input that holds token ids, [1, ...]; places count its tokens in
+    flattened order. `fixed` names the inputs that hold no rows.
+
+    Attributes:
+        whole: the value of the unchanged row.
+        features: the number of groups.
+        rows: the number of coalitions that the last call ran.
     """
 
     def __init__(
@@ -83,7 +91,9 @@ class ValueFunction:
             self._member[feature, places] = True
 
     def __call__(self, kept: Kept) -> Values:
-        """The worth of each coalition, of fewer than all where the time was over: [coalitions that were run]."""
+        """The value of each coalition, [coalitions that were run]. If the time is over, the last coalitions were not
+        run.
+        """
         found: list[float] = []
         for start in range(0, len(kept), self._together):
             if self._over():
@@ -112,16 +122,19 @@ class ValueFunction:
 
 
 def distinct(kept: Kept) -> tuple[Kept, Values]:
-    """Each coalition once, in the order given, and how often it was there: what is drawn twice is run once."""
+    """Each coalition once, in the order given, and how often it occurs. A coalition that is drawn twice needs only one
+    run.
+    """
     _, first, counts = np.unique(kept, axis=0, return_index=True, return_counts=True)
     order = np.argsort(first)
     return kept[first[order]], counts[order].astype(np.float64)
 
 
 def r_squared(values: Values, fitted: Values, weights: Values) -> float:
-    """The share of the values' weighted variance that a fit explains; 1 at best, and where nothing varies or is missed.
+    """The share of the values' weighted variance that a fit explains.
 
-    Below 0 for a fit that is worse than the values' mean, as one with a constraint can be.
+    The best share is 1; it is also 1 if the values do not vary and the fit misses none. The share is below 0 for a fit
+    that is worse than the mean of the values, which a fit with a constraint can be.
     """
     missed = float(weights @ (values - fitted) ** 2)
     spread = float(weights @ (values - np.average(values, weights=weights)) ** 2)

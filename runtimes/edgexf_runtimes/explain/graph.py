@@ -1,6 +1,6 @@
-"""Explanations that are compiled into the bundle: one run of an explain graph, or a few along a path.
+"""Explains with an explain graph of the bundle: one run, or a few along a path.
 
-In: a predictor, an input's row and what is asked of it. Out: an `Explanation`.
+In: a predictor, the inputs of one row and a target. Out: an `Explanation`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def along_a_path(predictor: Predictor, method: str) -> bool:
 
 
 def run_explain(predictor: Predictor, method: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """The outputs of a method's graph: those of the predict graph, relevance and residual.
+    """Runs the graph of a method: the outputs of the predict graph, relevance and residual.
 
-    `inputs` are the model's, and what says what is explained; arrays that are None count as left out. InputError for
-    arrays outside the bundle's limits, UsageError for a missing position and for targets that the graph does not take.
+    `inputs` are the model's inputs and the arrays that say what is explained. An array that is None counts as left out.
+    Raises InputError for arrays outside the bundle's limits, and UsageError for a missing position and for targets that
+    the graph does not take.
     """
     wanted = {tensor.name for tensor in predictor.manifest.targets(method)} | set(TARGETS)
     given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
@@ -54,7 +55,9 @@ def explain(
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
-    """`inputs` are one row. UsageError for options that the method does not take."""
+    """Explains the `question` about one row, whose arrays are `inputs`. Raises UsageError for options that the method
+    does not take.
+    """
     path = along_a_path(predictor, method)
     options.check(method, PATH_OPTIONS if path else ())
     given, (window,) = question.given, question.given.windows

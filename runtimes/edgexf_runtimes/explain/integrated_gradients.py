@@ -1,12 +1,14 @@
-"""Integrated gradients on a device: the path is refined until the scores are complete.
+"""Integrated gradients on a device: refines the path until the scores are complete.
 
-In: a function that runs the explain graph of integrated gradients, and the arrays of one row. Out: the graph's outputs for a path of so many
-steps that |f(x) - f(b) - sum of scores| <= 5 % of |f(x) - f(b)|, or the longest that the budget allows.
+In: a function that runs the explain graph of integrated gradients, and the arrays of one row. Out: the graph's outputs
+for a path with enough steps that |f(x) - f(b) - sum of scores| <= 5 % of |f(x) - f(b)|. If the budget or the time limit
+does not allow so many steps, the path is the longest that they allow.
 
-    T(2n) = (T(n) + M(n)) / 2       the trapezoidal rule of twice the steps is the mean of that of n and of the midpoints
+    T(2n) = (T(n) + M(n)) / 2       the trapezoidal rule: 2n steps are the mean of n steps and of the n midpoints
 
-so no point is run twice. Points run together as long as a run holds about `PATH_TOKENS` tokens, and each run predicts the
-input besides, so the first path has `FIRST_STEPS` and not one.
+So no point is run twice. Points run together as long as a run holds about `PATH_TOKENS` tokens. Each run also predicts
+the input, so the first path has `FIRST_STEPS` steps and not one.
+
 Source: Sundararajan et al. 2017, section 5 (20 to 300 steps, within 5 %).
 """
 
@@ -26,15 +28,19 @@ from edgexf_runtimes.explain.coalitions import Progress
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # the explain graph, from its inputs to its outputs
 COMPLETE = 0.05
-PATH_TOKENS = 8_192  # that run together: their activations are kept, and twice as many are at most 7 % faster
+PATH_TOKENS = 8_192  # in one run, which keeps their activations; twice as many are at most 7 % faster
 FIRST_STEPS = 4
 MOST_STEPS = 256
 TINY = 1e-12
 
 
 class Path:
-    """One row's way from a baseline: what the graph says at points of it. `found` are the last run's outputs, `rows` counts
-    what was run.
+    """The path of one row from the baseline to the input: what the graph answers at points of it.
+
+    Attributes:
+        found: the outputs of the last run.
+        rows: the number of rows that were run.
+        together: the number of points in one run.
     """
 
     def __init__(self, run: Run, feeds: Mapping[str, Array]) -> None:
@@ -44,7 +50,7 @@ class Path:
         self.found: dict[str, Array] = {}
 
     def at(self, points: Array) -> tuple[Array, Array]:
-        """The mean of the scores at these points, float64 [1, sequence], and the explained value at each."""
+        """The mean of the scores at these points, float64 [1, sequence], and the explained value at each point."""
         total: Any = 0.0
         values = []
         for start in range(0, len(points), self.together):
@@ -69,9 +75,10 @@ def integrate(
     time_limit: float | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The graph's outputs with the scores and residual of the finest path, and what `Explanation.settings` says of it.
+    """The graph's outputs with the scores and residual of the finest path, and the settings for an `Explanation`.
 
-    `feeds` are one row's inputs, the target's and the baseline. `budget` bounds the steps, `MOST_STEPS` by default.
+    `feeds` are the arrays of one row: its inputs, its target and its baseline. `budget` limits the steps, by default to
+    `MOST_STEPS`. `time_limit` is in seconds. Raises UsageError for a budget below 1.
     """
     most, end = MOST_STEPS if budget is None else budget, time.perf_counter() + (time_limit or float("inf"))
     if most < 1:
@@ -102,5 +109,5 @@ def integrate(
 
 
 def missed(change: float, scores: Array) -> float:
-    """How far the scores are from the value's change, as a share of it."""
+    """The distance between the sum of the scores and the value's change, as a share of the change."""
     return abs(change - float(scores.sum())) / max(abs(change), TINY)

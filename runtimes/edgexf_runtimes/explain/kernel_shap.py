@@ -1,16 +1,20 @@
-"""KernelSHAP: Shapley values as the linear model that fits the worth of coalitions best.
+"""KernelSHAP: Shapley values as the linear model that best fits the values of coalitions.
 
     minimise  sum over coalitions z of  k(z) (f(z) - f(nothing) - phi.z)^2      with  sum(phi) = f(all) - f(nothing)
     k(z) = (M - 1) / (C(M, s) s (M - s)),  s features of M are kept in z
 
-Over all 2^M coalitions this gives the Shapley values themselves, and they all are run where they fit into the budget.
-Else coalitions are drawn by the kernel: a size with probability ~ 1 / (s (M - s)), then any set of that size; each with its
-complement, which cancels much of the chance. Drawn so, they weigh as often as they were drawn. The constraint is
-eliminated by writing the last feature's score as what the others leave, so that it holds exactly, and the residual is
-f(nothing). What remains is an ordinary least squares problem, for which numpy serves: no extra is needed.
+Over all 2^M coalitions, this gives the exact Shapley values. If all coalitions fit into the budget, all of them run.
 
-Sources: Lundberg and Lee 2017, theorem 2; Covert and Lee 2021, "Improving KernelSHAP", section 3.2 (sampling and weights)
-and 4.2 (pairs).
+Otherwise, the kernel draws coalitions: first a size, with probability ~ 1 / (s (M - s)), then any set of that size.
+Each coalition comes with its complement, which cancels much of the randomness. Because the kernel draws the coalitions,
+the weight of a coalition is the number of times that it was drawn.
+
+The constraint is eliminated: the last feature's score is what the other scores leave of the sum. So the constraint
+holds exactly, and the residual is f(nothing). What remains is an ordinary least squares problem. numpy solves it, so no
+extra is needed.
+
+Sources: Lundberg and Lee 2017, theorem 2; Covert and Lee 2021, "Improving KernelSHAP", section 3.2 (sampling and
+weights) and 4.2 (pairs).
 """
 
 from __future__ import annotations
@@ -23,11 +27,11 @@ import numpy as np
 from edgexf_runtimes.explain.coalitions import Kept, ValueFunction, Values, r_squared
 from edgexf_runtimes.explain.perturbation import Found, Method, Options, too_few
 
-DRAWS_PER_PAIR = 20  # at most, where most of what is drawn was there before
+DRAWS_PER_PAIR = 20  # at most, if most draws repeat earlier ones
 
 
 def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
-    """Scores of features, the fit's weighted `r_squared`, and whether the values are `exact`."""
+    """Scores the features. The settings hold the fit's weighted `r_squared`, and whether the values are `exact`."""
     exact = 2**game.features <= rows + 1
     chance = np.random.default_rng(options.seed)
     kept, weights = every(game.features) if exact else drawn(game.features, (rows - 1) // 2, chance)
@@ -46,7 +50,7 @@ def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
 
 
 def every(features: int) -> tuple[Kept, Values]:
-    """All coalitions but nothing and all, each next to its complement, and k(z)."""
+    """All coalitions except the empty and the full one, each next to its complement, and k(z) of each."""
     half = np.array([(True, *rest) for rest in product((True, False), repeat=features - 1)][1:], dtype=bool)
     half = half.reshape(-1, features)
     sizes = half.sum(axis=1).tolist()
@@ -78,11 +82,13 @@ def with_complements(half: Kept) -> Kept:
 
 
 def fitted(kept: Kept, gained: Values, weights: Values, total: float) -> Values | None:
-    """The scores [features] that sum to `total` and fit what coalitions gained; None where these don't tell them apart."""
+    """The scores [features] that sum to `total` and best fit what coalitions gained. None if the coalitions do not
+    determine the scores.
+    """
     coalitions = kept.astype(np.float64)
     last = coalitions[:, -1:]
     root = np.sqrt(weights)
-    # a pair's two equations say the same of the other features, so rank counts pairs
+    # both equations of a pair say the same about the other features, so the rank counts pairs
     design, wanted = (coalitions[:, :-1] - last) * root[:, None], (gained - last[:, 0] * total) * root
     others, _, rank, _ = np.linalg.lstsq(design, wanted, rcond=None)
     return np.append(others, total - others.sum()) if rank == kept.shape[1] - 1 else None

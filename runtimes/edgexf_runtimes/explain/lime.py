@@ -1,10 +1,11 @@
-"""LIME: a linear model of what the model answers around the input; its coefficients are the scores.
+"""LIME: fits a linear model to the model's answers around the input. Its coefficients are the scores.
 
     minimise  sum over coalitions z of  pi(z) (f(z) - b - w.z)^2  +  |w|^2
 
-A coalition leaves out a number of features drawn uniformly, and which ones at random; pi(z) = exp(-D^2 / (2 width^2)) with
-D the cosine distance between z and the whole input. Numbers of features, distance, kernel and penalty are those of the
-authors' own package for text (lime 0.2), but for its default of the 10 best features only: every token has a score here.
+For each coalition, the number of left-out features is drawn uniformly, and then the features at random. The weight is
+pi(z) = exp(-D^2 / (2 width^2)), where D is the cosine distance between z and the whole input. The numbers of features,
+the distance, the kernel and the penalty are the same as in the authors' package for text (lime 0.2). That package keeps
+only the 10 best features by default; here every token has a score.
 
 Sources: Ribeiro, Singh and Guestrin 2016, "Why Should I Trust You?", equation 1 and section 3.4. The fit is
 scikit-learn's `Ridge`, as in the authors' package.
@@ -25,7 +26,7 @@ PENALTY = 1.0
 
 
 def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
-    """Scores of features, and the fit's `intercept` and weighted `r_squared`."""
+    """Scores the features. The settings hold the fit's `intercept` and weighted `r_squared`."""
     ridge = fitter()
     kept, counts = distinct(coalitions(game.features, rows, np.random.default_rng(options.seed)))
     values = game(kept)
@@ -53,7 +54,7 @@ def fitter() -> Any:
 
 
 def coalitions(features: int, rows: int, chance: np.random.Generator) -> Kept:
-    """bool [rows, features]; 1 to all features are left out."""
+    """Draws coalitions, bool [rows, features]. Each leaves out 1 to all features."""
     kept = np.ones((rows, features), dtype=bool)
     for row, left_out in zip(kept, chance.integers(1, features + 1, rows), strict=True):
         row[chance.choice(features, left_out, replace=False)] = False
@@ -61,7 +62,9 @@ def coalitions(features: int, rows: int, chance: np.random.Generator) -> Kept:
 
 
 def closeness(kept: Values) -> Values:
-    """pi(z) of coalitions [coalitions, features]: the cosine between z and ones is the root of the share that is kept."""
+    """pi(z) of coalitions [coalitions, features]. The cosine of z and a vector of ones is the root of the share that is
+    kept.
+    """
     distance = 1 - np.sqrt(kept.mean(axis=1))
     near: Values = np.exp(-(distance**2) / (2 * KERNEL_WIDTH**2))
     return near

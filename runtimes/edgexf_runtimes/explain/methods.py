@@ -1,4 +1,4 @@
-"""The run-time methods, in the order in which they are listed. A new one is a file and a line here."""
+"""The run-time methods, in the order in which they are listed. A new method is a file and a line here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ METHODS: tuple[Method, ...] = (OCCLUSION, LIME, KERNEL_SHAP)
 
 
 def find(name: str | None) -> Method | None:
-    """The run-time method of a name, None for every other name."""
+    """The run-time method with this name, or None."""
     return next((method for method in METHODS if method.name == name), None)
 
 
 def takes(name: str) -> tuple[str, ...]:
-    """The options of a method; of those that are compiled into a bundle integrated gradients alone takes some."""
+    """The options of a method. Of the compiled methods, only integrated gradients takes options."""
     found = find(name)
     if found is None:
         return PATH_OPTIONS if name == PATH_METHOD else ()

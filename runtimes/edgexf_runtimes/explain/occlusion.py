@@ -1,14 +1,15 @@
-"""Occlusion: what the explained value loses when one feature is left out.
+"""Occlusion: how much of the explained value is lost when one feature is left out.
 
-    score of a feature = f(all) - f(all but it)
+    score of a feature = f(all) - f(all but the feature)
 
-One forward pass a feature, no randomness, no fit. What tokens do together is missed, or counted several times, so the scores
-need not add up to anything; the residual says by how much. Spans do not overlap: a sliding window, the alternative, smears
-a score over its neighbours and costs as many passes as there are tokens. Where time is short each sixteenth span comes
-first, so that what was found is spread over the input.
+Occlusion takes one forward pass for each feature, without randomness or a fit. It misses what tokens do together, or
+counts it several times. So the scores need not add up to the explained value; the residual is the difference.
 
-Source: Zeiler and Fergus 2014, section 4.2; for text Li, Monroe and Jurafsky 2016, "Understanding Neural Networks through
-Representation Erasure", equation 1.
+Spans do not overlap. The alternative, a sliding window, smears a score over its neighbours and costs as many passes as
+there are tokens. Every sixteenth span comes first, so that the scores spread over the input if time runs out.
+
+Source: Zeiler and Fergus 2014, section 4.2; for text Li, Monroe and Jurafsky 2016, "Understanding Neural Networks
+through Representation Erasure", equation 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ STRIDE = 16
 
 
 def attribute(game: ValueFunction, _rows: int, _options: Options) -> Found:
-    """Scores of features; those that the time did not suffice for have 0, and `reached` counts the others."""
+    """Scores the features. A feature that was not reached in time has the score 0; `reached` counts the others."""
     order = np.concatenate([np.arange(first, game.features, STRIDE) for first in range(STRIDE)])
     kept = np.ones((len(order), game.features), dtype=bool)
     kept[np.arange(len(order)), order] = False

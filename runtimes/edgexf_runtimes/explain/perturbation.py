@@ -1,17 +1,18 @@
-"""Explanations that need the predict graph alone, so that they work for any bundle.
+"""Explains with the predict graph alone, so that explanations work for any bundle.
 
-In: a predictor, an input and a run-time method. Out: an `Explanation`, whose scores and residual add up to the explained
-value as those of an explain graph do, and whose `settings` say what the method did: its seed and budget, the forward
-passes that were run (rows of a batch count singly), the features and tokens in each, and how well a fit fits.
+In: a predictor, an input and a run-time method. Out: an `Explanation`. Its scores and residual add up to the explained
+value, as with an explain graph. Its `settings` say what the method did: its seed and budget, the number of forward
+passes (each row of a batch counts as one), the features and the tokens in each, and how good a fit is.
 
-A method scores features, which are single tokens unless the budget is too small for so many; the tokens of a wider
-feature share its score equally, so that sums stay what they are. Special tokens are never left out and score 0.
+A method scores features. Each token is a feature, unless the budget is too small for so many features. Then several
+tokens form one feature and share its score equally, so sums stay the same. Special tokens are never left out and have
+the score 0.
 
-What is explained is a number made of one row's outputs (`Value`); see `edgexf_runtimes.explain.target`.
+The explained value is a number that is computed from one row's outputs (`Value`); see `edgexf_runtimes.explain.target`.
 
-`shap` and `lime` were weighed for the methods themselves. Both run all rows in one call of their own, which knows no
-time limit, and bring numba and pandas, or matplotlib and scikit-image, on to a device. Ours are short: drawing coalitions,
-and a linear fit, for which scikit-learn (extra `explain`) or numpy serves.
+The packages `shap` and `lime` were weighed for the methods themselves. Each of them runs all rows in one call, which
+has no time limit. They also bring numba and pandas, or matplotlib and scikit-image, to a device. The methods here are
+short: they draw coalitions and fit a linear model, for which scikit-learn (extra `explain`) or numpy is enough.
 """
 
 from __future__ import annotations
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
     from edgexf_runtimes.inputs.baseline import Baseline
     from edgexf_runtimes.predictor import Predictor
 
-FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # of a budget
+FEWEST_ROWS, MOST_ROWS = 8, 1_000_000  # limits of a budget
 
 Value = Callable[[Outputs], float]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may choose of a run-time method. UsageError for a value out of range.
+    """What a caller may choose of a run-time method. Raises UsageError for a value out of range.
 
-    `budget` bounds the forward passes, `span` is the tokens of an occlusion, `time_limit` is in seconds, and `baseline`,
-    a token's text or its id, stands in for a token that is left out.
+    Attributes:
+        seed: the seed of random draws.
+        budget: the largest number of forward passes; for integrated gradients, of steps. None is the method's default.
+        span: the number of adjacent tokens that occlusion leaves out together, or more if the budget is too small.
+        time_limit: in seconds; None for no limit.
+        baseline: the replacement for a token that is left out, by its text or its id; None is the bundle's default.
     """
 
     seed: int = 0
@@ -71,7 +76,7 @@ class Options:
             raise UsageError(f"time_limit must be seconds above 0, got {limit!r}; choose another.")
 
     def check(self, method: str, takes: Sequence[str]) -> None:
-        """UsageError for an option that was chosen and that the method does not take."""
+        """Raises UsageError for an option that was chosen and that the method does not take."""
         chosen = [option.name for option in fields(self) if getattr(self, option.name) != option.default]
         wrong = [name for name in chosen if name not in takes]
         if wrong:
@@ -83,7 +88,13 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a method found: a score for each feature, whether it ran all that it wanted to, and what it has to say."""
+    """What a method found.
+
+    Attributes:
+        scores: a score for each feature.
+        complete: whether the method ran everything that it planned.
+        settings: what the method adds to the settings of an `Explanation`.
+    """
 
     scores: Values
     complete: bool
@@ -92,8 +103,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Method:
-    """A run-time method. `attribute` scores a game's features within so many rows; `takes` are its options; of a budget,
-    by default `budget`, it needs `rows_per_feature`.
+    """A run-time method.
+
+    Attributes:
+        name: the name that callers use.
+        attribute: scores the features of a `ValueFunction` within a number of rows.
+        takes: the names of the `Options` that the method takes.
+        budget: the default budget, in forward passes.
+        rows_per_feature: the forward passes that the method needs for each feature.
     """
 
     name: str
@@ -104,14 +121,22 @@ class Method:
 
 
 def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
-    """The error of a time limit, or of draws that are all run, that leave nothing of use."""
+    """The error for too few forward passes. The budget is the reason if the run is `complete`, else the time limit."""
     bound, more = ("budget", "a larger one, or another seed") if complete else ("time limit", "more time")
     return EdgexfError(f"a {bound} must leave room for {what}, got {rows} forward passes; give {more}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What a method says of one row: `scores` float32 [sequence], the explained value, and the row's own `outputs`."""
+    """What a method says about one row.
+
+    Attributes:
+        outputs: the outputs of the unchanged row.
+        explained: the explained value.
+        scores: float32 [sequence].
+        baseline: the name of the replacement.
+        settings: what the method did.
+    """
 
     outputs: dict[str, Array]
     explained: float
@@ -125,9 +150,12 @@ def attribute_row(
     value_of: Callable[[Outputs], Value], options: Options, progress: Progress | None = None,
     first: str = names.INPUT_IDS, fixed: Collection[str] = (),
 ) -> Attribution:  # fmt: skip
-    """Scores one row, whose tokens at `places`, in spans that the budget allows, are left out of the input `first`. Arrays
-    that are `fixed` have no rows. `value_of` chooses from the row's own outputs what is explained, so that "the predicted
-    label" stays the same one while tokens are left out. EdgexfError for a time limit that leaves nothing of use.
+    """Scores the tokens of one row at `places`. It leaves them out of the input `first`, in spans that the budget
+    allows.
+
+    Arrays that are `fixed` have no rows. `value_of` chooses what is explained from the outputs of the unchanged row, so
+    "the predicted label" stays the same label while tokens are left out. Raises EdgexfError if the time limit leaves
+    too little to score.
     """
     end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
     outputs = {name: array[0] for name, array in predictor.run(**inputs).items()}
@@ -150,8 +178,9 @@ def explain(
     options: Options,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explains what is asked of one row, which `inputs` are. UsageError for options that the method does not take,
-    EdgexfError as `attribute_row`.
+    """Explains the `question` about one row, whose arrays are `inputs`.
+
+    Raises UsageError for options that the method does not take, and EdgexfError as `attribute_row` does.
     """
     options.check(method.name, method.takes)
     manifest, start = predictor.manifest, time.perf_counter()
@@ -182,7 +211,7 @@ def explain(
 
 
 def shared(scores: Values, groups: Sequence[Sequence[int]], length: int) -> npt.NDArray[np.float32]:
-    """A score for each of `length` tokens: the tokens of a feature share its score."""
+    """A score for each of `length` tokens. The tokens of a feature share its score."""
     tokens = np.zeros(length, dtype=np.float32)
     for score, places in zip(scores, groups, strict=True):
         tokens[places] = score / len(places)
@@ -192,7 +221,7 @@ def shared(scores: Values, groups: Sequence[Sequence[int]], length: int) -> npt.
 def settings(
     method: Method, options: Options, budget: int, game: ValueFunction, groups: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
-    """What every method says of itself; `rows` counts the row that was left whole as well."""
+    """The settings of every method. `rows` also counts the row in which no token is left out."""
     chosen = {"seed": options.seed, "time_limit": options.time_limit}
     said = {name: value for name, value in chosen.items() if name in method.takes and value is not None}
     return {**said, "budget": budget, "rows": 1 + game.rows, "features": len(groups), "span": len(groups[0])}

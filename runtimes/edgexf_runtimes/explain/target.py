@@ -1,15 +1,16 @@
-"""What a caller asks to have explained of one input, for each kind of head.
+"""What an explanation explains of one input, for each kind of head.
 
-In: a predictor, an input, and a target as a caller names it. Out: an `ExplanationTarget`: the arrays that an explain graph takes, the
-same number as a function of the predict graph's outputs, for methods that have no graph, and what both are called.
+In: a predictor, an input, and a target as a caller names it. Out: an `ExplanationTarget`. It gives the arrays that an
+explain graph takes. For methods without a graph, it gives the same number as a function of the predict graph's outputs.
+It also gives the names of what is explained.
 
     head                        target                                     explained
     labels of an input          a label, weights by label                  weighted logits
-    labels or words of tokens   the same, at a `position`                  weighted logits there
+    labels or words of tokens   the same, at a `position`                  weighted logits at the position
     an answer in the input      {"start": place, "end": place}             the sum of both logits
-    vectors                     a text or a vector to be similar to        cosine of the tokens' mean and it
+    vectors                     a text or a vector to be similar to        cosine of the target and the tokens' mean
 
-Without a target it is what the model predicts; of vectors the input's own direction.
+Without a target, what the model predicts is explained. For vectors, that is the direction of the input itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from edgexf_runtimes.predictor import Predictor, Prepared
 
 Array = npt.NDArray[Any]
-Outputs = Mapping[str, Array]  # the predict graph's, of one row
+Outputs = Mapping[str, Array]  # outputs of the predict graph, of one row
 Value = Callable[[Outputs], float]
 Target = str | Mapping[str, float] | npt.ArrayLike | None
 
@@ -40,7 +41,11 @@ ITSELF = "itself"
 
 
 class ExplanationTarget(ABC):
-    """`position` is the token whose answer is explained, None for a head with one answer."""
+    """What is explained of one prepared input.
+
+    Attributes:
+        position: the index of the token whose answer is explained, or None for a head with one answer.
+    """
 
     position: int | None = None
 
@@ -50,19 +55,22 @@ class ExplanationTarget(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, Any]:
-        """What `Session.run_explain` takes besides the inputs, one row."""
+        """The arrays that `Session.run_explain` takes besides the inputs, for one row."""
 
     @abstractmethod
     def named(self, outputs: Outputs) -> dict[str, float]:
-        """What is explained in words, and its weights."""
+        """The names of what is explained, and the weight of each."""
 
     @abstractmethod
     def value(self, outputs: Outputs) -> Value:
-        """The explained value as a function of a row's outputs; `outputs`, the input's own, say what is predicted."""
+        """The explained value as a function of a row's outputs.
+
+        `outputs` are the outputs of the unchanged input. They decide what is predicted.
+        """
 
     @abstractmethod
     def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
-        """The model's answer; None for one that is no label."""
+        """The model's answer, or None if the answer is not a label or a text."""
 
 
 def weighted(logits: Array, weights: Mapping[int, float]) -> float:
@@ -70,7 +78,7 @@ def weighted(logits: Array, weights: Mapping[int, float]) -> float:
 
 
 class Labelled(ExplanationTarget):
-    """Of logits of labels, or with a position of one token's labels or words."""
+    """The target for logits of labels. With a position, these are the labels or words of one token."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, position: int | None) -> None:
         super().__init__(predictor, given)
@@ -117,7 +125,7 @@ ENDS = dict(zip(("start", "end"), SPAN.outputs, strict=True))
 
 
 class Answer(ExplanationTarget):
-    """Of the logits of an answer's start and end."""
+    """The target for the logits of an answer's start and end."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
@@ -152,7 +160,7 @@ class Answer(ExplanationTarget):
         return lambda other: sum(float(other[ENDS[end]][place]) for end, place in places.items())
 
     def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
-        """The text from the best start to the best end; its score is the product of theirs."""
+        """The text from the best start to the best end. Its score is the product of their probabilities."""
         real = len(self.window.ids)
         (start, first), (end, last) = (
             (int(scores.argmax()), float(scores.max()))
@@ -166,7 +174,7 @@ class Answer(ExplanationTarget):
 
 
 class Vector(ExplanationTarget):
-    """Of the mean of the tokens' vectors, compared with another one's direction."""
+    """The target for vectors: the mean of the tokens' vectors is compared with a direction."""
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
@@ -196,14 +204,16 @@ class Vector(ExplanationTarget):
 
 
 def mean(vectors: Array) -> Array:
-    """float64 [width], of vectors [tokens, width]."""
+    """The mean of vectors [tokens, width], float64 [width]."""
     found: Array = vectors.astype(np.float64).mean(axis=0)
     return found
 
 
 def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) -> Value:
-    """Of the vector that `read` makes of outputs, with `target`; where that is zeros, with the vector of the row's own
-    `outputs`, whose length then counts as a constant.
+    """The cosine of `target` and the vector that `read` makes of outputs, as a function of outputs.
+
+    If `target` is zeros, the vector of the row's own `outputs` takes its place. In this case the length of that vector
+    also stands for the length of every other vector, so the length counts as a constant.
     """
     asks, own = bool(np.any(target)), read(outputs).astype(np.float64)
     direction = target if asks else own
@@ -217,9 +227,10 @@ def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) ->
 
 
 def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
-    """The token whose answer is explained: the one at `position`, from the end if negative; by default the only mask
-    token of a model that fills in, and the last token of one that writes on. UsageError for a model without an
-    obvious one, and for a place behind the input's end.
+    """The index of the token whose answer is explained.
+
+    A negative `position` counts from the end. By default, it is the only mask token for a fill-mask model, and the last
+    token for a text-generation model. Raises UsageError for a position outside the input, and if there is no default.
     """
     (window,) = given.windows
     count = len(window.ids)
@@ -248,8 +259,10 @@ TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
 
 
 def target_of(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> ExplanationTarget:
-    """What is explained of one input. UsageError for a head without an explained value, for a position where there is
-    none to choose, and for a missing one.
+    """What is explained of one input.
+
+    Raises UsageError for a head without an explained value, for a position if the model does not answer at each token,
+    and for a missing position.
     """
     head = predictor.head
     if position is not None and not head.tagged:

@@ -1,31 +1,36 @@
-"""What stands in for a token that is left out of an input.
+"""The replacement for a token that is left out of an input.
 
-In: how a bundle reads its input, and what a caller chose, if anything. Out: a `Baseline`, an id and its name, as
-`Explanation.baseline` says it. Special tokens are never left out; the length, the attention mask, the segments and the
-global tokens stay those of the whole input.
+In: how a bundle reads its input, and the caller's choice, if any. Out: a `Baseline`, a token id and its name, as it
+stands in `Explanation.baseline`. Special tokens are never left out. The length, the attention mask, the segments and
+the global tokens stay the same as in the whole input.
 
-Text: the tokenizer's mask token, for a model that was trained with one has learned that something unknown stands there;
-else its unknown token, which says the same; else padding. Padding comes last since models give it a meaning of its own:
-Longformer counts positions from the ids that are not padding.
+For text, the replacement is the first of these tokens that the tokenizer has:
 
-Bytes: the padding id, with the attention mask left at 1. It was chosen by what the four reference models answer:
+- The mask token: a model that was trained with a mask token has learned that it stands for something unknown.
+- The unknown token, which says the same.
+- Padding. It comes last because models give padding a meaning: Longformer counts positions from the ids that are not
+  padding.
 
-- A row of NUL alone is an ELF file to all four, with a probability of 1.00, and a tenth of NULs among other bytes loses half of
-  the labels. What stands in must not be evidence itself; 0xff is the same.
-- A space is a byte like others to these models, but every eighth byte of the evaluation set is one. Replaced by itself its
-  score is 0 in every method, also where indentation is what tells YAML or Python.
-- Occlusion with each of them ranked the bytes of 60 files, cut to 128 bytes, and the ranking was judged without any
-  stand-in, by cutting bytes out of the file: by how much more the label's logit falls when the most relevant 5 to 50 %
-  go than when the least relevant do. "cut" is a ranking that was itself made by cutting single bytes out.
+For bytes, the replacement is the padding id, and the attention mask stays 1. The answers of the four reference models
+decided this:
+
+- A row of only NUL bytes is an ELF file to all four models, with a probability of 1.00. A tenth of NUL bytes among
+  other bytes loses half of the labels. A replacement must not be evidence itself. The byte 0xff behaves the same.
+- A space is a byte like others to these models, but every eighth byte of the evaluation set is a space. A space that is
+  replaced by a space has the score 0 in every method, even where indentation is what identifies YAML or Python.
+- Occlusion with each replacement ranked the bytes of 60 files, cut to 128 bytes. The ranking was then judged without
+  any replacement, by cutting bytes out of the file: how much more does the label's logit fall when the most relevant 5
+  to 50 % of the bytes go than when the least relevant ones go? "cut" is a ranking that was itself made by cutting out
+  single bytes.
 
       model                   padding  space  newline  NUL   cut   padding - space (95 %)
       linformer                  7.2    6.1     3.9    4.0   7.2   1.1 +- 0.4
       longformer                 6.4    5.1     4.1    3.3   6.4   1.3 +- 0.4
       transformer (40 files)     7.1    6.0     4.4    3.5   7.4   1.1 +- 0.4
 
-What speaks against it: no file holds the padding id, so its embedding was never trained at a real place, and a row of it
-alone is not always an undecided one (longformer calls it XML with 0.97). The value of nothing, KernelSHAP's residual, is to be
-read with that in mind.
+The padding id also has a drawback. No file holds it, so its embedding was never trained at a real position. The model
+is not always undecided about a row of padding alone: longformer calls it XML with 0.97. KernelSHAP's residual is the
+value of an input with every token left out, so read the residual with that in mind.
 """
 
 from __future__ import annotations
@@ -42,22 +47,29 @@ from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs.text import Tokenizer, token_text
 
-SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # what names a tokenizer's tokens by their use
-MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and of RoBERTa's line: how tokenizer.json alone tells one
+SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # these name a tokenizer's tokens by their use
+MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and RoBERTa's families, if only tokenizer.json is there
 CLASS, PADDING = "[class]", "[padding]"
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """The id that is put in a left-out token's place, and how results name it."""
+    """The replacement for a token that is left out.
+
+    Attributes:
+        token_id: the id that takes the token's place.
+        name: the name of the replacement in results.
+    """
 
     token_id: int
     name: str
 
 
 def of_bytes(reader: Bytes, baseline: str | int | None) -> Baseline:
-    """For a model of bytes. A `baseline` is a byte as `Explanation.tokens` writes it (``a``, ``\\x00``), ``[padding]``,
-    or an id. UsageError for another.
+    """The replacement for a model of bytes.
+
+    `baseline` is a byte as `Explanation.tokens` writes it (``a``, ``\\x00``), ``[padding]``, ``[class]``, or an id.
+    Raises UsageError for any other value.
     """
     special = {PADDING: reader.padding_id, CLASS: reader.class_id}
     known = {**{token_text(byte): byte for byte in range(256)}, **special}
@@ -71,9 +83,9 @@ def of_bytes(reader: Bytes, baseline: str | int | None) -> Baseline:
 
 
 def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str | int | None) -> Baseline:
-    """For a model of text whose bundle is at `path`. A `baseline` is a token of the tokenizer's vocabulary, or an id.
+    """The replacement for a model of text whose bundle is at `path`.
 
-    UsageError for another.
+    `baseline` is a token of the tokenizer's vocabulary, or an id. Raises UsageError for any other value.
     """
     known = tokenizer.vocabulary()
     padding_id = getattr(manifest.preprocess, "padding_id", None)
@@ -90,7 +102,7 @@ def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str 
 
 
 def chosen_id(baseline: str | int, known: Mapping[str, int]) -> int | None:
-    """The id that a caller means: a token's text comes before a number written out."""
+    """The id that a caller means. The text of a token takes precedence over an id that is written as text."""
     if isinstance(baseline, str):
         found = known.get(baseline)
         return int(baseline) if found is None and re.fullmatch(r"[0-9]{1,9}", baseline) else found
@@ -98,7 +110,7 @@ def chosen_id(baseline: str | int, known: Mapping[str, int]) -> int | None:
 
 
 def stand_in(tokenizer: Tokenizer, named: Mapping[str, str], known: Mapping[str, int]) -> str | None:
-    """The mask token, else the unknown one, that the vocabulary holds."""
+    """The mask token if the vocabulary holds it, else the unknown token."""
     masks = [text for text in MASK_TOKENS if text in tokenizer.special()]
     unknown = [text for text in (named.get("unk_token"), tokenizer.unknown()) if text is not None]
     wanted = [text for text in (named.get("mask_token"), *masks, *unknown) if text in known]
@@ -106,7 +118,7 @@ def stand_in(tokenizer: Tokenizer, named: Mapping[str, str], known: Mapping[str,
 
 
 def named_tokens(path: Path, manifest: Manifest) -> dict[str, str]:
-    """Tokens by their use (``mask_token``, ``unk_token``), of the files that stand beside tokenizer.json."""
+    """Tokens by their use (``mask_token``, ``unk_token``), from the files next to tokenizer.json."""
     found: dict[str, str] = {}
     for file in SETTINGS_FILES:
         for use, value in (bundle.read_json(path / file) if file in manifest.files else {}).items():
@@ -117,11 +129,11 @@ def named_tokens(path: Path, manifest: Manifest) -> dict[str, str]:
 
 
 def content(value: Any) -> str | None:
-    """A token as these files write one: its text, or a record of it."""
+    """The text of a token in these files, which hold either the text itself or a record of the token."""
     text = value.get("content") if isinstance(value, Mapping) else value
     return text if isinstance(text, str) else None
 
 
 def called(text: str, token_id: int) -> str:
-    """How a result names a token; a blank one by its code alone."""
+    """The name of a token in results: its text and its id. A blank text is shown in quotes."""
     return f"{text} (id {token_id})" if text.strip() else f"{text!r} (id {token_id})"

@@ -1,14 +1,14 @@
-"""Labelled data: JSON lines of an input and its label.
+"""Labelled data: JSON lines, each with an input and its label.
 
-In: a file with a JSON object on each line. Out: `Labelled` inputs in its order.
+In: a file with a JSON object on each line. Out: `Labelled` inputs in the order of the file.
 
     {"input": "evaluation/c-00.bin", "label": "c"}      a file, relative to the folder of the listing
-    {"text": "Not bad at all.", "label": "positive"}    or the text itself, or [text, text] for a pair
-    {"input_ids": [101, 7592, 102]}                     or token ids, for a model without a tokenizer
-    {"arrays": {"pixels": [[[0.1, ...]]]}, "label": 3}  or arrays by the model's names, as `Session.run` takes them
+    {"text": "Not bad at all.", "label": "positive"}    the text itself, or [text, text] for a pair
+    {"input_ids": [101, 7592, 102]}                     token ids, for a model without a tokenizer
+    {"arrays": {"pixels": [[[0.1, ...]]]}, "label": 3}  arrays by the names of the inputs, as `Session.run` takes them
 
-A label is a name, or the number of a column or choice. It may be left out. Other keys are notes of whoever made the list,
-and are not read.
+A label is a name, or the number of a column or choice. A line may have no label. Other keys are notes of the author and
+are not read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ KINDS = ("input", "text", "input_ids", "arrays")
 
 @dataclass(frozen=True)
 class Labelled:
-    """An input, as `Session.predict` takes it, and its label where one is known. With `arrays` by name the input is those."""
+    """An input and its label.
+
+    Attributes:
+        source: the input, as `Session.predict` takes it. Not used if there are `arrays`.
+        label: the label, or None if it is not known.
+        arrays: the input as arrays by name.
+    """
 
     source: Input
     label: str | int | None = None
@@ -40,8 +46,10 @@ class Labelled:
 
 
 def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
-    """The inputs of a listing, at least one, a label by its name if it has one among `labels`. InputError, naming the line,
-    for a label that is not among them; where there are none, any is taken as it stands.
+    """Reads the inputs of a listing, at least one, and turns each label into its name among `labels`.
+
+    If `labels` is empty, each label stays as it is. Otherwise a label that is not among `labels` raises InputError,
+    which names the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -62,7 +70,7 @@ def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
 
 
 def named(label: str | int | None, labels: Sequence[str], where: str) -> str | None:
-    """The label by its name. InputError for one that is not among them."""
+    """The name of a label. Raises InputError for a label that is not among `labels`, and for an ambiguous number."""
     if label is None or label in labels:
         return label  # type: ignore[return-value]
     if isinstance(label, int) and str(label) in labels and labels.index(str(label)) != label:
@@ -110,10 +118,10 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
 
 
 def array_of(name: str, values: Any) -> Array:
-    """The lists as an array. InputError for lists that are no array of numbers."""
+    """Turns nested lists into an array. Raises InputError for lists that are not an array of finite numbers."""
     try:
         found = np.array(values)
-    except ValueError as error:  # ragged
+    except ValueError as error:  # rows of different lengths
         raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
     if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
         raise InputError(f"{name} must be finite numbers, got others; correct them.")

@@ -1,7 +1,8 @@
-"""From files, bytes and text to token arrays, and the checks that an array must pass before a session sees it.
+"""Turns files, bytes and text into token arrays, and checks every array before a session sees it.
 
-In: paths, bytes, text or arrays. Out: int64 arrays [batch, sequence] within the bundle's limits, or an
-InputError. The checks are ours because ONNX Runtime lets an id of -1 and an empty sequence pass.
+In: paths, bytes, text or arrays. Out: int64 arrays [batch, sequence] within the bundle's limits, for a custom module
+arrays of its dtypes and shapes, or an InputError. These checks are needed because ONNX Runtime accepts an id of -1 and
+an empty sequence.
 """
 
 from __future__ import annotations
@@ -27,14 +28,21 @@ Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
 
 STDIN = "-"
-MAX_TEXT = 1 << 26  # bytes of one text: far over every model, and bounded
+MAX_TEXT = 1 << 26  # bytes of one text: a bound, far above the limit of every model
 SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
 BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
 
 
 @dataclass(frozen=True)
 class Raw:
-    """An input's name, the bytes of it that the model reads, and for text the text itself or a pair of texts."""
+    """An input as it was read.
+
+    Attributes:
+        name: the path, or ``text``, ``bytes`` or ``pair``.
+        data: the bytes of the input that the model reads.
+        truncated: the input goes on after `data`.
+        text: for a text model, the text itself or a pair of texts.
+    """
 
     name: str
     data: bytes
@@ -43,16 +51,19 @@ class Raw:
 
 
 def read_raw(source: Source, max_bytes: int) -> Raw:
-    """The first `max_bytes` of a source: text as UTF-8, bytes as they are, a path's content.
+    """Reads the first `max_bytes` of a source: text as UTF-8, bytes as they are, the content of a path.
 
-    InputError for a path that can't be read and for an input without a byte.
+    Raises InputError for a path that can't be read and for an empty input.
     """
     name, data = named(source, max_bytes + 1)
     return Raw(name, data[:max_bytes], len(data) > max_bytes)
 
 
 def read_text(source: Source | tuple[str, str]) -> Raw:
-    """All of a source as text, or a pair of texts as it is. InputError for one that is no UTF-8 or has no character."""
+    """Reads a whole source as text. A pair of texts stays as it is.
+
+    Raises InputError for a source that is not UTF-8, is empty or has more than `MAX_TEXT` bytes.
+    """
     if isinstance(source, tuple):
         if len(source) != 2 or not all(isinstance(text, str) for text in source):
             kinds = [type(text).__name__ for text in source]
@@ -71,7 +82,7 @@ def read_text(source: Source | tuple[str, str]) -> Raw:
 
 
 def named(source: Source, size: int) -> tuple[str, bytes]:
-    """The name of a source, and its bytes: of a file at most `size`. InputError where there are none."""
+    """The name and the bytes of a source, at most `size` bytes of a file. Raises InputError for an empty source."""
     if isinstance(source, str):
         name, data = "text", as_bytes(source)
     elif isinstance(source, bytes):
@@ -84,7 +95,10 @@ def named(source: Source, size: int) -> tuple[str, bytes]:
 
 
 def as_bytes(text: str) -> bytes:
-    """UTF-8; what a command line could not decode becomes the bytes that it was. InputError for other surrogates."""
+    """Encodes a text as UTF-8. Bytes that a command line could not decode become the same bytes again.
+
+    Raises InputError for other surrogates.
+    """
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
@@ -92,7 +106,7 @@ def as_bytes(text: str) -> bytes:
 
 
 def read_file(path: Path, size: int) -> bytes:
-    """At most `size` bytes of a file, or of standard input for ``-``."""
+    """Reads at most `size` bytes of a file, or of standard input for ``-``."""
     if str(path) == STDIN:
         if sys.stdin is None:
             raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
@@ -110,7 +124,7 @@ def read_file(path: Path, size: int) -> bytes:
 
 
 def encode(raw: Raw, preprocess: Bytes) -> Encoded:
-    """The class token and one id a byte, [1 + bytes]."""
+    """Encodes bytes: the class token and one id for each byte, [1 + bytes]."""
     ids = np.concatenate(([preprocess.class_id], np.frombuffer(raw.data, dtype=np.uint8)), dtype=np.int64)
     tokens = ("[class]", *(token_text(byte) for byte in raw.data))
     offsets = ((0, 0), *((place, place + 1) for place in range(len(raw.data))))
@@ -118,7 +132,7 @@ def encode(raw: Raw, preprocess: Bytes) -> Encoded:
 
 
 def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
-    """input_ids and attention_mask, int64 [batch, longest]."""
+    """Pads sequences to the longest: input_ids and attention_mask, int64 [batch, longest]."""
     lengths = np.array([len(tokens) for tokens in sequences])
     mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
     ids = np.full_like(mask, padding_id)
@@ -128,9 +142,10 @@ def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
 
 
 def batches(lengths: Sequence[int], limits: Limits, alone: bool = False) -> Iterator[list[int]]:
-    """Indices that may run together, shortest first, so that little is padded; each `alone` where rows depend on each other.
+    """Yields the indices of inputs that may run together, shortest first, so that there is little padding.
 
-    Where padding changes answers only lengths share a batch that the model itself would pad alike.
+    If padding changes answers, a batch holds only lengths that the model itself would pad alike. With `alone`, each
+    input is a batch, for graphs in which rows depend on each other.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
@@ -145,7 +160,7 @@ def batches(lengths: Sequence[int], limits: Limits, alone: bool = False) -> Iter
 
 
 def checked(name: str, value: Any, axes: int = 2) -> Tokens:
-    """`value` as int64 with so many axes, none of them empty."""
+    """Checks that `value` has `axes` axes and that no axis is empty. The result is int64."""
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
@@ -166,8 +181,10 @@ def check_length(name: str, array: Tokens, least: int, most: int) -> None:
 
 
 def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature) -> dict[str, npt.NDArray[Any]]:
-    """The inputs of a module of one's own by name, checked. UsageError for others than it takes, InputError for arrays of
-    another kind, for sizes that its axes don't allow, and for ids that it has no row for.
+    """Checks the inputs of a custom module, by name.
+
+    Raises UsageError for names other than the module's inputs. Raises InputError for an array of another kind, for a
+    size that its axis does not allow, and for an id that is out of range.
     """
     wanted = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
     found = {name: value for name, value in given.items() if value is not None}
@@ -211,9 +228,11 @@ def check_axis(
 
 
 def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Tokens]:
-    """The graph's inputs by name, checked. What is not given is filled in: every token is real, and the model's own
-    rules say which are global, to which segment they belong, and what its decoder begins with. InputError for arrays
-    outside the limits, UsageError for an input that the model lacks.
+    """Checks the inputs of the graph, by name, and fills in missing ones.
+
+    By default, every token is real, and the model's own rules say which tokens are global, to which segment each token
+    belongs, and what the decoder begins with. Raises InputError for arrays outside the limits, and UsageError for an
+    input that the model does not have.
     """
     if manifest.signature is not None:
         return check_own(given, manifest, manifest.signature)
@@ -236,7 +255,7 @@ def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Toke
                 f"{name} must have the shape of input_ids {list(shape)}, got {list(array.shape)}; make them alike."
             )
     written = arrays.pop(names.DECODER_INPUT_IDS, None)
-    rows = {name: array.reshape(-1, shape[-1]) for name, array in arrays.items()}  # of choices each is a row
+    rows = {name: array.reshape(-1, shape[-1]) for name, array in arrays.items()}  # each choice becomes a row
     inputs = {name: array.reshape(shape) for name, array in check_rows(rows, manifest).items()}
     if manifest.decoder is not None:
         inputs[names.DECODER_INPUT_IDS] = check_written(written, inputs[names.INPUT_IDS], manifest.decoder, manifest)
@@ -244,7 +263,7 @@ def check_inputs(given: Mapping[str, Any], manifest: Manifest) -> dict[str, Toke
 
 
 def check_rows(rows: Mapping[str, Tokens], manifest: Manifest) -> dict[str, Tokens]:
-    """What is given int64 [rows, sequence], checked and complete."""
+    """Checks the inputs of rows and fills in missing ones, int64 [rows, sequence]."""
     limits = manifest.limits
     ids, mask = check_tokens(rows[names.INPUT_IDS], rows.get(names.ATTENTION_MASK), limits)
     inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
@@ -264,7 +283,9 @@ def check_rows(rows: Mapping[str, Tokens], manifest: Manifest) -> dict[str, Toke
 
 
 def check_written(written: Tokens | None, ids: Tokens, decoder: Decoder, manifest: Manifest) -> Tokens:
-    """decoder_input_ids int64 [batch, decoder_sequence]; by default the input one place later, as the library shifts it."""
+    """Checks decoder_input_ids, int64 [batch, decoder_sequence]. The default is the input, shifted one place to the
+    right as in the model's library.
+    """
     name = names.DECODER_INPUT_IDS
     if written is None:
         written = np.concatenate((np.full_like(ids[:, :1], decoder.start_id), ids[:, :-1]), axis=1)
@@ -300,7 +321,9 @@ def default_globals(ids: Tokens, mask: Tokens, rule: Globals) -> Tokens:
 
 
 def default_segments(ids: Tokens, rule: Segments) -> Tokens:
-    """int64 [rows, sequence], the segment of each token; without a separator the context begins behind the first token."""
+    """The segment of each token by the model's rule, int64 [rows, sequence]. Without a separator, the context begins
+    after the first token.
+    """
     if rule.rule == "zeros":
         return np.zeros_like(ids)
     end = (ids == rule.separator_id).argmax(axis=1)[:, None]
@@ -317,7 +340,7 @@ def check_globals(chosen: Tokens, limits: Limits) -> None:
 
 
 def check_tokens(ids: Tokens, mask: Tokens | None, limits: Limits) -> tuple[Tokens, Tokens]:
-    """Both inputs, checked; without a mask every token is real."""
+    """Checks input_ids and attention_mask. Without a mask, every token is real."""
     mask = np.ones_like(ids) if mask is None else mask
     check_length(names.INPUT_IDS, ids, limits.min_length, limits.max_length)
     if ids.min() < 0 or ids.max() >= limits.vocab:

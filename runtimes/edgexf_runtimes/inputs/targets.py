@@ -1,8 +1,8 @@
-"""What is explained: the arrays that an explain graph takes besides the model's inputs, checked and filled in.
+"""Checks the arrays that say what an explain graph explains, and fills in defaults.
 
-In: what a caller gives, by name, and the inputs. Out: arrays of the graph's dtypes and shapes. Weights that are not given
-are zeros, which stand for what the model predicts; a position, a baseline and a path must be given, since none is
-the obvious one.
+In: arrays by name, as the caller gives them, and the inputs. Out: arrays of the graph's dtypes and shapes. Missing
+weights become zeros, which stand for what the model predicts. The caller must give a position, a baseline and a path if
+the graph takes them, because none of them has an obvious default.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ Array = npt.NDArray[Any]
 def check_targets(
     given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, method: str
 ) -> dict[str, Array]:
-    """What `method`'s graph takes besides `inputs`; errors as `check_given`."""
+    """Checks what the graph of `method` takes besides `inputs`. See `check_given` for errors."""
     return check_given(given, inputs, manifest, {tensor.name: tensor for tensor in manifest.targets(method)})
 
 
 def check_given(
     given: Mapping[str, Any], inputs: Mapping[str, Array], manifest: Manifest, wanted: Mapping[str, Tensor]
 ) -> dict[str, Array]:
-    """What is `wanted` besides `inputs`. InputError for arrays of another kind or shape, UsageError for a missing position
-    and for what is not wanted.
+    """Checks the arrays of `wanted`, which a graph takes besides `inputs`.
+
+    Raises InputError for arrays of another kind or shape, and UsageError for a missing position and for an array that
+    is not wanted.
     """
     unknown = sorted(set(given) - set(wanted))
     if unknown:
@@ -57,7 +59,7 @@ def check_given(
 
 
 def checked_weights(value: Any, tensor: Tensor, sizes: Mapping[str, int]) -> Array:
-    """float32 of the tensor's shape; zeros where nothing is given."""
+    """float32 of the tensor's shape; zeros if `value` is None."""
     shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape)
     weights = np.zeros(shape, dtype=np.float32) if value is None else np.asarray(value, dtype=np.float32)
     if weights.shape != shape or not np.isfinite(weights).all():
@@ -90,7 +92,7 @@ def checked_position(
 
 
 def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
-    """How many tokens each row has an answer at, int64 [rows]."""
+    """The number of tokens of each row that have an answer, int64 [rows]."""
     output = manifest.variants[0].outputs[0]
     (tokens,) = (axis for axis in output.shape[:-1] if axis != manifest.samples)
     if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
@@ -100,7 +102,9 @@ def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, man
 
 
 def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:
-    """Token ids of the first input's shape and dtype, within its vocabulary; finite values for one that holds values."""
+    """Token ids of the first input's shape and dtype, within its vocabulary. If the first input holds values and not
+    ids, finite values.
+    """
     first = manifest.variants[0].inputs[0]
     ids = inputs[first.name]
     if ids.dtype.kind == "f":

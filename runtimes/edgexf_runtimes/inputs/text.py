@@ -1,8 +1,10 @@
-"""From text to token ids with the model's own tokenizer, through `tokenizers` alone.
+"""Turns text into token ids with the model's tokenizer. Needs only the package `tokenizers`.
 
-In: a bundle's tokenizer.json and a text, or a pair of texts. Out: `Encoded` windows, each within the model's limit:
-one for a text that fits or is truncated, several that overlap where a stride is given. A text that is too long is an
-error otherwise: a model that silently reads the beginning of a document answers another question.
+In: a bundle's tokenizer.json and a text, or a pair of texts. Out: `Encoded` windows, each within the model's limit. A
+text that fits or is truncated has one window. With a stride, a long text has several windows that overlap.
+
+Otherwise, a text that is too long is an error: a model that silently reads only the beginning of a document answers
+another question.
 """
 
 from __future__ import annotations
@@ -27,9 +29,15 @@ Text = str | tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Token ids and segments int64 [tokens], the tokens as text, and their [start, end) in the bytes of the input.
+    """The tokens of one window.
 
-    Tokens that stand for nothing in the input, such as a class token, have (0, 0).
+    Attributes:
+        ids: token ids, int64 [tokens].
+        types: segments, int64 [tokens].
+        tokens: the tokens as text.
+        offsets: the [start, end) of each token in the bytes of the input. A token that stands for nothing in the input,
+            such as a class token, has (0, 0).
+        truncated: the input goes on after the last token.
     """
 
     ids: Tokens
@@ -40,7 +48,7 @@ class Encoded:
 
 
 class Tokenizer:
-    """A bundle's tokenizer; safe to use from several threads. `longest` is in tokens, special ones included."""
+    """A bundle's tokenizer. Several threads may use it. `longest` is in tokens, special tokens included."""
 
     def __init__(self, path: Path, longest: int) -> None:
         try:
@@ -56,35 +64,39 @@ class Tokenizer:
                 f"{path.name} must be a tokenizer that tokenizers {tokenizers.__version__} can read, got: {error}; export the bundle again."
             ) from error
         self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()  # a file may carry the settings of its training
+        self._tokenizer.no_truncation()  # tokenizer.json may carry the settings of the training
         self._lock = threading.Lock()
         self.longest = longest
 
     def vocabulary(self) -> dict[str, int]:
-        """Every token and its id, special tokens and others that were added among them."""
+        """Every token and its id, special tokens and other added tokens included."""
         found: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         return found
 
     def token(self, token_id: int) -> str | None:
-        """A token's text, None for an id without one."""
+        """The text of a token, or None for an id without a token."""
         found: str | None = self._tokenizer.id_to_token(token_id)
         return found
 
     def special(self) -> set[str]:
-        """The tokens that never come from a text by themselves, such as a class token."""
+        """The tokens that the tokenizer marks as special, such as a class token."""
         return {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
 
     def unknown(self) -> str | None:
-        """What stands for a text that has no token; None where every text has one."""
+        """The token for a text that has no token, or None if every text has one."""
         model = json.loads(self._tokenizer.to_str())["model"]
-        if model.get("unk_id") is not None:  # the unigram model alone names it by its place
+        if model.get("unk_id") is not None:  # only the unigram model gives its id
             return self.token(model["unk_id"])
         found: str | None = model.get("unk_token")
         return found
 
     def encode(self, text: Text, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
-        """The windows of a text. InputError for one that is too long, unless it may be cut: `truncate` keeps the first
-        window, `stride` all of them, each sharing so many tokens with the one before. Of a pair the second is cut.
+        """Encodes a text into windows.
+
+        If the text is too long, `truncate` keeps the first window. `stride` keeps all windows; each window shares
+        `stride` tokens with the window before it. Of a pair, only the second text is cut.
+
+        Raises InputError for a text that is too long, if neither `truncate` nor `stride` is given.
         """
         if truncate and stride is not None:
             raise UsageError("a long text is truncated or read with a stride, got both; choose one of them.")
@@ -112,7 +124,7 @@ class Tokenizer:
         return [encoded(window, start, truncate) for window in windows]
 
     def _encode(self, pair: tuple[str, str | None], stride: int | None = None) -> Encoding:
-        """With a stride in windows; the settings belong to the tokenizer, so that threads take turns."""
+        """Encodes into windows if a stride is given. It changes the tokenizer's settings, so threads take turns."""
         with self._lock:
             try:
                 if stride is not None:
@@ -127,13 +139,15 @@ class Tokenizer:
 
 
 def offset_table(pair: tuple[str, str | None]) -> tuple[npt.NDArray[np.int64], ...]:
-    """For each text of a pair, where each of its characters starts in the bytes of both, one behind the other."""
+    """For each text of a pair, the byte at which each of its characters starts. Bytes are counted through both texts,
+    with a line break between them.
+    """
     tables, before = [], 0
     for text in pair:
         if text is not None:
             sizes = [len(char.encode("utf-8", "surrogatepass")) for char in text]
             tables.append(np.concatenate(([0], np.cumsum(sizes, dtype=np.int64))) + before)
-            before = int(tables[-1][-1]) + 1  # a line break stands between them
+            before = int(tables[-1][-1]) + 1  # a line break stands between the texts
     return tuple(tables)
 
 

@@ -1,0 +1,12 @@
+"""Measures a session on this device: inputs go in, figures for a report come out.
+
+    calibration     a user's file becomes input arrays, one row at a time
+    golden          the bundle's golden inputs run, and the outputs are compared with the eager model's
+    agreement       two sessions run the same inputs, and their answers and explanations are compared
+    bench           latency, load time and memory of a session
+    speed           the time of a graph relative to another graph, on the inputs of `bench`
+    faithfulness    deletion curves: how well explanations fit the model
+
+Data passes from top to bottom. `calibration` reads a user's inputs, which also calibrate quantized graphs. The other
+files make figures. `speed` takes its inputs from `bench`; apart from that, no file needs another one.
+"""

@@ -1,7 +1,8 @@
-"""How far two graphs of one model agree: the same inputs through both, and what became of their answers.
+"""Measures how far two graphs of one model agree. Both run the same inputs, and their answers are compared.
 
-In: two sessions of a bundle, and rows of inputs. Out: a `Compared` for each, with the largest relative difference, the
-share of answers that are the same, and for explanations the correlation of their ranks and the common strongest tokens.
+In: two sessions of a bundle, and rows of inputs. Out: a `Compared` for each input, with the largest relative difference
+and the share of equal answers. For explanations, a `Relevance` for each row, with the correlation of the ranks and the
+share of the strongest tokens that both have in common.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from edgexf.report.ranks import spearman
 from edgexf_runtimes.session import Session
 
 Array = npt.NDArray[Any]
-PATH_STEPS = 4  # of integrated gradients, from a text of replacements alone
-LEAST_TOKENS = 10  # of a row whose explanations are compared: twice the strongest
-ENDLESS = 1e9  # stands for a difference that is not finite, which JSON can't hold
+PATH_STEPS = 4  # of integrated gradients; the path starts from replacements alone
+LEAST_TOKENS = 10  # a row needs more tokens for its explanations to be compared; twice the strongest
+ENDLESS = 1e9  # stands for a difference that is not finite, because JSON can't hold it
 STRONGEST = 5  # tokens of an explanation that are compared by name
 MOST_KEPT = 256 << 20
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs of one run as arrays, what is explained of them by an explain graph's names, and where it is known the right
-    column of the first output's only row.
+    """The inputs of one run.
+
+    Attributes:
+        arrays: the inputs by name.
+        targets: the arrays that say what is explained, by an explain graph's names.
+        label: the right column of the first output's only row, or None if it is not known.
     """
 
     arrays: Mapping[str, Array]
@@ -41,15 +46,20 @@ class Case:
 
     @property
     def length(self) -> int:
-        """Tokens, or the second axis of what a module of one's own takes."""
+        """The number of tokens. For a custom module, the size of the first input's second axis, or of its only axis."""
         first = next(iter(self.arrays.values()))
         return int(first.shape[-1 if names.INPUT_IDS in self.arrays else min(1, first.ndim - 1)])
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One case: `error` is max |difference| / max |fp32| over outputs and real tokens, `agreement` the mean share of answers
-    that are the same, `right` whether fp32 and the other graph give the known label.
+    """How far two answers to one case agree.
+
+    Attributes:
+        length: the length of the case.
+        error: max |difference| / max |fp32| over outputs and real tokens.
+        agreement: the mean share of equal answers over outputs.
+        right: whether fp32 and the other graph give the known label; None without a label.
     """
 
     length: int
@@ -60,14 +70,19 @@ class Compared:
 
 @dataclass(frozen=True)
 class Relevance:
-    """How far two explanations of one row agree."""
+    """How far two explanations of one row agree.
+
+    Attributes:
+        correlation: the Spearman correlation of the ranks.
+        overlap: the share of the `STRONGEST` tokens that both explanations have in common.
+    """
 
     correlation: float
     overlap: float
 
 
 class Answers:
-    """What a session answers to cases that are asked of again and again, kept up to `MOST_KEPT` bytes."""
+    """The answers of a session to cases that are asked repeatedly. It keeps up to `MOST_KEPT` bytes of answers."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -75,7 +90,7 @@ class Answers:
         self.bytes = 0
 
     def __call__(self, case: Case) -> dict[str, Array]:
-        if id(case) in self.kept:  # the case is kept too, so no other one has its id
+        if id(case) in self.kept:  # the case is kept too, so no other case has its id
             return self.kept[id(case)][1]
         found = self.session.run(**case.arrays)
         size = sum(array.nbytes for array in found.values())
@@ -100,16 +115,22 @@ def compare(reference: Answers, other: Session, case: Case) -> Compared:
 
 
 def real_tokens(manifest: Manifest, arrays: Mapping[str, Array]) -> Array:
-    """bool, as the first input; all of them for a module of one's own."""
+    """Which tokens are real, bool of the first input's shape. For a custom module, all of them."""
     first = arrays[manifest.variants[0].inputs[0].name]
     mask = arrays.get(names.ATTENTION_MASK) if manifest.signature is None else None
     return np.ones(first.shape, dtype=bool) if mask is None else np.asarray(mask) > 0
 
 
 def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: str = "softmax") -> float:
-    """The share of equal answers of an output: of the best class, token by token where it has tokens, or of the best place
-    of an answer's end; of logits that are a class's own, of their signs, and of those that are numbers, 1 - their relative
-    error; of vectors, the mean cosine of what a row holds, averaged over its real tokens.
+    """The share of equal answers of one output; 0 if the output is not finite.
+
+    - integers and booleans: equal values
+    - an answer's start or end: the same best place
+    - logits of classes that exclude each other (``softmax``): the same best class, at each real token if there are
+      tokens
+    - logits of independent classes, or a single logit: the same sign
+    - logits that are numbers (``none``): 1 - the relative error
+    - vectors: the mean cosine of what a row holds, averaged over its real tokens
     """
     if not np.isfinite(found).all():
         return 0.0
@@ -134,7 +155,7 @@ def agreement(output: Tensor, wanted: Array, found: Array, real: Array, scores: 
 
 
 def cosines(wanted: Array, found: Array) -> Array:
-    """[rows]; 1 where both are 0, and 0 where only one is."""
+    """The cosine of each row, [rows]. It is 1 if both rows are 0, and 0 if only one of them is."""
     lengths = np.linalg.norm(wanted, axis=1), np.linalg.norm(found, axis=1)
     scale = lengths[0] * lengths[1]
     both = np.where((lengths[0] == 0) & (lengths[1] == 0), 1.0, 0.0)
@@ -142,7 +163,9 @@ def cosines(wanted: Array, found: Array) -> Array:
 
 
 def telling(manifest: Manifest, case: Case) -> Array:
-    """bool [rows]: those with enough real tokens for ranks to say something; a few tokens are all among the strongest."""
+    """Which rows have enough real tokens for ranks to mean something, bool [rows]. In a short row, all tokens are among
+    the strongest.
+    """
     real = real_tokens(manifest, case.arrays)
     if manifest.signature is not None:
         return np.array([real.size > LEAST_TOKENS])
@@ -151,8 +174,11 @@ def telling(manifest: Manifest, case: Case) -> Array:
 
 
 def compare_relevance(reference: Session, other: Session, method: str, case: Case) -> list[Relevance]:
-    """For each row of a case that is `telling`, over its real tokens; what fp32 predicts is explained where the case names
-    no target, at the last token where a model answers at each.
+    """Compares two explanations of each row of a case that is `telling`, over the row's real tokens.
+
+    If the case names no target, both explain the class that fp32 predicts. For heads other than logits of classes, each
+    explains what its own graph predicts. If the model answers at each token and the case names no position, both
+    explain the answer at the last token.
     """
     manifest = reference.manifest
     targets = targets_for(reference, method, case)
@@ -169,7 +195,7 @@ def compare_relevance(reference: Session, other: Session, method: str, case: Cas
 
 
 def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]:
-    """What an explain graph takes besides the inputs: the case's own, or what can be filled in for it."""
+    """What an explain graph takes besides the inputs: the targets of the case, and defaults for missing ones."""
     manifest = reference.manifest
     wanted = {tensor.name for tensor in manifest.targets(method)}
     targets = {name: array for name, array in case.targets.items() if name in wanted}
@@ -189,7 +215,7 @@ def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]
 
 
 def predicted(session: Session, case: Case) -> dict[str, Array]:
-    """The class that fp32 predicts, so that both graphs explain the same."""
+    """The target for the class that fp32 predicts, so that both graphs explain it. Empty for other heads."""
     if not CLASSES.fits(session.manifest.variants[0].outputs):
         return {}
     answer = session.run(**case.arrays)[names.LOGITS]
@@ -199,14 +225,18 @@ def predicted(session: Session, case: Case) -> dict[str, Array]:
 
 
 def agreement_of(first: Array, second: Array) -> Relevance:
-    """Of two scores of at least one token; 0 where the second has no order of its own, or is not finite."""
+    """Compares two arrays of scores, of at least one token.
+
+    The result is 0 if the second array is not finite. If one of them has no order, because it is constant, the result
+    is 1 for equal arrays and 0 otherwise.
+    """
     if not np.isfinite(second).all():
         return Relevance(0.0, 0.0)
     count = min(STRONGEST, first.size)
     one, two = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
     tops = [set(np.argsort(-np.abs(scores), kind="stable")[:count].tolist()) for scores in (one, two)]
     found = spearman(one, two)
-    if found is None:  # no order on one side: the same nothing, or a constant in place of an explanation
+    if found is None:  # one side is constant: equal arrays agree, and a constant is no explanation
         return Relevance(1.0, 1.0) if np.array_equal(one, two) else Relevance(0.0, 0.0)
     return Relevance(found, len(tops[0] & tops[1]) / count)
 

@@ -1,12 +1,13 @@
-"""Latency, load time and memory of a bundle on this device.
+"""Measures latency, load time and memory of a bundle on this device.
 
-In: a bundle, lengths in bytes, and explanation methods. Out: a `LatencyReport`, a row for each length of the predict graph
-and of each method's. Rows are measured in turns, so that a busy
-neighbour slows all of them and not one. Load time and memory come from fresh processes, one a row,
-since neither can be seen in a process that has already loaded or grown.
+In: a bundle, lengths, and explanation methods. Lengths are in bytes for a model of bytes, and in tokens for others.
+Out: a `LatencyReport`, with a row for each length of the predict graph and of each method's graph.
 
-A percentile is printed only with enough runs for a 99 % upper bound of it: 44 for the 90th
-(1 - 0.9^44 = 0.99).
+Rows are measured in turns, so that other load on the device slows all of them and not only one. Load time and memory
+come from fresh processes, one for each row, because neither can be measured in a process that has already loaded or
+grown.
+
+A percentile is printed only with enough runs for a 99 % upper bound of it: 44 for the 90th (1 - 0.9^44 = 0.99).
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ from edgexf_runtimes.session import Session, load
 
 RUNS = 50
 RUNS_FOR_P90 = 44
-SECONDS = 30.0  # a length that takes longer than this for all its runs gets fewer
+SECONDS = 30.0  # a row that takes longer than this for all its runs gets fewer
 FEWEST_RUNS = 5
 WARM_UP = 3
 CHOICES = 2
 PATH_STEPS = 8  # of integrated gradients
-LOADS = 5  # fresh processes at least
+LOADS = 5  # at least this many fresh processes
 
 STATUS = Path("/proc/self/status")
 CHILD = "import sys; from edgexf_runtimes.measure.bench import child; child(*sys.argv[1:])"
@@ -53,14 +54,19 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Case:
-    """A graph, ``predict`` or an explanation's by its method, and a length."""
+    """What one row of the report measures.
+
+    Attributes:
+        graph: ``predict``, or an explanation method.
+        length: the length of the input, as in `random_inputs`.
+    """
 
     graph: str
     length: int
 
 
 def parse_lengths(text: str) -> list[int]:
-    """Lengths in bytes from ``128,512``; UsageError for anything else."""
+    """Parses lengths such as ``128,512``. Raises UsageError for anything else."""
     try:
         lengths = sorted({int(part) for part in text.split(",")})
     except ValueError:
@@ -73,10 +79,12 @@ def parse_lengths(text: str) -> list[int]:
 
 
 def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
-    """int64 [1, tokens], the same ones each time: latency does not depend on them, nor on which tokens are global. Of
-    two choices for a model that chooses; a decoder has written as many tokens as it may, up to the input's length.
+    """Inputs of one row, int64 [1, tokens], the same in each call. Latency does not depend on the values, nor on which
+    tokens are global.
 
-    `length` is in bytes, with the class token before them, where the model reads bytes, and in tokens elsewhere.
+    `length` is in bytes for a model of bytes, with a class token before them, and in tokens for other models. A
+    multiple-choice model gets two choices. A decoder gets as many tokens as it may write, up to the input's length. A
+    custom module gets the inputs of `own_inputs`.
     """
     if session.manifest.signature is not None:
         return own_inputs(session, session.manifest.signature, length)
@@ -92,7 +100,11 @@ def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
 
 
 def own_inputs(session: Session, signature: Signature, length: int) -> dict[str, npt.NDArray[Any]]:
-    """One sample of golden inputs, repeated to the `length` along all other axes: values of a kind that the module knows."""
+    """Inputs of a custom module: golden inputs, so that the values are of a kind that the module knows.
+
+    They hold one sample, or as few as the module takes. All other axes are repeated to `length`, or to the largest size
+    that the module takes.
+    """
     cell = next(iter(read(session.path / names.GOLDEN_FILE).values()))
     found = {}
     for tensor in session.manifest.variants[0].inputs:
@@ -122,7 +134,9 @@ def longest(session: Session) -> int:
 
 
 def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
-    """Inputs of a graph: for an explanation of what the model predicts, at the first position where it has several."""
+    """The inputs of a graph. An explanation explains what the model predicts, at the first position if there are
+    several.
+    """
     inputs = random_inputs(session, case.length)
     if case.graph == PREDICT:
         return inputs
@@ -151,8 +165,9 @@ def measure(
     methods: Sequence[str] = (),
     dtype: str = "auto",
 ) -> LatencyReport:
-    """Measures the bundle; `advance` is told of each run. UsageError for a length over the bundle's limit, and for a method
-    that it does not hold.
+    """Measures the bundle. `advance` is called after each run.
+
+    Raises UsageError for a length over the bundle's limit, and for a method that the bundle does not hold.
     """
     with load(path, dtype=dtype, threads=threads) as session:
         most = longest(session)
@@ -174,7 +189,7 @@ def measure(
 
 
 def in_turns(session: Session, cases: Sequence[Case], advance: Advance) -> dict[Case, list[float]]:
-    """Seconds of each run by case; one run of each case a turn."""
+    """The seconds of each run, by case. In each turn, every case runs once."""
     inputs = {case: feeds(session, case) for case in cases}
     for case, given in inputs.items():
         for _ in range(WARM_UP):
@@ -204,9 +219,9 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float) -> LengthLate
 
 
 def fresh_process(path: Path, case: Case, dtype: str, threads: int | None) -> tuple[float, float]:
-    """Milliseconds to load the bundle and MiB of resident memory at the peak, in a process of its own."""
+    """The time to load the bundle in ms, and the peak of resident memory in MiB, in a fresh process."""
     command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), dtype, str(threads or 0)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own interpreter and arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (all arguments are ours)
     if done.returncode != 0:
         raise EdgexfError(
             f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {done.stderr.strip()[-300:]}."
@@ -216,21 +231,21 @@ def fresh_process(path: Path, case: Case, dtype: str, threads: int | None) -> tu
 
 
 def peak_mib() -> float:
-    """MiB of resident memory at this process's peak.
+    """The peak of this process's resident memory, in MiB.
 
-    The kernel's own figure for the address space comes first: `getrusage` starts from the parent's peak.
+    The kernel's figure for the address space comes first, because `getrusage` starts from the parent's peak.
     """
     if STATUS.is_file():
         found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
         if found:
             return int(found.group(1)) / 2**10
-    import resource  # Unix alone has it
+    import resource  # only Unix has it
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def child(path: str, graph: str, length: str, dtype: str, threads: str) -> None:
-    """What `fresh_process` starts: loads, runs, and prints its figures."""
+    """Runs in the process that `fresh_process` starts: loads the bundle, runs it, and prints the figures."""
     case, start = Case(graph, int(length)), time.perf_counter()
     with load(path, dtype=dtype, threads=int(threads) or None) as session:
         load_ms = (time.perf_counter() - start) * 1e3

@@ -1,13 +1,13 @@
-"""Calibration data: inputs of the model's own kind, read one at a time.
+"""Calibration data: inputs of the kind that the model takes, read one at a time.
 
-In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them. `whole` cuts a row to
-whole blocks, so that no padding shapes the ranges that are fixed on it.
+In: a session and a file. Out: an iterator of arrays for one row each, as `Session.run` takes them. `whole` changes a
+row to whole blocks, so that padding has no effect on the ranges that are calibrated on the row.
 
-    JSON lines   {"text": ...}, {"input": FILE}, {"input_ids": [...]} or {"arrays": {...}} on each line, as of `labelled`
+    JSON lines   {"text": ...}, {"input": FILE}, {"input_ids": [...]} or {"arrays": {...}} on each line, see `labelled`
     text         a text on each line, for a model that reads text
-    file list    a file on each line, relative to the list: for a model of bytes, or where the first line names a file
+    file list    a file on each line, relative to the list: for a model of bytes, or if the first line names a file
 
-A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by the model's names.
+A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by the names of the inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from edgexf_runtimes.inputs.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session
 
 Arrays = dict[str, npt.NDArray[Any]]
-# What numpy raises for other files: an array alone, encrypted, cut off, or with a header that is none.
+# numpy raises these for other files: a single array, an encrypted or truncated file, or an invalid header.
 UNREADABLE = (
     ValueError, OSError, AttributeError, TypeError, RuntimeError, OverflowError, EOFError, MemoryError, zipfile.BadZipFile,
     zlib.error, tokenize.TokenError, SyntaxError,
@@ -37,7 +37,9 @@ UNREADABLE = (
 
 
 def stream(session: Session, path: Path) -> Iterator[Arrays]:
-    """The rows of a file, at least one. InputError, naming the line, for what the model can't read."""
+    """Yields the rows of a file, at least one. Raises InputError, which names the line, for an input that the model
+    can't read.
+    """
     count = 0
     for where, given in lines(session, path):
         try:
@@ -51,7 +53,7 @@ def stream(session: Session, path: Path) -> Iterator[Arrays]:
 
 
 def lines(session: Session, path: Path) -> Iterator[tuple[str, Labelled]]:
-    """What each line stands for, and where it is."""
+    """Yields for each line its name in error messages, and its input."""
     kind = None
     try:
         with path.open(encoding="utf-8") as file:
@@ -72,29 +74,31 @@ def lines(session: Session, path: Path) -> Iterator[tuple[str, Labelled]]:
 
 
 def kind_of(session: Session, path: Path, first: str) -> str:
-    """What a file's first line makes of it."""
+    """The kind of a file by its first line: ``json``, ``text`` or ``files``."""
     if first.startswith("{"):
         return "json"
     try:
         is_file = (path.parent / first).is_file()
-    except OSError:  # too long for a name
+    except OSError:  # the line is too long for a name
         is_file = False
     return "text" if isinstance(session.manifest.preprocess, Text) and not is_file else "files"
 
 
 def arrays_of(session: Session, given: Labelled) -> Arrays:
-    """One input as the graph takes it; a text that is too long is cut. InputError for arrays that are none of the model's."""
+    """One input as the graph takes it. A text that is too long is cut. Raises InputError for arrays that the model does
+    not take.
+    """
     if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
         return session.checked(session.encode([given.source], truncate=True))
     found = read_arrays(given.source) if given.arrays is None else given.arrays
     try:
         return session.checked(found)
-    except UsageError as error:  # other names than the model's: of data, not of a call
+    except UsageError as error:  # wrong names are an error of the data, not of the call
         raise InputError(str(error)) from error
 
 
 def read_arrays(path: Any) -> Arrays:
-    """The arrays of an ``.npz`` by name."""
+    """Reads the arrays of an ``.npz`` file, by name."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -105,10 +109,12 @@ def read_arrays(path: Any) -> Arrays:
 
 
 def whole(session: Session, arrays: Arrays) -> Arrays:
-    """The row in whole blocks: without the tokens behind the last one, or, where it fills none, repeated until it does.
+    """The row in whole blocks: the tokens after the last whole block are cut. A row that fills no block is repeated
+    until it does.
 
-    A row that the model does not take so, such as a question that would hold its separators twice, stays as it is, and so
-    do several rows. Where a row is repeated, the model's own rule says anew which tokens are global.
+    The row stays as it is if the model does not take the changed row: a question, for example, would hold its
+    separators twice. Several rows, and the inputs of a custom module, also stay as they are. If the row is repeated,
+    the model's own rule chooses the global tokens again.
     """
     limits = session.manifest.limits
     if session.manifest.signature is not None or arrays[names.INPUT_IDS].ndim != 2 or len(arrays[names.INPUT_IDS]) > 1:

@@ -1,22 +1,25 @@
 """Deletion curves: does the model lose its answer when the tokens that an explanation calls relevant are left out?
 
-In: a session, inputs, and explanation methods. Out: a `Faithfulness`, whose table is one row a method.
+In: a session, inputs, and explanation methods. Out: a `Faithfulness`, whose table has one row for each method.
 
     MoRF(s): the explained label's value when the share s of the tokens is left out, most relevant first
     LeRF(s): the same, least relevant first
-    area   = integral over s of LeRF(s) - MoRF(s), by the trapezoid rule        (one number an input)
+    area   = integral over s of LeRF(s) - MoRF(s), by the trapezoid rule        (one number for each input)
 
-A faithful map loses the value early when the most relevant tokens go, and keeps it when the least relevant go, so a
-large area is good; an order that knows nothing, the control ``random``, has 0 in the mean. Sources: Samek et al. 2017,
-"Evaluating the visualization of what a deep neural network has learned", section III (MoRF and LeRF); Achtibat et
-al. 2024, "AttnLRP", section 4.1, which compares methods for transformers by the area between the two curves.
+A faithful explanation loses the value early if the most relevant tokens go first, and keeps it if the least relevant
+tokens go first. So a large area is good. A random order, the control ``random``, has an area of 0 on average. Sources:
+Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned", section III (MoRF and
+LeRF); Achtibat et al. 2024, "AttnLRP", section 4.1, which compares methods for transformers by the area between the two
+curves.
 
-The label is the one that the model predicts: a curve asks whether the explanation fits the model, not whether the model
-is right. Two alternatives to leaving a token out by another one in its place were weighed. Taking it out of the row
-shifts all tokens behind it, and what changes the answer is then the shift; hiding it in the attention mask breaks the
-graph's contract, by which padding stands behind the real tokens only.
+The label is the one that the model predicts. A curve asks whether the explanation fits the model, not whether the model
+is right.
 
-Intervals are percentile bootstraps of the mean (Efron and Tibshirani 1993, chapter 13); two methods are compared by the
+A token is left out by putting another token in its place. Two alternatives were weighed. Taking the token out of the
+row shifts all tokens behind it, and then the shift changes the answer. Hiding the token in the attention mask
+breaks the graph's contract, in which padding stands only behind the real tokens.
+
+Intervals are percentile bootstraps of the mean (Efron and Tibshirani 1993, chapter 13). Two methods are compared by the
 differences on the same inputs, which is far sharper than comparing their two intervals.
 """
 
@@ -49,16 +52,19 @@ RANDOM = "random"  # the control: an order that knows nothing
 FOLLOWED = ("logit", "score")
 STEPS = 10
 FEWEST = 2  # inputs: fewer have no spread
-DRAWS = 10_000  # of a bootstrap
-DRAWN_AT_ONCE = 1 << 22  # numbers: bounds the memory of a bootstrap
+DRAWS = 10_000  # samples of a bootstrap
+DRAWN_AT_ONCE = 1 << 22  # values: limits the memory of a bootstrap
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One input under one method: the explained value at each step, in both orders, and the method's cost.
+    """The curves of one input under one method.
 
-    `passes` are predictions of the same input: those that a run-time method ran, and for a compiled one its time over that
-    of a prediction just before it; 0 for the control.
+    Attributes:
+        most_first: the explained value at each step, most relevant tokens first.
+        least_first: the same, least relevant tokens first.
+        passes: the cost of the method, in predictions of the same input. For a run-time method, the predictions that it
+            ran. For a compiled method, its time divided by the time of a prediction just before it. 0 for the control.
     """
 
     most_first: tuple[float, ...]
@@ -98,9 +104,13 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """One method over all its inputs: the area of each, and the means of the curves at each step.
+    """One method over all its inputs.
 
-    `passes` is the median over the inputs.
+    Attributes:
+        areas: the area of each input.
+        most_first: the mean of the curves at each step, most relevant tokens first.
+        least_first: the same, least relevant tokens first.
+        passes: the median cost over the inputs.
     """
 
     areas: tuple[float, ...]
@@ -117,11 +127,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """What an evaluation found, by method.
+    """The result of an evaluation, by method. A method that ran on fewer inputs than another ran on the first of them.
 
-    `follow` is ``logit`` or ``score``, `baseline` names what stood in for a token left out, `right` is the share of
-    labelled inputs that the model answers with their label, None where no input has one. A method that was given fewer
-    inputs than another was given the first of them.
+    Attributes:
+        model: the name of the model.
+        follow: ``logit`` or ``score``: the value that the curves follow.
+        baseline: the name of the replacement for a token that is left out.
+        seed: the seed of random draws.
+        right: the share of labelled inputs that the model answers with their label; None if no input has a label.
+        methods: the measured figures, by the name of the method.
     """
 
     model: str
@@ -136,12 +150,12 @@ class Faithfulness:
         return estimate(self.methods[method].areas, self.seed)
 
     def difference(self, method: str, other: str) -> Estimate:
-        """By how much the area of `method` is the larger one, input by input."""
+        """How much larger the area of `method` is than the area of `other`, input by input."""
         pairs = zip(self.methods[method].areas, self.methods[other].areas, strict=False)
         return estimate([one - another for one, another in pairs], self.seed)
 
     def table(self, against: Sequence[str] = (RANDOM,)) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Header and rows, the largest area first; `against` are the methods that each is compared with."""
+        """The header and the rows, largest area first. Each method is compared with the methods `against`."""
         others = [other for other in against if other in self.methods]
         minus = (f"minus {other}" for other in others)
         header = ("method", "inputs", f"area, {self.follow}", *minus, "cost, passes")
@@ -183,8 +197,15 @@ class Faithfulness:
 class Subject:
     """An input whose tokens can be left out.
 
-    `arrays` are the graph's inputs for it alone, `places` the tokens that stand for something in it, `column` is the
-    predicted label's, `replacement` the id that stands in for a token, and `follow` says what is read of an answer.
+    Attributes:
+        session: the model.
+        raw: the input as it was read.
+        truncate: reads only the beginning of a text that is too long.
+        arrays: the graph's inputs for this input alone.
+        places: the indices of the tokens that stand for something in the input.
+        column: the column of the predicted label.
+        replacement: the id that replaces a token that is left out.
+        follow: ``logit`` or ``score``: the value that is read from an answer.
     """
 
     session: Session
@@ -201,7 +222,7 @@ class Subject:
         return self.session.manifest.labels[self.column]
 
     def values(self, kept: Array) -> Array:
-        """The explained value float64 [rows] where `kept` bool [rows, tokens] says which tokens stay."""
+        """The explained value, float64 [rows]. `kept`, bool [rows, tokens], says which tokens stay."""
         ids = np.where(kept, self.arrays[names.INPUT_IDS], self.replacement)
         at_once = max(BATCH_TOKENS // ids.shape[1], 1)
         found = [self._logits(ids[start : start + at_once]) for start in range(0, len(ids), at_once)]
@@ -215,7 +236,7 @@ class Subject:
 
 
 def subject(session: Session, given: Labelled, replacement: int, follow: str, truncate: bool = False) -> Subject:
-    """An input as the curves need it. InputError for one that can't be read, or has no token to leave out."""
+    """Prepares an input for the curves. Raises InputError if the input can't be read or has no token to leave out."""
     prepared = session.prepare(given.source, truncate)
     places = np.array(real_places(prepared.windows[0].offsets))
     arrays = session.encode([prepared.raw], truncate)
@@ -226,8 +247,8 @@ def subject(session: Session, given: Labelled, replacement: int, follow: str, tr
 def follow_orders(about: Subject, scores: Array, steps: int, chance: np.random.Generator) -> tuple[Array, Array]:
     """The explained value at each of `steps` + 1 shares, most relevant first and least relevant first.
 
-    `scores` [tokens] are raw relevance. Equal ones are ordered by chance: a map that says nothing must not gain from the
-    order in which tokens stand.
+    `scores` [tokens] are raw relevance. Equal scores are ordered at random: an explanation that says nothing must not
+    gain from the order of the tokens.
     """
     places = about.places
     order = places[np.lexsort((chance.random(len(places)), -scores[places]))]  # most relevant first
@@ -245,7 +266,7 @@ def follow_orders(about: Subject, scores: Array, steps: int, chance: np.random.G
 def measure_one(
     about: Subject, method: str, steps: int, chance: np.random.Generator, options: Mapping[str, Any] | None = None
 ) -> Curves:
-    """One input under one method with its `options`, or under the control."""
+    """The curves of one input under one method with its `options`, or under the control."""
     scores: Array = np.zeros(len(about.arrays[names.INPUT_IDS][0]))
     passes = 0.0
     if method != RANDOM:
@@ -272,11 +293,13 @@ def measure(
     truncate: bool = False,
     advance: Advance = lambda _: None,
 ) -> Faithfulness:
-    """The curves of `methods` (by default all that the bundle holds) and of the control over `inputs`.
+    """The curves of `methods` and of the control over `inputs`. By default, `methods` are all that the bundle holds.
 
-    `options` are those of run-time methods, by method. `baseline` is what stands in for a token in the curves, see
-    `Session.replacement`. `advance` is told of each input under each
-    method. UsageError for a model that does not classify and for wrong choices, InputError for an input that can't be read.
+    `options` are the options of run-time methods, by method. `baseline` is the replacement for a token in the curves;
+    see `Session.baseline`. `advance` is called after each input under each method.
+
+    Raises UsageError for a model that does not classify and for wrong choices, and InputError for an input that can't
+    be read.
     """
     check(session, inputs, follow, steps)
     replacement = session.baseline(baseline)
@@ -288,7 +311,7 @@ def measure(
         answers.append(about.label)
         for method in found:
             if index == 0 and method in session.manifest.methods:
-                session.explain(about.raw, method=method, truncate=truncate)  # opens its graph: no part of its cost
+                session.explain(about.raw, method=method, truncate=truncate)  # opens the graph before the measurement
             chance, own = np.random.default_rng((seed, index)), (options or {}).get(method)
             found[method].append(measure_one(about, method, steps, chance, own))
             advance(1)
@@ -304,7 +327,7 @@ def measure(
 
 
 def check(session: Session, inputs: Sequence[Labelled], follow: str, steps: int) -> None:
-    """UsageError for what can't be evaluated."""
+    """Raises UsageError for what can't be evaluated."""
     if not session.classifies:
         raise UsageError(
             f"deletion curves follow the value of a label, got {session.manifest.name}, which gives an input none; evaluate a classifier."

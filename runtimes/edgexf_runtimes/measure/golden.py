@@ -1,6 +1,6 @@
-"""Check a bundle's golden outputs on this device, with numpy and onnxruntime alone.
+"""Checks a bundle's golden outputs on this device, with numpy and onnxruntime alone.
 
-In: an open session. Out: for each golden cell the largest relative difference from the eager model.
+In: an open session. Out: for each golden cell, the largest relative difference from the eager model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from edgexf_runtimes.session import Session
 
 @dataclass(frozen=True)
 class GoldenRow:
-    """What was seen in one cell: relative differences, None without an explain graph."""
+    """The relative differences of one golden cell.
+
+    Attributes:
+        cell: the name of the cell.
+        outputs: the largest difference of an output.
+        relevance: the largest difference of a relevance; None without an explain graph.
+        residual: the largest difference of a residual or of the values along a path; None without an explain graph, and
+            in another dtype than fp32.
+    """
 
     cell: str
     outputs: float
@@ -35,7 +43,7 @@ class GoldenRow:
 
 
 def check(session: Session) -> list[GoldenRow]:
-    """Every cell of the bundle's golden outputs, run on this device. BundleError where there are none to check."""
+    """Runs every golden cell of the bundle on this device. Raises BundleError if there are none to check."""
     cells = read(session.path / names.GOLDEN_FILE)
     wanted = set(kept(session.whole))
     if not cells or any(set(tensors) != wanted for tensors in cells.values()):
@@ -46,8 +54,8 @@ def check(session: Session) -> list[GoldenRow]:
 
 
 def kept(manifest: Manifest) -> list[str]:
-    """The names of what a cell holds: inputs, outputs, and for each method its relevance and residual, and a
-    path's values.
+    """The names of the arrays in a cell: inputs and outputs, the targets of the explain graphs, the relevance and
+    residual of each method, and the values along a path.
     """
     predict, *explain = (graph for graph in manifest.variants if graph.dtype == FP32)
     targets = [tensor.name for graph in explain for tensor in manifest.targets(graph.method)]
@@ -61,8 +69,11 @@ def kept(manifest: Manifest) -> list[str]:
 
 
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:
-    """Of graphs in another dtype than fp32 the answers alone are compared, and relevance must be finite: its ranks are what
-    quantization is judged by, on more inputs than these. In every dtype it is exactly 0 at padding.
+    """Runs one cell and compares the results.
+
+    In fp32, outputs, relevance and residual are compared. In another dtype, only the outputs are compared, and
+    relevance and residual must be finite: quantization is judged by the ranks of relevance, on more inputs than these.
+    In every dtype, relevance must be exactly 0 at padding.
     """
     manifest = session.manifest
     predict, *explain = manifest.variants

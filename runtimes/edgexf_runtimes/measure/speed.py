@@ -1,7 +1,7 @@
-"""Which of two graphs is faster here: the same input through both in turns, so that a busy neighbour slows both.
+"""Compares the speed of two graphs on this device. Both run the same input in turns, so other load slows both of them.
 
-In: two sessions, and lengths. Out: a `Speed` for each, the median of time / reference's time over pairs of runs, with
-the 95 % interval of that median from the order of the pairs (binomial; Conover 1999, section 3.2).
+In: two sessions, and lengths. Out: a `Speed` for each length: the median of time / reference's time over pairs of runs,
+with the 95 % interval of that median from the order of the pairs (binomial; Conover 1999, section 3.2).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from edgexf_runtimes.measure.bench import longest, random_inputs
 from edgexf_runtimes.session import Session
 
 PAIRS = 41
-FEWEST = 7  # pairs, below which the median has no 95 % interval
-SECONDS = 20.0  # for a length
+FEWEST = 7  # pairs: with fewer, the median has no 95 % interval
+SECONDS = 20.0  # for each length
 WARM_UP = 2
 
 
 def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
-    """Those that the model takes, at least its longest."""
+    """The lengths in `wanted`, each moved into the limits of the model, ascending and without repeats."""
     most, least = longest(session), session.manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
 
@@ -55,7 +55,7 @@ def paired_timing(reference: Session, other: Session, length: int) -> Speed:
 
 
 def overall(ratios: Sequence[Speed]) -> tuple[float, float]:
-    """The geometric mean over lengths of the medians, and of the intervals' lower ends."""
+    """The geometric means over lengths: of the medians, and of the lower ends of their intervals."""
     return (
         float(np.exp(np.mean([np.log(ratio.ratio) for ratio in ratios]))),
         float(np.exp(np.mean([np.log(ratio.low) for ratio in ratios]))),
