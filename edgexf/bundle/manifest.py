@@ -277,12 +277,14 @@ class Manifest:
                 "load it with the edgexf that wrote it, or export it again."
             )
         try:
-            manifest = cls(**restored(record(cls, values, left_out=("digest",))))
+            known = record(cls, values, left_out=("digest",))
+            manifest = cls(**restored(known))
+            old = any("profile" not in graph for graph in known["variants"])  # a key that came with today's names
         except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             raise BundleError(
                 f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
             ) from error
-        return with_new_dimensions(manifest)
+        return with_new_dimensions(manifest) if old else manifest
 
     def graph(self, method: str, dtype: str) -> Graph:
         """The graph for a method in a dtype. UsageError, naming the graphs of the bundle, if it has no such graph."""
@@ -360,14 +362,8 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
 
 
 def with_new_dimensions(manifest: Manifest) -> Manifest:
-    """The manifest with today's names of dimensions, if an earlier edgexf wrote it with other names.
-
-    A manifest with one of the new names stays as it is, since a custom module may call an axis ``batch``.
-    """
-    tensors = [tensor for graph in manifest.variants for tensor in (*graph.inputs, *graph.outputs)]
+    """The manifest of an earlier edgexf, with the names that dimensions have today."""
     new = names.OLD_DIMENSIONS
-    if {size for tensor in tensors for size in tensor.shape} & set(new.values()):
-        return manifest
 
     def renamed(old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(replace(one, shape=tuple(new.get(str(size), size) for size in one.shape)) for one in old)
