@@ -2,7 +2,8 @@
 
 `lowers` and `lowering` name classes as ``module:Class``. `load` imports these classes when an export needs them. A
 lowering is a module that is made from the original module and the source's limits. It shares the weights of the
-original module and has the same ``forward``. Its attribute `block` is a number of tokens; lengths must be multiples of it.
+original module and has the same ``forward``. Its attribute `block` is a number of tokens: lengths must be multiples of
+it.
 """
 
 from __future__ import annotations

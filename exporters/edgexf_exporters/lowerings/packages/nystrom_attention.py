@@ -7,8 +7,8 @@
 
 The zeros in front have score 0 and value 0, so they count in one softmax alone. An answer does not depend on batch
 mates: it is the answer that the library gives to the sample alone. Therefore, where an export compares, the library
-answers one sample at a time (`each_row`). Two alternatives were weighed. The library's maximum over the batch makes every answer depend on
-its batch mates. Padded tokens cost a copy in each layer.
+answers one sample at a time (`each_row`). Two alternatives were weighed. The library's maximum over the batch makes
+every answer depend on its batch mates. Padded tokens cost a copy in each layer.
 Source: Xiong et al. 2021, eq. 13-16; `NystromAttention` of nystrom_attention.
 """
 
@@ -40,9 +40,10 @@ class Attention(nn.Module):
         self.original = original
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **asked: bool) -> Tensor:
-        """Takes and returns what `NystromAttention` does: float32 [batch, sequence, width], mask bool [batch, sequence].
+        """Takes and returns what `NystromAttention` does.
 
-        Raises ExportError where the caller also asks for attention matrices.
+        x and the answer are float32 [batch, sequence, width], mask is bool [batch, sequence]. Raises ExportError where
+        the caller also asks for attention matrices.
         """
         if any(asked.values()):
             raise ExportError(f"Nystrom attention answers with values, got {', '.join(asked)} too; leave it out.")

@@ -122,7 +122,8 @@ class Attention(nn.Module):
         index = back.unsqueeze(-1)  # [batch, heads, rounds, tokens, 1]
         mixed = self.rows(mixed).gather(3, index.expand(-1, -1, -1, -1, mixed.shape[-1]))
         total = self.rows(total).gather(3, index)
-        # No softmax: near -5e4, a token's score for itself, float32 has steps of 0.004, which the library rounds to.
+        # No softmax: near -5e4, a token's score for itself, float32 has steps of 0.004. The library's sum is rounded to
+        # such a step, and so this sum must be.
         weight = torch.exp(total - total.logsumexp(dim=2, keepdim=True))
         return (weight * mixed).sum(dim=2)[:, :, :queries]
 
@@ -213,7 +214,7 @@ def turned(shared: Tensor, angles: Tensor) -> Tensor:
 
 @contextmanager
 def same_rotations(model: nn.Module) -> Iterator[None]:
-    """Makes the untouched model draw the graph's rotations, and keep its activations instead of computing them again."""
+    """Makes the untouched model draw the graph's rotations, and keep activations instead of computing them again."""
     changes: list[Change] = []
     for part in model.modules():
         if type(part).__name__ == "LSHSelfAttention":

@@ -2,8 +2,8 @@
 
     before  a reversible stack as an autograd function, a feed-forward layer in chunks whose number depends on the
             length, padding that computes with floats and `is_integer`
-    after   two sums in each layer, the feed-forward layer in a single call, and padding to whole pairs of buckets inside
-            the graph
+    after   two sums in each layer, the feed-forward layer in a single call, and padding to whole pairs of buckets
+            inside the graph
 
 Source: Kitaev et al. 2020, section 3; `ReversibleSequence`, `Chunk` and `Autopadder` of reformer_pytorch.
 """
@@ -29,7 +29,7 @@ class Reversible(nn.Module):
         self.blocks = original.blocks
 
     def forward(self, x: Tensor, arg_route: object = None, **given: Any) -> Tensor:
-        del arg_route  # the package uses only the default route, which gives the arguments to f
+        del arg_route  # the package always uses the default, which gives the arguments to f
         first, second = x.chunk(2, dim=2)
         for block in self.blocks:
             first = first + block.f.net(second, **given)

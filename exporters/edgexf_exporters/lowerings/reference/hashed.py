@@ -36,7 +36,7 @@ class Hashed(nn.Module):
         self.original = original
         self.block = chunk = original.sizes.chunk
         own = torch.arange(2 * chunk) == chunk + torch.arange(chunk).unsqueeze(1)
-        self.register_buffer("itself", own, persistent=False)  # [chunk, 2 * chunk]: where query and key are the same token
+        self.register_buffer("itself", own, persistent=False)  # [chunk, 2 * chunk]: query and key are one token
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         own = self.original
