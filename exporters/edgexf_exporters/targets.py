@@ -89,9 +89,7 @@ class Classes:
         columns = self.head.columns if isinstance(self.head.columns, int) else sizes[self.head.columns]
         found = drawn_weights(sizes[self.head.samples], columns, seed)
         if not self.head.has_fixed_columns and real is not None and real.sum(axis=-1).max() == 1:
-            found[~found.any(axis=1), 0] = (
-                1.0  # choices of a single token are equal, so the best choice would be a tie
-            )
+            found[~found.any(axis=1), 0] = 1.0  # choices of a single token are equal, so the best choice would be a tie
         return {names.TARGET: found}
 
 

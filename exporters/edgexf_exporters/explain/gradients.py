@@ -15,7 +15,7 @@ from torch.autograd import Function
 
 from edgexf_exporters.trace.marks import constant
 
-SMALLEST = 1e-6  # the least input of an activation that its output is divided by
+SMALLEST = 1e-6  # the least magnitude of an activation's input, which the gradient divides by
 
 
 constant.register_autograd(lambda _, gradient: gradient)
@@ -77,9 +77,9 @@ class Mixed(Function):
     """Forward: softmax weights times values. Backward: the gradients of the softmax's scores and of the values.
 
     The gradient of a softmax subtracts from each row a sum over all keys, sum_j A_ij dA_ij. With dA = g V^T this sum is
-    g_i . (A V)_i, a sum over the width of a head (Dao et al. 2022, "FlashAttention", appendix B.2). An additional column
-    of g and V subtracts the sum within the product. This takes one pass over all pairs of tokens; torch's gradient takes
-    four.
+    g_i . (A V)_i, a sum over the width of a head (Dao et al. 2022, "FlashAttention", appendix B.2). An additional
+    column of g and V subtracts the sum within the product. This takes one pass over all pairs of tokens, where torch's
+    gradient takes four.
     """
 
     @staticmethod
