@@ -10,7 +10,7 @@ It computes the explained value f [samples] from the outputs and these tensors. 
 
 The vector of a sample is the mean of its real tokens' vectors; for a decoder it is the vector at the position. A target
 row of zeros stands for what the model predicts: the best class, or the best start and end. For vectors, a row of zeros
-stands for the direction of the sample's own vector, whose length then counts as a constant.
+stands for the direction of the sample's vector, whose length then counts as a constant.
 """
 
 from __future__ import annotations
@@ -174,8 +174,9 @@ class Direction:
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
         """The direction to compare with, the constant length, and the position if the head has one.
 
-        The direction, [batch, width], is the target's, or the vector's own where the target is a row of zeros. The
-        constant length, [batch, 1], is the vector's where the target is a row of zeros, and 0 otherwise.
+        The direction, [batch, width], is the direction of the target, or of the sample's vector where the target is a
+        row of zeros. The constant length, [batch, 1], is the length of the sample's vector where the target is a row of
+        zeros, and 0 otherwise.
         """
         target, *position = given
         vector = self.vector(outputs, position, real).detach()

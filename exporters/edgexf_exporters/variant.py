@@ -28,7 +28,7 @@ class Mixing:
         values: the paths of the value projections, whose outputs the weights mix.
         reader: the path of the output projection, which reads the mixed values.
         heads: the path of the number of heads.
-        turned: in the library's own module these tensors are [tokens, batch, width], not [batch, tokens, width].
+        turned: in the library's module these tensors are [tokens, batch, width], not [batch, tokens, width].
     """
 
     values: tuple[str, ...]

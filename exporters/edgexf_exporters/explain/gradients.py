@@ -1,8 +1,8 @@
 """The gradients of relevance rules that torch has no operator for.
 
 In: tensors. Out: the values of an operator, with the gradient of a rule; see `edgexf_exporters.explain.rules`. The mark
-`edgexf_exporters.trace.marks.constant` gets its gradient here. The mark is a custom operator, because torch gives each
-of its own identity operators another meaning.
+`edgexf_exporters.trace.marks.constant` gets its gradient here. The mark is a custom operator, because torch already
+uses each of its identity operators for something.
 """
 
 from __future__ import annotations

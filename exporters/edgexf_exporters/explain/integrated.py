@@ -1,14 +1,15 @@
 """Integrated gradients as one program: the path from a baseline to the input is a batch.
 
-In: as in `edgexf_exporters.explain.compile`, with two more inputs. ``baseline`` is token ids in the shape of the first
-input. ``path`` float32 [steps] is points from 0 (the baseline) to 1 (the input). Out: relevance, residual, and also the
-explained value at each point, so that a path that begins with 0 shows how far relevance is from complete:
+In: as in `edgexf_exporters.explain.compile`, with two more inputs. ``baseline`` has the dtype and the shape of the
+first input: token ids, or values. ``path`` float32 [steps] holds points from 0 (the baseline) to 1 (the input). Out:
+relevance, residual, and the explained value at each point, so that a path that begins with 0 shows how far relevance is
+from complete:
 
     relevance    = sum over width of (x - b) * mean over the path of df/dx at b + path * (x - b)
     path_values  = f at b + path * (x - b)
     completeness = |f(x) - f(b) - sum of relevance| / |f(x) - f(b)|, which a caller computes
 
-Ids and mask are those of the input at every point; only the embeddings change. The prediction at the input decides
+Every point has the ids and the mask of the input; only the embeddings change. The prediction at the input decides
 which class is explained. Each run makes this prediction, without its gradient: the gradient at the input belongs to a
 path only where the path has the point 1. The relevance of two paths can be averaged, so a caller may refine a path step
 by step, and run a long path in parts.

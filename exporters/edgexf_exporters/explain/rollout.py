@@ -7,9 +7,11 @@ In: as in `edgexf_exporters.explain.compile`. Out: relevance that sums to 1, in 
     attention:   row A of each layer and head, float32 [rows, layers, heads, tokens], and their mean as relevance
 
 For a class token or a position, the row is that token alone. For a mean over tokens, the row is nearly uniform. One
-reverse pass gives row A (`edgexf_exporters.explain.mixing`), so no tensor here is [tokens, tokens]. Shares
-are positive and are not parts of f: a token that speaks against a class can get as much as a token that speaks for it.
-Shares do not include causes outside attention (positions, norms, feed-forward layers, convolutions over neighbours).
+reverse pass gives row A (`edgexf_exporters.explain.mixing`), so no tensor here is [tokens, tokens].
+
+Shares are positive and are not parts of f: a token that speaks against a class gets as much as a token that speaks for
+it. Shares do not include causes outside attention (positions, norms, feed-forward layers, convolutions over
+neighbours).
 Source: Abnar and Zuidema 2020, "Quantifying attention flow in transformers", section 3 (rollout, with half for the
 residual connection); Jain and Wallace 2019 on what weights alone do not explain.
 """

@@ -9,6 +9,6 @@
 A model goes into `swap.lowered`. By the class of each module, `swap` finds the lowering in `VARIANTS` or in its table
 `SUPPORT`, and imports the file of the lowering. `edgexf_exporters.trace` can trace the model that comes out.
 
-huggingface/ and packages/ build on reference/. With `fixed_random` they make the untouched model draw the same numbers as
-the graph, so that the two can be compared.
+huggingface/ and packages/ build on reference/. With `fixed_random` they make the untouched model draw the same numbers
+as the graph, so that the two can be compared.
 """

@@ -56,7 +56,7 @@ def changed(changes: list[Change]) -> Iterator[None]:
     """Sets attributes for the duration, and restores them afterwards."""
     before: list[tuple[Any, str, bool, Any]] = []
     try:
-        for holder, name, value in changes:  # a model that is traced may list one holder several times
+        for holder, name, value in changes:  # during a trace one holder may occur several times
             before.append((holder, name, name in vars(holder), vars(holder).get(name)))
             setattr(holder, name, value)
         yield

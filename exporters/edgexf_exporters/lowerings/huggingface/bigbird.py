@@ -8,11 +8,11 @@
 In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers 5.23). So the keys
 of block 0 count once more for each place: a bias of log(1 + num_random_blocks).
 
-Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as
-[batch, blocks, block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the
-last, with no block between them: the same graph then is full attention. Two alternatives were weighed. A branch in the
-graph: `torch.cond` does not trace with dynamic lengths, and two whole graphs under an If would hold each weight twice
-once ONNX Runtime has packed it. Refusing short inputs.
+Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as [batch, blocks,
+block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the last, with no
+block between them: the same graph is then full attention. Two alternatives were weighed: a branch in the graph, and
+refusing short inputs. As for a branch, `torch.cond` does not trace with dynamic lengths, and two whole graphs under an
+If would hold each weight twice once ONNX Runtime has packed it.
 Source: Zaheer et al. 2020, section 2 and appendix D; `BigBirdModel` of transformers.
 """
 
@@ -120,7 +120,7 @@ class BigBird(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a BigBird.
+    """Makes the `Family` of a BigBird.
 
     Raises ExportError for a model that attends fully at every length, and for a question answering model whose config
     has no sep_token_id.

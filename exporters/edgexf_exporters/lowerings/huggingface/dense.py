@@ -93,7 +93,7 @@ class Distilled(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a dense encoder. Raises ExportError for a decoder, and for positions that are not absolute.
+    """Makes the `Family` of a dense encoder. Raises ExportError for a decoder, and for positions that are not absolute.
 
     RoBERTa's positions start behind the id of the padding token. transformers 5 no longer has the relative positions of
     older versions, but it still reads their configs, and runs such a model with absolute positions.

@@ -13,8 +13,8 @@ The first token is pooled alone and has neither position nor type. There are thr
 types matches itself and the third type. S holds the scores of a query for the three types, and `types` are three
 one-hot columns for each key. The mask is a column b of the keys.
 
-The library pools a text in other pairs when padding follows the text, and its answers then differ by up to their own
-magnitude (measured). So only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
+The library pools a text in other pairs when padding follows the text, and its answers then differ by up to the size of
+the answers (measured). So only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
 poolings, and by default it then fails in its position tables. Such short inputs are not exported.
 
 Explanations start behind the norm of the embeddings. Before this norm, gradient x input is 0 for every model, because a
@@ -246,7 +246,7 @@ def poolings(config: Any) -> int:
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a Funnel Transformer.
+    """Makes the `Family` of a Funnel Transformer.
 
     Raises ExportError for a model that answers for pooled tokens, that pools its first token with the next token, or
     that keeps its last token. Without separate_cls, a short text in a long row leaves the last blocks no real token to

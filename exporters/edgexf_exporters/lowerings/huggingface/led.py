@@ -85,9 +85,10 @@ class DecoderAttention(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes an LED. Explanations are about the source, not about the written tokens.
+    """Makes the `Family` of an LED. Explanations are about the source, not about the written tokens.
 
-    The library pads to a multiple of its longest window, so the longest input is the last such multiple with positions.
+    The library pads to a multiple of its longest window. So the longest input is the largest such multiple that has
+    positions.
     """
     (encoder,) = (module for module in model.modules() if isinstance(module, LEDEncoder))
     config: Any = model.config

@@ -166,6 +166,6 @@ class Longformer(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a Longformer. Positions start behind the id of the padding token, as in RoBERTa."""
+    """Makes the `Family` of a Longformer. Positions start behind the id of the padding token, as in RoBERTa."""
     config: Any = model.config
     return Family(config.max_position_embeddings - (config.pad_token_id or 0) - 1)

@@ -230,7 +230,7 @@ def inverse_marked(model: nn.Module) -> Iterator[None]:
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a Nystromformer.
+    """Makes the `Family` of a Nystromformer.
 
     Raises ExportError for layers with different sizes, and for sizes with which the library has no answer to any input.
     """

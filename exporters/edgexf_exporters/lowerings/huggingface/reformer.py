@@ -220,7 +220,7 @@ def reach(model: ReformerModel) -> int:
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Describes a Reformer. Raises ExportError for chunks or buckets that no input can be cut into."""
+    """Makes the `Family` of a Reformer. Raises ExportError for chunks or buckets that no input can be cut into."""
     (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
     layers: Any = base.encoder.layers
     attentions = [layer.attention.self_attention for layer in layers]

@@ -8,7 +8,7 @@
     local_attention     windows of a fixed size
 
 Tokens pass from a stack to the attentions in it. The edge of a graph does not know which inputs of a custom module hold
-tokens, and so it does not pad them. Every lowering takes any length, and pads inside where its library pads. No file
-imports the PyPI package that it lowers: `edgexf_exporters.lowerings.swap` loads a file when a model holds a class of the
-package.
+tokens, so it does not pad them. Every lowering takes any length, and pads inside where its library pads. No file
+imports the PyPI package that it lowers: `edgexf_exporters.lowerings.swap` loads a file when a model holds a class of
+the package.
 """

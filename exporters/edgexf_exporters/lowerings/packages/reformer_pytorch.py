@@ -122,8 +122,8 @@ class Attention(nn.Module):
         index = back.unsqueeze(-1)  # [batch, heads, rounds, tokens, 1]
         mixed = self.rows(mixed).gather(3, index.expand(-1, -1, -1, -1, mixed.shape[-1]))
         total = self.rows(total).gather(3, index)
-        # No softmax: near -5e4, a token's score for itself, float32 has steps of 0.004. The library's sum is rounded to
-        # such a step, and so this sum must be.
+        # No softmax: near -5e4, a token's score for itself, float32 has steps of 0.004. The library rounds its
+        # sum to such a step, so this sum must be rounded too.
         weight = torch.exp(total - total.logsumexp(dim=2, keepdim=True))
         return (weight * mixed).sum(dim=2)[:, :, :queries]
 
