@@ -104,7 +104,7 @@ class Attention(nn.Module):
         return scores.softmax(dim=-1) @ value
 
     def hashed(self, shared: Tensor, value: Tensor, real: Tensor | None, queries: int, angles: Tensor | None) -> Tensor:
-        tokens = shared.shape[2] // self.bucket * self.bucket  # the library refuses a remainder, and so does the graph
+        tokens = shared.shape[2] // self.bucket * self.bucket  # the library refuses a rest; here the residual fails
         shared, value = shared[:, :, :tokens], value[:, :, :tokens]
         bucket = self.buckets(shared, tokens // self.bucket)  # [batch, heads, rounds, tokens]
         place = torch.arange(tokens)
