@@ -1,15 +1,16 @@
-"""What an explanation explains: one number for each sample, from a model's outputs and a caller's target.
+"""The explained value: one number for each sample, computed from a model's outputs and a caller's target.
 
-In: the outputs of a head. Out: a `Target`: the tensors that an explain graph takes besides the model's inputs, the
-explained value f [samples] as a function of outputs and those tensors, and how the grid draws them.
+In: the outputs of a head. Out: a `Target`. It names the tensors that an explain graph takes besides the model's inputs.
+It computes the explained value f [samples] from the outputs and these tensors. It draws these tensors for the grid.
 
     logits [samples, classes]             target [samples, classes]           f = target . logits
     logits [samples, tokens, classes]     the same, position [samples]        f = target . logits at the position
     start_logits, end_logits              target_start, target_end            f = both dot products
-    last_hidden_state                     target [samples, width]             f = cosine of the real tokens' mean and target
+    last_hidden_state                     target [samples, width]             f = cosine of target and the vector
 
-A row of zeros stands for what the model predicts: its best class, its best start and end, and for an embedding its own
-direction, with the length taken for a constant. The vector of a decoder is that at the position.
+The vector of a sample is the mean of its real tokens' vectors; for a decoder it is the vector at the position. A target
+row of zeros stands for what the model predicts: the best class, or the best start and end. For vectors, a row of zeros
+stands for the direction of the sample's vector, whose length then counts as a constant.
 """
 
 from __future__ import annotations
@@ -28,36 +29,40 @@ from edgexf.bundle import manifest as contract
 from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Head, Kind, head_of
 
 Array = npt.NDArray[Any]
-TINY = 1e-12  # the length of a vector that has none
+TINY = 1e-12  # the least length of a vector, so that no division is by 0
 
 
 class Target(Protocol):
-    """What is explained of a `head`, whose `targets` are the graph's further inputs, in order."""
+    """The explained value of a `head`. `head.targets` are the graph's further inputs, in order."""
 
     @property
     def head(self) -> Head: ...
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
-        """What `value` takes: `given`, with what the model predicts in rows of zeros. `real` is bool [samples, tokens],
-        None where every token is.
+        """The tensors that `value` takes: `given`, with the model's prediction in place of rows of zeros.
+
+        `real` is bool [samples, tokens], or None where every token is real.
         """
 
     def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], real: Tensor | None) -> Tensor:
         """The explained value [samples]."""
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
-        """Inputs for a cell of the grid, from the axes' sizes; `real` as in `value`."""
+        """The target's inputs for a cell of the grid, from the sizes of the axes; `real` is as in `resolved`."""
 
 
 def chosen_or_predicted(weights: Tensor, logits: Tensor) -> Tensor:
-    """`weights` [..., classes], and one-hot of the best logit in rows where they are all zero."""
+    """`weights` [..., classes]; a row of zeros becomes one-hot at the best logit."""
     best = logits.argmax(dim=-1, keepdim=True) == torch.arange(logits.shape[-1])
     given = weights.abs().sum(dim=-1, keepdim=True) > 0
     return torch.where(given, weights, best.to(logits.dtype))
 
 
 def drawn_weights(rows: int, columns: int, seed: int) -> Array:
-    """float32 [rows, columns], in turn: zeros (what is predicted), one column, one column against another."""
+    """Draws weights, float32 [rows, columns].
+
+    Rows take turns: zeros (the prediction), one column, one column against another.
+    """
     target = np.zeros((rows, columns), dtype=np.float32)
     for row in range(rows):
         kind, chosen = (seed + row) % 3, (seed + 5 * row) % columns
@@ -70,7 +75,7 @@ def drawn_weights(rows: int, columns: int, seed: int) -> Array:
 
 @dataclass(frozen=True)
 class Classes:
-    """Of logits [samples, classes]."""
+    """Explains logits [samples, classes]."""
 
     head: Head
 
@@ -84,15 +89,13 @@ class Classes:
         columns = self.head.columns if isinstance(self.head.columns, int) else sizes[self.head.columns]
         found = drawn_weights(sizes[self.head.samples], columns, seed)
         if not self.head.has_fixed_columns and real is not None and real.sum(axis=-1).max() == 1:
-            found[~found.any(axis=1), 0] = (
-                1.0  # choices of a single token each are alike, and the best of them is a tie
-            )
+            found[~found.any(axis=1), 0] = 1.0  # choices of a single token are equal, so the best choice would be a tie
         return {names.TARGET: found}
 
 
 @dataclass(frozen=True)
 class TokenClasses:
-    """Of logits at each token, [samples, tokens, classes] or [tokens, samples, classes]."""
+    """Explains logits at a token, from [samples, tokens, classes] or [tokens, samples, classes]."""
 
     head: Head
 
@@ -113,14 +116,17 @@ class TokenClasses:
 
 
 def at(outputs: Tensor, position: Tensor, samples: int) -> Tensor:
-    """[samples, tokens, any], or with `samples` 1 [tokens, samples, any], at `position` [samples] -> [samples, any]."""
+    """[samples, tokens, any] at `position` [samples] -> [samples, any].
+
+    `samples` is the axis of samples; with 1 the outputs are [tokens, samples, any].
+    """
     by_sample = outputs if samples == 0 else outputs.transpose(0, 1)
     place = position[:, None, None].expand(-1, 1, by_sample.shape[-1])
     return by_sample.gather(1, place).squeeze(1)
 
 
 def drawn_position(sizes: Mapping[str, int], head: Head, seed: int, real: Array | None) -> Array:
-    """int64 [samples]: a real token of each."""
+    """Draws the position of a real token for each sample, int64 [samples]."""
     chance, rows, length = np.random.default_rng(seed), sizes[head.samples], sizes[str(head.tokens)]
     if real is None or head.tokens != names.SEQUENCE:
         return chance.integers(0, length, rows)
@@ -129,12 +135,12 @@ def drawn_position(sizes: Mapping[str, int], head: Head, seed: int, real: Array 
 
 @dataclass(frozen=True)
 class Span:
-    """Of start_logits and end_logits."""
+    """Explains start_logits and end_logits."""
 
     head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
-        """Zeros in both targets of a row stand for the best start and end among the real tokens."""
+        """Replaces a row that is zero in both targets by the best start and the best end among the real tokens."""
         neither = (given[0].abs() + given[1].abs()).sum(dim=-1, keepdim=True) == 0
         found = []
         for logits, weights in zip(outputs, given, strict=False):
@@ -149,7 +155,7 @@ class Span:
         return parts[0] + parts[1]
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
-        """In turn: zeros, a start, a start and an end."""
+        """Draws both targets. Rows take turns: zeros, a start, a start and an end."""
         rows, length = sizes[self.head.samples], sizes[str(self.head.tokens)]
         found = {name: np.zeros((rows, length), dtype=np.float32) for name in self.head.kind.weights}
         for end, name in enumerate(found):
@@ -161,12 +167,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Direction:
-    """Of vectors [samples, tokens, width]: the mean of the real tokens', or of a decoder's the one at a position."""
+    """Explains vectors [samples, tokens, width]: the mean over the real tokens, or a decoder's vector at a position."""
 
     head: Head
 
     def resolved(self, outputs: Sequence[Tensor], given: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
-        """The target's direction, and in rows of zeros the vector's own and its length, [batch, 1], else 0."""
+        """The direction to compare with, the constant length, and the position if the head has one.
+
+        The direction, [batch, width], is the direction of the target, or of the sample's vector where the target is a
+        row of zeros. The constant length, [batch, 1], is the length of the sample's vector where the target is a row of
+        zeros, and 0 otherwise.
+        """
         target, *position = given
         vector = self.vector(outputs, position, real).detach()
         asked = target.abs().sum(dim=-1, keepdim=True) > 0
@@ -182,7 +193,7 @@ class Direction:
         return cosine
 
     def vector(self, outputs: Sequence[Tensor], position: Sequence[Tensor], real: Tensor | None) -> Tensor:
-        """float32 [batch, width]."""
+        """The vector of each sample, float32 [batch, width]."""
         if position:
             return at(outputs[0], position[0], 0)
         if real is None:
@@ -191,7 +202,7 @@ class Direction:
         return (outputs[0] * weights).sum(dim=1) / weights.sum(dim=1)
 
     def draw(self, sizes: Mapping[str, int], seed: int, real: Array | None) -> dict[str, Array]:
-        """In turn: zeros, and any direction."""
+        """Draws a direction, and a position if the head has one. Every third row of the target is zeros."""
         rows = sizes[self.head.samples]
         target = np.random.default_rng(seed).standard_normal((rows, int(self.head.columns))).astype(np.float32)
         target[(seed + np.arange(rows)) % 3 == 0] = 0
@@ -207,11 +218,14 @@ TARGETS: dict[Kind, Callable[[Head], Target]] = {
     SPAN: Span,
     VECTORS: Direction,
 }
-FIXED = (TOKEN_CLASSES, VECTORS)  # kinds whose last axis must have one size
+FIXED = (TOKEN_CLASSES, VECTORS)  # kinds whose last axis must have a fixed size
 
 
 def target_of(outputs: Sequence[contract.Tensor], samples: str) -> Target | None:
-    """What can be explained of outputs; `samples` names the axis of independent samples. None where nothing can."""
+    """The target of a model with these outputs, or None where nothing can be explained.
+
+    `samples` names the axis of independent samples.
+    """
     head = head_of(outputs, samples)
     if head is None or head.outputs[0].dtype != "float32" or (head.kind in FIXED and not head.has_fixed_columns):
         return None

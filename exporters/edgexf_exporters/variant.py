@@ -1,8 +1,9 @@
-"""The record of one attention that edgexf can lower, as data: reading it imports no torch.
+"""The record of an attention that edgexf can lower, as data: reading the record imports no torch.
 
-`lowers` and `lowering` name classes as ``module:Class``; `load` imports them when an export needs
-them. The lowering is a module made from the original one and the source's limits: it shares the weights,
-has the same ``forward`` and an attribute `block`, the multiple of tokens its lengths must have.
+`lowers` and `lowering` name classes as ``module:Class``. `load` imports these classes when an export needs them. A
+lowering is a module that is made from the original module and the source's limits. It shares the weights of the
+original module and has the same ``forward``. Its attribute `block` is a number of tokens: lengths must be multiples of
+it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ ANY_MODULE = "any module"
 
 @dataclass(frozen=True)
 class Mixing:
-    """Where a layer's attention weights act: on the answers of its value projections, for what its output projection reads.
+    """Where the attention weights of a layer act: between its value projections and its output projection.
 
-    `values` and `reader` are their paths from the module that holds them all, `heads` that of the number of heads. `turned`:
-    in the library's own module they hold [tokens, batch, width].
+    Every path starts at the module that holds all the projections.
+
+    Attributes:
+        values: the paths of the value projections, whose outputs the weights mix.
+        reader: the path of the output projection, which reads the mixed values.
+        heads: the path of the number of heads.
+        turned: in the library's module these tensors are [tokens, batch, width], not [batch, tokens, width].
     """
 
     values: tuple[str, ...]
@@ -35,16 +41,29 @@ class Mixing:
 class Variant:
     """What `edgexf variants` prints and what an export needs to know.
 
-    `padding` is the manifest's padding rule. `subquadratic` promises that no intermediate grows with
-    the square of the length. `tolerance` bounds max |difference| / max |reference| in float32, `reached` is the worst
-    that tests/benchmarks/families.py saw. `globals`: the
-    model takes a ``global_attention_mask``. `family` is the library whose models these are, `heads` the tasks
-    that are exported; edgexf ships a trained model of each of its own. `describe` names the function from a model of
-    another library to its `Family`, `sometimes` are inputs that only some of its models take, `pooled` the tasks
-    whose answer comes through the library's pooler. `around` names the function from a module of one's own to what
-    surrounds each call of it: where its library draws random numbers, or lets batch mates change an answer.
-    `chooses`: answers of such a module hang on its ``argmax``. `mixing` says where attention's weights over tokens act,
-    `unweighted` why it has none.
+    Attributes:
+        name: the name that users type.
+        attention: the attention in words.
+        lowers: ``module:Class`` of the original module.
+        lowering: ``module:Class`` of the module that replaces it during an export.
+        source: the paper.
+        padding: the manifest's padding rule. For a transformers model it is the rule in words, and `describe` gives the
+            manifest's rule. For a custom module the manifest's rule is ``none``.
+        subquadratic: the promise that no intermediate tensor grows with the square of the length.
+        family: the library whose models these are: `REFERENCE`, ``transformers`` or `ANY_MODULE`.
+        tasks: the tasks that are exported. edgexf ships a trained model of each reference variant.
+        limits: the limits of an input in words.
+        globals: the model takes a ``global_attention_mask``.
+        describe: ``module:function`` from a transformers model to its `Family`.
+        call_context: ``module:function`` from a custom module to the context that surrounds each call of the module.
+            The context is for a library that draws random numbers, or whose answers depend on batch mates.
+        has_argmax: the answers of a custom module with this attention depend on its ``argmax``.
+        mixing: where the attention weights over tokens act.
+        unweighted: why there is no `mixing`.
+        optional_inputs: the inputs that only some of the models take.
+        pooled: the tasks whose answer comes through the library's pooler.
+        tolerance: the bound of max |difference| / max |reference| in float32.
+        measured_error: the largest value of that ratio that tests/benchmarks/families.py measured.
     """
 
     name: str
@@ -74,7 +93,10 @@ class Variant:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The graph's inputs, int64 [batch, sequence] each; none for an attention of a package, whose module brings its own."""
+        """The graph's inputs, int64 [batch, sequence] each.
+
+        An attention of a package has none here: the inputs are those of the custom module that holds it.
+        """
         if self.family == ANY_MODULE:
             return ()
         chosen = (names.GLOBAL_ATTENTION_MASK,) if self.globals else ()
@@ -82,6 +104,6 @@ class Variant:
 
 
 def load(reference: str) -> Any:
-    """The object that ``module:name`` stands for."""
+    """Imports the object that ``module:name`` names."""
     module, _, name = reference.partition(":")
     return getattr(import_module(module), name)

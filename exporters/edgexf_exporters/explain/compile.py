@@ -8,9 +8,9 @@ In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -
     relevance  = sum over width of embedding * df/d embedding, 0 at padding
     residual   = f - sum over tokens of relevance
 
-The body is captured first, then differentiated with plain `torch.autograd.grad` while it is traced
-again with symbolic sizes, so batch and length stay dynamic. (`torch.func.vjp` specialises them.) With a method's
-rules the derivative is not the plain one; see `edgexf_exporters.explain.rules`.
+The body is captured first. Then it is traced again with symbolic sizes, while `torch.autograd.grad` differentiates it,
+so batch and length stay dynamic. (`torch.func.vjp` specialises them.) The rules of a method change the derivative:
+see `edgexf_exporters.explain.rules`.
 Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", section 3.
 """
 
@@ -42,7 +42,7 @@ class GradientTimesInput(ExplainProgram):
 
 
 def check_method(method: str, source: Source) -> None:
-    """UsageError for a method that is unknown, or asked of a model that can't be explained."""
+    """Raises UsageError for an unknown method, and for a method that can't explain this model."""
     if source.target is None:
         raise UsageError(
             f"an explanation needs logits or vectors, and token ids that an embedding reads, got {method!r} for a model "
@@ -67,9 +67,9 @@ def differentiate(
     example: tuple[Tensor, ...],
     shapes: Sequence[Axes],
 ) -> ExportedProgram:
-    """The explain program; `example` and `shapes` are those of (input_ids, attention_mask, ..., target).
+    """Makes the explain program. `example` and `shapes` belong to (input_ids, attention_mask, ..., target).
 
-    ExportError where the body has no gradient, one that depends on values, or an operator without a rule.
+    Raises ExportError where the body has no gradient, a gradient that depends on values, or an operator without a rule.
     """
     module = method.load_program()(method, tokens, body.module(check_guards=False), explained)
     with in_a_sentence(

@@ -1,7 +1,8 @@
 """The gradients of relevance rules that torch has no operator for.
 
-In: tensors. Out: an operator's own values, whose gradient is the rule's. See `edgexf_exporters.explain.rules`, whose mark
-`constant` is here too: an operator of its own, since torch uses each of its identities for something.
+In: tensors. Out: the values of an operator, with the gradient of a rule; see `edgexf_exporters.explain.rules`. The mark
+`edgexf_exporters.trace.marks.constant` gets its gradient here. The mark is a custom operator, because torch already
+uses each of its identity operators for something.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.autograd import Function
 
 from edgexf_exporters.trace.marks import constant
 
-SMALLEST = 1e-6  # of an activation's input that its output is divided by
+SMALLEST = 1e-6  # the least magnitude of an activation's input, which the gradient divides by
 
 
 constant.register_autograd(lambda _, gradient: gradient)
@@ -23,7 +24,7 @@ constant.register_autograd(lambda _, gradient: gradient)
 class Shared(Function):
     """Forward: the same values. Backward: the gradient's share of `count`.
 
-    A hook would be simpler, but one on a tensor whose view is written to in place is lost.
+    A hook would be simpler, but a hook is lost if code writes in place to a view of its tensor.
     """
 
     @staticmethod
@@ -37,7 +38,7 @@ class Shared(Function):
 
 
 class Activation(Function):
-    """Forward: an answer. Backward: the gradient times answer / value, which counts as a constant."""
+    """Forward: the answer of an activation. Backward: the gradient times answer / value, which counts as a constant."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, answer: Tensor) -> Tensor:
@@ -52,7 +53,10 @@ class Activation(Function):
 
 
 class Normalised(Function):
-    """Forward: LayerNorm over the axes of `shape`. Backward: that of one whose scale, 1 / sqrt(variance), is a constant."""
+    """Forward: LayerNorm over the axes of `shape`.
+
+    Backward: the gradient of a LayerNorm whose scale, 1 / sqrt(variance), is a constant.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Any, bias: Any, shape: list[int], epsilon: float) -> Tensor:
@@ -70,24 +74,25 @@ class Normalised(Function):
 
 
 class Mixed(Function):
-    """Forward: softmax weights times values. Backward: that of the softmax's scores and of the values.
+    """Forward: softmax weights times values. Backward: the gradients of the softmax's scores and of the values.
 
-    A softmax's gradient subtracts from each row its sum over all keys, sum_j A_ij dA_ij. With dA = g V^T it is g_i . (A V)_i,
-    a sum over a head's width (Dao et al. 2022, "FlashAttention", appendix B.2), and a further column of g and V subtracts it
-    within the product: one pass over all pairs of tokens where torch's own gradient takes four.
+    The gradient of a softmax subtracts from each row a sum over all keys, sum_j A_ij dA_ij. With dA = g V^T this sum is
+    g_i . (A V)_i, a sum over the width of a head (Dao et al. 2022, "FlashAttention", appendix B.2). An additional
+    column of g and V subtracts the sum within the product. This takes one pass over all pairs of tokens, where torch's
+    gradient takes four.
     """
 
     @staticmethod
     def forward(ctx: Any, _scores: Tensor, weights: Tensor, value: Tensor) -> Tensor:
         mixed = weights @ value
         ctx.save_for_backward(weights, value, mixed)
-        return mixed.clone()  # a library may write to it
+        return mixed.clone()  # a library may write to the answer
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor | None]:
         shapes = [tensor.shape for tensor in ctx.saved_tensors]
         weights, value, mixed = (tensor.flatten(0, -3) for tensor in ctx.saved_tensors)
-        gradient = gradients[0].flatten(0, -3)  # three axes: ONNX Runtime joins a transpose to such a product
+        gradient = gradients[0].flatten(0, -3)  # three axes: ONNX Runtime fuses a transpose into such a product
         left = torch.cat((gradient, -(gradient * mixed).sum(dim=-1, keepdim=True)), dim=-1)
         right = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)
         of_scores = (weights * left.bmm(right.transpose(1, 2))).reshape(shapes[0])

@@ -1,19 +1,22 @@
 """Integrated gradients as one program: the path from a baseline to the input is a batch.
 
-In: as `edgexf_exporters.explain.compile`, with two inputs more: ``baseline``, token ids of the first input's shape, and ``path``
-float32 [steps], points from 0 (the baseline) to 1 (the input). Out: besides relevance and residual the explained value at
-each point, so that a path which begins with 0 tells how far relevance is from complete:
+In: as in `edgexf_exporters.explain.compile`, with two more inputs. ``baseline`` has the dtype and the shape of the
+first input: token ids, or values. ``path`` float32 [steps] holds points from 0 (the baseline) to 1 (the input). Out:
+relevance, residual, and the explained value at each point, so that a path that begins with 0 shows how far relevance is
+from complete:
 
     relevance    = sum over width of (x - b) * mean over the path of df/dx at b + path * (x - b)
     path_values  = f at b + path * (x - b)
     completeness = |f(x) - f(b) - sum of relevance| / |f(x) - f(b)|, which a caller computes
 
-Ids and mask are the input's at every point, embeddings alone change. Which class is explained is decided at the input,
-which each run predicts: forward alone, since its gradient belongs to a path only where the path has the point 1.
-Relevances of two paths average, so a caller may refine a path step by step and run long ones in parts. A loop in the
-graph, which would double the steps by itself, was weighed: it hides the memory of a run from the caller, and few
-bindings of ONNX Runtime can be stopped within one. So was the baseline as a row of every run, which tells how complete
-each is: a path in many parts then predicts it as often.
+Every point has the ids and the mask of the input; only the embeddings change. The prediction at the input decides
+which class is explained. Each run makes this prediction, without its gradient: the gradient at the input belongs to a
+path only where the path has the point 1. The relevance of two paths can be averaged, so a caller may refine a path step
+by step, and run a long path in parts.
+
+Two alternatives were weighed. A loop in the graph could double the steps by itself. But it hides the memory of a run
+from the caller, and few bindings of ONNX Runtime can stop within a loop. The baseline as a row of every run would show
+how complete each run is. But a path in many parts then predicts the baseline as many times.
 Source: Sundararajan et al. 2017, section 3, eq. 1 and proposition 1.
 """
 
@@ -28,7 +31,10 @@ from edgexf_exporters.explain.program import ExplainProgram
 
 
 def repeated(tensor: Tensor, count: Tensor | int, axis: int | None) -> Tensor:
-    """`count` copies of all samples, one behind the other along their axis; a tensor without one stays as it is."""
+    """`count` copies of all samples, one copy behind the other along their axis.
+
+    A tensor without an axis of samples stays as it is.
+    """
     if axis is None:
         return tensor
     sizes = list(tensor.shape)
@@ -47,7 +53,7 @@ class IntegratedGradients(ExplainProgram):
         batch, count = inputs[0].shape[samples], path.shape[0]
         vectors, start = self.tokens(inputs[0]).detach(), self.tokens(baseline).detach()
         change = vectors - start
-        with torch.no_grad():  # the input itself: a prediction, whose activations nobody keeps
+        with torch.no_grad():  # a prediction at the input, whose activations are not kept
             outputs = self.body(vectors, *inputs_and_target[: about.inputs])
             resolved = about.target.resolved(outputs, flat[about.inputs :], real)
             at_input = about.target.value(outputs, resolved, real)

@@ -1,7 +1,7 @@
 """The explanation methods that are compiled into graphs, as data: reading them imports no torch.
 
-`METHODS` is the one list; the command line takes its help text from it. A new method is a record here, and a program or
-rules of its own where none of those below computes it.
+`METHODS` is the only list; the command line takes its help text from it. A new method is a record here. It also needs a
+new program or new rules where the existing ones do not compute it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ class Method:
         name: what the command line and the bundle call the method.
         program: ``module:Class`` of the `ExplainProgram` that computes relevance.
         rule_set: ``module:name`` of a context manager: the rules under which the body is differentiated.
-        path: the program also takes a baseline and a path, and also answers the explained value at each point of the path.
-        attends: the scores are made of attention's weights.
-        weights: the program also answers attention's weights.
+        path: the program also takes a baseline and a path, and also returns the explained value at each point of the
+            path.
+        attends: the scores come from attention weights.
+        weights: the program also returns the attention weights.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Method:
     weights: bool = False
 
     def rules(self) -> AbstractContextManager[Any]:
-        """A new context of the method's rules."""
+        """A new context with the rules of the method."""
         made: AbstractContextManager[Any] = load(self.rule_set)()
         return made
 
@@ -47,7 +48,7 @@ class Method:
 
 ATTENTION_WEIGHTS = "edgexf_exporters.explain.rollout:AttentionWeights"
 
-# The first is compiled where nobody chooses.
+# The default is the first method.
 METHODS = {
     method.name: method
     for method in (

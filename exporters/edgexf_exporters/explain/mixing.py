@@ -1,15 +1,17 @@
-"""Where attention mixes tokens, marked in a model: what its weights act on, and what they make of it.
+"""Marks where attention mixes tokens: the values that its weights act on, and the mixed values.
 
-In: a model and its variant's `Mixing`. Out: inside ``with marked(...)``, an operator of its own around the answer of every
-value projection and around what every output projection reads; inside ``with Watching()`` those tensors by layer:
+In: a model and its variant's `Mixing`. Out: inside ``with marked(...)``, a custom operator marks the output of every
+value projection and the input of every output projection. `Watching` collects these tensors by layer:
 
-    mixed = A values        A [tokens, tokens] of each head, which is never made
+    mixed = A values        A [tokens, tokens] of each head, which is never computed
 
-so that a row r of it is had by one reverse pass, r A = d(r . mixed) / d values, whatever the attention computes between:
-windows, blocks, sorted buckets, global tokens. The library's module and the lowered one share these projections, so both
-are marked in the same way. Two alternatives were weighed. Asking the library for its matrices (``output_attentions``)
-leaves the graph with nothing to compare but dense copies in formats of their own. A method of each lowering
-for its weights is as much code again as the lowering.
+One reverse pass gives the product of a row r and A: r A = d(r . mixed) / d values. The attention may compute anything
+between the two tensors: windows, blocks, sorted buckets, global tokens. The library's module and the lowered module
+share these projections, so both are marked in the same way.
+
+Two alternatives were weighed. If the library gave its matrices (``output_attentions``), the graph could be compared
+only with dense copies, which have another format for each attention. A method of each lowering that computes its
+weights would be as much code again as the lowering.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ mixing.register_autograd(lambda _, gradient: (gradient, None, None, None))
 
 @contextmanager
 def marked(model: nn.Module, about: Mixing, turned: bool = False) -> Iterator[None]:
-    """`turned`: its projections hold [tokens, rows, width]."""
+    """Marks the projections of `model` for the duration. `turned`: they hold [tokens, rows, width]."""
 
     def value_hook(layer: int, heads: int) -> Any:
         def mark(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -64,7 +66,13 @@ def marked(model: nn.Module, about: Mixing, turned: bool = False) -> Iterator[No
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """What a layer's weights act on, in as many parts as it has value projections, and what they make of it."""
+    """The marked tensors of a layer.
+
+    Attributes:
+        heads: the number of heads.
+        values: the tensors that the weights act on, one for each value projection.
+        mixed: the mixed values, [rows, tokens, width].
+    """
 
     heads: int
     values: Sequence[Tensor]
@@ -74,14 +82,17 @@ class Layer:
         """r A of each head, float32 [rows, heads, tokens], for a row r [rows, tokens] over the queries."""
         channels = self.mixed.shape[-1]
         width = channels // self.heads
-        first = (torch.arange(channels) % width == 0).to(row.dtype)  # one channel of a head tells its weights
+        first = (torch.arange(channels) % width == 0).to(row.dtype)  # one channel of a head shows the head's weights
         parts = torch.autograd.grad(self.mixed, self.values, row.unsqueeze(-1) * first, retain_graph=True)
         found: Tensor = sum(one.unflatten(-1, (self.heads, width))[..., 0] for one in parts)
         return found.transpose(1, 2)[..., : row.shape[-1]]  # a library may pad what it projects
 
 
 class Watching(Above):
-    """Collects what is marked; values become leaves, so that nothing of a layer's inputs is in what its weights pass."""
+    """Collects the marked tensors by layer.
+
+    Values become leaves, so that the gradient holds the weights of one layer, and nothing of the layer's inputs.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What all explain programs share: what they must know of a source, and the answer that they explain.
+"""The base of all explain programs: the facts about a source, and the run of the model whose output is explained.
 
-In: a method, the embedding, a captured body and an `ExplainSpec`. Out: a base class, whose subclasses are the programs of
+In: a method, the embedding, a captured body and an `ExplainSpec`. Out: a base class. Its subclasses are the programs of
 `edgexf_exporters.explain.compile`, `integrated` and `rollout`.
 """
 
@@ -20,10 +20,20 @@ from edgexf_exporters.targets import Target
 
 @dataclass(frozen=True)
 class ExplainSpec:
-    """What an explain program must know of its source: the inputs' number, the `target`, and `blocked`: which of all inputs
-    come as [..., blocks, block]. `mask`: the place among the inputs of the one that tells real tokens, and what marks
-    them there; `rows` and `output_rows`: the axis of samples of all inputs, and of the model's outputs. `summed`: the axis
-    of what is explained along which relevance is the sum, a token's width or a pixel's channels; None without one.
+    """What an explain program must know of its source.
+
+    All inputs are the model's inputs, then the inputs of the target, then a baseline and a path where the method takes
+    them.
+
+    Attributes:
+        inputs: the number of the model's inputs.
+        target: the explained value.
+        blocked: for each of all inputs, whether it comes as [..., blocks, block].
+        mask: the place of the mask among the inputs, and the value that marks real tokens in it; None without a mask.
+        rows: the axis of samples of each of all inputs; None for an input without samples.
+        output_rows: the axis of samples of each output of the model.
+        summed: the axis along which relevance is a sum: the width of a token or the channels of a pixel. None without
+            such an axis.
     """
 
     inputs: int
@@ -44,18 +54,18 @@ class ExplainSpec:
         return [tensor.flatten(-2) if fold else tensor for tensor, fold in zip(inputs, self.blocked, strict=True)]
 
     def relevance(self, scores: Tensor, real: Tensor | None) -> Tensor:
-        """Scores of all that is explained as the graph answers them: summed, [..., tokens], 0 where nothing is `real`."""
+        """The relevance that the graph returns: scores summed along `summed`, [..., tokens], 0 where not `real`."""
         found = scores if self.summed is None else scores.sum(dim=self.summed)
         found = found.flatten(-2) if self.blocked[0] else found
         return found if real is None else torch.where(real, found, 0.0)
 
     def total(self, relevance: Tensor) -> Tensor:
-        """[samples]."""
+        """The sum of relevance for each sample, [samples]."""
         rest = [axis for axis in range(relevance.ndim) if axis != self.samples]
         return relevance.sum(dim=rest)
 
     def real(self, inputs: Sequence[Tensor]) -> Tensor | None:
-        """bool, as the first input."""
+        """Which tokens are real: bool, in the shape of the first input. None without a mask."""
         if self.mask is None:
             return None
         place, mark = self.mask
@@ -63,7 +73,10 @@ class ExplainSpec:
 
 
 class ExplainProgram(nn.Module):
-    """`body` goes from embeddings and the inputs to the outputs; `tokens` makes the embeddings of the first input."""
+    """The base class of explain programs.
+
+    `tokens` makes the embeddings of the first input. `body` makes the outputs from the embeddings and the inputs.
+    """
 
     def __init__(self, method: Method, tokens: nn.Module, body: nn.Module, explained: ExplainSpec) -> None:
         super().__init__()
@@ -75,7 +88,10 @@ class ExplainProgram(nn.Module):
     def answered(
         self, inputs: Sequence[Tensor], rules: AbstractContextManager[Any]
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor | None]:
-        """Under `rules`: the outputs, the explained value [samples], the embeddings that it hangs on, and `ExplainSpec.real`."""
+        """Runs the body under `rules`.
+
+        Returns the outputs, the explained value [samples], the embeddings that it depends on, and `ExplainSpec.real`.
+        """
         about = self.explained
         flat = about.flat(inputs)
         real = about.real(flat)

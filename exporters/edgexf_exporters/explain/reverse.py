@@ -1,12 +1,12 @@
-"""Gradients that ONNX has no operator for, in operators that it has.
+"""Gradients that ONNX has no operator for, in operators that ONNX has.
 
-In: the arguments of aten's own reverse operator, of which weights are constants. Out: the gradient of its input; None stands
-for those that nobody asks for, NotImplemented for a case that has no translation here.
+In: the arguments of a reverse operator of aten; weights are constants. Out: the gradient of the input. None stands for
+gradients that the caller does not need, NotImplemented for a case that has no translation here.
 
     convolution     a transposed convolution with the same kernel, cropped to the input
     mean pooling    a convolution with equal weights, channel by channel
-    slices          zeros around what was taken
-    others          as torch itself decomposes them
+    slices          zeros around the gradient of the slice
+    others          the decomposition of torch
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def convolution_backward(
     groups: int,
     wanted: Sequence[bool],
 ) -> Any:
-    """With steps of 1 it is a convolution with the kernel turned around, which runs faster than a transposed one."""
+    """The gradient of a convolution's input.
+
+    With steps of 1 it is a convolution with the reversed kernel, which runs faster than a transposed convolution.
+    """
     around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
     if transposed or list(wanted) != [True, False, False]:
         return NotImplemented
@@ -71,7 +74,7 @@ def mean_pool_backward(
 
 
 def padded(gradient: Tensor, size: int, axis: int, start: int) -> Tensor:
-    """`gradient` with zeros along an axis, from `start` on in `size` entries."""
+    """Pads `gradient` with zeros to `size` entries along an axis; the gradient begins at `start`."""
     sizes = [0] * (2 * gradient.ndim)
     place = 2 * (gradient.ndim - 1 - axis % gradient.ndim)
     sizes[place : place + 2] = start, size - start - gradient.shape[axis]
@@ -80,7 +83,7 @@ def padded(gradient: Tensor, size: int, axis: int, start: int) -> Tensor:
 
 
 def slice_backward(gradient: Tensor, sizes: Sizes, axis: int, start: int, end: int, step: int) -> Any:
-    """Zeros on both sides: torch's own decomposition scatters into zeros, entry by entry."""
+    """Pads with zeros on both sides, where torch's decomposition scatters into zeros entry by entry."""
     if step != 1:
         return decomposition_table[aten.slice_backward.default](gradient, sizes, axis, start, end, step)
     return padded(gradient, sizes[axis], axis, start if start >= 0 else start + sizes[axis])

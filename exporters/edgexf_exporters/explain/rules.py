@@ -1,4 +1,4 @@
-"""Relevance rules: how each operator hands relevance to what it was computed from.
+"""Relevance rules: how each operator passes relevance from its output to its inputs.
 
 In: any computation, inside ``with Rules(...)``. Out: the same values with other gradients, so that input * gradient is
 relevance.
@@ -7,17 +7,19 @@ relevance.
     linear, sum, view, selection         its gradient                   the same
     GELU, tanh, any activation f(x)      f(x) / x is a constant         the same
     softmax                              its gradient                   a constant
-    product of k operands                a k-th of its gradient         the same
+    product of k operands                1/k of its gradient            the same
     LayerNorm, a norm, a denominator     its scale is a constant        the same
 
-Only operands that depend on the input count, which autograd tells (`requires_grad`): Linformer's projections are
-parameters, and so linear layers. `TABLE` is read from the top and the first entry that names an operator is its rule;
-an operator on the way that none names is an error, never its plain gradient. Orders, buckets and masks have no gradient.
+Only operands that depend on the input count; autograd marks them (`requires_grad`). Linformer's projections are
+parameters, so a product with them is a linear layer. The first entry of `TABLE` that names an operator is the rule of
+the operator. An operator on the way without an entry is an error: it never gets its plain gradient. Orders, buckets and
+masks have no gradient.
 
-A mode of torch sees each aten operator above autograd, and so serves the graph that is exported and the untouched model
-that it is compared with alike. Two alternatives were weighed. Edits of the graph need an own analysis of its data flow,
-which views and in-place writes in a library's code defeat, so that there would be nothing independent to compare with.
-Hooks on modules see no operator between modules, and attention is made of those.
+A torch mode sees each aten operator above autograd. So the same mode serves the graph that is exported and the
+untouched model that the graph is compared with. Two alternatives were weighed. Edits of the graph need an analysis of
+its data flow. Views and in-place writes in a library's code defeat such an analysis, so there would be nothing
+independent to compare the graph with. Hooks on modules do not see the operators between modules, and attention consists
+of such operators.
 Source: Achtibat et al. 2024, "AttnLRP", section 3, eq. 8 to 15; Ali et al. 2022, "XAI for Transformers", section 4
 (CP-LRP); Bach et al. 2015.
 """
@@ -48,14 +50,14 @@ def depends(value: object) -> bool:
 
 
 def tensors(given: Sequence[Any]) -> list[Any]:
-    """Operands, those in lists too."""
+    """The operands, including the operands in lists."""
     return [value for one in given for value in (one if isinstance(one, list | tuple) else [one])]
 
 
 class Above(SchemaCheckMode):
     """A mode that sees each aten operator above autograd, in its thread.
 
-    torch lets three of its own modes stand there, and this one is as general as they are.
+    torch allows three of its own modes above autograd; `SchemaCheckMode` is one of them, so this mode extends it.
     """
 
     def __init__(self) -> None:
@@ -72,11 +74,11 @@ class Above(SchemaCheckMode):
 
 
 class Fused(Above):
-    """Plain gradients, with those of a softmax and the product behind it in one: see `gradients.Mixed`."""
+    """Plain gradients, but a softmax and the product behind it share one gradient: see `gradients.Mixed`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.scores: Any = WeakIdKeyDictionary()  # weights -> the scores that they are the softmax of
+        self.scores: Any = WeakIdKeyDictionary()  # weights -> scores, where weights = softmax(scores)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is aten.matmul.default and self.mixes(*args):
@@ -90,7 +92,10 @@ class Fused(Above):
         return found
 
     def mixes(self, left: Tensor, right: Tensor) -> bool:
-        """Whether weights meet values of the same rows and heads. Blocks, a further axis, may be none (BigBird's)."""
+        """Whether weights and values have the same rows and heads.
+
+        Tensors with an axis of blocks do not count: that axis may have size 0 (BigBird).
+        """
         return left in self.scores and left.ndim in (3, 4) and left.shape[:-2] == right.shape[:-2]
 
     def mixed(self, weights: Tensor, value: Tensor) -> Tensor:
@@ -99,14 +104,17 @@ class Fused(Above):
 
 
 class Rules(Fused):
-    """The rules in use; `constant_softmax` makes them CP-LRP's. ExportError names an operator without a rule."""
+    """The mode that applies the rules; with `constant_softmax` the rules are those of CP-LRP.
+
+    Raises ExportError with the name of an operator without a rule.
+    """
 
     def __init__(self, constant_softmax: bool = False) -> None:
         super().__init__()
         self.constant_softmax = constant_softmax
-        # From a tensor to the one that it is a function of, entry by entry, and whether that is curved.
+        # tensor -> the tensor that it is an entrywise function of, and whether this function is not linear
         self.origins: Any = WeakIdKeyDictionary()
-        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus one -> True
+        self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus it -> True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -116,7 +124,7 @@ class Rules(Fused):
         rule = RULES.get(name.removesuffix("_"))
         if rule is plain or (rule is not None and not name.endswith("_")):
             return self.traced(name, args, rule(self, func, *args, **named))
-        if rule is not None:  # in place, by the operator that is not
+        if rule is not None:  # an in-place operator, by the form that is not in place
             return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
@@ -127,11 +135,11 @@ class Rules(Fused):
         )
 
     def __call__(self, op: Any, *given: Any, **named: Any) -> Any:
-        """An operator by its rule."""
+        """Applies the rule of an operator."""
         return RULES[op.__name__](self, op, *given, **named)
 
     def traced(self, name: str, given: Sequence[Any], found: Any) -> Any:
-        """Remembers of which tensor alone, entry by entry, `found` is a function."""
+        """Remembers the tensor that `found` is an entrywise function of, where it is a single tensor."""
         if name in ENTRYWISE and isinstance(found, Tensor):
             origins = [self.origin(value) for value in given if depends(value)]
             if all(base is origins[0][0] for base, _ in origins):
@@ -144,17 +152,17 @@ class Rules(Fused):
 
 
 def constant_softmax_rules() -> Rules:
-    """CP-LRP's rules: the softmax is a constant, so that the value path alone carries relevance."""
+    """The rules of CP-LRP: the softmax is a constant, so that only the value path carries relevance."""
     return Rules(constant_softmax=True)
 
 
 def is_view(op: Any) -> bool:
-    """Whether an operator only shows its input in another shape."""
+    """Whether the output of an operator is a view of its input."""
     return any(result.alias_info is not None and not result.alias_info.is_write for result in op._schema.returns)
 
 
 def plain(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """Linear in its input, or a choice among its inputs: the operator's own gradient."""
+    """Linear in its input, or a choice among its inputs: the plain gradient."""
     return op(*given, **named)
 
 
@@ -164,9 +172,10 @@ def stopped(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 
 
 def product(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """Linear in each of several operands: those that depend on the input share the gradient.
+    """Linear in each of several operands: the operands that depend on the input share the gradient.
 
-    A gate that is a function of what it multiplies, entry by entry, is the factor of an activation, and a constant.
+    A gate that is an entrywise function of the tensor that it multiplies is the factor of an activation, so it is a
+    constant.
     """
     operands = [value for value in tensors(given) if depends(value)]
     if len(operands) == 2 and getattr(op, "overloadpacket", None) is aten.mul:
@@ -184,7 +193,10 @@ def shared(value: Tensor, count: int) -> Tensor:
 
 
 def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named: Any) -> Any:
-    """Weights times the input, and a bias. ExportError for weights that depend on the input, which no rule is about."""
+    """Weights times the input, plus a bias.
+
+    Raises ExportError for weights that depend on the input: no rule covers them.
+    """
     if depends(weight):
         raise ExportError(
             "the weights of a layer must be parameters to have a relevance rule, got ones that depend on the input; "
@@ -194,7 +206,7 @@ def affine(_: Rules, op: Operator, value: Any, weight: Any, *given: Any, **named
 
 
 def matrix_product(rules: Rules, op: Operator, left: Tensor, right: Tensor) -> Any:
-    """As `product`; gradients are halved where they are smaller: scores are larger than queries and keys."""
+    """Like `product`, but halves the gradients at the smaller tensors: scores are larger than queries and keys."""
     if rules.mixes(left, right):
         found = rules.mixed(left, right)
         return shared(found, 2) if depends(right) else found
@@ -215,7 +227,7 @@ def added_product(
 
 
 def quotient(_: Rules, op: Operator, value: Any, by: Any, *given: Any, **named: Any) -> Any:
-    """A denominator is a scale."""
+    """A denominator is a scale, so it is a constant."""
     return op(value, by.detach() if depends(by) else by, *given, **named)
 
 
@@ -225,7 +237,7 @@ def activation(_: Rules, op: Operator, value: Tensor, *given: Any, **named: Any)
 
 
 def gelu(_: Rules, __: Operator, value: Tensor, approximate: str = "none") -> Tensor:
-    """x * c, with c = (1 + erf(x / sqrt 2)) / 2, which needs no division; Hendrycks and Gimpel 2016, section 2."""
+    """x * c, with c = (1 + erf(x / sqrt 2)) / 2, so no division is needed; Hendrycks and Gimpel 2016, section 2."""
     fixed = value.detach()
     if approximate == "tanh":
         curve = (math.sqrt(2 / math.pi) * (fixed + 0.044715 * fixed.pow(3))).tanh()
@@ -242,7 +254,7 @@ def layer_norm(
 
 
 def batch_norm(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """Linear, with the statistics of the training."""
+    """Linear, with the statistics of the training. Raises ExportError for the statistics of the batch."""
     if given[5]:
         raise ExportError(
             "a batch norm must use the statistics of its training, got one that takes its batch's; call eval() on it."
@@ -256,14 +268,14 @@ def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 
 
 def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """The first step of a softmax in two."""
+    """The first step of a softmax in two steps: logsumexp."""
     found = op(*given, **named)
     rules.normal[found] = True
     return found
 
 
 def difference(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
-    """A sum; or scores minus their logsumexp, on the way to a softmax."""
+    """A plain sum; also remembers scores minus their logsumexp, on the way to a softmax."""
     found = op(*given, **named)
     if isinstance(given[1], Tensor) and given[1] in rules.normal:
         rules.normal[found] = True
@@ -271,7 +283,10 @@ def difference(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 
 
 def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
-    """The second step of a softmax in two, exp(x - logsumexp(x)). ExportError for another one, which no rule is about."""
+    """The second step of a softmax in two steps, exp(x - logsumexp(x)).
+
+    Raises ExportError for any other exponential: no rule covers it.
+    """
     if value not in rules.normal:
         raise ExportError(
             "an exponential must be a softmax's, exp(x - logsumexp(x)), to have a relevance rule, got another one; "
@@ -284,7 +299,7 @@ def attention(
     rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, _dropout: float = 0.0,
     causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
-    """Softmax(scale Q K^T + mask) V in its parts; Vaswani et al. 2017, eq. 1."""
+    """Softmax(scale Q K^T + mask) V, computed in parts that have rules; Vaswani et al. 2017, eq. 1."""
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key, value = (tokens.repeat_interleave(repeats, dim=-3) for tokens in (key, value))
@@ -317,7 +332,7 @@ ACTIVATIONS = [
 ]
 ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
 Rule = Callable[..., Any]
-# The first entry that names an operator is its rule. In-place forms have the same one.
+# The first entry that names an operator is its rule. In-place forms have the same rule.
 TABLE: tuple[tuple[str, Rule], ...] = (
     ("constant rsqrt sqrt reciprocal linalg_vector_norm norm var std", stopped),
     ("linear conv1d conv2d conv3d", affine),

@@ -1,10 +1,10 @@
-"""What a library draws at random or decides by a call, held still while it is asked.
+"""Fixes the random numbers and the attributes of a library for the duration of a call.
 
-In: what to draw, or attributes and their values for a while. Out: contexts in which the library's own code runs as it is,
-with these numbers and these attributes; the random generator of the process is not touched.
+In: the numbers to draw, or attributes and their temporary values. Out: contexts in which the library's code runs
+unchanged, with these numbers and these attributes. The random generator of the process is not touched.
 
     before  torch.randn(shape)      other numbers in each call
-    after   numbers that were drawn once from `SEED`, for the graph and for the model that it is compared with
+    after   numbers that were drawn once from a fixed seed, for the graph and for the model that it is compared with
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-SEED = 0  # recorded in the bundle, where a model sets none
+SEED = 0  # for a model that sets no seed; the bundle records it
 Draw = Callable[[tuple[int, ...]], Tensor]
 Change = tuple[Any, str, Any]  # holder, name, value
 
 
 class Drawn(TorchFunctionMode):
-    """Inside, `torch.randn` answers with what `draw` makes of the shape."""
+    """Inside this mode, `torch.randn` returns the tensor that `draw` makes for the shape."""
 
     def __init__(self, draw: Draw) -> None:
         super().__init__()
@@ -47,16 +47,16 @@ def call_drawn(draw: Draw, function: Callable[..., Any], *args: Any, **named: An
 
 
 def drawing(holder: Any, method: str, draw: Draw) -> Change:
-    """The change that makes a method draw what `draw` says."""
+    """The change that makes a method take its random numbers from `draw`."""
     return holder, method, partial(call_drawn, draw, getattr(holder, method))
 
 
 @contextmanager
 def changed(changes: list[Change]) -> Iterator[None]:
-    """Attributes set for the duration."""
+    """Sets attributes for the duration, and restores them afterwards."""
     before: list[tuple[Any, str, bool, Any]] = []
     try:
-        for holder, name, value in changes:  # while a model is traced one holder may occur several times
+        for holder, name, value in changes:  # during a trace one holder may occur several times
             before.append((holder, name, name in vars(holder), vars(holder).get(name)))
             setattr(holder, name, value)
         yield

@@ -1,11 +1,10 @@
 """Swap known modules for export-safe ones, for the duration of an export.
 
-In: a model. Inside the ``with`` block its attentions (and the position table of the reference models)
-are lowered modules that share its weights; after it, also after an error, the model holds the very
-modules that it held before.
+In: a model. Inside the ``with`` block, lowered modules that share the model's weights stand in for its attentions and
+for the modules of `SUPPORT`. After the block, also after an error, the model holds the same module objects as before.
 
-Two alternatives were weighed. A deep copy leaves the user's object alone too, but doubles the memory
-of a large model. Patching `forward` of the classes reaches every model in the process.
+Two alternatives were weighed. A deep copy also leaves the user's object alone, but doubles the memory of a large model.
+Patching `forward` of the classes changes every model in the process.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from edgexf.bundle.manifest import Limits
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.variant import Variant, load
 
-# Modules that are no attention and yet export better in another form: (original, lowering).
+# Further modules that export better in another form: (original, lowering).
 SUPPORT = (
     ("edgexf.models.encoder:Positions", "edgexf_exporters.lowerings.reference.positions:SplitPositions"),
     (
@@ -54,11 +53,11 @@ def variants_in(model: nn.Module) -> list[Variant]:
 
 @contextmanager
 def replaced(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> Iterator[None]:
-    """`model` with other modules in the place of some of its own, wherever they occur: one may have several holders."""
+    """Replaces modules of `model` at every place where they occur: a module may have several holders."""
     places = [
         (holder, name, part)
         for holder in list(model.modules())
-        for name, part in holder._modules.items()  # named_children leaves out a part that it has met
+        for name, part in holder._modules.items()  # named_children lists a shared module only once
         if part is not None and part in replacements
     ]
     try:
@@ -75,9 +74,10 @@ class Lowered:
     """What the lowered modules ask for.
 
     Attributes:
-        block: lengths must be multiples of so many tokens.
-        variable_block_modules: the modules that take blocks of any size; their attribute `frame` tells them which.
-        padding_mark: what their ``attention_mask`` holds behind an input's end.
+        block: lengths must be multiples of this number of tokens.
+        variable_block_modules: the modules that take blocks of any size; their attribute `frame` holds the number of
+            blocks and the tokens of a block.
+        padding_mark: the value of ``attention_mask`` behind the end of an input.
     """
 
     block: int
@@ -86,7 +86,7 @@ class Lowered:
 
     @property
     def variable_block(self) -> bool:
-        """Whether a block's size is free."""
+        """Whether the size of a block is free."""
         return bool(self.variable_block_modules)
 
     @property

@@ -1,0 +1,16 @@
+"""The lowerings of the families of transformers.
+
+    dense                BERT, RoBERTa and DistilBERT: full attention
+    longformer           a sliding window and global tokens
+    led                  the attention of `longformer` in the encoder, full attention in the decoder
+    bigbird              block-sparse attention
+    nystromformer        landmarks
+    reformer_rotations   the rotations of a Reformer
+    reformer             hashed and local attention, with these rotations
+    funnel               relative attention over pooled tokens
+
+A model passes through the file of its family twice. First `describe` reads the limits of the model from its config, and
+refuses a model that can't be exported. The result is a `Family`, which may hold a context for calls of the untouched
+model. Then `edgexf_exporters.lowerings.swap` replaces the base model, or its encoder and decoder, by a lowering. A
+lowering calls the library's output projections and feed-forward layers, and replaces the attention between them.
+"""

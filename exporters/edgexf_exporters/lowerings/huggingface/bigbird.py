@@ -1,18 +1,18 @@
-"""Hugging Face's BigBird: its block-sparse attention where the model is sparse, full attention where it is full.
+"""Hugging Face's BigBird: block-sparse attention, or full attention where the model attends fully.
 
     before  a plan of random blocks drawn in numpy for each length, fifteen gathers and slices, and a
             matrix of all probabilities; on a short input the model object turns dense for good
-    after   middle block j attends to the first block, to j-1, j, j+1 and to the last one: MatMul, Add of
-            one bias a block, Softmax, MatMul; the first and the last block attend to everything
+    after   middle block j attends to the first block, to j-1, j, j+1 and to the last block: MatMul, Add of
+            one bias for each block, Softmax, MatMul; the first and the last block attend to everything
 
-In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers
-5.23), so its keys count once more for each of them: a bias of log(1 + num_random_blocks).
+In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers 5.23). So the keys
+of block 0 count once more for each place: a bias of log(1 + num_random_blocks).
 
-Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as
-[batch, blocks, block], both of them dynamic: a short input is *two blocks of half its length*, first and
-last, with no block between them, which is full attention by the same graph. Two alternatives were
-weighed: a branch in the graph (`torch.cond` does not trace with dynamic lengths; two whole graphs
-under an If would hold each weight twice once ONNX Runtime has packed it), and refusing short inputs.
+Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as [batch, blocks,
+block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the last, with no
+block between them: the same graph is then full attention. Two alternatives were weighed: a branch in the graph, and
+refusing short inputs. As for a branch, `torch.cond` does not trace with dynamic lengths, and two whole graphs under an
+If would hold each weight twice once ONNX Runtime has packed it.
 Source: Zaheer et al. 2020, section 2 and appendix D; `BigBirdModel` of transformers.
 """
 
@@ -35,7 +35,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, hide
 from edgexf_exporters.source import Family
 
-Frame = tuple[int, int]  # blocks, and the tokens of each
+Frame = tuple[int, int]  # the number of blocks, and the tokens of a block
 
 
 class BlockSparseAttention(nn.Module):
@@ -62,14 +62,21 @@ class BlockSparseAttention(nn.Module):
 
 
 def around(blocks: Tensor, join: int) -> Tensor:
-    """What each middle block attends to, joined along `join`: [batch, heads, blocks, ...] -> [batch, heads, blocks - 2, ...]."""
+    """Joins the blocks that each middle block attends to along `join`.
+
+    [batch, heads, blocks, ...] -> [batch, heads, blocks - 2, ...].
+    """
     own = blocks[:, :, 1:-1]
     first, last = blocks[:, :, :1].expand_as(own), blocks[:, :, -1:].expand_as(own)
     return torch.cat((first, blocks[:, :, :-2], own, blocks[:, :, 2:], last), dim=join)
 
 
 def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
-    """[blocks - 2, 1, 5 * block], over first, previous, own, next and last: a neighbour that is the first or last block has its own place already."""
+    """The bias [blocks - 2, 1, 5 * block] of the keys of the first, previous, own, next and last block.
+
+    A previous block that is the first block, and a next block that is the last block, are hidden: their keys are there
+    already.
+    """
     blocks, block = frame
     place = torch.arange(blocks - 2)
     nothing = torch.zeros(blocks - 2, dtype=dtype)
@@ -84,7 +91,7 @@ def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
 
 
 class BigBird(nn.Module):
-    """`BigBirdModel` with lowered attention; `frame` is set before it is called."""
+    """`BigBirdModel` with lowered attention; the caller sets `frame` before each call."""
 
     frame: Frame = (0, 0)
 
@@ -102,7 +109,7 @@ class BigBird(nn.Module):
         own = self.original
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         reach = own.config.max_position_embeddings
-        positions = torch.arange(input_ids.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # beyond stands padding alone
+        positions = torch.arange(input_ids.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # only padding lies beyond
         hidden = own.embeddings(input_ids=input_ids, token_type_ids=types, position_ids=positions)
         bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -113,7 +120,11 @@ class BigBird(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """ExportError for a model that attends fully at every length."""
+    """Makes the `Family` of a BigBird.
+
+    Raises ExportError for a model that attends fully at every length, and for a question answering model whose config
+    has no sep_token_id.
+    """
     config: Any = model.config
     block, reach = config.block_size, config.max_position_embeddings
     switch = (5 + 2 * config.num_random_blocks) * block
@@ -124,7 +135,7 @@ def describe(model: PreTrainedModel) -> Family:
             "behind in a model object; load it afresh, or set its attention_type."
         )
     longest = reach if reach <= switch else reach // block * block  # the library pads to whole blocks
-    asks = isinstance(model, BigBirdForQuestionAnswering)  # it tells question and context apart by itself
+    asks = isinstance(model, BigBirdForQuestionAnswering)  # it separates question and context by itself
     if asks and config.sep_token_id is None:
         raise ExportError(
             "a model that finds the context by itself needs sep_token_id, got none in its config; set it."
@@ -136,7 +147,7 @@ def describe(model: PreTrainedModel) -> Family:
 
 @contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
-    """Puts back what a call may replace in the model: a short input turns it to full attention, for good."""
+    """Restores what a call may replace in the model: a short input switches the model to full attention for good."""
     bases = [module for module in model.modules() if isinstance(module, BigBirdModel)]
     layers: list[Any] = [layer for base in bases for layer in base.encoder.layer]
     attentions = [layer.attention for layer in layers]

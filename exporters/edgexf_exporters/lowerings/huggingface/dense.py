@@ -1,12 +1,13 @@
 """Hugging Face's dense encoders BERT, RoBERTa and DistilBERT: full attention as MatMul and Softmax.
 
     before  a boolean mask [batch, 1, sequence, sequence] for scaled_dot_product_attention, in every layer
-    after   Softmax([Q / sqrt(d), 1] [K, b]^T) V, as in `edgexf_exporters.lowerings.reference.full`: the mask is a column of the keys
+    after   Softmax([Q / sqrt(d), 1] [K, b]^T) V, where the mask is a column of the keys, as in
+            `edgexf_exporters.lowerings.reference.full`
 
-The embeddings, output projections, norms and feed-forward layers are the library's own modules. Two alternatives were
-weighed. The library's eager attention, chosen in the config for the duration of a call, writes to an object that is the
-user's, and adds a mask to all scores. The graphs of `transformers.exporters` keep the fused operator, through which
-no reverse pass can be traced.
+The embeddings, output projections, norms and feed-forward layers are the library's modules. Two alternatives were
+weighed. To choose the library's eager attention for the duration of a call, edgexf would write to the user's config;
+and eager attention adds a mask to all scores. The graphs of `transformers.exporters` keep the fused operator, whose
+reverse pass can't be traced.
 Source: Devlin et al. 2019, section 3; Liu et al. 2019; Sanh et al. 2019; `BertModel`, `RobertaModel`,
 `DistilBertModel` of transformers.
 """
@@ -28,9 +29,9 @@ from edgexf_exporters.source import Family
 
 
 def mixed(query: Tensor, key: Tensor, value: Tensor, heads: int, attention_mask: Tensor | None) -> Tensor:
-    """What each token gathers from the real ones, float32 [batch, sequence, width], of projections of that shape.
+    """Mixed values, float32 [batch, sequence, width]; every token attends to the real tokens.
 
-    attention_mask int64 [batch, sequence]; without it all are.
+    query, key and value have the same shape. attention_mask int64 [batch, sequence]; without it all tokens are real.
     """
     query, key, value = (split_heads(tokens, heads) for tokens in (query, key, value))
     query = query / math.sqrt(query.shape[-1])
@@ -40,7 +41,7 @@ def mixed(query: Tensor, key: Tensor, value: Tensor, heads: int, attention_mask:
 
 
 class Encoder(nn.Module):
-    """`BertModel` or `RobertaModel`, whose layers are the same; their embeddings know where positions start."""
+    """`BertModel` or `RobertaModel`: they have the same layers, and their embeddings know where positions start."""
 
     block = 1
 
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
 
 
 class Distilled(nn.Module):
-    """`DistilBertModel`: no token types, no pooler, and other names."""
+    """`DistilBertModel`, which has no token types, no pooler, and other names."""
 
     block = 1
 
@@ -92,10 +93,10 @@ class Distilled(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """ExportError for a decoder, and for positions that are not absolute.
+    """Makes the `Family` of a dense encoder. Raises ExportError for a decoder, and for positions that are not absolute.
 
-    RoBERTa's positions start behind the padding's id. transformers 5 has lost the relative positions of older versions,
-    whose configs it still reads: it answers such a model as an absolute one.
+    RoBERTa's positions start behind the id of the padding token. transformers 5 no longer has the relative positions of
+    older versions, but it still reads their configs, and runs such a model with absolute positions.
     """
     config: Any = model.config
     decoder = any(getattr(config, name, False) for name in ("is_decoder", "add_cross_attention"))

@@ -1,26 +1,29 @@
-"""Hugging Face's Funnel Transformer: blocks of relative attention, each over half as many tokens as the one before.
+"""Hugging Face's Funnel Transformer: blocks of relative attention, each over half as many tokens as the previous block.
 
     before  lists of positions in Python, tables of relative positions for each block, [batch, sequence, sequence] of
             token types, pooled together with the tokens; average pooling that rounds lengths up
-    after   the mean of each pair of tokens; Softmax([Q, types, 1] [K, types, b]^T + shift(Q R^T)) V
+    after   the mean of each pair of tokens; Softmax([Q, 1] [K, b]^T + shift(Q R^T) + S types^T) V
 
-Between query i and key j of a block lie `stride` * (`step` * i - j) tokens, `step` 2 where the queries are pooled and
-the keys are not yet (and then `stride` less); R holds sines and cosines of every such distance, and `shift` moves row i of Q R^T to its own: a
-slice between two reshapes. The library's `factorized` attention is the same sum by the addition theorem. The first
-token is pooled alone and has neither position nor type. Of three token types two attend to their own and to the third,
-so the types of a key are three columns of it, and the mask is a fourth.
+The distance of query i and key j of a block is `stride` * (`step` * i - j) tokens. `step` is 2 where the queries are
+pooled and the keys are not yet pooled; the distance is then `stride` less. R holds the sines and cosines of every such
+distance. `shift` moves row i of Q R^T to the distances of query i: a slice between two reshapes. The library's
+`factorized` attention is the same sum by the addition theorem.
 
-A text alone and the same text with padding behind it are pooled in other pairs, and the library's answers differ by up
-to their own size (measured): only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
-poolings, and by default then fails in its position tables: shorter inputs are not taken.
+The first token is pooled alone and has neither position nor type. There are three token types. Each of the first two
+types matches itself and the third type. S holds the scores of a query for the three types, and `types` are three
+one-hot columns for each key. The mask is a column b of the keys.
 
-Explanations start behind the embeddings' norm. Before it gradient x input is 0 for every model: a norm gives the same
-for any multiple of a vector (Euler's theorem on homogeneous functions).
+The library pools a text in other pairs when padding follows the text, and its answers then differ by up to the size of
+the answers (measured). So only rows of one length may share a batch. Up to 2^(blocks - 1) tokens the library skips
+poolings, and by default it then fails in its position tables. Such short inputs are not exported.
 
-Lengths are multiples of 2^(blocks - 1), so that each half is whole, and the mask says where the input ends: a last token
-without a mate is its own pair, where one with a masked mate is lost. Two alternatives were weighed. Slices that round up
-leave halves of halves in the guards, which torch's solver takes for equations. Padding as if it were masked tokens is
-what the library does not do.
+Explanations start behind the norm of the embeddings. Before this norm, gradient x input is 0 for every model, because a
+norm gives the same output for any multiple of a vector (Euler's theorem on homogeneous functions).
+
+Lengths are multiples of 2^(blocks - 1), so that each half is whole, and the mask says where the input ends. A last
+token without a mate is a pair by itself; a token with a masked mate is lost. Two alternatives were weighed. Slices that
+round up leave halves of halves in the guards, which torch's solver takes for equations. To treat padding as masked
+tokens is not what the library does.
 Source: Dai et al. 2020, sections 2.2 and 2.3, appendix A.2; `FunnelEncoder`, `FunnelDecoder` of transformers.
 """
 
@@ -41,16 +44,16 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.reference.full import hide
 from edgexf_exporters.source import SHORTEST, Family
 
-LONGEST = 512  # tokens, of the paper's models; newer configs say nothing, since there is no table of positions
-PADDING_MARK = -1  # in the mask behind an input's end, where 0 is a token that is there and hidden
-# Which types (columns) a type (row) is one with; the third is that of the first token.
+LONGEST = 512  # tokens, as in the paper's models; newer configs name no limit, because there is no table of positions
+PADDING_MARK = -1  # in the mask behind the end of an input; 0 marks a hidden token of the input
+# 1 where a type (row) matches a type (column); the third type is the type of the first token.
 SAME = ((1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 
 
 def pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second of each pair, [batch, pairs, ...] of [batch, 2 * pairs, ...].
+    """The first and the second token of each pair: [batch, 2 * pairs, ...] -> twice [batch, pairs, ...].
 
-    The first token is a pair with itself, and so each later one moves up by one place; the last token is dropped.
+    The first token is a pair with itself, so each later token moves up by one place. The last token is dropped.
     """
     first, second = torch.cat((tokens[:, :1], tokens[:, :-1]), dim=1).unflatten(1, (-1, 2)).unbind(2)
     return first, second
@@ -58,8 +61,12 @@ def pairs(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class TokenMasks:
-    """What is known of a block's tokens: bool [batch, tokens] `real`, and `there` up to the input's end; `types` one-hot
-    [batch, tokens, 3].
+    """The masks and the types of the tokens of a block.
+
+    Attributes:
+        real: bool [batch, tokens], false for hidden tokens and for padding.
+        there: bool [batch, tokens], true up to the end of the input.
+        types: one-hot [batch, tokens, 3].
     """
 
     real: Tensor
@@ -72,12 +79,12 @@ class TokenMasks:
         return cls(attention_mask > 0, attention_mask > PADDING_MARK, types.to(dtype))
 
     def mates(self) -> Tensor:
-        """Whether a pair has a second token, bool [batch, pairs]; a last one may have none."""
+        """Whether each pair has a second token, bool [batch, pairs]; the last pair may have none."""
         mates: Tensor = self.there.unflatten(1, (-1, 2))[..., 1]
         return mates
 
     def pooled(self) -> TokenMasks:
-        """A pair is real if all of its tokens are, and of the type of its first."""
+        """The masks of the pairs: a pair is real if all of its tokens are real, and has the type of its first token."""
         first, second = pairs(self.real)
         there = self.there.unflatten(1, (-1, 2))[..., 0]
         return TokenMasks(there & first & (second | ~self.mates()), there, pairs(self.types)[0])
@@ -85,11 +92,17 @@ class TokenMasks:
 
 @dataclass(frozen=True)
 class Relation:
-    """What queries and keys are to each other, the same for all layers of a block.
+    """How queries and keys relate to each other, the same for all layers of a block.
 
-    The keys' number and `real` bool [batch, 1, keys]; `table` [distances, width], where row `step` * queries is the distance
-    of the first two; `near` [batch, 1, queries, 3]: the types that a query is one with; `types` [batch, 1, keys, 3]
-    one-hot, 0 for the first key; `later` [queries, 1] and [1, keys]: 0 for the first, 1 for all others.
+    Attributes:
+        keys: the number of keys.
+        step: how many keys a query stands for.
+        real: whether each key is real, bool [batch, 1, keys].
+        table: `waves` of all distances [distances, width]; row `step` * queries is the distance of the first query and
+            the first key.
+        near: 1 for the types that match the type of the query, [batch, 1, queries, 3].
+        types: the types of the keys [batch, 1, keys, 3], one-hot, 0 for the first key.
+        later: 0 for the first query or key and 1 for all others, [queries, 1] and [1, keys].
     """
 
     keys: int
@@ -102,7 +115,7 @@ class Relation:
 
     @classmethod
     def of(cls, asked: TokenMasks, known: TokenMasks, stride: int, step: int, width: int) -> Relation:
-        """`step` keys of `stride` tokens stand for a query."""
+        """The relation of queries that stand for `step` keys each to keys that stand for `stride` tokens each."""
         queries, keys, dtype = asked.real.shape[1], known.real.shape[1], asked.types.dtype
         rows, columns = ((torch.arange(tokens) > 0).to(dtype) for tokens in (queries, keys))
         distance = (step * queries - (step - 1) - torch.arange(step * queries + keys)) * stride
@@ -112,7 +125,7 @@ class Relation:
         return cls(keys, step, known.real[:, None], waves(distance, width, dtype), near, types, later)
 
     def shift(self, scores: Tensor) -> Tensor:
-        """[..., queries, distances] -> [..., queries, keys]: row i begins at its distance to the first key."""
+        """[..., queries, distances] -> [..., queries, keys]: row i begins at query i's distance to the first key."""
         queries, distances = scores.shape[-2:]
         rows = scores.flatten(-2)[..., self.step * queries :].unflatten(-1, (queries, distances - self.step))
         found: Tensor = rows[..., : self.keys]
@@ -120,14 +133,14 @@ class Relation:
 
 
 def waves(distance: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Sines and cosines [distances, width] (appendix A.2.1)."""
+    """Sines and cosines of distances, [distances, width] (appendix A.2.1)."""
     frequency = 1 / (10000 ** (torch.arange(width // 2).to(dtype) / (width // 2)))
     angle = distance.to(dtype).unsqueeze(1) * frequency
     return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
 
 def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, relation: Relation) -> Tensor:
-    """What `layer` makes of query [batch, queries, width] that attends to key [batch, keys, width]."""
+    """The output of `layer` for query [batch, queries, width], which attends to key [batch, keys, width]."""
     own: Any = layer.attention
     heads = own.config.n_head
     asked = split_heads(own.q_head(query), heads)  # [batch, heads, queries, head_width]
@@ -142,7 +155,7 @@ def layer_answer(layer: FunnelLayer, query: Tensor, key: Tensor, relation: Relat
     relative = relation.shift((position * relation.later[0]) @ directions) * relation.later[1]
     typed = asked_types @ relation.types.transpose(
         -1, -2
-    )  # apart from the keys, which types, unlike them, do not depend on
+    )  # a separate product: unlike keys, types do not depend on the hidden states
     weights = (left @ right.transpose(-1, -2) + relative + typed).softmax(dim=-1)
     hidden = own.layer_norm(query + own.post_proj(join_heads(weights @ values)))
     answer: Tensor = layer.ffn(hidden)
@@ -189,15 +202,18 @@ def pooled(hidden: Tensor, seen: TokenMasks, kind: str) -> Tensor:
 
 
 def spread(tokens: Tensor, stride: int) -> Tensor:
-    """Each token but the first `stride` times, and zeros for those that were dropped: [batch, stride * tokens, width]."""
+    """Repeats each token `stride` times, but the first token once; zeros stand for the tokens that pooling dropped.
+
+    [batch, tokens, width] -> [batch, stride * tokens, width].
+    """
     whole = tokens.unsqueeze(2).expand(-1, -1, stride, -1).flatten(1, 2)
     return torch.cat((whole[:, stride - 1 :], torch.zeros_like(whole[:, : stride - 1])), dim=1)
 
 
 class Decoder(nn.Module):
-    """`FunnelDecoder`: the last block's tokens, spread, and the first block's, in layers over all tokens."""
+    """`FunnelDecoder`: layers over all tokens, which read the sum of the spread last block and the first block."""
 
-    block = 1  # the encoder's is a multiple
+    block = 1  # the encoder asks for multiples
     padding_mark = PADDING_MARK
 
     def __init__(self, original: FunnelDecoder, _: Limits) -> None:
@@ -216,7 +232,7 @@ class Decoder(nn.Module):
         layers: Any = self.original.layers
         stride = 2 ** poolings(config)
         seen = TokenMasks.of(attention_mask, token_type_ids, final_hidden.dtype)
-        there = seen.there.unflatten(1, (-1, stride))[..., :1]  # of the last block, as its tokens are
+        there = seen.there.unflatten(1, (-1, stride))[..., :1]  # the last block's tokens that are there
         hidden = spread(torch.where(there, final_hidden, 0.0), stride) + first_block_hidden
         relation = Relation.of(seen, seen, 1, 1, hidden.shape[-1])
         for layer in layers:
@@ -225,15 +241,16 @@ class Decoder(nn.Module):
 
 
 def poolings(config: Any) -> int:
-    """Between one block and the next."""
+    """How many poolings lie between the first and the last block."""
     return len(config.block_sizes) - 1
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """ExportError for a model that pools its first token with the next one, or keeps its last one.
+    """Makes the `Family` of a Funnel Transformer.
 
-    Without separate_cls a short text in a long row leaves the last blocks nothing real to attend to, and the answer is
-    what float32 keeps of scores of -1e6.
+    Raises ExportError for a model that answers for pooled tokens, that pools its first token with the next token, or
+    that keeps its last token. Without separate_cls, a short text in a long row leaves the last blocks no real token to
+    attend to, and the answer is what float32 keeps of scores of -1e6.
     """
     config: Any = model.config
     if isinstance(model, FunnelBaseModel):

@@ -4,8 +4,8 @@
     after   the lowered attention of Longformer in every encoder layer; in the decoder MatMul, Add of
             the mask, Softmax, MatMul
 
-The decoder reads all that was written so far in one run and keeps no cache: a step costs as much as the
-whole. Padding behind the written tokens changes no earlier one, since each sees what stands before it.
+In each step the decoder reads all written tokens and keeps no cache: a step costs as much as a run over all of them.
+Padding behind the written tokens changes no earlier answer, because no token attends to later tokens.
 Source: Beltagy et al. 2020, section 7; `LEDModel` of transformers.
 """
 
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     ) -> LEDEncoderBaseModelOutput:
         own = self.original
         seen = TokenMasks.of(attention_mask, global_attention_mask, self.max_global)
-        positions = torch.arange(input_ids.shape[1]).clamp(max=own.max_source_positions - 1)  # beyond stands padding
+        positions = torch.arange(input_ids.shape[1]).clamp(max=own.max_source_positions - 1)  # only padding lies beyond
         table = own.embed_positions.weight
         hidden = own.layernorm_embedding(own.embed_tokens(input_ids) + nn.functional.embedding(positions, table))
         for layer, attention in zip(self.layers, self.attentions, strict=True):
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
 
 class DecoderAttention(nn.Module):
-    """Attention of written tokens over each other, or over the encoder's answer."""
+    """Attention of written tokens to each other, or to the encoder's output."""
 
     block = 1
 
@@ -68,8 +68,10 @@ class DecoderAttention(nn.Module):
         attention_mask: Tensor | None = None,
         **_: object,
     ) -> tuple[Tensor, None, None]:
-        """hidden_states [batch, written, width]; key_value_states [batch, sequence, width] of the encoder, if given;
-        attention_mask is added to the scores, [batch, 1, written, keys].
+        """The mixed values of `hidden_states` [batch, written, width].
+
+        key_value_states [batch, sequence, width] is the encoder's output, or None. attention_mask [batch, 1, written,
+        keys] is added to the scores.
         """
         own = self.original
         states = hidden_states if key_value_states is None else key_value_states
@@ -83,8 +85,10 @@ class DecoderAttention(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """The library pads to its longest window, and its positions must reach so far. The source is explained, not what was
-    written.
+    """Makes the `Family` of an LED. Explanations are about the source, not about the written tokens.
+
+    The library pads to a multiple of its longest window. So the longest input is the largest such multiple that has
+    positions.
     """
     (encoder,) = (module for module in model.modules() if isinstance(module, LEDEncoder))
     config: Any = model.config

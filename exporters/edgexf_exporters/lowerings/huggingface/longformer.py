@@ -5,10 +5,10 @@
             attends to them and to blocks j-1, j, j+1: MatMul, Add of the constant band, Softmax,
             MatMul; global queries attend to everything and are scattered over the local answer
 
-The length is a multiple of every layer's one-sided window and at least `max_global`; the graph's edge
-pads. A key that is padding, or global and so met already, is hidden by a further column of the keys.
-The keys and values that only the global queries see are not projected where that is cheaper: for few
-queries (q W_k) x^T and (a x) W_v are the same numbers, and the key's bias cancels in the softmax.
+The length is a multiple of every layer's one-sided window and at least `max_global`; the graph pads at its edge. An
+additional column of the keys hides padding and global keys among the neighbours; the gathered copies of the global keys
+stay visible. The keys and values for the global queries alone are not projected where that is cheaper: for few queries,
+(q W_k) x^T and (a x) W_v give the same numbers, and the bias of the key cancels in the softmax.
 Source: Beltagy et al. 2020, section 3.1; `LongformerSelfAttention` of transformers.
 """
 
@@ -38,10 +38,13 @@ from edgexf_exporters.trace.marks import are_marked
 
 @dataclass(frozen=True)
 class TokenMasks:
-    """Which tokens are real, and where the global ones are; the same for every layer of a run.
+    """Which tokens are real, and where the global tokens are; the same for every layer of a run.
 
-    real and local (real and not global) bool [batch, sequence]; place int64 [batch, max_global], different
-    positions; taken bool [batch, max_global]: the place holds a global token.
+    Attributes:
+        real: bool [batch, sequence].
+        local: real and not global, bool [batch, sequence].
+        place: positions, int64 [batch, max_global], all different.
+        taken: whether the place holds a global token, bool [batch, max_global].
     """
 
     real: Tensor
@@ -55,8 +58,8 @@ class TokenMasks:
         chosen = real & (global_attention_mask > 0)
         chosen = chosen & (
             chosen.cumsum(dim=1) <= max_global
-        )  # more than the graph holds stay local; a runtime refuses them
-        rank = torch.arange(chosen.shape[1], 0, -1, device=chosen.device)  # the first ones rank highest, none equally
+        )  # tokens beyond max_global stay local; a runtime refuses them
+        rank = torch.arange(chosen.shape[1], 0, -1, device=chosen.device)  # the first tokens rank highest, without ties
         score, place = torch.where(chosen, rank + chosen.shape[1], rank).topk(max_global, dim=1)
         return cls(real, real & ~chosen, place, score > chosen.shape[1])
 
@@ -110,7 +113,7 @@ class LongformerAttention(nn.Module):
         return join_heads((scores.softmax(dim=-1) @ values).flatten(2, 3))
 
     def everywhere(self, hidden: Tensor, seen: TokenMasks) -> Tensor:
-        """What the tokens at `place` gather from every real token, [batch, max_global, width]."""
+        """The mixed values of the tokens at `place`, which attend to every real token, [batch, max_global, width]."""
         own, heads = self.original, self.original.num_heads
         query = split_heads(own.query_global(at(hidden, seen.place)), heads) / math.sqrt(own.head_dim)
         if seen.place.shape[1] * heads >= hidden.shape[-1] or are_marked():
@@ -127,13 +130,13 @@ class LongformerAttention(nn.Module):
 
 
 def whole_windows(attentions: Sequence[LongformerAttention], max_global: int) -> int:
-    """The tokens of a block: whole windows of every layer, and room for all global tokens."""
+    """The number of tokens of a block: whole windows of every layer, and room for all global tokens."""
     windows = math.lcm(*(attention.block for attention in attentions))
     return -(-max_global // windows) * windows
 
 
 class Longformer(nn.Module):
-    """`LongformerModel` with lowered attention; takes the inputs that its heads pass on, aligned to `block`."""
+    """`LongformerModel` with lowered attention; takes the inputs that its heads pass on, padded to whole blocks."""
 
     def __init__(self, original: LongformerModel, limits: Limits) -> None:
         super().__init__()
@@ -163,6 +166,6 @@ class Longformer(nn.Module):
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """Positions start behind the padding's id, as in RoBERTa's line."""
+    """Makes the `Family` of a Longformer. Positions start behind the id of the padding token, as in RoBERTa."""
     config: Any = model.config
     return Family(config.max_position_embeddings - (config.pad_token_id or 0) - 1)

@@ -1,24 +1,28 @@
-"""Hugging Face's Nystromformer at any length up to its configured one, with padding, in any batch.
+"""Hugging Face's Nystromformer at any length up to its configured length, with padding, in any batch.
 
-    before  segments are cut by the config's length: at other lengths it raises, or mixes the rows of a batch
+    before  the config's length decides the segments: at other lengths the library raises, or mixes the rows of a batch
     after   F = Softmax(Q K'^T), A = Softmax(Q' K'^T), B = Softmax(Q' K^T):  F (Z (B V)) + Conv(V)
             row j of Q' and K' is the mean over the real tokens of segment j; Z is six steps towards A's inverse
 
-A segment has segment_means_seq_len / num_landmarks tokens at every length, and the graph has num_landmarks of them: an
-input is what the library would see if it were padded to the configured length and could mask. Padded keys are hidden
-from B, their values are 0 in the convolution, as in the authors' own code, and a landmark without a real token is hidden
-from F and A. Its row of A is 0 as its column is: Z starts at diag(A, 0)^T / c = diag(A^T / c, 0), each step keeps that
-form, and c is the maximum of A's column sums, at least 1; so the answer is that of the other landmarks alone.
+A segment has segment_means_seq_len / num_landmarks tokens at every length, and the graph has num_landmarks segments.
+So the graph answers as the library would if the input were padded to the configured length and the library could mask.
+Padded keys are hidden in B. Their values are 0 in the convolution, as in the authors' code. A landmark without a real
+token is hidden in F and A. The row of such a landmark in A is 0, and so is its column. Z starts at
+diag(A, 0)^T / c = diag(A^T / c, 0), where c is the maximum of A's column sums, which is at least 1. Each step keeps
+this form, so the answer is the answer of the other landmarks alone.
 
-Two other segments were weighed. A fixed number of them, of ceil(n / landmarks) tokens (nystrom_attention on PyPI) or of
-shares of each row's real tokens: appended padding or batch mates move the former, and models were trained with segments
-of one size. Or that size with padding let in as zeros, as in the authors' code: a short segment's mean shrinks towards 0,
-and an empty one takes its share of every softmax. As many landmarks as an input has segments would be fewer products,
-but n * n / size elements; a fixed number of them is linear in n.
+Two other kinds of segments were weighed. The first is a fixed number of segments, with ceil(n / landmarks) tokens
+(nystrom_attention on PyPI) or with a share of each row's real tokens. Appended padding or batch mates move segments of
+ceil(n / landmarks) tokens, and models were trained with segments of one size. The second is segments of that size where
+padding enters as zeros, as in the authors' code. But the mean of a short segment shrinks towards 0, and an empty
+segment takes its share of every softmax.
 
-The library's first guess of Z is divided by a maximum over the whole batch, and its convolution reads padded values, so
-its answer to a row depends on the others and on padding. The graph's is the one that the library gives to the row alone,
-without padding; at lengths that the library has no answer to, `Definition` stands in for it.
+As many landmarks as an input has segments would need fewer products, but n * n / size elements. A fixed number of
+landmarks needs a number of elements that is linear in n.
+
+The library divides the first guess of Z by a maximum over the whole batch, and its convolution reads padded values. So
+its answer to a row depends on the other rows and on padding. The graph gives the answer that the library gives to the
+row alone, without padding. At lengths where the library has no answer, `Definition` stands in for the library.
 
 With num_landmarks equal to segment_means_seq_len the library attends fully at every length, and so does the graph.
 Source: Xiong et al. 2021, eq. 13 to 17 and algorithm 1; `NystromformerSelfAttention` of transformers.
@@ -49,12 +53,15 @@ from edgexf_exporters.lowerings.swap import replaced
 from edgexf_exporters.source import Family, PerRow
 from edgexf_exporters.trace.marks import constant
 
-STEPS = 6  # of the pseudo-inverse, as in the paper; the library's own default
-FIRST_POSITION = 2  # positions are numbered from here, whatever the padding's id is
+STEPS = 6  # of the pseudo-inverse, as in the paper; the library's default
+FIRST_POSITION = 2  # the number of the first position, whatever the id of the padding token is
 
 
 class Attention(nn.Module, ABC):
-    """In: hidden float32 [batch, tokens, width], real bool [batch, tokens]. Out: as hidden, before the output projection."""
+    """In: hidden float32 [batch, tokens, width], real bool [batch, tokens].
+
+    Out: the shape of hidden, before the output projection.
+    """
 
     def __init__(self, original: NystromformerSelfAttention) -> None:
         super().__init__()
@@ -73,7 +80,10 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def mixed(self, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
-        """What each token gathers, float32 [batch, heads, sequence, head_width] as the three; real bool [batch, sequence]."""
+        """The mixed values of each token.
+
+        query, key, value and the result are float32 [batch, heads, sequence, head_width]; real bool [batch, sequence].
+        """
 
 
 class FullAttention(Attention):
@@ -104,15 +114,21 @@ class NystromAttention(Attention):
         return attend(left, left_key.transpose(-1, -2), constant(self.inverse(kernel)) @ gathered)
 
     def sums(self, tokens: Tensor) -> Tensor:
-        """Over each segment, 0 for one that the input does not have: [batch, any, tokens, any] -> [batch, any, landmarks, any]."""
+        """Sums over each segment: [batch, any, tokens, any] -> [batch, any, landmarks, any].
+
+        The sum is 0 for a segment that the input does not have.
+        """
         found: Tensor = tokens.unflatten(2, (-1, self.block)).sum(dim=3)
         return F.pad(found, (0, 0, 0, self.landmarks))[:, :, : self.landmarks]
 
     def inverse(self, kernel: Tensor) -> Tensor:
-        """Eq. 14, multiplied out so that no identity is stored; [batch, heads, landmarks, landmarks]."""
+        """The pseudo-inverse of [batch, heads, landmarks, landmarks] by eq. 14.
+
+        The equation is multiplied out, so that the graph stores no identity matrix.
+        """
         largest = kernel.sum(dim=-2).amax(dim=self.maximum_over, keepdim=True).unsqueeze(-1)
         guess = kernel.transpose(-1, -2) / largest
-        kernel, found = kernel.flatten(0, 1), guess.flatten(0, 1)  # for bmm, a single node where @ is up to six
+        kernel, found = kernel.flatten(0, 1), guess.flatten(0, 1)  # for bmm, which is a single node; @ is up to six
         for _ in range(STEPS):
             product = kernel.bmm(found)
             inner = 15 * product - product.bmm(7 * product - product.bmm(product))
@@ -127,7 +143,7 @@ def attention(original: NystromformerSelfAttention) -> FullAttention | NystromAt
 
 
 class Nystromformer(nn.Module):
-    """`NystromformerModel` with lowered attention; takes the inputs that its heads pass on, aligned to `block`."""
+    """`NystromformerModel` with lowered attention; takes the inputs that its heads pass on, padded to whole blocks."""
 
     def __init__(self, original: NystromformerModel, _: Limits) -> None:
         super().__init__()
@@ -144,7 +160,7 @@ class Nystromformer(nn.Module):
         own = self.original
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         reach = own.config.max_position_embeddings
-        place = torch.arange(input_ids.shape[1]).clamp(max=reach - 1)  # beyond stands padding alone
+        place = torch.arange(input_ids.shape[1]).clamp(max=reach - 1)  # only padding lies beyond
         hidden = own.embeddings(
             input_ids=input_ids, token_type_ids=types, position_ids=(place + FIRST_POSITION).unsqueeze(0)
         )
@@ -154,9 +170,10 @@ class Nystromformer(nn.Module):
 
 
 class Definition(nn.Module):
-    """What defines an answer at a length that the library has none to, computed in float64 from the paper's matrices.
+    """Defines the answer at lengths where the library has none, in float64 from the paper's matrices.
 
-    It takes rows without padding, cuts them into segments of which the last may be short, and knows no other landmarks.
+    It takes rows without padding and cuts them into segments; the last segment may be short. Every segment has a
+    landmark, and there are no other landmarks.
     """
 
     def __init__(self, original: NystromformerSelfAttention) -> None:
@@ -196,14 +213,14 @@ def attentions_of(model: nn.Module) -> list[NystromformerSelfAttention]:
 
 @contextmanager
 def defined(model: nn.Module) -> Iterator[None]:
-    """`model` with the definition in the place of its attentions."""
+    """Replaces the attentions of `model` by their definition for the duration."""
     with replaced(model, {own: Definition(own) for own in attentions_of(model)}):
         yield
 
 
 @contextmanager
 def inverse_marked(model: nn.Module) -> Iterator[None]:
-    """What explains the model takes the inverses that it computes for constants, as it does in the graph."""
+    """Makes explanations of the model take its pseudo-inverses as constants, as in the graph, for the duration."""
 
     def marked(own: NystromformerSelfAttention) -> Any:
         return lambda kernel: constant(own.__class__.iterative_inv(own, kernel))
@@ -213,7 +230,10 @@ def inverse_marked(model: nn.Module) -> Iterator[None]:
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """ExportError for a model that has no answer to any input."""
+    """Makes the `Family` of a Nystromformer.
+
+    Raises ExportError for layers with different sizes, and for sizes with which the library has no answer to any input.
+    """
     config: Any = model.config
     reach = config.max_position_embeddings
     kinds = {(own.num_landmarks, own.seq_len, own.conv_kernel_size) for own in attentions_of(model)}
@@ -228,7 +248,7 @@ def describe(model: PreTrainedModel) -> Family:
         )
     if landmarks == length:
         return Family(reach, switch=reach, per_row=PerRow())
-    whole = landmarks * (length // landmarks) if landmarks > 0 else 0  # the only input that the library cuts right
+    whole = landmarks * (length // landmarks) if landmarks > 0 else 0  # the only length that the library cuts right
     if not 0 < whole <= reach:
         raise ExportError(
             f"whole segments of a Nystromformer must fit into its {reach} positions, got {landmarks} landmarks over "

@@ -2,24 +2,28 @@
 
     before  rotations drawn in every call, a bucket count that the first length decides, slices of a ring of chunks,
             another algorithm for short inputs, reversible layers without a gradient in eval mode
-    after   rotations as constants; one TopK over unique keys (bucket * length + position) and its inverse; each chunk
-            attends to those that an index of the ring names: MatMul, Where, LogSumExp, MatMul; sums as residuals
+    after   rotations as constants; one TopK over unique sort keys (bucket * length + position) and its inverse; each
+            chunk attends to the chunks that an index of the ring names: MatMul, Where, LogSumExp, MatMul; sums as
+            residuals
 
-The length is a multiple of every chunk: the library itself pads to that with tokens that it hides, and so does the
-graph's edge. Up to the shortest chunk the library pads nothing and attends fully. Padded, such an input lies in one
-chunk of each round, and whatever else that chunk sees is hidden; where a round is a single chunk, its copies and
-further rounds are. So padding changes no answer, and inputs of up to a whole multiple may share a batch. But a lonely
-token, which sees itself alone, is met again where hashed chunks are shorter than others and there are several rounds
-or a chunk looks once round them, and float32 rounds its weights (below): such a model is exported for inputs over its
-shortest chunk. Two alternatives were weighed: a branch by the length does not trace, blocks of half a length are no
-whole chunks.
+The length is a multiple of every chunk: the library itself pads to such a length with tokens that it hides, and the
+graph does so at its edge. Up to the length of the shortest chunk, the library pads nothing and attends fully. In the
+graph, such an input is padded: it lies in one chunk of each round, and all other tokens that this chunk sees are
+hidden. Where a round is a single chunk, the copies of this chunk and the further rounds are hidden. So padding changes
+no answer, and inputs of up to a whole multiple may share a batch.
 
-The rotations are the library's own for ``config.hash_seed``, or for `rotations.SEED` where it is not set, so that it
-repeats a bundle's answers by itself; seeds of each layer no config can name. Scores are the library's own too: k times
-a lonely token's -1e5 are -1e5 + log k, which float32 rounds, and so its weights, by up to 0.4 %.
+A lonely token sees itself alone. It may meet itself several times: where hashed chunks are shorter than other chunks,
+and there are several rounds or a chunk looks once around the ring. float32 then rounds its weights (see below). Such a
+model is exported for inputs that are longer than its shortest chunk. Two alternatives were weighed. A branch on the
+length does not trace. Blocks of half a length are not whole chunks.
 
-In a causal model no later token's value enters an answer, but where a hashed layer has several chunks later tokens
-move their borders, and so which earlier keys a token meets. The library does so too.
+The rotations are the rotations that the library draws from ``config.hash_seed``, or from `fixed_random.SEED` where
+hash_seed is not set. So the library can repeat the answers of a bundle by itself. A config can't name a seed for each
+layer. The scores are the library's scores too: a lonely token that meets itself k times has the sum -1e5 + log k, which
+float32 rounds. The rounding changes the weights of the token by up to 0.4 %.
+
+In a causal model, the value of a later token enters no answer. But where a hashed layer has several chunks, later
+tokens move the borders of chunks, and the borders decide which earlier keys a token meets. The library does so too.
 Source: Kitaev et al. 2020, sections 2 and 3; `ReformerModel` of transformers.
 """
 
@@ -49,36 +53,37 @@ MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a to
 
 
 class Ring:
-    """The chunks of all rounds in a ring: each sees itself, some before and some after it.
+    """The chunks of all rounds in a ring: each chunk sees itself, some chunks before it and some chunks after it.
 
-    The library slices the ring at each step, so a step longer than the ring leads to the chunk itself.
+    The library slices the ring at each step, so a step that is longer than the ring leads to the chunk itself.
     """
 
     def __init__(self, attention: LocalSelfAttention | LSHSelfAttention, chunks: int, rounds: int = 1) -> None:
         place = torch.arange(chunks)
         count = place.amax(dim=0) + 1
-        self.single = count == rounds  # each round is one chunk, and full attention
+        self.single = count == rounds  # each round is one chunk, which is full attention
         self.sources = [
             torch.where(count > abs(step), (place + step) % count, place) if step else None
             for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
         ]
 
     def seen(self, chunks: Tensor) -> list[Tensor]:
-        """[batch, heads, chunks, ...] at each step."""
+        """The chunks that each chunk sees, [batch, heads, chunks, ...] for each step."""
         return [chunks if source is None else chunks.index_select(2, source) for source in self.sources]
 
     def places(self, place: Tensor) -> Tensor:
-        """The positions of the keys, [batch, heads, chunks, 1, keys]; -1 for what a single chunk sees of itself again."""
+        """The positions of the keys, [batch, heads, chunks, 1, keys]; -1 for further copies of a single chunk."""
         parts = [part if part is place else torch.where(self.single, -1, part) for part in self.seen(place)]
         return torch.cat(parts, dim=-1).unsqueeze(-2)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
     ) -> tuple[Tensor, Tensor]:
-        """Mixed values and the logarithm of their weights' sum, [batch, heads, chunks, chunk, head_width and 1].
+        """Mixed values and the logarithm of the sum of their weights, [batch, heads, chunks, chunk, head_width and 1].
 
-        query, key and value [batch, heads, chunks, chunk, head_width]; place, a token's position, and real, which is
-        bool, [..., chunks, chunk]. `shared`: queries are their own keys, and score themselves low.
+        query, key and value [batch, heads, chunks, chunk, head_width]; `place`, the position of a token, and `real`,
+        bool, are [..., chunks, chunk]. `shared`: queries and keys come from one projection, so the score of a token
+        for itself is set low.
         """
         key_place = self.places(place)
         scores = query @ torch.cat(self.seen(key.transpose(-1, -2)), dim=-1)  # [batch, heads, chunks, chunk, keys]
@@ -93,7 +98,10 @@ class Ring:
 
 
 class LocalAttention(nn.Module):
-    """In: hidden float32 [batch, sequence, width], real bool [batch, sequence]. Out: [batch, sequence, heads * head_width]."""
+    """In: hidden float32 [batch, sequence, width], real bool [batch, sequence].
+
+    Out: [batch, sequence, heads * head_width].
+    """
 
     def __init__(self, original: LocalSelfAttention) -> None:
         super().__init__()
@@ -114,7 +122,7 @@ class LocalAttention(nn.Module):
 
 
 class HashedAttention(nn.Module):
-    """As `LocalAttention`, over tokens that are sorted by the bucket that each round's rotation puts them in."""
+    """Takes and returns what `LocalAttention` does; attends over tokens that each round sorts by their hash buckets."""
 
     rotations: Tensor
 
@@ -130,7 +138,7 @@ class HashedAttention(nn.Module):
         query, value = (split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value))
         order, back = self.sort(query, real)
         query, value, place = (self.chunks(tokens) for tokens in (take(query, order), take(value, order), order))
-        kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted behind
+        kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted last
         kept = self.chunks(kept[:, None].expand(-1, own.num_hashes, -1).flatten(1).unsqueeze(1))
         ring = Ring(own, query.shape[2], own.num_hashes)
         key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
@@ -139,7 +147,7 @@ class HashedAttention(nn.Module):
         mixed, weight = (
             tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
         )  # [..., rounds, sequence, any]
-        if own.num_hashes == 1:  # no weights of rounds, as in the library: relevance would be shared with them
+        if own.num_hashes == 1:  # no weights of rounds, as in the library: they would take a share of relevance
             return join_heads(mixed.squeeze(2))
         further = ring.single & (torch.arange(own.num_hashes) > 0)
         weight = torch.where(further[:, None, None], HIDDEN, weight)
@@ -151,7 +159,10 @@ class HashedAttention(nn.Module):
         return tokens.unflatten(2, (-1, self.original.chunk_length))
 
     def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """The positions in the order of each round, and where each token then stands; int64 [batch, heads, rounds * sequence]."""
+        """The positions in the sorted order of each round, and the place of each token in that order.
+
+        Both are int64 [batch, heads, rounds * sequence].
+        """
         rotated = query.detach().unsqueeze(2) @ self.rotations  # [batch, heads, rounds, sequence, sum of factors / 2]
         bucket, buckets = torch.zeros_like(rotated[..., 0], dtype=torch.int64), 1
         for part, factor in zip(rotated.split([factor // 2 for factor in self.factors], -1), self.factors, strict=True):
@@ -192,9 +203,9 @@ class Reformer(nn.Module):
         return ReformerModelOutput(last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)))
 
     def positions(self, length: int) -> Tensor:
-        """[length, width]."""
+        """The position embeddings [length, width]."""
         table: Any = self.original.embeddings.position_embeddings
-        place = torch.arange(length).clamp(max=reach(self.original) - 1)  # beyond stands padding alone
+        place = torch.arange(length).clamp(max=reach(self.original) - 1)  # only padding lies beyond
         if not isinstance(table, AxialPositionEmbeddings):
             return nn.functional.embedding(place, table.embedding.weight)
         rows, columns = (weight.flatten(0, 1) for weight in table.weights)
@@ -209,7 +220,7 @@ def reach(model: ReformerModel) -> int:
 
 
 def describe(model: PreTrainedModel) -> Family:
-    """ExportError for chunks or buckets that no input can be cut into."""
+    """Makes the `Family` of a Reformer. Raises ExportError for chunks or buckets that no input can be cut into."""
     (base,) = (module for module in model.modules() if isinstance(module, ReformerModel))
     layers: Any = base.encoder.layers
     attentions = [layer.attention.self_attention for layer in layers]
@@ -233,15 +244,15 @@ def describe(model: PreTrainedModel) -> Family:
 
 
 def meets_itself(attention: Any, chunks: int) -> bool:
-    """Whether a lonely token of a short input, padded to some chunks, is seen more than once."""
+    """Whether a lonely token of a short input that is padded to `chunks` chunks is seen more than once."""
     looks_round = max(attention.num_chunks_before, attention.num_chunks_after) >= chunks
     return chunks > 1 and (attention.num_hashes > 1 or looks_round)
 
 
 def check(attention: Any) -> None:
-    """ExportError where an attention's sizes describe none."""
+    """Raises ExportError where the sizes of an attention are not valid."""
     least = {"chunk_length": 1, "num_chunks_before": 0, "num_chunks_after": 0, "num_hashes": 1}
-    sizes = {name: getattr(attention, name, 1) for name in least}  # a local one has no hashes
+    sizes = {name: getattr(attention, name, 1) for name in least}  # local attention has no hashes
     wrong = [f"{name} {size}" for name, size in sizes.items() if not isinstance(size, int) or size < least[name]]
     if not wrong and isinstance(attention, LSHSelfAttention) and any(one < 2 or one % 2 for one in factors(attention)):
         wrong = [f"num_buckets {attention.num_buckets}"]

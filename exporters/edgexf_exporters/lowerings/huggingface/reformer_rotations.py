@@ -1,14 +1,15 @@
-"""The rotations of a Reformer, and its untouched model made to draw them.
+"""The rotations of a Reformer, and a context in which the untouched model draws these rotations.
 
 In: an attention or a model of transformers. Out: the rotations, float32, as the library draws them with
-``config.hash_seed`` set; and around a call of the model, of any dtype, its own code with these very draws:
+``config.hash_seed`` set; and a context for a call of the model, of any dtype, in which the library's code runs with
+these rotations:
 
     before  torch.randn(shape, dtype=float64)      other numbers in each call, and in each dtype
     after   the rotations in float64
 
-A mode of torch hands them to the library's own hashing, for that call and thread alone. Two alternatives were weighed:
-a hash_seed of the model suffices in float32, but float64 draws other numbers from the same one; an own hashing in the
-place of the library's would compare the lowering with itself.
+A torch mode hands the rotations to the library's hashing, for that call and thread alone. Two alternatives were
+weighed. A hash_seed of the model is enough in float32, but float64 draws other numbers from the same seed. Another
+hashing in place of the library's would compare the lowering with itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def seed_of(attention: LSHSelfAttention) -> int:
 
 
 def factors(attention: LSHSelfAttention) -> list[int]:
-    """The factors of the bucket count: the attention's own, or those that the library derives from the longest input."""
+    """The factors of the bucket count: from the config, or derived by the library from the longest input."""
     found: Any = attention.num_buckets
     if found is None:
         found = derived(attention.chunk_length, attention.max_position_embeddings)
@@ -46,14 +47,14 @@ def factors(attention: LSHSelfAttention) -> list[int]:
 
 @cache
 def derived(chunk: int, reach: int) -> Any:
-    """By the library's own rule, which warns once each time."""
+    """Derives the factors by the library's rule, which warns at each call; the cache keeps it to a single warning."""
     asked: Any = SimpleNamespace(chunk_length=chunk, max_position_embeddings=reach, config=SimpleNamespace())
     LSHSelfAttention._set_num_buckets(asked, max(reach, chunk))
     return asked.num_buckets
 
 
 def rotations(attention: LSHSelfAttention) -> Tensor:
-    """As the library draws them in float32, [heads, head_width, rounds, sum of factors / 2]."""
+    """The rotations as the library draws them in float32, [heads, head_width, rounds, sum of factors / 2]."""
     generator = torch.Generator().manual_seed(seed_of(attention))
     heads, rounds = attention.num_attention_heads, attention.num_hashes
     shape = (heads, attention.attention_head_size, rounds, sum(factors(attention)) // 2)
@@ -66,9 +67,11 @@ def drawn(attention: LSHSelfAttention, _: tuple[int, ...]) -> Tensor:
 
 @contextmanager
 def as_exported(model: nn.Module) -> Iterator[None]:
-    """What an exported Reformer answers: with fixed rotations and buckets, without a cache, and with feed forwards that
-    take any length at once. Where gradients are wanted its layers count as training: else they refuse, and nothing
-    besides reads it. Afterwards the model, and torch's own random numbers, are as before.
+    """Makes a model answer as the exported Reformer does, for the duration.
+
+    Rotations and buckets are fixed, there is no cache, and feed-forward layers take any length in a single call. Where
+    gradients are wanted, the layers count as training: otherwise they refuse, and nothing else reads this flag.
+    Afterwards the model and torch's random numbers are as before.
     """
     changes: list[tuple[Any, str, Any]] = []
     for module in model.modules():
@@ -79,7 +82,8 @@ def as_exported(model: nn.Module) -> Iterator[None]:
         if isinstance(module, ReformerOnlyLMHead):
             changes.append((module, "chunk_size_lm_head", 0))
         if isinstance(module, ReformerLayer):
-            changes += [(module, name, SEED) for name in ("attention_seed", "feed_forward_seed")]  # of no dropout
+            # The reverse pass sets torch's seed to these; no dropout draws from it.
+            changes += [(module, name, SEED) for name in ("attention_seed", "feed_forward_seed")]
             changes.append((module, "training", torch.is_grad_enabled()))
         if isinstance(module, LSHSelfAttention):
             found = factors(module)

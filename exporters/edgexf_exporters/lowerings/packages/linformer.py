@@ -1,11 +1,11 @@
 """The PyPI package linformer: projected keys and values at any length.
 
     before  einsum("bnd,nk->bkd", keys, projection), sliced where the input is shorter than `seq_len`; a reversible
-            stack is an autograd function of its own
-    after   (keys^T projection[:sequence])^T for every length; the stack is two sums a layer
+            stack is a custom autograd function
+    after   (keys^T projection[:sequence])^T for every length; the stack is two sums in each layer
 
-Keys come transposed, so that the projection is the right operand: quantizers leave a weight on the left in float32.
-The package knows no padding mask: padding counts as tokens, so rows of one batch must be of one length.
+Keys are transposed, so that the projection is the right operand: quantizers leave a left operand in float32. The
+package has no padding mask: padding counts as tokens, so all rows of a batch must have the same length.
 Source: Wang et al. 2020, eq. 7; `LinformerSelfAttention` of linformer.
 """
 
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Reversible(nn.Module):
-    """Two streams, y1 = x1 + f(x2), y2 = x2 + g(y1), and their sum (Gomez et al. 2017, eq. 6)."""
+    """Two streams, y1 = x1 + f(x2), y2 = x2 + g(y1) (Gomez et al. 2017, eq. 6), and their sum."""
 
     block = 1
 

@@ -1,10 +1,11 @@
-"""The PyPI package local_attention: windows of a fixed size, each seeing some before and behind it.
+"""The PyPI package local_attention: each window of a fixed size attends to itself and to windows around it.
 
     before  unfold over windows, packing and padding by einops, in-place masks of every kind
-    after   window j attends to windows j - backward ... j + forward, copies shifted by whole windows: MatMul, Add
-            of what is known of every window, Softmax, MatMul
+    after   window j attends to windows j - backward ... j + forward, which are copies shifted by whole windows:
+            MatMul, Where of the masks, Softmax, MatMul
 
-Where the library pads to whole windows (`autopad`) so does the graph, inside the layer; else its length is a multiple.
+Where the library pads to whole windows (`autopad`), the graph pads too, inside the layer. Without `autopad` the length
+must be a multiple of the window.
 Source: `LocalAttention` of local_attention; rotary positions Su et al. 2021, eq. 34.
 """
 
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from edgexf.bundle.manifest import Limits
 from edgexf.errors import ExportError
 
-ITSELF = -5e4  # the library's score of a token's own key, where queries and keys are shared
+ITSELF = -5e4  # the library's score of a token for itself, where queries and keys are shared
 HIDDEN = torch.finfo(torch.float32).min
 
 
@@ -51,7 +52,10 @@ class Attention(nn.Module):
         attn_bias: Tensor | None = None,
         window_size: int | None = None,
     ) -> Tensor:
-        """As `local_attention.LocalAttention`: float32 [..., sequence, head_width]; ExportError for another window size."""
+        """Takes and returns what `local_attention.LocalAttention` does: float32 [..., sequence, head_width].
+
+        Raises ExportError for another window size.
+        """
         own, length = self.original, q.shape[-2]
         if window_size not in (None, own.window_size):
             raise ExportError(
@@ -85,28 +89,34 @@ class Attention(nn.Module):
         return cut
 
     def around(self, windows: Tensor, fill: float) -> Tensor:
-        """[rows, windows, window, any] -> [rows, windows, seen * window, any]."""
+        """Joins each window with the windows that it attends to.
+
+        [rows, windows, window, any] -> [rows, windows, seen * window, any].
+        """
         count = windows.shape[1]
         padded = F.pad(windows, (0, 0, 0, 0, self.backward, self.forward_windows), value=fill)
         shifts = range(self.backward + self.forward_windows + 1)
         return torch.cat([padded.narrow(1, shift, count) for shift in shifts], dim=2)
 
     def outside(self, windows: int) -> Tensor:
-        """bool [windows, 1, seen * window]: keys before the first window and behind the last one."""
+        """bool [windows, 1, seen * window]: true for keys before the first window and behind the last window."""
         window, place = self.original.window_size, torch.arange(windows).unsqueeze(1)
         key = (place - self.backward) * window + torch.arange(self.itself.shape[1])
         outside: Tensor = (key < 0) | (key >= windows * window)
         return outside.unsqueeze(1)
 
     def seen(self, real: Tensor, windows: int, scores: Tensor) -> Tensor:
-        """bool [rows, windows, 1, seen * window] of a mask [batch, sequence]; a row of heads stands for each sample."""
+        """A mask [batch, sequence] as bool [rows, windows, 1, seen * window]; each sample has a row for every head."""
         keys = self.around(self.windows(real.float().unsqueeze(-1), windows), 0.0).squeeze(-1) > 0
         heads = scores.shape[0] // real.shape[0]
         return keys.unsqueeze(1).expand(-1, heads, -1, -1).flatten(0, 1).unsqueeze(2)
 
 
 def rotated(query: Tensor, key: Tensor, angle: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys turned by their places: `angle` [keys, head_width], those of the queries stand at its end."""
+    """Rotates queries and keys by their positions.
+
+    `angle` [keys, head_width]; the angles of the queries are its last rows.
+    """
     behind, shrink = angle[-query.shape[-2] :], scale**-1
     grow = scale[-query.shape[-2] :] if scale.dim() == 2 else scale
     return (

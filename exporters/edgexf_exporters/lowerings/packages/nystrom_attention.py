@@ -2,12 +2,13 @@
 
     before  zeros in front up to a multiple of the landmarks, an einops sum over segments of ceil(sequence / landmarks)
             tokens, a pseudo-inverse whose first guess divides by maxima over the whole batch
-    after   landmarks = membership [landmarks, sequence] @ tokens; the zeros in front, which hold no weight and no value
-            but count in one softmax, are one column log(zeros) there; the first guess divides by each sample's maxima
+    after   landmarks = membership [landmarks, sequence] @ tokens; a single column log(zeros) in one softmax replaces
+            the zeros in front; the first guess divides by the maxima of each sample
 
-So an answer does not depend on batch mates, and is the library's own of each sample alone: where an export compares,
-the library is asked for one sample at a time (`each_row`). Two alternatives were weighed: the maximum over the batch, as the library
-has it, which makes every answer depend on its mates; and padded tokens, which cost a copy a layer.
+The zeros in front have score 0 and value 0, so they count in one softmax alone. An answer does not depend on batch
+mates: it is the answer that the library gives to the sample alone. Therefore, where an export compares, the library
+answers one sample at a time (`each_row`). Two alternatives were weighed. The library's maximum over the batch makes
+every answer depend on its batch mates. Padded tokens cost a copy in each layer.
 Source: Xiong et al. 2021, eq. 13-16; `NystromAttention` of nystrom_attention.
 """
 
@@ -27,7 +28,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.fixed_random import changed
 from edgexf_exporters.trace.marks import constant
 
-INVERSE = "moore_penrose_iter_pinv"  # the library's own; a constant of what explains it, as it is in the graph
+INVERSE = "moore_penrose_iter_pinv"  # the library's function; explanations take its result as a constant
 HIDDEN = torch.finfo(torch.float32).min
 
 
@@ -39,8 +40,10 @@ class Attention(nn.Module):
         self.original = original
 
     def forward(self, x: Tensor, mask: Tensor | None = None, **asked: bool) -> Tensor:
-        """As `NystromAttention`: float32 [batch, sequence, width], mask bool [batch, sequence]; ExportError where
-        the matrices of attention are asked for.
+        """Takes and returns what `NystromAttention` does.
+
+        x and the answer are float32 [batch, sequence, width], mask is bool [batch, sequence]. Raises ExportError where
+        the caller also asks for attention matrices.
         """
         if any(asked.values()):
             raise ExportError(f"Nystrom attention answers with values, got {', '.join(asked)} too; leave it out.")
@@ -49,12 +52,12 @@ class Attention(nn.Module):
         if mask is not None:
             query, key, value = (tokens * mask[:, None, :, None] for tokens in (query, key, value))
         each = (length + count - 1) // count  # tokens of a segment
-        zeros = each * count - length  # in front of the tokens
+        zeros = each * count - length  # how many stand in front of the tokens
         member = ((torch.arange(length) + zeros) // each == torch.arange(count).unsqueeze(1)).to(x.dtype)
         query = query * own.scale
         real = None if mask is None else mask[:, None].to(x.dtype)  # [batch, 1, sequence]
-        filled = None if real is None else real @ member.T  # [batch, 1, landmarks], real tokens of each
-        # onnxscript takes a summand of 1e-8 for 0, and 0 / 0 has no gradient, also where it is hidden.
+        filled = None if real is None else real @ member.T  # [batch, 1, landmarks], how many tokens are real
+        # onnxscript treats a summand of 1e-8 as 0, and 0 / 0 has no gradient, even where a mask hides the result.
         divisor = each if filled is None else torch.where(filled > 0, filled + own.eps, 1.0).unsqueeze(-1)
         landmark_query, landmark_key = member @ query / divisor, member @ key / divisor
         first = self.weights(query @ landmark_key.transpose(-1, -2), real, filled)
@@ -67,7 +70,10 @@ class Attention(nn.Module):
         return answer
 
     def weights(self, scores: Tensor, asks: Tensor | None, shown: Tensor | None) -> Tensor:
-        """softmax, over what is `shown` to what `asks`: [batch, 1, rows] and [batch, 1, columns], 0 where it is hidden."""
+        """Softmax over the columns that are shown to each row.
+
+        `asks` [batch, 1, rows] and `shown` [batch, 1, columns] are 0 where a row or a column is hidden.
+        """
         return self.hide(scores, asks, shown).softmax(dim=-1)
 
     def hide(self, scores: Tensor, asks: Tensor | None, shown: Tensor | None) -> Tensor:
@@ -76,9 +82,9 @@ class Attention(nn.Module):
         return torch.where((asks.unsqueeze(-1) > 0) & (shown.unsqueeze(-2) > 0), scores, HIDDEN)
 
     def gathered(self, scores: Tensor, value: Tensor, filled: Tensor | None, real: Tensor | None, zeros: int) -> Tensor:
-        """What each landmark gathers from all tokens, and from the zeros in front, whose score and value are 0."""
+        """The mixed values of each landmark, over all tokens and the zeros in front, whose score and value are 0."""
         front = torch.log(torch.full((1,), zeros, dtype=scores.dtype)).clamp(min=HIDDEN)  # log 0 hides them
-        if filled is not None:  # a mask hides the zeros too; a landmark that is hidden itself weighs all keys alike
+        if filled is not None:  # a mask hides the zeros too; a hidden landmark weighs all keys equally
             empty = filled.unsqueeze(-1) == 0
             scores = torch.where(empty, 0.0, self.hide(scores, filled, real))
             front = torch.where(empty, front, HIDDEN)
@@ -87,7 +93,7 @@ class Attention(nn.Module):
 
 
 def inverse(matrix: Tensor, iterations: int) -> Tensor:
-    """The Moore-Penrose pseudo-inverse by iteration (eq. 16), of [batch, heads, landmarks, landmarks]."""
+    """The Moore-Penrose pseudo-inverse of [batch, heads, landmarks, landmarks], by iteration (eq. 16)."""
     size = matrix.abs()
     scale = size.sum(dim=-1).amax(dim=(1, 2), keepdim=True) * size.sum(dim=-2).amax(dim=(1, 2), keepdim=True)
     found = matrix.transpose(-1, -2) / scale.unsqueeze(-1)
@@ -100,7 +106,7 @@ def inverse(matrix: Tensor, iterations: int) -> Tensor:
 
 @contextmanager
 def each_row(model: nn.Module) -> Iterator[None]:
-    """For the duration the untouched attention is asked for one sample at a time, whose answer has no batch mates."""
+    """Makes the untouched attention answer one sample at a time, without batch mates, for the duration."""
     parts: list[Any] = [part for part in model.modules() if type(part).__name__ == "NystromAttention"]
 
     def alone(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

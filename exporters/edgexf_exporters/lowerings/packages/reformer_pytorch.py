@@ -1,18 +1,18 @@
 """The PyPI package reformer_pytorch: hashed attention with frozen rotations, all rounds in one tensor.
 
     before  `torch.randn` at every call, a cache, asserts on the length, a stable sort over all rounds, in-place masks
-    after   rotations from a recorded seed; one TopK a round over unique keys (bucket * sequence + position); chunk j
-            attends to itself and to chunk j - 1, where the first one of a round meets the last one of the round before,
-            as in the library
+    after   rotations from a recorded seed; one TopK over unique sort keys (bucket * sequence + position) of each round;
+            chunk j attends to itself and to chunk j - 1; as in the library, the first chunk of a round attends to the
+            last chunk of the previous round
 
-The number of buckets grows with the length, and rotations are drawn so that a shorter input takes the first ones of
-a longer one. Two alternatives were weighed for them. Rotations of one length only would fix the length. A random
-operator in the graph, as exporters write it, answers differently at every run.
+The number of buckets grows with the length. The rotations of a shorter input are the first rotations of a longer input.
+Two alternatives were weighed for the rotations. Rotations of a single length would fix the length. A random operator in
+the graph, as exporters write it, gives other answers in every run.
 
-The library hides later tokens from a causal query, but their buckets shift the borders of chunks, and so which
-earlier tokens it meets: its hashed attention is not strictly causal, in eager mode and here. A token's hash
-takes a product with a column for every two buckets: rounds * sequence^2 / (2 * bucket) numbers in all, which is what
-still grows with the square of the length.
+The library hides later tokens from a causal query. But the buckets of later tokens move the borders of chunks, and the
+borders decide which earlier tokens the query meets. So hashed attention is not strictly causal, in eager mode and here.
+The hash of a token is a product with one column for every two buckets. All hashes together take
+rounds * sequence^2 / (2 * bucket) numbers, and this still grows with the square of the length.
 Source: Kitaev et al. 2020, eq. 5-7; `LSHSelfAttention` of reformer_pytorch.
 """
 
@@ -38,7 +38,7 @@ from edgexf_exporters.lowerings.packages.local_attention import HIDDEN, ITSELF
 
 
 def rotations(heads: int, width: int, rounds: int, columns: int) -> Tensor:
-    """float32 [heads, width, rounds, columns]; the first columns are the same however many there are."""
+    """float32 [heads, width, rounds, columns]; the first columns are the same for every number of columns."""
     drawn = np.random.default_rng(SEED).standard_normal((columns, heads, rounds, width))
     return torch.from_numpy(drawn.astype(np.float32)).permute(1, 3, 2, 0)
 
@@ -66,7 +66,10 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, input_mask: Tensor | None = None, pos_emb: Tensor | None = None, **others: Any
     ) -> Tensor:
-        """As `LSHSelfAttention`; ExportError for keys or masks of another kind than `input_mask` bool [batch, sequence]."""
+        """Takes and returns what `LSHSelfAttention` does, with the mask `input_mask` bool [batch, sequence].
+
+        Raises ExportError for keys and for other masks.
+        """
         own, queries = self.original, x.shape[1]
         unknown = [name for name, value in others.items() if isinstance(value, Tensor)]
         if unknown:
@@ -89,7 +92,7 @@ class Attention(nn.Module):
         return answer
 
     def full(self, shared: Tensor, value: Tensor, real: Tensor | None, queries: int, _: Tensor | None) -> Tensor:
-        """Every query meets every key, itself last."""
+        """Every query attends to every key, and to itself only where it sees no other key."""
         query, place = shared[:, :, :queries], torch.arange(shared.shape[2])
         scores = query @ F.normalize(shared, dim=-1).transpose(-1, -2) * shared.shape[-1] ** -0.5
         distance = place - place[:queries].unsqueeze(1)
@@ -101,7 +104,7 @@ class Attention(nn.Module):
         return scores.softmax(dim=-1) @ value
 
     def hashed(self, shared: Tensor, value: Tensor, real: Tensor | None, queries: int, angles: Tensor | None) -> Tensor:
-        tokens = shared.shape[2] // self.bucket * self.bucket  # the library refuses a rest, and so does the graph
+        tokens = shared.shape[2] // self.bucket * self.bucket  # the library refuses a rest; here the residual fails
         shared, value = shared[:, :, :tokens], value[:, :, :tokens]
         bucket = self.buckets(shared, tokens // self.bucket)  # [batch, heads, rounds, tokens]
         place = torch.arange(tokens)
@@ -119,12 +122,13 @@ class Attention(nn.Module):
         index = back.unsqueeze(-1)  # [batch, heads, rounds, tokens, 1]
         mixed = self.rows(mixed).gather(3, index.expand(-1, -1, -1, -1, mixed.shape[-1]))
         total = self.rows(total).gather(3, index)
-        # No softmax: near a token's score of itself, -5e4, float32 counts in steps of 0.004, and the library's sum is one of them.
+        # No softmax: near -5e4, a token's score for itself, float32 has steps of 0.004. The library rounds its
+        # sum to such a step, so this sum must be rounded too.
         weight = torch.exp(total - total.logsumexp(dim=2, keepdim=True))
         return (weight * mixed).sum(dim=2)[:, :, :queries]
 
     def buckets(self, shared: Tensor, buckets: int) -> Tensor:
-        """int64 [batch, heads, rounds, tokens]."""
+        """The bucket of each token in each round, int64 [batch, heads, rounds, tokens]."""
         turns = self.rotations[..., : buckets // 2].flatten(2)  # [heads or 1, head_width, rounds * columns]
         turned = (shared.detach() @ turns).unflatten(-1, (self.rounds, buckets // 2)).transpose(2, 3)
         return torch.cat((turned, -turned), dim=-1).argmax(dim=-1)
@@ -135,7 +139,7 @@ class Attention(nn.Module):
         return self.cut(tokens.gather(2, index), tokens.shape[2])
 
     def cut(self, tokens: Tensor, each: int) -> Tensor:
-        """[batch, heads, rounds * tokens, any] in chunks; `each` tokens a round."""
+        """Cuts [batch, heads, rounds * tokens, any] into chunks; each round has `each` tokens."""
         cut: Tensor = tokens.unflatten(2, (self.rounds * (each // self.bucket), self.bucket))
         return cut
 
@@ -145,16 +149,19 @@ class Attention(nn.Module):
         return rows
 
     def with_previous(self, chunks: Tensor) -> Tensor:
-        """Every chunk and behind it the one before, across rounds and around the end."""
+        """Every chunk, then the previous chunk, across rounds; the last chunk is the previous one of the first."""
         return torch.cat((chunks, torch.cat((chunks[:, :, -1:], chunks[:, :, :-1]), dim=2)), dim=3)
 
     def sorted(self, values: Tensor, each: int) -> tuple[Tensor, Tensor]:
-        """[batch, heads, rounds, tokens] in sorted order as those of queries [..., chunk, 1] and keys [..., 1, 2 * chunk]."""
+        """Values of queries, [..., chunk, 1], and of keys, [..., 1, 2 * chunk].
+
+        `values` [batch, heads, rounds, tokens] are in sorted order; a round has `each` tokens.
+        """
         chunks = self.cut(values.flatten(2).unsqueeze(-1), each)
         return chunks, self.with_previous(chunks).transpose(-1, -2)
 
     def hide(self, scores: Tensor, order: Tensor, real: Tensor | None, queries: int) -> Tensor:
-        """Scores of padding and of later tokens, and of the token itself, replaced."""
+        """Replaces the scores of padding, of later tokens, and of the token itself."""
         tokens = order.shape[-1]
         query, key = self.sorted(order, tokens)
         if real is not None:
@@ -166,18 +173,18 @@ class Attention(nn.Module):
         return torch.where(query == key, ITSELF, scores)
 
     def within(self, scores: Tensor, bucket: Tensor, order: Tensor) -> Tensor:
-        """Scores of keys in other buckets hidden; those of different rounds are different."""
+        """Hides the scores of keys in other buckets; buckets of different rounds are different buckets."""
         query, key = self.sorted(self.numbered(bucket).gather(-1, order), order.shape[-1])
         return torch.where(query == key, scores, HIDDEN)
 
     def numbered(self, bucket: Tensor) -> Tensor:
-        """Buckets with numbers of their own in each round."""
+        """Buckets, numbered so that no two rounds share a number."""
         buckets = bucket.shape[-1] // self.bucket
         offset: Tensor = (torch.arange(self.rounds) * buckets).unsqueeze(-1)
         return bucket + offset
 
     def once(self, scores: Tensor, bucket: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        """Less the logarithm of the rounds in which a query meets a key."""
+        """Subtracts from each score the logarithm of the number of rounds in which the query meets the key."""
         tokens = order.shape[-1]
         count = self.rounds * (tokens // self.bucket)
         first = torch.arange(self.rounds).unsqueeze(-1) * (tokens // self.bucket) + back // self.bucket
@@ -186,7 +193,7 @@ class Attention(nn.Module):
             numbered = self.numbered(bucket) * count
             first, second = numbered + first, numbered + second
         met = torch.zeros(())
-        for one in range(self.rounds):  # the chunk of each token in that round, at its place in every round's order
+        for one in range(self.rounds):  # the chunk of each token in this round, in the order of every round
             own, next_ = (chunk[:, :, one : one + 1].expand_as(order).gather(-1, order) for chunk in (first, second))
             query, key = self.sorted(own, tokens)
             _, later = self.sorted(next_, tokens)
@@ -195,7 +202,10 @@ class Attention(nn.Module):
 
 
 def turned(shared: Tensor, angles: Tensor) -> Tensor:
-    """Rotary positions on the first tokens: `angles` [1, tokens, head_width] holds sines and then cosines of neighbours."""
+    """Rotates the first tokens by their positions, in pairs of neighbouring entries.
+
+    `angles` [1, tokens, head_width] holds the sines of all pairs, then the cosines.
+    """
     sine, cosine = (half.squeeze(0).repeat_interleave(2, dim=-1) for half in angles.chunk(2, dim=-1))
     tokens, rest = shared[:, :, : angles.shape[1]], shared[:, :, angles.shape[1] :]
     even, odd = tokens.unflatten(-1, (-1, 2)).unbind(-1)
@@ -204,7 +214,7 @@ def turned(shared: Tensor, angles: Tensor) -> Tensor:
 
 @contextmanager
 def same_rotations(model: nn.Module) -> Iterator[None]:
-    """The untouched model draws the graph's rotations, and keeps what a gradient needs instead of computing it again."""
+    """Makes the untouched model draw the graph's rotations, and keep activations instead of computing them again."""
     changes: list[Change] = []
     for part in model.modules():
         if type(part).__name__ == "LSHSelfAttention":
@@ -218,7 +228,7 @@ def same_rotations(model: nn.Module) -> Iterator[None]:
 
 
 def drawn(heads: int, shape: tuple[int, ...]) -> Tensor:
-    """What the library asks for: one for all rows, or one for each head of each sample."""
+    """The rotations in the library's shape: one rotation for all rows, or one for each head of each sample."""
     rows, width, rounds, columns = shape
     each = min(heads, rows)
     return rotations(each, width, rounds, columns).repeat(rows // each, 1, 1, 1)

@@ -1,8 +1,9 @@
-"""What stands around the attention of the PyPI package reformer_pytorch: its stack, feed forward and padding.
+"""The modules around the attention of the PyPI package reformer_pytorch: its stack, feed-forward layer and padding.
 
-    before  a reversible stack as an autograd function, a feed forward in chunks whose number follows the length, padding
-            by floats and `is_integer`
-    after   two sums a layer, the feed forward at once, and padding by whole pairs of buckets inside the graph
+    before  a reversible stack as an autograd function, a feed-forward layer in chunks whose number depends on the
+            length, padding that computes with floats and `is_integer`
+    after   two sums in each layer, the feed-forward layer in a single call, and padding to whole pairs of buckets
+            inside the graph
 
 Source: Kitaev et al. 2020, section 3; `ReversibleSequence`, `Chunk` and `Autopadder` of reformer_pytorch.
 """
@@ -19,7 +20,7 @@ from edgexf.bundle.manifest import Limits
 
 
 class Reversible(nn.Module):
-    """Two streams, y1 = x1 + f(x2), y2 = x2 + g(y1) (Gomez et al. 2017, eq. 6); only f takes what the model is given."""
+    """Two streams, y1 = x1 + f(x2), y2 = x2 + g(y1) (Gomez et al. 2017, eq. 6); only f takes the keyword arguments."""
 
     block = 1
 
@@ -28,7 +29,7 @@ class Reversible(nn.Module):
         self.blocks = original.blocks
 
     def forward(self, x: Tensor, arg_route: object = None, **given: Any) -> Tensor:
-        del arg_route  # the library's own is the only one that the package uses
+        del arg_route  # the package always uses the default, which gives the arguments to f
         first, second = x.chunk(2, dim=2)
         for block in self.blocks:
             first = first + block.f.net(second, **given)
@@ -37,7 +38,7 @@ class Reversible(nn.Module):
 
 
 class Whole(nn.Module):
-    """A feed forward that the library runs in chunks: of the same numbers in one."""
+    """Runs a feed-forward layer in a single call, where the library runs it in chunks; the numbers are the same."""
 
     block = 1
 
@@ -51,7 +52,7 @@ class Whole(nn.Module):
 
 
 class Autopadder(nn.Module):
-    """Pads to whole pairs of buckets, with zeros that are hidden, and crops the answer."""
+    """Pads to whole pairs of buckets, with zeros that a mask hides, and crops the answer."""
 
     block = 1
 

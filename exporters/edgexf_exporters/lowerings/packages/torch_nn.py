@@ -1,10 +1,11 @@
-"""torch.nn's attention as MatMul, Add and Softmax, and its stacks without questions to the values of a mask.
+"""torch.nn's attention as MatMul, Add and Softmax, and its stacks without branches on the values of a mask.
 
     before  scaled_dot_product_attention, a fast path in one operator, `bool((mask == causal).all())`
     after   Softmax(Q K^T / sqrt(d) + bias) V          bias = the masks, -1e30 where a key is hidden
 
-`TransformerEncoder` and `TransformerDecoder` compare a mask with the causal one to choose a kernel; the numbers are the
-same without, and a trace can't ask. A query that sees no key gets zeros, as the library's fused operator answers.
+`TransformerEncoder` and `TransformerDecoder` compare a mask with the causal mask to choose a kernel. A trace can't
+branch on values, and the numbers are the same without this choice. The answer to a query that sees no key is zeros, as
+in the library's fused operator.
 Source: Vaswani et al. 2017, eq. 1; `multi_head_attention_forward` of torch.nn.functional.
 """
 
@@ -23,7 +24,10 @@ from edgexf_exporters.lowerings.reference.full import HIDDEN
 
 
 def additive(mask: Tensor) -> Tensor:
-    """A mask as what is added to the scores: a boolean one is true at hidden keys; finite, so that no gradient is NaN."""
+    """The bias that a mask adds to the scores; a boolean mask is true at hidden keys.
+
+    The bias is finite, so that no gradient is NaN.
+    """
     if mask.dtype == torch.bool:
         return torch.where(mask, HIDDEN, 0.0)
     return mask.clamp(min=HIDDEN)
@@ -47,7 +51,7 @@ class Attention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """As `torch.nn.MultiheadAttention`."""
+        """Takes and returns what `torch.nn.MultiheadAttention` does."""
         own, rows = self.original, query.dim() == 3
         if not rows:
             query, key, value = (tokens.unsqueeze(0) for tokens in (query, key, value))
@@ -69,7 +73,7 @@ class Attention(nn.Module):
 
     @property
     def extra(self) -> int:
-        """Keys behind those of the input, which every query sees."""
+        """The number of keys behind the keys of the input; every query sees these keys."""
         return int(self.original.bias_k is not None) + int(self.original.add_zero_attn)
 
     def projected(self, *tokens: Tensor) -> list[Tensor]:
@@ -89,7 +93,7 @@ class Attention(nn.Module):
         return [one.unflatten(2, (own.num_heads, -1)).transpose(1, 2) for one in (query, key, value)]
 
     def bias(self, attention: Tensor | None, padding: Tensor | None) -> Tensor | None:
-        """Both masks as one, that can be broadcast to [batch, heads, queries, keys]."""
+        """Both masks as one bias, which broadcasts to [batch, heads, queries, keys]."""
         parts = []
         if attention is not None:
             mask = additive(attention)
@@ -102,13 +106,13 @@ class Attention(nn.Module):
 
 
 def thirds(packed: Tensor) -> tuple[Tensor, ...]:
-    """Parts for queries, keys and values."""
+    """Splits packed weights into the parts for queries, keys and values."""
     each = len(packed) // 3
     return tuple(packed[start : start + each] for start in (0, each, 2 * each))
 
 
 def causal(query: Tensor, key: Tensor) -> Tensor:
-    """[queries, keys] of [batch, heads, tokens, head_width]: none sees a later one."""
+    """The causal bias [queries, keys]; query and key are [batch, heads, tokens, head_width]."""
     place, seen = torch.arange(query.shape[2]), torch.arange(key.shape[2])
     return torch.where(seen <= place.unsqueeze(1), 0.0, HIDDEN)
 
@@ -128,7 +132,7 @@ class Encoder(nn.Module):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        """As `torch.nn.TransformerEncoder`."""
+        """Takes and returns what `torch.nn.TransformerEncoder` does."""
         for layer in self.layers:
             src = layer(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
         return src if self.original.norm is None else self.original.norm(src)
@@ -143,7 +147,7 @@ class Decoder(nn.Module):
         self.layers: Any = original.layers
 
     def forward(self, tgt: Tensor, memory: Tensor, tgt_is_causal: bool | None = None, **masks: Any) -> Tensor:
-        """As `torch.nn.TransformerDecoder`."""
+        """Takes and returns what `torch.nn.TransformerDecoder` does."""
         for layer in self.layers:
             tgt = layer(tgt, memory, tgt_is_causal=bool(tgt_is_causal), **masks)
         return tgt if self.original.norm is None else self.original.norm(tgt)

@@ -3,8 +3,8 @@
     before  scaled_dot_product_attention(Q, K, V, mask)
     after   Softmax([Q / sqrt(d), 1] [K, b]^T) V       b = 0 where the key is real, -1e30 elsewhere
 
-The fused operator exists in no opset below 23 and has no reverse pass that can be traced. The mask is
-a further column of queries and keys, since a Where is a pass over all scores, and so is its gradient.
+No opset below 23 has the fused operator, and its reverse pass can't be traced. The mask is an additional column of
+queries and keys, because a Where is one more pass over all scores, and so is the gradient of a Where.
 Source: Vaswani et al. 2017, eq. 1.
 """
 
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from edgexf.bundle.manifest import Limits
 from edgexf.models.full import FullAttention, join_heads, split_heads
 
-HIDDEN = -1e30  # added to a score, which softmax then turns into exactly 0; finite, so that no difference is NaN
+HIDDEN = -1e30  # added to a score, so that its softmax weight is exactly 0; finite, so that no difference is NaN
 
 
 def hide(query: Tensor, key: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys with a column more: the scores of keys that are not real become `HIDDEN`.
+    """Appends a column to queries and keys that adds `HIDDEN` to the scores of keys that are not real.
 
     query and key [..., tokens, head_width]; real bool, broadcast to the key's [..., tokens].
     """
@@ -33,7 +33,8 @@ def hide(query: Tensor, key: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 def attend(query: Tensor, key_transposed: Tensor, value: Tensor) -> Tensor:
     """Mixed values [..., queries, head_width].
 
-    query [..., queries, any], divided by sqrt(head_width); key_transposed [..., any, keys]; value [..., keys, head_width].
+    query [..., queries, any], already divided by sqrt(head_width); key_transposed [..., any, keys];
+    value [..., keys, head_width].
     """
     return (query @ key_transposed).softmax(dim=-1) @ value
 

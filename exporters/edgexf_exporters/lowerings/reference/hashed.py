@@ -1,11 +1,11 @@
 """Hashed attention with all rounds in one tensor, in whole chunks.
 
     before  a loop over rounds, a stable argsort, padding to whole chunks
-    after   one TopK over unique keys (bucket * sequence + position), its inverse by Scatter, then
+    after   one TopK over unique sort keys (bucket * sequence + position), its inverse by Scatter, then
             chunk j attends to chunks j-1 and j: MatMul, Softmax, MatMul, and a softmax over rounds
 
-The length is a multiple of the chunk; the graph's edge pads. ONNX has no stable sort, so the keys
-are made unique. Buckets and orders are constants of the reverse pass.
+The length is a multiple of the chunk; the graph pads at its edge. ONNX has no stable sort, so the sort keys are unique.
+The reverse pass takes buckets and orders as constants.
 Source: Reformer, Kitaev et al. 2020, eq. 5-7.
 """
 
@@ -23,7 +23,7 @@ from edgexf.models.hashed import ALONE, HIDDEN, HashedAttention
 
 
 def with_previous(chunks: Tensor, fill: float = 0.0) -> Tensor:
-    """[..., chunks, chunk, any] -> [..., chunks, 2 * chunk, any]: each chunk behind the one before it."""
+    """[..., chunks, chunk, any] -> [..., chunks, 2 * chunk, any]: the previous chunk, then the chunk itself."""
     shifted = F.pad(chunks, (0, 0, 0, 0, 1, 0), value=fill).narrow(-3, 0, chunks.shape[-3])
     return torch.cat((shifted, chunks), dim=-2)
 
@@ -36,7 +36,7 @@ class Hashed(nn.Module):
         self.original = original
         self.block = chunk = original.sizes.chunk
         own = torch.arange(2 * chunk) == chunk + torch.arange(chunk).unsqueeze(1)
-        self.register_buffer("itself", own, persistent=False)  # [chunk, 2 * chunk]: where a query meets its own key
+        self.register_buffer("itself", own, persistent=False)  # [chunk, 2 * chunk]: query and key are one token
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         own = self.original
@@ -60,7 +60,10 @@ class Hashed(nn.Module):
         return joined
 
     def sort(self, query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bucket of each token, tokens in sorted order, and each token's place in it; int64 [batch, heads, rounds, sequence]."""
+        """The bucket of each token, the tokens in sorted order, and the place of each token in that order.
+
+        All three are int64 [batch, heads, rounds, sequence].
+        """
         own, sequence = self.original, query.shape[2]
         rotated = query.detach().unsqueeze(2) @ own.rotations.transpose(
             0, 1
@@ -79,7 +82,7 @@ class Hashed(nn.Module):
         return chunked
 
     def hide(self, scores: Tensor, bucket: Tensor) -> Tensor:
-        """Scores of keys in another bucket and of the token itself, replaced; bucket sorted."""
+        """Replaces the scores of keys in another bucket, and of the token itself. `bucket` is in sorted order."""
         bucket = bucket.to(torch.float32).unflatten(3, (-1, self.block)).unsqueeze(-1)
         scores = torch.where(bucket == with_previous(bucket, -1.0).transpose(-1, -2), scores, HIDDEN)
         return torch.where(self.itself, ALONE, scores)

@@ -1,11 +1,11 @@
-"""Sinusoidal positions from two small tables instead of one row a position.
+"""Sinusoidal positions from two small tables instead of a table with one row for each position.
 
     before  table[: sequence]                                        [max_length, width]
     after   sin(a + b) = sin a cos b + cos a sin b,  a = 64 * (position // 64), b = position % 64
 
-Two tables of some 64 rows replace one of thousands (2.1 MB of 5.4 MB in the reference models), to the
-same float32 accuracy. Multiplying positions by frequencies in the graph would be smaller still, but
-float32 loses 1e-4 of an angle near position 4,096.
+Two tables of about 64 rows each replace a table of thousands of rows (2.1 MB of 5.4 MB in the reference models), with
+the same float32 accuracy. Multiplying positions by frequencies in the graph would need even less space, but near
+position 4,096 the angle would have an error of 1e-4 in float32.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SplitPositions(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         position = torch.arange(hidden.shape[1], device=hidden.device)
-        step = (position // STEP).clamp(max=len(self.coarse) - 1)  # behind the last row there is only padding
+        step = (position // STEP).clamp(max=len(self.coarse) - 1)  # only padding lies behind the last row
         coarse, fine = (
             self.coarse[step].unflatten(1, (-1, 2)),
             self.fine[position % STEP].unflatten(1, (-1, 2)),

@@ -3,8 +3,8 @@
     before  softmax(Q (E K)^T / sqrt(d)) (E V)         E sliced to [rank, sequence]
     after   Softmax(Q (K^T E^T) / sqrt(d)) (V^T E^T)^T
 
-`K^T E^T` is the transposed key that the scores need anyway, and weight quantizers of ONNX Runtime
-see a constant only when it stands on the right. Source: Linformer, Wang et al. 2020, eq. 7.
+The scores need a transposed key anyway, and `K^T E^T` is that key. The weight quantizers of ONNX Runtime see a constant
+only when it is the right operand. Source: Linformer, Wang et al. 2020, eq. 7.
 """
 
 from __future__ import annotations

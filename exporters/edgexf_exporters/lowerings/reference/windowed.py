@@ -4,10 +4,10 @@
     after   block j attends to blocks j-1, j, j+1 (shifted copies) and token 0: MatMul, Add of the
             constant band, Softmax, MatMul; token 0 attends to everything
 
-The length is a multiple of the window; the graph's edge pads. Keys are transposed before they are
-copied to their neighbours, since a transpose of the three-fold copy costs more than the products
-(measured). The global query needs no key or value of every token: (q W_k) x^T and (a x) W_v are the
-same numbers for one query; the key's bias shifts all its scores alike and cancels in the softmax.
+The length is a multiple of the window; the graph pads at its edge. Keys are transposed before they are copied to their
+neighbours, because a transpose of the three-fold copy costs more than the products (measured). The global query does
+not need the key and the value of every token: for a single query, (q W_k) x^T and (a x) W_v give the same numbers. The
+bias of the key shifts all scores of the query equally, so it cancels in the softmax.
 Source: Longformer, Beltagy et al. 2020, section 3.1.
 """
 
@@ -27,9 +27,9 @@ from edgexf_exporters.trace.marks import are_marked
 
 
 def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tensor:
-    """Every block beside the one before and the one after it, `edge` (one block) at the ends.
+    """Joins every block with the previous and the next block; `edge` (one block) stands in at both ends.
 
-    `axis` (negative) counts the blocks; the three are joined along `join` (negative).
+    `axis` (negative) is the axis of blocks; the three blocks are joined along `join` (negative).
     """
     padded, count = torch.cat((edge, blocks, edge), dim=axis), blocks.shape[axis]
     return torch.cat([padded.narrow(axis, 0, count), blocks, padded.narrow(axis, 2, count)], dim=join)
@@ -62,7 +62,7 @@ class Windowed(nn.Module):
         query, key, value = (self.split(project(hidden)) for project in (own.query, own.key, own.value))
         first_key = F.pad(key[:, :, :1, :1], (0, 1)).transpose(-1, -2)  # [batch, heads, 1, head_width + 1, 1]
         first_value = value[:, :, :1, :1]
-        # Token 0 has a column of its own, so among the neighbours it is not real.
+        # Token 0 has a separate column, so among the neighbours it is not real.
         later = torch.cat((torch.zeros_like(mask[:, :1]), mask[:, 1:]), dim=1).unflatten(1, (-1, self.block))
         query, key = hide(query / math.sqrt(query.shape[-1]), key, later.unsqueeze(1))
         key = key.transpose(-1, -2)  # [batch, heads, blocks, head_width + 1, window]
@@ -75,7 +75,7 @@ class Windowed(nn.Module):
         return join_heads((scores.softmax(dim=-1) @ values).flatten(2, 3))
 
     def first(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """What token 0 gathers from every real token, [batch, 1, width]."""
+        """The mixed values of token 0, which attends to every real token, [batch, 1, width]."""
         own = self.original
         width, heads = hidden.shape[-1], own.heads
         query = (
