@@ -84,9 +84,9 @@ def test_a_module_is_exported_with_its_weights(folder: Path, kind: str, monkeypa
         safetensors.torch.save_file(module.state_dict(), folder / "own.safetensors")
     done = export("--module", "tagger:Tagger", "--weights", f"own.{kind}")
     assert done.exit_code == 0, done.output
-    assert "takes ids int64 [batch, sequence]" in done.output
-    assert "gives logits float32 [batch, sequence, 3]" in done.output
-    assert "axes: batch 1 to 65,536, sequence 2 to 4,096" in done.output
+    assert "takes ids int64 [batch_size, sequence_length]" in done.output
+    assert "gives logits float32 [batch_size, sequence_length, 3]" in done.output
+    assert "axes: batch_size 1 to 65,536, sequence_length 2 to 4,096" in done.output
     given = torch.randint(0, 50, (3, 21))
     session = ort.InferenceSession(str(folder / "bundle" / "onnx" / "model.onnx"))
     (found,) = session.run(None, {"ids": given.numpy()})
@@ -105,7 +105,7 @@ def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
 def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
     done = export("--module", "tagger:Pooled", "--explain", "none")
     assert done.exit_code == 0, done.output
-    assert "takes ids int64 [batch, sequence], attention_mask int64 [batch, sequence]" in done.output
+    assert "takes ids int64 [batch_size, sequence_length], attention_mask int64 [batch_size, sequence_length]" in done.output
     below = json.loads((folder / "bundle" / "edgexf.json").read_text())["signature"]["below"]
     assert below == {"ids": 50}
     assert " right " in done.output  # cells with padding

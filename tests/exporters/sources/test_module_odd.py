@@ -172,8 +172,8 @@ def in_the_distance(hidden: Tensor) -> Tensor:
     ("does", "kind", "says"),
     [
         (in_the_middle, VerificationError, "differs where .*sequence_length is 11"),
-        (at_tens, VerificationError, "differs where .*sequence is 10"),
-        (for_two, VerificationError, "differs where batch is 2"),
+        (at_tens, VerificationError, "differs where .*sequence_length is 10"),
+        (for_two, VerificationError, "differs where batch_size is 2"),
         (in_the_distance, ExportError, "got one up to 300, beyond which forward goes another way"),
     ],
 )
