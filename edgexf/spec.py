@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
+from edgexf.checks import is_count, require_choice, wrong_keys
 from edgexf.errors import UsageError
 
 # The reference task: which kind of content do these bytes hold?
@@ -29,20 +30,11 @@ MAX_BYTES = 4096
 MAX_LENGTH = MAX_BYTES + 1  # tokens: the class token comes first
 
 
-def _require(condition: bool, rule: str, got: object, remedy: str) -> None:
-    if not condition:
-        raise UsageError(f"{rule}, got {got!r}; {remedy}.")
-
-
-def _known(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values as keyword arguments of `cls`; UsageError names unknown and missing keys."""
-    names = {field.name for field in fields(cls)}
-    unknown, missing = sorted(set(values) - names), sorted(names - set(values))
-    if unknown or missing:
-        raise UsageError(
-            f"{cls.__name__} takes exactly the keys {sorted(names)}, got unknown {unknown} and "
-            f"missing {missing}; use the specification that edgexf wrote."
-        )
+    wrong = wrong_keys(cls, values)
+    if wrong:
+        raise UsageError(f"{cls.__name__} {wrong}; use the specification that edgexf wrote.")
     return dict(values)
 
 
@@ -55,8 +47,8 @@ class AttentionSpec:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            _require(
-                isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+            require_choice(
+                is_count(value, 1),
                 f"{field.name} of {self.kind} attention must be a whole number of at least 1",
                 value,
                 "choose another value",
@@ -92,7 +84,7 @@ class HashedAttentionSpec(AttentionSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(
+        require_choice(
             self.buckets % 2 == 0,
             "buckets of hashed attention must be even, since each rotation serves x and -x",
             self.buckets,
@@ -122,7 +114,7 @@ def attention_from_dict(values: Mapping[str, Any]) -> AttentionSpec:
     kind = rest.pop("kind", None)
     for cls in ATTENTIONS:
         if cls.kind == kind:
-            return cls(**_known(cls, rest))
+            return cls(**arguments(cls, rest))
     known = [cls.kind for cls in ATTENTIONS]
     raise UsageError(f"kind of an attention must be one of {known}, got {kind!r}; check the specification.")
 
@@ -145,26 +137,26 @@ class EncoderSpec:
         for name in ("vocabulary", "max_length", "width", "layers", "heads", "feedforward", "context"):
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)
-            _require(
+            require_choice(
                 whole and value >= 1, f"{name} must be a whole number of at least 1", value, "choose another value"
             )
-        _require(self.max_length >= 2, "max_length must be at least 2", self.max_length, "leave room for a token")
-        _require(
+        require_choice(self.max_length >= 2, "max_length must be at least 2", self.max_length, "leave room for a token")
+        require_choice(
             self.width % self.heads == 0,
             f"width must be a multiple of heads ({self.heads})",
             self.width,
             "change one of them",
         )
-        _require(
+        require_choice(
             self.width % 2 == 0, "width must be even, for pairs of sine and cosine", self.width, "choose an even width"
         )
-        _require(
+        require_choice(
             self.context % 2 == 1,
             "context must be odd, the token itself being its middle",
             self.context,
             "choose an odd number",
         )
-        _require(
+        require_choice(
             len(set(self.labels)) == len(self.labels) >= 2,
             "labels must be two or more different names",
             self.labels,
@@ -181,7 +173,7 @@ class EncoderSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        known = _known(cls, values)
-        known["attention"] = attention_from_dict(known["attention"])
-        known["labels"] = tuple(known["labels"])
-        return cls(**known)
+        parts = arguments(cls, values)
+        parts["attention"] = attention_from_dict(parts["attention"])
+        parts["labels"] = tuple(parts["labels"])
+        return cls(**parts)

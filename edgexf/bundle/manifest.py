@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from edgexf import names
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature
-from edgexf.checks import is_count, require, require_text
+from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
@@ -383,12 +383,7 @@ def record(cls: type, values: Any, left_out: tuple[str, ...] = (), may_lack: tup
 
     A file holds no field of `left_out`. A file of an earlier edgexf may lack the fields of `may_lack`.
     """
-    wanted = {item.name for item in fields(cls)} - set(left_out)
-    found = set(values) if isinstance(values, Mapping) else set()
-    unknown, missing = sorted(found - wanted), sorted(wanted - found - set(may_lack))
-    if unknown or missing:
-        raise BundleError(
-            f"{cls.__name__} in {names.MANIFEST_FILE} takes exactly the keys {sorted(wanted)}, got unknown "
-            f"{unknown} and missing {missing}; export the bundle again."
-        )
+    wrong = wrong_keys(cls, values, left_out, may_lack)
+    if wrong:
+        raise BundleError(f"{cls.__name__} in {names.MANIFEST_FILE} {wrong}; export the bundle again.")
     return dict(values)

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgexf.passes.digest import digest, digest_of
+from edgexf.passes.digest import SMALLEST, digest, digest_of
 from edgexf.passes.linear import SWAP, untwist
-from edgexf.passes.quantize.weights import SMALLEST
 
 Floats = npt.NDArray[np.float32]
 

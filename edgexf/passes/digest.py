@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+SMALLEST = 1024  # elements; a smaller weight costs less than the nodes that would unpack it
+
 
 def digest(value: ir.Value) -> bytes:
     """The hash of a weight's shape and content. ValueError for a value that is not constant."""

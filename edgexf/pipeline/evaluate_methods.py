@@ -6,19 +6,17 @@ In: a session, a listing (`edgexf_runtimes.inputs.labelled`), and the options of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import UsageError
 from edgexf.pipeline.explain_input import check_names, chosen_methods, given_options
+from edgexf.progress import Progress
 
 if TYPE_CHECKING:
     from edgexf_runtimes import Session
     from edgexf_runtimes.measure.faithfulness import Faithfulness
-
-Progress = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 
 
 def check_alone(**others: object) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from edgexf import bundle
 from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
+from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.dtype import choose, warn
 from edgexf_runtimes.explain import graph, methods, perturbation
-from edgexf_runtimes.explain.coalitions import Progress
 from edgexf_runtimes.explain.perturbation import Options
 from edgexf_runtimes.explain.target import Target, target_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
@@ -102,7 +102,7 @@ class Session(Predictor):
         span: int = 1,
         time_limit: float | None = None,
         baseline: str | int | None = None,
-        progress: Progress | None = None,
+        progress: Steps | None = None,
     ) -> Explanation:
         """Explains why the model answers as it does.
 

@@ -25,10 +25,9 @@ from enum import Enum
 import numpy as np
 import onnx_ir as ir
 
-from edgexf.passes.digest import digest
+from edgexf.passes.digest import SMALLEST, digest
 from edgexf.passes.linear import swapped
 
-SMALLEST = 1024  # elements; a smaller weight costs less than the nodes that would unpack it
 LARGEST_VALUE = 1e4  # of a weight; larger values are those of a mask
 PICKS = ("Gather", "GatherND", "Slice")
 READERS = {"MatMul", "Transpose", "Conv", "ConvTranspose", "Einsum", *PICKS}

@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 from edgexf.errors import UsageError
 from edgexf_exporters.lowerings.swap import variants_in
 from edgexf_exporters.variant import load
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,11 +55,13 @@ def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[st
     return tensors, {name: value for name, value in bound.arguments.items() if name not in tensors}
 
 
-def in_float32(module: nn.Module) -> nn.Module:
-    """The module itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
+def in_float32(module: Model) -> Model:
+    """The module itself, or a copy in float32 where its weights have another dtype: the caller's object stays as it is."""
     if all(tensor.dtype == torch.float32 for tensor in module.parameters()):
         return module
-    return copy.deepcopy(module).float()
+    copied = copy.deepcopy(module)
+    nn.Module.to(copied, torch.float32)  # a model of transformers may refuse its own `to`
+    return copied
 
 
 def surrounding(module: nn.Module) -> Any:

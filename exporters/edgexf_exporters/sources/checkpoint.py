@@ -7,7 +7,6 @@ the weights of its head: transformers itself draws missing ones at random and on
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from typing import Any
 import torch
 import transformers
 from optimum.exporters.tasks import TasksManager
-from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
 from edgexf.bundle.heads import HIDDEN, LABELS, VOCABULARY, Task
@@ -27,6 +25,7 @@ from edgexf.bundle.preprocess import Text
 from edgexf.errors import ExportError, UsageError, in_a_sentence
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
+from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.heads import task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
@@ -285,15 +284,6 @@ def quiet() -> Iterator[None]:
         hub.setLevel(hub_level)
         if bars:
             transformers.logging.enable_progress_bar()
-
-
-def in_float32(model: PreTrainedModel) -> PreTrainedModel:
-    """The model itself, or a copy where its weights are of another kind: a caller's object stays as it is."""
-    if all(tensor.dtype == torch.float32 for tensor in model.parameters()):
-        return model
-    copied = copy.deepcopy(model)
-    nn.Module.to(copied, torch.float32)
-    return copied
 
 
 def default_globals(rule: str, config: Any) -> Globals:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-import torch
 
 from edgexf import names
 from edgexf.bundle.golden import output_difference, relative_difference, residual_difference, thinned
@@ -82,11 +81,6 @@ class GridResult:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "worst": self.worst}
-
-
-def answers(source: Source, inputs: Mapping[str, torch.Tensor]) -> Feeds:
-    with torch.no_grad():
-        return {name: output.numpy() for name, output in source.answer(inputs).items()}
 
 
 def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:

@@ -21,8 +21,9 @@ from edgexf import names
 from edgexf.bundle.heads import SPAN, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
+from edgexf.progress import Steps
 from edgexf_runtimes.explain import methods
-from edgexf_runtimes.explain.coalitions import Outputs, Progress
+from edgexf_runtimes.explain.coalitions import Outputs
 from edgexf_runtimes.explain.perturbation import Method, Options, Value, attribute_row
 from edgexf_runtimes.explain.target import cosine
 from edgexf_runtimes.inputs import preprocess
@@ -44,7 +45,7 @@ def attribute(
     *,
     baseline: int | None = None,
     options: Options | None = None,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> dict[str, Array]:
     """Explains with the run-time method named `method`.
 
@@ -91,7 +92,7 @@ def attribute(
 
 def attribute_sample(
     predictor: Predictor, method: Method, inputs: Mapping[str, Array], first: Tensor, value: Value, token_id: int,
-    options: Options, fixed: frozenset[str], progress: Progress | None,
+    options: Options, fixed: frozenset[str], progress: Steps | None,
 ) -> tuple[Array, float]:  # fmt: skip
     """Relevance of one sample's tokens, float32 of their shape, and the explained value."""
     ids = inputs[first.name][0]

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import EdgexfError, InputError
+from edgexf.progress import Steps
 from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS
 
 Array = npt.NDArray[Any]
@@ -32,7 +33,6 @@ Kept = npt.NDArray[np.bool_]  # [coalitions, features], True if the feature keep
 Values = npt.NDArray[np.float64]
 Outputs = Mapping[str, Array]  # outputs of the predict graph, of one row
 Run = Callable[..., dict[str, Array]]  # from inputs by name to outputs, as `Session.run`
-Progress = Callable[[int, int], None]  # takes the rows that were run, and the rows in all
 
 SPECIAL = (0, 0)  # the offsets of a token that stands for nothing in the input
 
@@ -75,7 +75,7 @@ class ValueFunction:
         value: Callable[[Outputs], float],
         whole: float,
         over: Callable[[], bool] = lambda: False,
-        progress: Progress | None = None,
+        progress: Steps | None = None,
         together: int | None = None,
         first: str = names.INPUT_IDS,
         fixed: Collection[str] = (),

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
-from edgexf_runtimes.explain.coalitions import Progress, real_places
+from edgexf_runtimes.explain.coalitions import real_places
 from edgexf_runtimes.explain.integrated_gradients import integrate
 from edgexf_runtimes.explain.perturbation import Options
 from edgexf_runtimes.explain.target import ExplanationTarget
@@ -53,7 +54,7 @@ def explain(
     inputs: Mapping[str, npt.NDArray[Any]],
     question: ExplanationTarget,
     options: Options,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> Explanation:
     """Explains the `question` about one row, whose arrays are `inputs`. Raises UsageError for options that the method
     does not take.

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import UsageError
-from edgexf_runtimes.explain.coalitions import Progress
+from edgexf.progress import Steps
 
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # the explain graph, from its inputs to its outputs
@@ -73,7 +73,7 @@ def integrate(
     feeds: Mapping[str, Array],
     budget: int | None = None,
     time_limit: float | None = None,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """The graph's outputs with the scores and residual of the finest path, and the settings for an `Explanation`.
 

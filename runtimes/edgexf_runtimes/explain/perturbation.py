@@ -28,8 +28,9 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
+from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
-from edgexf_runtimes.explain.coalitions import Array, Outputs, Progress, ValueFunction, Values, real_places, spans
+from edgexf_runtimes.explain.coalitions import Array, Outputs, ValueFunction, Values, real_places, spans
 
 if TYPE_CHECKING:
     from edgexf_runtimes.explain.target import ExplanationTarget
@@ -147,7 +148,7 @@ class Attribution:
 
 def attribute_row(
     predictor: Predictor, method: Method, inputs: Mapping[str, Array], places: Sequence[int], replacement: Baseline,
-    value_of: Callable[[Outputs], Value], options: Options, progress: Progress | None = None,
+    value_of: Callable[[Outputs], Value], options: Options, progress: Steps | None = None,
     first: str = names.INPUT_IDS, fixed: Collection[str] = (),
 ) -> Attribution:  # fmt: skip
     """Scores the tokens of one row at `places`. It leaves them out of the input `first`, in spans that the budget
@@ -176,7 +177,7 @@ def explain(
     inputs: Mapping[str, Array],
     question: ExplanationTarget,
     options: Options,
-    progress: Progress | None = None,
+    progress: Steps | None = None,
 ) -> Explanation:
     """Explains the `question` about one row, whose arrays are `inputs`.
 

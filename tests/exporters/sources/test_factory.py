@@ -105,7 +105,10 @@ def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
 def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
     done = export("--module", "tagger:Pooled", "--explain", "none")
     assert done.exit_code == 0, done.output
-    assert "takes ids int64 [batch_size, sequence_length], attention_mask int64 [batch_size, sequence_length]" in done.output
+    assert (
+        "takes ids int64 [batch_size, sequence_length], attention_mask int64 [batch_size, sequence_length]"
+        in done.output
+    )
     below = json.loads((folder / "bundle" / "edgexf.json").read_text())["signature"]["below"]
     assert below == {"ids": 50}
     assert " right " in done.output  # cells with padding
