@@ -23,7 +23,7 @@ from edgexf.models.encoder import Encoder
 from edgexf.models.weights import load, shipped
 from edgexf.report.markdown import markdown_table
 from edgexf_exporters import VARIANTS
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 
 WARM_UP = 3
 

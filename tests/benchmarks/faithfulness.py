@@ -43,7 +43,7 @@ from edgexf.spec import CLASS_ID, LABELS
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_runtimes import Session
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.explain import integrated_gradients
 from edgexf_runtimes.explain.graph import run_explain
 from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME

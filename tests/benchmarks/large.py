@@ -20,7 +20,7 @@ import torch
 import transformers
 
 from edgexf.report.markdown import markdown_table
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.measure.bench import peak_mib
 
 

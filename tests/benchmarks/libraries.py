@@ -29,7 +29,7 @@ import edgexf
 from edgexf import names
 from edgexf.bundle.golden import relative_difference
 from edgexf.report.markdown import markdown_table
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import minilm

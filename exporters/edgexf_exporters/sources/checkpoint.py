@@ -8,7 +8,7 @@ the weights of its head: transformers itself draws missing ones at random and on
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,11 +22,11 @@ from transformers import AutoConfig, PreTrainedModel
 from edgexf.bundle.heads import HIDDEN, LABELS, VOCABULARY, Task
 from edgexf.bundle.manifest import Globals, Limits
 from edgexf.bundle.preprocess import Text
-from edgexf.errors import ExportError, UsageError, in_a_sentence
+from edgexf.errors import ExportError, UsageError, first_three, in_a_sentence
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.calls import in_float32
-from edgexf_exporters.sources.heads import task_of
+from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
@@ -135,26 +135,9 @@ def family_of(cls: Any) -> tuple[Variant, Task, bool]:
     )
 
 
-def scores_of(config: Any) -> str:
-    """How the library's own pipeline makes scores of logits."""
-    if config.problem_type == "regression":
-        return "none"
-    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
-
-
 def module_of(variant: Variant) -> str:
     """The module of transformers that holds a family's classes."""
     return variant.lowers.partition(":")[0]
-
-
-def labels_of(config: Any) -> tuple[str, ...]:
-    """The labels' names in order; ExportError where the config does not name each column once."""
-    found = {int(index): str(label) for index, label in config.id2label.items()}
-    if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
-        raise ExportError(
-            f"id2label must give each label from 0 on a name of its own, got {some([f'{i}: {n}' for i, n in found.items()])}; mend the config."
-        )
-    return tuple(found[index] for index in range(len(found)))
 
 
 def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
@@ -215,7 +198,7 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     problems = {
         "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
     }  # fmt: skip
-    found = "; ".join(f"{what}: {some(keys)}" for what, keys in problems.items() if keys)
+    found = "; ".join(f"{what}: {first_three(keys)}" for what, keys in problems.items() if keys)
     if found:
         raise ExportError(
             f"a checkpoint must hold exactly the weights of {cls.__name__}, got {found}; "
@@ -229,12 +212,6 @@ def is_of_a_head(cls: Any, key: str) -> bool:
     prefix = f"{cls.base_model_prefix}."
     base = key.startswith(prefix) or key.partition(".")[0] in BASE
     return not base
-
-
-def some(keys: Collection[str]) -> str:
-    """The first three, and how many there are."""
-    listed = sorted(map(str, keys))
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def model_class(config: Any, task: str | None) -> Any:

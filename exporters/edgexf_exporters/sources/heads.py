@@ -6,8 +6,10 @@ whether the answers are those of a decoder.
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgexf.bundle.heads import TASKS, Task, task_named
-from edgexf.errors import ExportError
+from edgexf.errors import ExportError, first_three
 
 ENCODER = "Encoder"  # how the class of an encoder by itself ends, in families that have decoders
 
@@ -26,3 +28,20 @@ def task_of(architecture: str, family_has_decoder: bool = False) -> tuple[Task, 
     raise ExportError(
         f"a model's head must be one of {suffixes}, got {architecture}; export another head of the same weights."
     )
+
+
+def scores_of(config: Any) -> str:
+    """How the library's own pipeline makes scores of logits."""
+    if config.problem_type == "regression":
+        return "none"
+    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
+
+
+def labels_of(config: Any) -> tuple[str, ...]:
+    """The labels' names in order; ExportError where the config does not name each column once."""
+    found = {int(index): str(label) for index, label in config.id2label.items()}
+    if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
+        raise ExportError(
+            f"id2label must give each label from 0 on a name of its own, got {first_three([f'{i}: {n}' for i, n in found.items()])}; mend the config."
+        )
+    return tuple(found[index] for index in range(len(found)))
