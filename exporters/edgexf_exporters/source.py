@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -178,7 +179,7 @@ class Source:
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
     card: str = ""
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[contract.Tensor, ...]:
         """The graph's inputs in order; those of a model of text are int64."""
         if self.module_inputs is not None:
@@ -195,7 +196,7 @@ class Source:
         """The names of the graph's inputs in order."""
         return tuple(tensor.name for tensor in self.tensors)
 
-    @property
+    @cached_property
     def target(self) -> Target | None:
         """What an explanation explains; None where there is nothing, or no embedding to explain it by."""
         if self.embedding is None or (self.multiple_choice and self.per_row is not None):
@@ -263,7 +264,7 @@ class Source:
         shown: npt.NDArray[np.bool_] = inputs[self.inputs[place]] == mark
         return shown
 
-    @property
+    @cached_property
     def mask(self) -> tuple[int, int] | None:
         """The place among the inputs of the one that tells real tokens, and what marks them; None without one."""
         marks = {names.ATTENTION_MASK: 1} if self.module_inputs is None else self.module_inputs.real
