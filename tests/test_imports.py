@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -87,3 +88,21 @@ def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
     command = [sys.executable, "-c", WATCH.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["seen"]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    {
+        "edgexf": ("__version__", "export", "load", "quantize", "verify"),
+        "edgexf.bundle": ("Bundle", "read", "write", "digest_of", "sha256", "revise"),
+        "edgexf.report": ("Comparison", "Explanation", "Features", "LatencyReport", "LengthLatency", "Prediction"),
+        "edgexf.pipeline": ("Bundle", "UNEXPLAINED", "Verdict", "export", "verify"),
+        "edgexf.cli": ("main",),
+        "edgexf_runtimes": ("Session", "attribute", "load"),
+        "edgexf_exporters": ("VARIANTS",),
+    }.items(),
+)
+def test_public_names_stay_where_they_were(module: str, names: tuple[str, ...]) -> None:
+    """Modules became folders; whoever imported from them still can."""
+    found = importlib.import_module(module)
+    assert [name for name in names if not hasattr(found, name)] == []
