@@ -304,7 +304,7 @@ class Source:
     def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
         """Which tokens are no padding, bool [batch, sequence].
 
-        For a custom module all of them are, because every answer counts.
+        All tokens of a custom module count as real, because every answer is compared.
         """
         if self.module_inputs is None:
             return inputs[names.ATTENTION_MASK] > 0
@@ -355,9 +355,9 @@ class Source:
 def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
     """The tensors that a module answers with, by name.
 
-    A tensor without a name is called `name` if it is the only or the first one, and ``output_1``, ``output_2``, ...
-    otherwise. Values that are no tensors, such as a cache, are left out. Raises ExportError for an answer without
-    tensors.
+    A tensor without a name is called `name` if it is the only tensor or the first of several. Later tensors are called
+    ``output_1``, ``output_2``, ... Values that are no tensors, such as a cache, are left out. Raises ExportError for an
+    answer without tensors.
     """
     if isinstance(found, Tensor):
         found = {name: found}

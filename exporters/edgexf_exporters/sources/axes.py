@@ -143,7 +143,7 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
             wish = given[name].get(axis) if name in given else "default"
             symbol, low, high = read(wish, size, axis in default[name])
             if wish == "default" and symbol is not None:
-                symbol = named.get(size, symbol)  # named where another axis of this size has a name
+                symbol = named.get(size, symbol)  # takes the name of an axis of the same size
             if symbol is None:
                 row.append(size)
                 continue
@@ -169,7 +169,7 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
     return Shapes(axes, sizes, least, most, frozenset(own))
 
 
-SIZED = "size "  # the symbol of an axis without a name is this and its size in the examples
+SIZED = "size "  # starts the symbol of an axis without a name; the size in the examples follows
 
 
 def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, int | None]:
@@ -192,7 +192,7 @@ def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, in
 
 
 def bounded(most: Any) -> int | None:
-    """The maximum of a Dim; None for a Dim without a maximum, which torch gives as an endless one."""
+    """The maximum of a Dim; None if the maximum is infinite."""
     return int(most) if isinstance(most, int) and most < 1 << 31 else None
 
 

@@ -327,8 +327,8 @@ class Probe:
     def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
         """The outputs of the module: their names, dtypes and axes.
 
-        An axis has the name of an input axis if its size follows that axis. Raises ExportError where axes or names
-        can't be told apart, and for an output without values.
+        An axis has the name of an input axis if its size follows that axis. Any other axis that varies is named after
+        the output. Raises ExportError where axes or names can't be told apart, and for an output without values.
         """
         sizes = [distinct(signature.axes, turn) for turn in (0, 1)]
         with in_a_sentence(

@@ -99,7 +99,7 @@ def fetched(path_or_id: str, name: str, local: bool) -> Path | None:
 def checked(files: Mapping[str, bytes], vocabulary: int) -> dict[str, bytes]:
     """The files without the paths of the machine that saved them.
 
-    Raises ExportError for files that can't be read, and where a token has no embedding.
+    Raises ExportError for files that can't be read, and for a token without an embedding.
     """
     import tokenizers
 

@@ -150,7 +150,7 @@ def quiet() -> Iterator[None]:
 
 @cache
 def translations(opset: int) -> ONNXRegistry:
-    """The operators that torch can translate. They are cached, because torch gathers them in a third of a second."""
+    """The operators that torch can translate. They are cached: torch needs a third of a second to gather them."""
     return ONNXRegistry.from_torchlib(opset)
 
 

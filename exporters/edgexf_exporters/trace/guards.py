@@ -23,7 +23,7 @@ from torch.export import ExportedProgram
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Axis
 
-FEWEST = 64  # how many sizes are tried of the axis of samples, and of two axes with the same size
+FEWEST = 64  # the number of sizes of the axis of samples to try, and the bound of a common size of two axes
 LAYOUT = "max(1,"
 Sizes = dict[str, int]
 
@@ -58,7 +58,8 @@ def uncovered(
 ) -> Iterator[Sizes]:
     """Yields sizes of all axes at which a condition fails.
 
-    It tries the sizes of each axis alone, and one equal size of each two axes. The other axes have their `usual` sizes.
+    It tries the sizes of each axis alone, and one common size of each pair of axes. The other axes have their `usual`
+    sizes.
     """
     known = {"max": max, "min": min, "math": math}
 

@@ -5,7 +5,7 @@
 
 The rules come from onnxscript, and are named one by one. The default set of onnxscript compares each pair of slices
 with every other pair. This takes a sixth of the time of an export, to join slices that no attention has. The default
-set also takes a summand up to 1e-8 for zero, although such a summand keeps a division from 0 / 0.
+set also drops a summand up to 1e-8 as if it were zero, but such a summand protects a division from 0 / 0.
 """
 
 from __future__ import annotations

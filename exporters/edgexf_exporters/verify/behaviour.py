@@ -34,7 +34,7 @@ BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch m
 
 
 def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
-    """Checks two runs, samples without their batch mates, and relevance of another input; see the module's docstring.
+    """Checks that runs repeat, that samples are independent of batch mates, and that relevance follows the input.
 
     Returns an empty string or what is wrong, by the name of the check.
     """

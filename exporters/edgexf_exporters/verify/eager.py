@@ -53,8 +53,8 @@ class EagerExplanation:
     """Asks an eager model for the relevance of a method.
 
     Relevance is float32, in the shape of the first input without channels, and 0 at padding. After a call of
-    `relevance`, `path_values` and `weights` hold what the method gives besides. Raises ExportError for a model without
-    an embedding or without a target.
+    `relevance`, `path_values` and `weights` hold the further results of the method. Raises ExportError for a model
+    without an embedding or without a target.
     """
 
     def __init__(self, source: Source, method: Method, inputs: Mapping[str, Tensor], feeds: Feeds) -> None:

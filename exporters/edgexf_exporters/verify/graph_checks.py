@@ -21,7 +21,7 @@ from edgexf import names
 from edgexf.bundle.manifest import Limits, Tensor
 from edgexf_exporters.source import ModuleInputs
 
-LONG = 1024  # tokens; a model with a shorter longest input is measured at that input
+LONG = 1024  # tokens; a model that takes fewer tokens is measured at its longest input
 OTHER = 2
 GROWTH = 1.25  # the least ratio of two lengths that tells growth from a constant part
 QUADRATIC = 1.6  # the exponent from which growth is not linear: twice the length makes a tensor 3 times as large

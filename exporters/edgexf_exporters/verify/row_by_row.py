@@ -24,7 +24,7 @@ Feeds = dict[str, Array]
 Ask = Callable[[Feeds], Feeds]
 
 MODEL = "model"
-DEFINITION = "definition"  # of an answer, where the model has none
+DEFINITION = "definition"  # the definition of an answer, where the model has none
 
 
 def compared_with(source: Source, real: Array) -> str:
