@@ -1,7 +1,7 @@
-"""What a model of transformers answers, by the end of its class name.
+"""What a model of transformers answers, by the end of its class name and its config.
 
-In: a class name such as ``LongformerForTokenClassification``. Out: the record of its task in `edgexf.bundle.heads`, and
-whether the answers are those of a decoder.
+In: a class name such as ``LongformerForTokenClassification``, or a config. Out: the record of the task in
+`edgexf.bundle.heads` and whether a decoder answers; how logits become scores; the labels.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 from edgexf.bundle.heads import TASKS, Task, task_named
 from edgexf.errors import ExportError, first_three
 
-ENCODER = "Encoder"  # how the class of an encoder by itself ends, in families that have decoders
+ENCODER = "Encoder"  # the end of the class name of an encoder alone, in families with decoders
 
 
 def task_of(architecture: str, family_has_decoder: bool = False) -> tuple[Task, bool]:
-    """The task of a class, and whether a decoder answers. ExportError where edgexf does not know the class."""
+    """The task of a class, and whether a decoder answers. Raises ExportError for a class that edgexf does not know."""
     features = task_named("feature-extraction")
     if family_has_decoder and architecture.endswith(ENCODER) and features is not None:
         return features, False
@@ -31,14 +31,14 @@ def task_of(architecture: str, family_has_decoder: bool = False) -> tuple[Task, 
 
 
 def scores_of(config: Any) -> str:
-    """How the library's own pipeline makes scores of logits."""
+    """How the pipeline of transformers makes scores of logits."""
     if config.problem_type == "regression":
         return "none"
     return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
-    """The labels' names in order; ExportError where the config does not name each column once."""
+    """The labels in order. Raises ExportError if the config does not give each column a different name."""
     found = {int(index): str(label) for index, label in config.id2label.items()}
     if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
         raise ExportError(
