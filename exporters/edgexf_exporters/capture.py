@@ -180,7 +180,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
         own = source.module_inputs
         if own is not None and (lowering.blocked or lowering.block != 1):
             raise ExportError(
-                "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
+                "a custom module may hold attentions that take any length, got one that takes whole blocks of "
                 "tokens; export that model of transformers by itself, or give it a head of its library."
             )
         program.lowering = lowering

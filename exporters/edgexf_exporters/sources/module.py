@@ -371,6 +371,7 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
 
     An axis that ends early takes its smallest sizes. Raises ExportError for an axis with too few sizes.
     """
+    before = distinct(axes, 0) if turn else {}
     found: dict[str, int] = {}
     for axis in axes:
         start = -(-(11 + 7 * turn) // axis.step) * axis.step
@@ -378,12 +379,13 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
             *range(start, start + 40 * axis.step, axis.step),
             *range(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)[:40],
         )
-        fits = [size for size in sizes if axis.allows(size) and size not in found.values()]
-        if len(fits) <= turn:
+        taken = {before.get(axis.name), *found.values()}
+        fits = [size for size in sizes if axis.allows(size) and size not in taken]
+        if not fits:
             raise ExportError(
                 f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
             )
-        found[axis.name] = fits[turn] if start > axis.most else fits[0]
+        found[axis.name] = fits[0]
     return found
 
 

@@ -39,7 +39,7 @@ def from_variant(name: str, weights: Path | None, sizes: Mapping[str, int]) -> S
     if weights is None:
         if sizes:
             raise UsageError(
-                f"sizes describe weights of your own, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
+                f"sizes describe the weights of a file, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
             )
         path = shipped(name)
         card = path.with_suffix(".md").read_text(encoding="utf-8")

@@ -28,12 +28,15 @@ from torch import nn
 
 SYMBOLS = "torch.fx.experimental.symbolic_shapes"
 FIXED = "set_replacement"  # the start of the log line that says that a symbol became a number
-FOREIGN = tuple(f"{Path(str(file)).parent}{os.sep}" for file in (torch.__file__, logging.__file__, __file__))
+FOREIGN = tuple(
+    f"{folder}{os.sep}"
+    for folder in (Path(torch.__file__).parent, Path(logging.__file__).parent, Path(__file__).parents[1])
+)
 Frames = list[tuple[FrameType, int]]
 
 
 def is_own(frame: FrameType) -> bool:
-    """Whether a frame runs a file outside torch, outside logging (which calls the witness) and outside this folder."""
+    """Whether a frame runs a file outside torch, outside logging (which calls the witness) and outside this package."""
     name = frame.f_code.co_filename
     return not name.startswith((*FOREIGN, "<"))
 

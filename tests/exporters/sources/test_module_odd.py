@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import edgexf
+from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
+from edgexf_exporters.sources.module import distinct
 
 
 class Odd(nn.Module):
@@ -230,3 +232,15 @@ def test_an_attention_that_takes_whole_blocks_is_refused_inside_a_module(tmp_pat
 
     with pytest.raises(ExportError, match="take any length"):
         exports(Headed(), (ids(2, 16, 40) + 4,), tmp_path)
+
+
+@pytest.mark.parametrize("axis", [Axis("rows", 10, 17, 1), Axis("rows", 2, 4096, 1), Axis("rows", 4, 12, 4)])
+def test_a_module_is_tried_at_two_sizes_of_every_axis(axis: Axis) -> None:
+    """At equal sizes an output axis that varies would look fixed: 10 to 17 gave 11 twice."""
+    tokens = Axis("tokens", 2, 4096, 1)
+    first, second = (distinct([axis, tokens], turn) for turn in (0, 1))
+    assert first["rows"] != second["rows"]
+    assert first["tokens"] != second["tokens"]
+    for sizes in (first, second):
+        assert axis.allows(sizes["rows"])
+        assert len(set(sizes.values())) == 2
