@@ -2,7 +2,7 @@
 
 A record says how the files of a dtype are named, which quantization mode makes them, and which devices prefer them. A
 new mode needs a file in `edgexf/passes/quantize` that defines its `Mode`, and a record here. The command line, the
-runtime, the report and the browser configuration read this list.
+runtime, the report, the browser configuration and the tests read this list.
 
 File suffixes follow the Hugging Face hub and transformers.js.
 """
@@ -45,6 +45,7 @@ class Dtype:
 
 
 FP32 = "fp32"
+IN_FLOAT16 = "each value was rounded to float16 as a GPU rounds it, with sums within an operator in float32; times are this CPU's"
 DTYPES = (
     Dtype(FP32, suffix=""),
     Dtype(
@@ -57,8 +58,12 @@ DTYPES = (
     ),
     Dtype("q4", suffix="_q4", mode="q4", recipe="edgexf.passes.quantize.blockwise:Q4", automatic=True, cpu=3),
     Dtype(
-        "fp16", suffix="_fp16", mode="fp16", recipe="edgexf.passes.quantize.half:FP16", gpu=1, webgpu=1,
-        measured_as="each value was rounded to float16 as a GPU rounds it, with sums within an operator in float32; times are this CPU's",
+        "fp16", suffix="_fp16", mode="fp16", recipe="edgexf.passes.quantize.half:FP16", gpu=1, webgpu=2,
+        measured_as=IN_FLOAT16,
+    ),
+    Dtype(
+        "q4f16", suffix="_q4f16", mode="q4f16", recipe="edgexf.passes.quantize.q4f16:Q4F16", webgpu=1,
+        measured_as=IN_FLOAT16,
     ),
 )  # fmt: skip
 NAMES = tuple(dtype.name for dtype in DTYPES)

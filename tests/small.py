@@ -39,6 +39,12 @@ def small_spec(name: str) -> EncoderSpec:
     )
 
 
+def wide_encoder(name: str) -> Encoder:
+    """One layer whose weights hold whole blocks of 32, so that modes in blocks quantize them."""
+    torch.manual_seed(0)
+    return build(replace(small_spec(name), layers=1, width=64, feedforward=96))
+
+
 def small_encoder(name: str, seed: int = 0, layers: int = 2) -> Encoder:
     """Random weights, the projection too, so that no symmetry hides a mistake."""
     torch.manual_seed(seed)

@@ -1,12 +1,18 @@
-"""Graphs of a few nodes for the tests of passes, and the arithmetic of 8 bits from its definition."""
+"""Graphs of a few nodes for the tests of passes, the schemes of all modes, and the arithmetic of 8 bits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+
+from edgexf.passes.quantize.int8 import Int8
+from edgexf.passes.quantize.modes import BuildInputs, modes
+from edgexf.passes.quantize.walk import Scheme
 
 FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
 ROUNDING = 1e-5  # relative, of float32 sums in another order
@@ -14,6 +20,17 @@ CHANCE = np.random.default_rng(0)
 WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
 TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
 INPUTS = CHANCE.normal(size=(2, 7, 64)).astype(np.float32)
+# By the mode's name: a new scheme of each mode that stores weights and finds no ranges beforehand.
+SCHEMES: dict[str, Callable[[], Scheme]] = {
+    name: partial(mode.scheme, BuildInputs())
+    for name, mode in modes().items()
+    if mode.scheme is not None and not mode.needs_calibration
+}
+
+
+def rounding_of(scheme: Scheme) -> float:
+    """The most that storing leaves of the largest value in a row: half a step of 127 in 8 bits, one of 8 in 4 bits."""
+    return 0.5 / 127 if isinstance(scheme, Int8) else 1 / 8
 
 
 class Maker:

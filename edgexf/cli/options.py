@@ -81,7 +81,7 @@ quantize_options = all_of(
     click.option(
         "--max-drop",
         type=float,
-        help="What accuracy or agreement may lose; 0.005 with --evaluate. What breaks it is kept in float32.",
+        help="What accuracy or agreement may lose; 0.005 with --evaluate. Weights that break it are not quantized.",
     ),
     click.option(
         "--lengths", default="128,512,4096", show_default=True, help="At which to time, separated by commas; see bench."

@@ -215,7 +215,8 @@ def measured(
     scheme, mode, reference = builder.scheme, builder.mode, answers.session
     with ExitStack() as opened:
         timed = opened.enter_context(trial(reference, mode.dtype, built.files))
-        other = timed if built.emulated is None else opened.enter_context(trial(reference, mode.dtype, built.emulated))
+        compared = built.compared
+        other = timed if compared is built.files else opened.enter_context(trial(reference, mode.dtype, compared))
         found, own, explained = [], [], []
         methods = reference.manifest.methods
         some = spread(explained_cases(reference.manifest, data), EXPLAINED)

@@ -6,7 +6,7 @@ This needs no torch, so a device can do it. This module only composes:
 
     edgexf.passes.quantize   decides how weights are stored
     measure_mode             decides what is measured
-    search_kept              decides which weights stay in float32
+    search_kept              decides which weights are not quantized
     verdict                  decides whether the result is kept
 """
 
@@ -215,7 +215,7 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
 
 
 def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
-    """Builds a mode, measures it, searches for weights to keep in float32 if its drop is too large, and judges it.
+    """Builds a mode, measures it, searches for weights to leave out if its drop is too large, and judges it.
 
     The default budget is for a user's data. Only ``auto``, which must choose, has a default budget without such data.
     """
@@ -255,7 +255,7 @@ def search_of(
 ) -> Search:
     """The search for the weights to keep. It begins with the known point of a graph that keeps no weights.
 
-    Half precision has no weights to choose.
+    A mode that only converts whole graphs has no weights to choose.
     """
     from edgexf.pipeline.measure_mode import drop_of, spread, trial
     from edgexf_runtimes.measure.agreement import compare
@@ -267,7 +267,7 @@ def search_of(
     def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
         built = builder.build(dict.fromkeys(kept, "kept"), only=[names.PREDICT_FILE])
         with (
-            trial(reference, builder.mode.dtype, built.files) as other,
+            trial(reference, builder.mode.dtype, built.compared) as other,
             progress(len(cases), f"evaluating with {len(kept)} of {len(keys)} weights kept") as advance,
         ):
             found = []
@@ -278,7 +278,7 @@ def search_of(
 
     def cost(key: bytes) -> float:
         built = builder.build({other: "kept" for other in keys if other != key}, only=[names.PREDICT_FILE])
-        with trial(reference, builder.mode.dtype, built.files) as other, progress(None, "ranking weights"):
+        with trial(reference, builder.mode.dtype, built.compared) as other, progress(None, "ranking weights"):
             return float(np.mean([compare(answers, other, case).error for case in some]))
 
     start = Point(

@@ -1,4 +1,4 @@
-"""Choose which weights stay in float32 so that the drop stays within its budget, with few evaluations.
+"""Choose which weights are not quantized, so that the drop stays within its budget, with few evaluations.
 
 In: the digests of the weights, the cost of each weight alone, and the drop of a choice. Out: the choice, the curve of
 size against drop that the search saw, and the number of evaluations.

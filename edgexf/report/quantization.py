@@ -92,8 +92,8 @@ class Layer:
         shape: the shape of the weight.
         products: the number of layers that compute with the stored numbers.
         rows: the number of lookups in the stored numbers.
-        reads: the number of uses that convert the stored numbers back to float32.
-        skipped: why the weight was left in float32; empty for a quantized weight.
+        reads: the number of uses that unpack the whole weight.
+        skipped: why the weight was not quantized; empty for a quantized weight.
         balanced: whether its inputs were balanced; see `edgexf.passes.quantize.balance`.
         error: the relative difference between the outputs of its layers and what the stored numbers give; None if no
             use can be compared. See `edgexf.passes.quantize.layer_check`.
@@ -123,10 +123,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation of the search for weights to keep in float32.
+    """One evaluation of the search for weights to keep.
 
     Attributes:
-        kept: the number of weights in float32.
+        kept: the number of weights that are not quantized.
         bytes: the size of the predict graph.
         drop: the drop of that graph; see `Outcome`.
     """
@@ -269,7 +269,7 @@ def notes(outcome: Outcome) -> list[str]:
     if done:
         balanced = sum(layer.balanced for layer in done)
         more = f"; {balanced} with balanced inputs" if balanced else ""
-        found.append(f"{outcome.mode}: {len(done)} weights quantized, {len(kept)} left in float32{more}")
+        found.append(f"{outcome.mode}: {len(done)} of {len(done) + len(kept)} weights quantized{more}")
         exact = [layer.error for layer in done if layer.error is not None]
         if exact and not any(layer.wrong for layer in done):
             found.append(
@@ -328,7 +328,7 @@ def curve_table(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]
     rows: list[tuple[str, ...]] = [
         (str(point.kept), f"{point.bytes / 1e6:.2f}", f"{point.drop:.4f}") for point in points
     ]
-    return (f"{outcome.mode}: weights in float32", "MB", "drop"), rows
+    return (f"{outcome.mode}: weights not quantized", "MB", "drop"), rows
 
 
 def to_json(outcomes: Sequence[Outcome]) -> str:

@@ -5,7 +5,7 @@
     balance                 how the inputs of a layer are evened out, from that sample
     calibrate               the ranges of what layers multiply, from calibration data
     walk                    the protocol of a scheme, and the walk over a graph that replaces each use of a weight
-    int8, blockwise, half   the modes: weights in 8 bits, weights in 4 bits, half precision
+    int8, blockwise, half   modes: weights in 8 bits, in 4 bits, half precision; `edgexf.dtypes` lists all modes
     modes                   a mode as a record, and the list of all modes
     builder                 the files of a mode, from the fp32 graphs of a bundle
     layer_check             whether each layer computes what its stored numbers say

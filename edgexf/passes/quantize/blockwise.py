@@ -17,6 +17,7 @@ products of 4 and 8 bits fits into 16 bits, so the products do not saturate on a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,13 +63,22 @@ class Blocks:
 
 @dataclass
 class Blockwise(Store):
-    """The scheme for weights in blocks of 4 bits."""
+    """The scheme for weights in blocks of 4 bits.
+
+    Attributes:
+        in_bytes: whether wide layers may multiply by inputs in 8 bits.
+    """
+
+    in_bytes: bool = True
 
     def pack(self, weight: Weight, axis: int) -> Blocks | str:
         if weight.digest not in self.packed:
-            self.packed[weight.digest] = blocks_of(self.name(weight), weight.array, axis)
+            self.packed[weight.digest] = self.packed_anew(weight, axis)
         found: Blocks | str = self.packed[weight.digest]
         return found
+
+    def packed_anew(self, weight: Weight, axis: int) -> Blocks | str:
+        return blocks_of(self.name(weight), weight.array, axis)
 
     def product(self, graph: Rewriter, packed: Blocks, use: Use) -> ir.Value | None:
         left = use.node.inputs[0]
@@ -81,9 +91,10 @@ class Blockwise(Store):
             return None
         codes = graph.constant(f"{packed.name}_q4", packed.packed)
         scales = graph.constant(f"{packed.name}_q4_scales", packed.scales.reshape(-1))
-        level = {"accuracy_level": IN_BYTES} if min(packed.inputs, len(packed.packed)) >= WIDE else {}
-        return graph.node(
-            f"{CONTRIB}::MatMulNBits", left, codes, scales,
+        wide = self.in_bytes and min(packed.inputs, len(packed.packed)) >= WIDE
+        level = {"accuracy_level": IN_BYTES} if wide else {}
+        return unpacking(
+            graph, "MatMulNBits", left, codes, scales,
             K=packed.inputs, N=len(packed.packed), bits=BITS, block_size=BLOCK, **level,
         )  # fmt: skip
 
@@ -120,8 +131,8 @@ class Blockwise(Store):
         count = len(packed.packed)
         codes = graph.constant(f"{packed.name}_q4_rows", packed.packed.reshape(count, -1))
         scales = graph.constant(f"{packed.name}_q4_rows_scales", packed.scales)
-        return graph.node(
-            f"{CONTRIB}::GatherBlockQuantized", codes, chosen, scales,
+        return unpacking(
+            graph, "GatherBlockQuantized", codes, chosen, scales,
             gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=BITS,
         )  # fmt: skip
 
@@ -149,7 +160,7 @@ class Blockwise(Store):
         return [given, by_block.reshape(given.shape).astype(np.float32), by_row.astype(np.float32)]
 
     def apart(self, packed: Blocks, array: Floats) -> float:
-        rows = (array if packed.axis == 0 else array.T).reshape(*packed.scales.shape, BLOCK)
+        rows = in_blocks(packed, array)
         counts = np.abs(packed.scales) > SMALLEST_SCALE
         steps = np.where(counts, packed.scales, 1)[:, :, None]
         return float(np.abs(np.where(counts[:, :, None], rows / steps - in_steps(packed), 0)).max())
@@ -161,6 +172,21 @@ class Blockwise(Store):
         Rounding leaves a whole step if the lowest and the highest value of a block are of nearly the same size.
         """
         return 1.0
+
+
+def unpacking(graph: Rewriter, kind: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+    """The output of an operator that unpacks codes, float32 as the scales are.
+
+    The type is set here because onnx's shape inference does not know these operators.
+    """
+    found = graph.node(f"{CONTRIB}::{kind}", *inputs, **attributes)
+    found.type = ir.TensorType(ir.DataType.FLOAT)
+    return found
+
+
+def in_blocks(packed: Blocks, array: Floats) -> Floats:
+    """The numbers of a weight in the order of its codes, float32 [rows, blocks, 32]."""
+    return (array if packed.axis == 0 else array.T).reshape(*packed.scales.shape, BLOCK)
 
 
 def in_steps(packed: Blocks) -> Floats:

@@ -32,7 +32,7 @@ class Built:
     Attributes:
         files: the bytes of each file by its path.
         entries: what became of each weight of the predict graph.
-        kept: the reason for each weight that was kept in float32, by digest.
+        kept: the reason for each weight that was not quantized, by digest.
         emulated: the files of the graphs that emulate a device, at the same paths; None if the mode has no such graphs.
     """
 
@@ -41,9 +41,14 @@ class Built:
     kept: Mapping[bytes, str] = field(default_factory=dict)
     emulated: dict[str, bytes] | None = None
 
+    @property
+    def compared(self) -> dict[str, bytes]:
+        """The files whose answers are compared with fp32: those that emulate a device, if the mode has such graphs."""
+        return self.files if self.emulated is None else self.emulated
+
 
 class Builder:
-    """Builds one mode. Each build may keep other weights in float32; the stored form of a weight is computed once."""
+    """Builds one mode. Each build may leave other weights out; the stored form of a weight is computed once."""
 
     def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
         self.mode = mode
@@ -63,7 +68,7 @@ class Builder:
     def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
         """Builds the files.
 
-        `keep` says by digest why a weight stays in float32. `only` limits the build to the graphs at these paths.
+        `keep` says by digest why a weight is not quantized. `only` limits the build to the graphs at these paths.
         """
         graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
         made, emulated, entries = {}, {}, []

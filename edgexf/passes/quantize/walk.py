@@ -157,7 +157,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     Attributes:
         scheme: how weights are stored.
-        keep: the weights that stay in float32 by digest, with the reason.
+        keep: the weights that are not quantized by digest, with the reason.
         axes: by digest, the axis along which a weight has its scales. All graphs of a bundle that share the weight then
             store the same bytes.
         first: whether this is the predict graph, which decides the axes. A weight that only a later graph has may

@@ -17,9 +17,9 @@ LAYERS = (
     "shape",
     "products",
     "lookups",
-    "reads in float32",
+    "reads of the whole weight",
     "error against stored numbers",
-    "kept in float32 because it",
+    "not quantized because it",
 )
 
 

@@ -3,10 +3,10 @@
 In: a bundle's folder and manifest, and the providers that were asked for. Out: a dtype that the bundle holds.
 
 A CPU takes the first of q8, int8 and q4 that quantization kept, else fp32. It takes no q8 or int8 graph whose products
-would saturate on this processor. It never takes fp16, because a CPU would compute every operator in float32, between
-two conversions.
+would saturate on this processor. It never takes graphs in float16, because a CPU would compute every operator in
+float32, between two conversions.
 
-A GPU takes fp16 if the bundle holds it, else fp32.
+A GPU takes fp16 if the bundle holds it, else fp32. `edgexf.dtypes` ranks the dtypes for each device.
 
 A graph that was forced into a bundle is not taken by default, with one exception: a GPU takes it if the only reason
 against it was that it was slow on the CPU that measured it.

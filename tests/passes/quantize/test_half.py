@@ -8,18 +8,23 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from shrunk import SHORT, snapshot
-from small import small_encoder
+from small import wide_encoder
 from small_graphs import FLOAT, INPUTS, TABLE, WEIGHT, Maker, relative, run
 
 import edgexf
 from edgexf import bundle, names
+from edgexf.dtypes import in_dtype
 from edgexf.errors import BundleError, RefusedError
 from edgexf.passes.quantize.half import as_on_a_device, to_half
+from edgexf.passes.quantize.modes import modes
 from edgexf.passes.tidy import DropTraces
 from edgexf.pipeline.quantize_bundle import quantize
 from edgexf.pipeline.verify_bundle import verify
+
+EMULATED = [name for name, mode in modes().items() if mode.emulated is not None]
 
 
 def steps() -> ir.Model:
@@ -110,7 +115,7 @@ def test_a_branch_is_a_sentence() -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("half") / "bundle"
-    edgexf.export(small_encoder("linformer"), output=folder)
+    edgexf.export(wide_encoder("linformer"), output=folder)
     return folder
 
 
@@ -120,21 +125,42 @@ def copied(exported: Path, tmp_path: Path) -> Path:
     return tmp_path / "work" / "bundle"
 
 
-def test_files_are_what_onnx_asks_of_them(copied: Path) -> None:
-    (outcome,) = quantize(copied, "fp16", force=True, lengths=SHORT)
+@pytest.mark.parametrize("mode", EMULATED)
+def test_files_are_what_onnx_asks_of_them(mode: str, copied: Path) -> None:
+    """Also by ONNX Runtime alone, with the inputs and outputs of fp32, predicting and explaining."""
+    (outcome,) = quantize(copied, mode, force=True, lengths=SHORT)
     assert 0 < outcome.worst < outcome.tolerance
-    for path in ("model_fp16.onnx", "explain_fp16.onnx"):
-        onnx.checker.check_model(str(copied / "onnx" / path), full_check=True)
+    for path in (names.PREDICT_FILE, "onnx/explain.onnx"):
+        made = copied / in_dtype(path, outcome.dtype)
+        onnx.checker.check_model(str(made), full_check=True)
+        assert signature(made) == signature(copied / path)
     assert verify(copied).passed
 
 
-def test_a_model_that_leaves_the_range_is_refused(copied: Path) -> None:
+def signature(path: Path) -> list[tuple[str, str]]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [(value.name, value.type) for value in (*session.get_inputs(), *session.get_outputs())]
+
+
+@pytest.mark.parametrize("mode", EMULATED)
+def test_a_model_that_leaves_the_range_is_refused(mode: str, copied: Path) -> None:
     """The same answers in float32, on every CPU; on a GPU infinities."""
     leave_the_range(copied)
     before = snapshot(copied)
     with pytest.raises(RefusedError, match="not finite"):
-        quantize(copied, "fp16", lengths=SHORT)
+        quantize(copied, mode, lengths=SHORT)
     assert snapshot(copied) == before
+
+
+@pytest.mark.parametrize("mode", [name for name in EMULATED if modes()[name].scheme is not None])
+def test_a_search_for_weights_to_keep_measures_what_a_device_computes(mode: str, copied: Path) -> None:
+    """This model leaves the range whatever is kept. Graphs that a CPU computes in float32 would find weights to keep."""
+    leave_the_range(copied)
+    with pytest.raises(RefusedError, match="not finite") as caught:
+        quantize(copied, mode, max_drop=0.0, lengths=SHORT)
+    (outcome,) = caught.value.outcomes
+    assert max(point.kept for point in outcome.curve) > 1
+    assert min(point.drop for point in outcome.curve) > 0
 
 
 def leave_the_range(folder: Path) -> None:

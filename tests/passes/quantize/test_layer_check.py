@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-import torch
 from shrunk import SHORT, snapshot
-from small import small_spec
+from small import wide_encoder
 from small_graphs import CHANCE, FLOAT, INPUTS, INT, ROUNDING, TABLE, WEIGHT, Maker
+from small_graphs import SCHEMES as BY_MODE
 
 import edgexf
 from edgexf.errors import RefusedError
-from edgexf.models import build
 from edgexf.passes.digest import digest_of
 from edgexf.passes.quantize.balance import ActivationSample
 from edgexf.passes.quantize.blockwise import Blocks, Blockwise
@@ -60,13 +59,13 @@ RANGES = {
 }
 SEEN = {digest_of(WEIGHT): ActivationSample(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
 SCHEMES: dict[str, Callable[[], Any]] = {
-    "int8": Int8,
+    **BY_MODE,
     "unsigned": lambda: Int8(unsigned=True),
     "balanced": lambda: Int8(inputs=SEEN),
     "static": lambda: Int8(ranges=RANGES),
     "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN, unsigned=True),
-    "q4": Blockwise,
-}  # fmt: skip
+}
+IN_BLOCKS = [name for name, made in BY_MODE.items() if isinstance(made(), Blockwise)]
 
 
 def checks(scheme: Any, change: Callable[[Any], None] = lambda _: None) -> dict[str, Check]:
@@ -90,9 +89,9 @@ def test_layers_and_lookups_compute_what_is_stored(name: str) -> None:
     scheme = SCHEMES[name]()
     found = checks(scheme)
     assert set(found) == {"table", "weight", "turned", "projection", "up", "wide"}
-    assert (scheme.packed[digest_of(WEIGHT)].balance is not None) == ("balanced" in name) if name != "q4" else True
+    assert (getattr(scheme.packed[digest_of(WEIGHT)], "balance", None) is not None) == ("balanced" in name)
     for one, result in found.items():
-        unseen = ("static" in name or name == "q4") and one == "projection"  # which is read there, rows and all
+        unseen = ("static" in name or name in IN_BLOCKS) and one == "projection"  # which is read there, rows and all
         assert (result.error is None) == unseen, one
         assert result.error is None or result.error < (1e-5 if one != "wide" else EXACT), one
         assert 0.5 < result.apart <= SLACK, one
@@ -149,7 +148,7 @@ def test_the_first_rows_of_a_wide_projection_take_no_rounded_input(tokens: int) 
     assert found.error < ROUNDING
 
 
-@pytest.mark.parametrize("name", ["int8", "q4"])
+@pytest.mark.parametrize("name", BY_MODE)
 def test_a_column_that_is_nearly_nothing_is_no_fault(name: str) -> None:
     """Its codes may be any; what they stand for is below every rounding."""
     weight = WIDE[1].copy()
@@ -160,7 +159,7 @@ def test_a_column_that_is_nearly_nothing_is_no_fault(name: str) -> None:
     assert found.error < EXACT
 
 
-@pytest.mark.parametrize("name", ["int8", "q4"])
+@pytest.mark.parametrize("name", BY_MODE)
 def test_inputs_of_a_few_sizes_are_no_fault(name: str) -> None:
     """Half of such inputs lie half way between two steps, where it shows how a kernel divides."""
     for size in CHANCE.uniform(0.1, 3, size=8).astype(np.float32):
@@ -193,7 +192,7 @@ def of_other_rows(self: Any, graph: Rewriter, packed: Any, node: ir.Node, right:
         ("balanced", Int8, "dynamic", without_the_factor, {"weight", "turned", "projection", "up", "wide"}),
         ("static", Int8, "static", of_other_zeros, {"weight", "turned", "up", "wide"}),
         ("int8", Int8, "rows", lambda *given, right=Int8.rows: of_other_rows(*given, right=right), {"table"}),
-        ("q4", Blockwise, "rows", lambda *given, right=Blockwise.rows: of_other_rows(*given, right=right), {"table"}),
+        *((name, Blockwise, "rows", lambda *given, right=Blockwise.rows: of_other_rows(*given, right=right), {"table"}) for name in IN_BLOCKS),
     ],
 )  # fmt: skip
 def test_a_kernel_that_is_called_wrongly_is_seen(
@@ -209,9 +208,7 @@ def test_a_kernel_that_is_called_wrongly_is_seen(
 def test_a_broken_layer_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the whole graph's answers are within what the mode may lose."""
     folder = tmp_path / "work" / "bundle"
-    torch.manual_seed(0)
-    encoder = build(replace(small_spec("linformer"), layers=1, width=64, feedforward=96))
-    edgexf.export(encoder, explain=(), output=folder)
+    edgexf.export(wide_encoder("linformer"), explain=(), output=folder)
     before = snapshot(folder)
     with monkeypatch.context() as patch:
         patch.setattr(Int8, "dynamic", without_the_factor)

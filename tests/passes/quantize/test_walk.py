@@ -13,6 +13,7 @@ from small_graphs import (
     INPUTS,
     INT,
     ROUNDING,
+    SCHEMES,
     TABLE,
     WEIGHT,
     Maker,
@@ -21,6 +22,7 @@ from small_graphs import (
     layer,
     relative,
     rounded_inputs,
+    rounding_of,
     run,
     stored,
 )  # fmt: skip
@@ -47,9 +49,10 @@ def test_a_layer_computes_in_whole_numbers_and_its_reverse_pass_reads_the_same_w
     assert stored(model) < 0.3 * WEIGHT.nbytes  # once, not for each of them
 
 
-def test_blocks_of_four_bits_are_stored_once_for_both_directions() -> None:
+@pytest.mark.parametrize("name", [name for name, made in SCHEMES.items() if isinstance(made(), Blockwise)])
+def test_blocks_of_four_bits_are_stored_once_for_both_directions(name: str) -> None:
     model, gradient = layer(), CHANCE.normal(size=(2, 7, 96)).astype(np.float32)
-    scheme = Blockwise()
+    scheme: Any = SCHEMES[name]()
     QuantizeWeights(scheme)(model)
     forward, reverse = run(model, x=INPUTS, y=gradient)
     (packed,) = scheme.packed.values()
@@ -79,8 +82,9 @@ def test_wide_layers_take_inputs_in_bytes_and_rows_stay_independent(width: int) 
     assert relative(alone, rows[:1] @ weight) < 1 / 8  # half a step of a block's largest value
 
 
+@pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("kind", ["Gather", "GatherND", "Slice"])
-def test_rows_of_a_table_have_a_scale_each(kind: str) -> None:
+def test_rows_of_a_table_have_a_scale_each(kind: str, name: str) -> None:
     """One scale for the whole table would make rows that are a thousand times smaller zero."""
     make, places = Maker(), np.array([[3, 0, 49], [7, 7, 1]])
     table = make.constant("table", TABLE)
@@ -92,15 +96,12 @@ def test_rows_of_a_table_have_a_scale_each(kind: str) -> None:
         ids = make.given("ids", INT, "b", "s")
         chosen = make.node("Unsqueeze", ids, make.constant("last", [-1])) if kind == "GatherND" else ids
         found, feeds, wanted = make.node(kind, table, chosen), {"ids": places}, TABLE[places]
-    model = make.model(rows=found)
-    for scheme, bound in ((Int8(), 0.5 / 127), (Blockwise(), 1 / 8)):
-        copy = again(model)
-        walk = QuantizeWeights(scheme)
-        walk(copy)
-        (answer,) = run(copy, **feeds)
-        sizes = np.abs(wanted).max(axis=-1)
-        assert (np.abs(answer - wanted).max(axis=-1) <= (bound + ROUNDING) * sizes).all()
-        assert walk.entries[0].rows + walk.entries[0].reads == 1
+    model, scheme = make.model(rows=found), SCHEMES[name]()
+    (walk := QuantizeWeights(scheme))(model)
+    (answer,) = run(model, **feeds)
+    sizes = np.abs(wanted).max(axis=-1)
+    assert (np.abs(answer - wanted).max(axis=-1) <= (rounding_of(scheme) + ROUNDING) * sizes).all()
+    assert walk.entries[0].rows + walk.entries[0].reads == 1
 
 
 def test_the_first_rows_of_a_projection_are_multiplied_in_whole_numbers() -> None:
@@ -117,21 +118,22 @@ def test_the_first_rows_of_a_projection_are_multiplied_in_whole_numbers() -> Non
     assert relative(found, rounded_inputs(x_given) @ int8_of(WEIGHT, 1)[:40]) < ROUNDING
 
 
-@pytest.mark.parametrize("scheme", [Int8, Blockwise])
-def test_a_weight_that_is_repeated_for_each_sample_is_a_layer_too(scheme: Any) -> None:
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_weight_that_is_repeated_for_each_sample_is_a_layer_too(name: str) -> None:
+    """In 8 bits; blocks of 4 bits are unpacked, since their product takes one weight for all samples."""
     make = Maker()
     x, weight = make.given("x", FLOAT, 2, "s", 64), make.constant("weight", WEIGHT)
     repeated = make.node("Expand", weight, make.constant("shape", [2, 64, 96]))
-    model = make.model(y=make.node("MatMul", x, repeated))
-    walk = QuantizeWeights(scheme())
-    walk(model)
-    assert (walk.entries[0].products, walk.entries[0].reads) == ((1, 0) if scheme is Int8 else (0, 1))
+    model, scheme = make.model(y=make.node("MatMul", x, repeated)), SCHEMES[name]()
+    (walk := QuantizeWeights(scheme))(model)
+    whole = isinstance(scheme, Int8)
+    assert (walk.entries[0].products, walk.entries[0].reads) == ((1, 0) if whole else (0, 1))
     assert stored(model) < 0.4 * WEIGHT.nbytes
-    assert relative(run(model, x=INPUTS)[0], INPUTS @ WEIGHT) < (0.03 if scheme is Int8 else 0.15)  # 8 and 4 bits
+    assert relative(run(model, x=INPUTS)[0], INPUTS @ WEIGHT) < (0.03 if whole else 0.15)  # 8 and 4 bits
 
 
-@pytest.mark.parametrize("scheme", [Int8, Blockwise])
-def test_a_table_that_is_also_a_head_is_stored_once(scheme: Any) -> None:
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_table_that_is_also_a_head_is_stored_once(name: str) -> None:
     """Tied embeddings: looked up by rows, and multiplied transposed."""
     make = Maker()
     table, ids, x = (
@@ -141,7 +143,7 @@ def test_a_table_that_is_also_a_head_is_stored_once(scheme: Any) -> None:
     )
     head = make.node("MatMul", x, make.node("Transpose", table, perm=(1, 0)))
     model = make.model(rows=make.node("Gather", table, ids), logits=head)
-    walk = QuantizeWeights(scheme())
+    walk = QuantizeWeights(SCHEMES[name]())
     walk(model)
     assert [(entry.products, entry.rows, entry.reads) for entry in walk.entries] == [(1, 1, 0)]
     rows, logits = run(model, ids=np.arange(50)[None], x=INPUTS)
