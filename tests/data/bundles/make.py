@@ -1,10 +1,10 @@
-"""Bundles that stay in the repository, and the answers that they gave when they were written.
+"""Writes bundles that stay in the repository, and the outputs that they gave when they were written.
 
-    python make.py FOLDER
+    python make.py FOLDER NAME...
 
-Run with `tests` on the path. Weights are random and small: what is kept is the format, not a model. `answers.npz` of each bundle
-holds the inputs of a few runs and what `run` and `run_explain` answered; `predictions.json` what `predict` and `explain`
-answered for a text.
+Run the script with `tests` on PYTHONPATH. Weights are random and small, because the bundles keep the format and not a
+model. For each bundle NAME, `NAME.answers.npz` holds the inputs of two runs and the outputs of `run` and `run_explain`,
+and `NAME.answers.json` holds the results of `predict` and `explain` for a text.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def made(name: str, out: Path) -> None:
 
 
 def answered(path: Path) -> None:
-    """Writes what the bundle answers."""
+    """Writes the outputs of a bundle to the files beside it."""
     stored: dict[str, np.ndarray] = {}
     said: dict[str, object] = {}
     manifest = edgexf.load(path, dtype="fp32").whole
