@@ -88,7 +88,7 @@ def test_pictures_calibrate_and_judge_a_static_graph(pictures: Path, tmp_path: P
     assert outcome.fp32_metric == pytest.approx(8 / 12)
     assert outcome.cases == len(IMAGES)
     assert outcome.worst < outcome.tolerance
-    assert [layer.products for layer in outcome.layers if not layer.skipped] == [1]  # the head is skipped: it has only 320 weights
+    assert [layer.products for layer in outcome.layers if not layer.skipped] == [1]  # the head has only 320 weights
 
 
 def test_a_choice_is_judged_by_its_number(choices: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
 
 
 def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanced() -> None:
-    """Longformer's global layers may share their weights with the local layers. The inputs of both uses are observed."""
+    """Longformer's global layers may share weights with the local layers. The inputs of both uses are observed."""
     inputs, weight = outliers()
     make = Maker()
     x, w = make.given("x", FLOAT, 1, "s", 64), make.constant("w", weight)

@@ -70,7 +70,7 @@ def test_tables_constants_and_statistics_are_rounded_too() -> None:
     assert 1e-5 < relative(found, exact) < 5e-3  # rounded to a significand of 11 bits
     np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
     DropTraces()(model)
-    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # checks the order of nodes and their types
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # node order and types
 
 
 def test_inputs_and_outputs_stay_float32() -> None:
@@ -132,7 +132,7 @@ def test_files_are_what_onnx_asks_of_them(copied: Path) -> None:
 
 
 def test_a_model_that_leaves_the_range_is_refused(copied: Path) -> None:
-    """In float32, on every CPU, the model gives the same outputs as before. In float16, on a GPU, it gives infinities."""
+    """The outputs in float32, on every CPU, stay the same. In float16, on a GPU, they would be infinite."""
     leave_the_range(copied)
     before = snapshot(copied)
     with pytest.raises(RefusedError, match="not finite"):

@@ -64,7 +64,7 @@ def test_blocks_of_four_bits_are_stored_once_for_both_directions() -> None:
 
 @pytest.mark.parametrize("width", [352, 384])
 def test_wide_layers_take_inputs_in_bytes_and_rows_stay_independent(width: int) -> None:
-    """With one range for the whole batch, as in int8, an outlier in one row would cost the other rows their precision."""
+    """With one range for the whole batch, as in int8, an outlier in one row would spoil the other rows."""
     weight, make = CHANCE.normal(size=(width, width)).astype(np.float32), Maker()
     x = make.given("x", FLOAT, "b", "s", width)
     plain = make.model(y=make.node("MatMul", x, make.constant("w", weight)))
