@@ -46,13 +46,13 @@ if WORKER is not None:
 
 @pytest.fixture(scope="session", params=NAMES)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Each trained variant in turn."""
+    """Returns each trained variant in turn."""
     return export_once(request.param, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def linformer(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The trained linformer alone, where one variant is enough."""
+    """Returns only the trained linformer, for tests that need one variant."""
     return export_once("linformer", tmp_path_factory)
 
 

@@ -223,7 +223,7 @@ cli.main(["export", "--variant", "linformer", "--weights", sys.argv[1], "-o", sy
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_kill_in_the_middle_of_an_export_leaves_no_half_bundle(kill: signal.Signals, tmp_path: Path) -> None:
-    """The process is stopped when its first file is on disk and the others are not."""
+    """The signal stops the process when only its first file is on disk."""
     save(small_encoder("linformer", layers=1), tmp_path / "own.safetensors")
     out = tmp_path / "out" / "bundle"
     command = [sys.executable, "-c", SLOW_EXPORT, str(tmp_path / "own.safetensors"), str(out)]

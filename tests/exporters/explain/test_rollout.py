@@ -117,7 +117,7 @@ def test_a_view_says_that_shares_are_no_parts_of_the_value(longformer: tuple[Enc
 
 
 def test_a_layer_that_hides_a_path_of_its_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the global token gathers values without the marked projection, the token's weights are lost."""
+    """If the global token gathers values without the marked projection, the export must fail."""
     monkeypatch.setattr(windowed, "are_marked", lambda: False)
     with pytest.raises(EdgexfError):
         edgexf.export(small_encoder("longformer", layers=1), output=tmp_path / "out", explain="attention-rollout")

@@ -30,7 +30,7 @@ METHODS = {"attnlrp": Rules, "cplrp": CPLRP}
 
 
 class Slow:
-    """Layer-wise relevance propagation through a BERT without a mask. Every step divides by the layer's output.
+    """Layer-wise relevance propagation through a BERT without a mask. Every step divides by its output.
 
     Achtibat et al. 2024: eq. 8 (linear), 9 (identity), 13 (softmax), 14 and 15 (matrix products).
     """

@@ -96,7 +96,7 @@ def test_in_float64_every_configuration_is_the_library(family: str, changes: dic
 
 
 def test_robertas_positions_count_real_ids_alone() -> None:
-    """A padding id between other ids takes no position, whatever its mask.
+    """A padding id between other ids takes no position, regardless of its mask.
 
     The contract grid has no such inputs.
     """
