@@ -222,7 +222,7 @@ def overview(results: Sequence[Faithfulness]) -> str:
 
 
 def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Returns the table of time ratios: explain / predict, and captum on the eager model / the graph of the same method."""
+    """Returns a table of time ratios: explain / predict, and captum on the eager model / the graph of its method."""
     rows = [(name, length, row) for name in NAMES for length, row in found.get(name, {}).items()]
     methods = list(dict.fromkeys(who for *_, row in rows for who in row if who not in ("predict ms", "captum")))
     header = ("variant", "bytes", "predict ms", *(f"{method} / predict" for method in methods), "captum / gradient")

@@ -196,7 +196,7 @@ def test_a_config_that_was_tampered_with_is_not_trusted(quantized: Path, tmp_pat
 def test_explanations_are_compared_on_golden_inputs_where_a_users_are_too_short(
     quantized: Path, tmp_path: Path
 ) -> None:
-    """With a report without a figure, a broken explain graph would pass."""
+    """If the report had no figure, a broken explain graph would pass."""
     path = tmp_path / "mixed.jsonl"
     manifest, short, long = bundle.read(quantized), [257, 65, 66], [257, *range(30)]
     found = []

@@ -70,7 +70,7 @@ def test_tables_constants_and_statistics_are_rounded_too() -> None:
     assert 1e-5 < relative(found, exact) < 5e-3  # rounded to a significand of 11 bits
     np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
     DropTraces()(model)
-    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # node order and types
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # checks node order and types
 
 
 def test_inputs_and_outputs_stay_float32() -> None:

@@ -37,7 +37,7 @@ IDS = np.array([[3, 49, 0, 7, 7, 1, 2]])
 
 
 def model() -> ir.Model:
-    """Makes a graph with every use of a weight.
+    """Makes a graph with several uses of weights.
 
     It has a table, a layer, a layer by a transposed weight, a layer by the first rows of a weight, and two wide layers.
     """
@@ -98,7 +98,7 @@ def test_layers_and_lookups_compute_what_is_stored(name: str) -> None:
     assert set(found) == {"table", "weight", "turned", "projection", "up", "wide"}
     assert (scheme.packed[digest_of(WEIGHT)].balance is not None) == ("balanced" in name) if name != "q4" else True
     for one, result in found.items():
-        unseen = ("static" in name or name == "q4") and one == "projection"  # read as a whole: no error
+        unseen = ("static" in name or name == "q4") and one == "projection"  # read as a whole: error None
         assert (result.error is None) == unseen, one
         assert result.error is None or result.error < (1e-5 if one != "wide" else EXACT), one
         assert 0.5 < result.apart <= SLACK, one
