@@ -1,4 +1,4 @@
-"""The records of dtypes: each mode is where its record says, and no two records contradict each other."""
+"""The records of dtypes: each mode fits its record, and no two records contradict each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What outputs mean: every task is of its kind, kinds are told apart, and a target fits its output."""
+"""The meaning of outputs: every task has the right kind of head, kinds are distinguished, and targets fit outputs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_kind_is_explained_in_torch_and_by_name() -> None:
             "batch_size",
             TOKEN_CLASSES,
         ),  # a module whose first axis is the sequence
-        (("sequence_length", "batch_size"), "batch_size", None),  # logits of classes have their samples first
+        (("sequence_length", "batch_size"), "batch_size", None),  # class logits have the sample axis first
         (("batch_size", 3), "", None),  # samples that depend on each other
         (("batch_size", 4, 4, 3), "batch_size", None),
     ],
@@ -67,7 +67,7 @@ def test_logits_are_told_apart_by_their_axes(shape: tuple[int | str, ...], sampl
 
 def test_other_names_are_no_head() -> None:
     shape = ("batch_size", "sequence_length")
-    assert head_of([Tensor(names.START_LOGITS, "float32", shape)], "batch_size") is None  # an end is missing
+    assert head_of([Tensor(names.START_LOGITS, "float32", shape)], "batch_size") is None  # the end logits are missing
     assert head_of([Tensor("hidden", "float32", (*shape, 8))], "batch_size") is None
     both = [Tensor(name, "float32", shape) for name in SPAN.outputs]
     assert head_of(both, "batch_size") is not None
@@ -85,7 +85,7 @@ def test_tasks_have_different_names_and_endings() -> None:
     assert len({task.name for task in TASKS}) == len(TASKS)
     endings = [(suffix, task.models) for task in TASKS for suffix in task.suffixes]
     assert len(set(endings)) == len(endings)
-    assert task_named("content-kind") is None  # the reference models have a task of their own
+    assert task_named("content-kind") is None  # the reference models have a separate task
 
 
 def test_every_task_of_a_variant_is_known() -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(edgexf_exporters.__file__).parent
 
 
 def frame_of(file: Path) -> FrameType:
-    """A frame of code that says it stands in `file`."""
+    """Returns a frame whose code names `file` as its source file."""
     scope: dict[str, FrameType] = {}
     exec(compile("import sys\nframe = sys._getframe()", str(file), "exec"), scope)  # noqa: S102 (a frame needs code)
     return scope["frame"]
