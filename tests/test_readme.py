@@ -26,10 +26,10 @@ COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines
 
 @pytest.fixture(scope="module")
 def folder(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands in the clone after the README's first command."""
+    """What stands in the clone after the README's first command, as far as its other commands read it."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(linformer.bundle.path, folder / "linformer-bundle")
-    for part in ("edgexf", "runtimes", ".ci"):
+    for part in ("edgexf", "runtimes", ".ci", "samples", "tests/data/evaluation"):
         shutil.copytree(ROOT / part, folder / part)
     shutil.copy(ROOT / "README.md", folder)
     return folder
