@@ -1,4 +1,4 @@
-"""The README: its commands run exactly as written, and its Python code runs too."""
+"""The README: its commands run as they stand there, and its Python runs too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import Exported
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = ("edgexf export", "edgexf bench", "edgexf quantize")  # other tests run these commands and check the results
+SLOW = ("edgexf export", "edgexf bench", "edgexf quantize")  # started by other tests, with their results looked at
 
 
 def blocks(language: str) -> list[str]:
@@ -26,10 +26,10 @@ COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines
 
 @pytest.fixture(scope="module")
 def folder(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a folder like the clone after the first command of the README."""
+    """What stands in the clone after the README's first command, as far as its other commands read it."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(linformer.bundle.path, folder / "linformer-bundle")
-    for part in ("edgexf", "runtimes", ".ci"):
+    for part in ("edgexf", "runtimes", ".ci", "samples", "tests/data/evaluation"):
         shutil.copytree(ROOT / part, folder / part)
     shutil.copy(ROOT / "README.md", folder)
     return folder
