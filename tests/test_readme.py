@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Exported
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SLOW = ("edgexf export", "edgexf bench", "edgexf quantize")  # started by other tests, with their results looked at

@@ -19,6 +19,8 @@ import edgexf
 from edgexf.errors import BundleError
 from edgexf_runtimes.device import dtype as dtypes
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 KEPT = sorted(path.parent for path in (DATA / "bundles").glob("v*/*/edgexf.json"))
 TEXT = "the cat sat on the mat and saw a dog"
 

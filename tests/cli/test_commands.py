@@ -16,6 +16,8 @@ from small import NAMES, small_encoder
 from edgexf.models.weights import save
 from edgexf_runtimes.measure.bench import Case, fresh_process
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 Done = subprocess.CompletedProcess[str]
 
 

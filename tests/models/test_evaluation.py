@@ -17,6 +17,8 @@ import edgexf
 from edgexf.models.weights import shipped
 from edgexf.spec import LABELS
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROWS = [json.loads(line) for line in (DATA / "evaluation.jsonl").read_text().splitlines()]
 FILES = [DATA / row["input"] for row in ROWS]
 TRUTH = [row["label"] for row in ROWS]

@@ -28,6 +28,8 @@ from edgexf_exporters.lowerings.reference.windowed import Windowed
 from edgexf_exporters.verify.compare import run
 from edgexf_exporters.verify.graph_checks import quadratic_tensors, random_operators
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 
 def graphs_of(path: Path) -> list[Path]:
     return sorted(path.rglob("*.onnx"))

@@ -26,6 +26,8 @@ from edgexf.pipeline.verify_bundle import verify
 from edgexf.report.ranks import spearman
 from edgexf_runtimes.measure.agreement import Case, compare_relevance
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TRIED = [mode for mode in modes().values() if not mode.needs_calibration]
 SUFFIXES = {dtype: dtype_named(dtype).suffix for dtype in (FP32, *(mode.dtype for mode in TRIED))}
 

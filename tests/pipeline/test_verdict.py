@@ -34,6 +34,8 @@ from edgexf_runtimes.device.dtype import choose
 from edgexf_runtimes.measure import speed
 from edgexf_runtimes.measure.agreement import agreement, agreement_of
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:

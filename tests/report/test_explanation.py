@@ -20,6 +20,8 @@ from edgexf.errors import EdgexfError, InputError
 from edgexf.report.explanation import Explanation
 from edgexf.report.prediction import Prediction
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 KEPT = DATA / "explanations"
 
 

@@ -14,6 +14,8 @@ from edgexf.spec import LABELS
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.source import frozen
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TOLERANCE = 1e-4  # relative to the scale of relevance, as in the contract
 
 

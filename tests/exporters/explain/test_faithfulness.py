@@ -21,6 +21,8 @@ from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.spec import CLASS_ID, FullAttentionSpec
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 SEEDS = (0, 1, 2)
 FAITHFUL = ("attnlrp", "cplrp")
 COMPARED = ("gradient", *FAITHFUL)

@@ -24,6 +24,8 @@ from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.lowerings.reference import windowed
 from edgexf_exporters.variant import REFERENCE
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 BY_ATTENTION = ("attention-rollout", "attention")
 TOLERANCE = 1e-4  # as in the contract: float32 against float64
 LENGTHS = (2, 19, 61)  # lengths that were not traced

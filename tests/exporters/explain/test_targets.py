@@ -27,6 +27,8 @@ from edgexf.report.explanation import Explanation
 from edgexf_runtimes.explain import integrated_gradients
 from edgexf_runtimes.measure import golden
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TOLERANCE = 1e-4  # relative to the scale of relevance, as in the contract
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = (*SPECIAL, *(f"w{index}" for index in range(45)))

@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from edgexf.cli import main
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 CODE = """
 import torch
 from torch import nn

@@ -29,6 +29,8 @@ from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.graph_checks import quadratic_tensors
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
 SWITCH = 72  # up to this length, in tokens, the small BigBird uses full attention
 

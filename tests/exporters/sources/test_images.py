@@ -15,6 +15,8 @@ from edgexf.errors import InputError
 from edgexf_exporters.explain import reverse
 from edgexf_exporters.explain.methods import METHODS
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TOLERANCE = 1e-4  # as in the contract
 METHODS_OF_IMAGES = ("gradient", "attnlrp", "integrated-gradients")
 

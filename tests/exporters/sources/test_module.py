@@ -28,6 +28,8 @@ from edgexf_exporters.lowerings.packages import (
 from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.calls import surrounding
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TOLERANCE = 1e-4  # relative to an output's largest value, as in the contract
 
 OTHER: dict[str, dict[str, Tensor]] = {  # inputs of sizes that were not traced

@@ -19,6 +19,8 @@ from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.sources.module import distinct
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 
 class Odd(nn.Module):
     """Runs one function inside a module, to test what stops a trace."""

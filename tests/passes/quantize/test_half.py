@@ -24,6 +24,8 @@ from edgexf.passes.tidy import DropTraces
 from edgexf.pipeline.quantize_bundle import quantize
 from edgexf.pipeline.verify_bundle import verify
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 EMULATED = [name for name, mode in modes().items() if mode.emulated is not None]
 
 

@@ -27,6 +27,8 @@ from edgexf_runtimes.explain.occlusion import OCCLUSION
 from edgexf_runtimes.explain.perturbation import Method, Options
 from edgexf_runtimes.session import Session
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 SOURCE = b"#!/bin/sh\nset -eu\nfor file in *.txt; do\n  echo $file\ndone\n"
 PADDING = 256
 WORDS = ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", *(f"w{index}" for index in range(40)))

@@ -25,6 +25,8 @@ from edgexf_exporters.sources.tokenizer import of_checkpoint
 from edgexf_runtimes.inputs.text import Tokenizer
 from edgexf_runtimes.measure.calibration import stream, whole
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
 
 

@@ -27,6 +27,8 @@ from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 FAMILIES = ("Bert", "DistilBert", "Roberta")
 HEADS = (
     "Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM",

@@ -26,6 +26,8 @@ from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 SINGLE = 1e-6  # the library computes its softmax in float32 for every dtype of weights
 ROUNDING = 1e-12  # float64 sums in another order, relative to the largest value
 

@@ -25,6 +25,8 @@ from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.lowerings.huggingface.longformer import Longformer, LongformerAttention, TokenMasks
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROUNDING = 5e-6  # float32 sums in another order, relative to the largest; in float64 1e-7 (softmax in float32)
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37,

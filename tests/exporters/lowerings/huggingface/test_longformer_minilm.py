@@ -15,6 +15,8 @@ from transformers import AutoTokenizer
 import edgexf
 from edgexf.errors import InputError
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TEXT = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "exporters/README.md", "LICENSE"))
 
 

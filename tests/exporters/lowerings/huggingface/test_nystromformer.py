@@ -36,6 +36,8 @@ from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.row_by_row import DEFINITION, MODEL
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROUNDING = 1e-12  # float64, relative to the largest value
 WHOLE = 48  # tokens: the configured length of the small model, in segments of 8
 FULL = {"num_landmarks": 64, "segment_means_seq_len": 64}  # full attention, as in the published checkpoint

@@ -29,6 +29,8 @@ from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.grid import Cell
 from edgexf_exporters.verify.ties import TIE, Choices
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 EXACT = 1e-12  # float64 sums in another order, relative to the largest; measured: 1e-15
 LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # lengths around the chunks of 8 and 16, and the longest length
 
