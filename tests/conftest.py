@@ -77,3 +77,10 @@ def exported_in(path: Path) -> Bundle:
     if path.exists():
         return Bundle(path, bundle.read(path))
     return edgexf.export(variant=path.name, explain=EXPLAIN.get(path.name), output=path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that need a trained bundle as slow: exporting one takes ten seconds and more."""
+    for item in items:
+        if {"exported", "linformer"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
