@@ -4,7 +4,7 @@ The class of an error says who must act. The command line takes its exit code fr
 refused result, 2 for a wrong call.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,3 +82,9 @@ def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ExportError(f"{rule}, got {said_by(error)}; {remedy}.") from error
+
+
+def first_three(keys: Collection[str]) -> str:
+    """The first three, and how many there are."""
+    listed = sorted(map(str, keys))
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

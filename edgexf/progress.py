@@ -1,9 +1,9 @@
-"""How long work tells a person where it stands: three kinds of progress, each a function that the work calls.
+"""How work that takes long reports its progress: three kinds of functions, which the work calls.
 
-    Stages     told the name of each stage, of work whose length nobody knows
-    Progress   opens a bar over a number of steps, None where it is not known, by its title; the context's value is called
-               with the steps done
-    Steps      told how many steps were done, and of how many, by work that counts by itself
+    Stages     takes the name of each stage, for work whose length is unknown
+    Progress   takes a number of steps (None if unknown) and a title, and opens a bar; its context yields a function
+               that takes the number of steps that were just done
+    Steps      takes the number of steps that are done and the number of all steps, for work that counts its steps
 
 `edgexf.cli.console` shows all of them on a terminal, and nothing in a pipe. Standard library only.
 """

@@ -1,12 +1,11 @@
-"""What a reference model is: sizes and attention, as frozen dataclasses that reject what they don't know.
+"""The specification of a reference model: sizes and attention, as frozen dataclasses that reject unknown keys.
 
 In: keyword arguments, or the dictionary that `to_dict` wrote. Out: the same values, checked.
 Law: ``EncoderSpec.from_dict(spec.to_dict()) == spec``. Standard library only.
 
-Two alternatives were weighed for the attention's own sizes. One flat dataclass with every
-attention's fields is shorter, but then a window on a Linformer is silently ignored. A free
-dictionary is open to anything, typing errors included. A small dataclass for each attention
-keeps its checks beside its fields, and a new attention adds one class.
+Two alternatives were weighed for the sizes of an attention. One flat dataclass with the fields of every attention is
+shorter, but then a window on a Linformer is silently ignored. A free dictionary accepts anything, typing errors
+included. A small dataclass for each attention keeps the checks beside the fields, and a new attention adds one class.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def arguments(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """Sizes of one attention; `kind` is its name in files."""
+    """The sizes of an attention. `kind` is the name of the attention in files."""
 
     kind: ClassVar[str]
 
@@ -121,7 +120,19 @@ def attention_from_dict(values: Mapping[str, Any]) -> AttentionSpec:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder that classifies sequences of tokens. Sizes are counts; lengths are in tokens."""
+    """An encoder that classifies sequences of tokens. Sizes are counts; lengths are in tokens.
+
+    Attributes:
+        attention: the attention of every layer.
+        labels: the names of the classes.
+        vocabulary: the number of token ids.
+        max_length: the longest input, with the class token.
+        width: the number of values in the vector of a token.
+        layers: the number of layers.
+        heads: the number of attention heads.
+        feedforward: the width inside the feed-forward part of a layer.
+        context: the number of neighbouring tokens that a layer's n-gram context joins, the token itself included.
+    """
 
     attention: AttentionSpec
     labels: tuple[str, ...] = LABELS

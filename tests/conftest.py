@@ -1,4 +1,4 @@
-"""Shared fixtures: the four trained bundles, exported once a session, also where several workers test side by side."""
+"""Shared fixtures: the four trained bundles. They are exported once a session, also if several workers run tests."""
 
 from __future__ import annotations
 
@@ -29,37 +29,38 @@ class Exported:
     encoder: Encoder
 
 
-# Torch keeps the shapes that operators gave, for layers to come; for the small models here that takes longer than to
-# find them again, a fifth of an export. Graphs are the same to the byte.
+# Torch caches the output shapes of operators for later layers. For these small models the cache takes longer than
+# computing the shapes again: a fifth of an export. Graphs are the same to the byte.
 torch._dynamo.config.fake_tensor_cache_enabled = False
 
-EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others by default, which takes less time
+EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others export their default method, which takes less time
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER is not None:
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})  # of its own: else all share all
+        # One core for each worker: otherwise all workers share all cores.
+        os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", params=NAMES)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Each trained variant in turn."""
+    """Returns each trained variant in turn."""
     return export_once(request.param, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def linformer(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The trained linformer alone, where one variant is enough."""
+    """Returns only the trained linformer, for tests that need one variant."""
     return export_once("linformer", tmp_path_factory)
 
 
 def export_once(name: str, factory: pytest.TempPathFactory) -> Exported:
-    """While another worker exports it, this one exports another that will be asked for."""
+    """Exports a variant once a session. While another worker exports it, this worker exports other variants."""
     if name not in _exported:
         own = factory.getbasetemp()
-        shared = own if WORKER is None else own.parent  # of this session, for all of its workers
+        shared = own if WORKER is None else own.parent  # one folder for all workers of this session
         for other in (name, *NAMES):
             if (shared / "bundles" / name).exists():
                 break
@@ -72,7 +73,7 @@ def export_once(name: str, factory: pytest.TempPathFactory) -> Exported:
 
 
 def exported_in(path: Path) -> Bundle:
-    """The bundle of a variant by its folder's name; made where it is not, and written whole or not at all."""
+    """Returns the bundle of the variant that the folder is named after. Exports it if the folder does not exist."""
     if path.exists():
         return Bundle(path, bundle.read(path))
     return edgexf.export(variant=path.name, explain=EXPLAIN.get(path.name), output=path)

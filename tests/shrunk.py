@@ -1,4 +1,4 @@
-"""What the tests of quantization share: a few files of the evaluation set, and how a bundle's report is read and changed."""
+"""Shared by the tests of quantization: a few files of the evaluation set, and ways to read and change a bundle."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DATA = Path(__file__).parent / "data"
 FILES = [
     DATA / "evaluation" / f"{label}-0{number}.bin" for label in ("c", "python", "html", "zip") for number in (1, 2)
 ]
-SHORT = (64,)  # bytes at which graphs are timed here: what a graph takes is no claim of these tests
+SHORT = (64,)  # bytes; graphs are timed at this length only, because these tests make no claim about speed
 
 
 def listing(folder: Path, *, labelled: bool) -> Path:
-    """A few files of the evaluation set."""
+    """Writes a listing of a few files of the evaluation set."""
     path = folder / f"{'labelled' if labelled else 'plain'}.jsonl"
     lines = [{"input": str(file), **({"label": file.name[:-7]} if labelled else {})} for file in FILES]
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -30,7 +30,7 @@ def outcomes(folder: Path) -> dict[str, Outcome]:
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """The bundle with a changed manifest whose digests are right again."""
+    """Changes the manifest of a bundle and corrects its digests."""
     values = json.loads((folder / names.MANIFEST_FILE).read_text())
     change(values)
     values["digest"] = bundle.digest_of({key: value for key, value in values.items() if key != "digest"})

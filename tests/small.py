@@ -1,4 +1,4 @@
-"""Small encoders with random weights, for tests that need no trained ones."""
+"""Small encoders with random weights, for tests that need no trained weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgexf_exporters import VARIANTS
 
 NAMES = tuple(variant.name for variant in VARIANTS if variant.reference)
 LIMITS = Limits(vocab=258, min_length=2, max_length=100, block=1, max_global=0, padding="invariant")
-ROOT = Path(__file__).parents[1]  # of the repository
+ROOT = Path(__file__).parents[1]  # root folder of the repository
 DATA = ROOT / "tests" / "data"
 
 SMALL: dict[str, AttentionSpec] = {
@@ -46,7 +46,7 @@ def wide_encoder(name: str) -> Encoder:
 
 
 def small_encoder(name: str, seed: int = 0, layers: int = 2) -> Encoder:
-    """Random weights, the projection too, so that no symmetry hides a mistake."""
+    """Builds an encoder with random weights. The projection is random too, so that no symmetry hides a mistake."""
     torch.manual_seed(seed)
     encoder = build(replace(small_spec(name), layers=layers))
     with torch.no_grad():
@@ -56,7 +56,7 @@ def small_encoder(name: str, seed: int = 0, layers: int = 2) -> Encoder:
 
 
 def random_tokens(batch: int, length: int, seed: int = 0) -> torch.Tensor:
-    """input_ids int64 [batch, length] with the class token first."""
+    """Returns input_ids int64 [batch, length]. The class token is the first token."""
     ids = torch.randint(0, 256, (batch, length), generator=torch.Generator().manual_seed(seed))
     ids[:, 0] = 257
     return ids

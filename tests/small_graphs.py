@@ -15,7 +15,7 @@ from edgexf.passes.quantize.modes import BuildInputs, modes
 from edgexf.passes.quantize.walk import Scheme
 
 FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
-ROUNDING = 1e-5  # relative, of float32 sums in another order
+ROUNDING = 1e-5  # relative error of float32 sums in another order
 CHANCE = np.random.default_rng(0)
 WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
 TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
@@ -34,7 +34,7 @@ def rounding_of(scheme: Scheme) -> float:
 
 
 class Maker:
-    """A graph of a few nodes."""
+    """Builds a graph of a few nodes."""
 
     def __init__(self) -> None:
         self.nodes: list[ir.Node] = []
@@ -75,7 +75,7 @@ def run(model: ir.Model, **inputs: Any) -> list[np.ndarray]:
 
 
 def layer() -> ir.Model:
-    """A layer and its reverse pass: x W, and y W^T."""
+    """Makes a graph of a layer and its reverse pass: x W, and y W^T."""
     make = Maker()
     x, y, weight = (
         make.given("x", FLOAT, "b", "s", 64),
@@ -87,12 +87,12 @@ def layer() -> ir.Model:
 
 
 def again(model: ir.Model) -> ir.Model:
-    """A copy, for a pass that changes it."""
+    """Returns a copy of the model, for a pass that changes it."""
     return ir.serde.deserialize_model(ir.serde.serialize_model(model))
 
 
 def stored(model: ir.Model) -> int:
-    """Bytes of the model's constants."""
+    """Returns the bytes of the model's constants."""
     return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
 
 
@@ -101,13 +101,13 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def int8_of(array: np.ndarray, axis: int) -> np.ndarray:
-    """What 8 bits leave of a weight, from the formula: round(W / s) s with s = max |W| / 127 along the other axis."""
+    """Returns a weight rounded to 8 bits by the formula round(W / s) s, with s = max |W| / 127 along the other axis."""
     scale = np.abs(array).max(axis=1 - axis, keepdims=True) / 127
     return np.rint(array / scale) * scale
 
 
 def rounded_inputs(array: np.ndarray) -> np.ndarray:
-    """ONNX DynamicQuantizeLinear, from its definition."""
+    """Rounds inputs as ONNX DynamicQuantizeLinear does, written from its definition."""
     low, high = min(array.min(), 0), max(array.max(), 0)
     step = (high - low) / 255
     zero = np.clip(np.rint(-low / step), 0, 255)

@@ -1,7 +1,8 @@
-"""What importing and running edgexf leaves unloaded, seen in fresh processes."""
+"""Modules that edgexf must not load on import or in commands, tested in fresh processes."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ finally:
 
 
 def loaded(code: str, *names: str) -> list[str]:
-    """Which of `names` are loaded after `code` ran in a fresh interpreter."""
+    """Runs `code` in a fresh interpreter and returns those of `names` that are loaded afterwards."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, code, " ".join(names)], capture_output=True, text=True, check=False
     )
@@ -82,8 +83,26 @@ import {module}
     "module", ["edgexf_runtimes", "edgexf_exporters.verify.compare", "edgexf_exporters.verify.graph_checks"]
 )
 def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
-    """It is read once, at that import: later is too late."""
+    """onnxruntime reads the setting once, when it is imported. A later change has no effect."""
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-c", WATCH.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["seen"]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    {
+        "edgexf": ("__version__", "export", "load", "quantize", "verify"),
+        "edgexf.bundle": ("Bundle", "read", "write", "digest_of", "sha256", "revise"),
+        "edgexf.report": ("Comparison", "Explanation", "Features", "LatencyReport", "LengthLatency", "Prediction"),
+        "edgexf.pipeline": ("Bundle", "UNEXPLAINED", "Verdict", "export", "verify"),
+        "edgexf.cli": ("main",),
+        "edgexf_runtimes": ("Session", "attribute", "load"),
+        "edgexf_exporters": ("VARIANTS",),
+    }.items(),
+)
+def test_public_names_stay_where_they_were(module: str, names: tuple[str, ...]) -> None:
+    """Modules became folders, but imports from them still work."""
+    found = importlib.import_module(module)
+    assert [name for name in names if not hasattr(found, name)] == []

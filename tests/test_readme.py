@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Exported
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SLOW = ("edgexf export", "edgexf bench", "edgexf quantize")  # started by other tests, with their results looked at
@@ -26,10 +28,10 @@ COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines
 
 @pytest.fixture(scope="module")
 def folder(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands in the clone after the README's first command."""
+    """What stands in the clone after the README's first command, as far as its other commands read it."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(linformer.bundle.path, folder / "linformer-bundle")
-    for part in ("edgexf", "runtimes", ".ci"):
+    for part in ("edgexf", "runtimes", ".ci", "samples", "tests/data/evaluation"):
         shutil.copytree(ROOT / part, folder / part)
     shutil.copy(ROOT / "README.md", folder)
     return folder

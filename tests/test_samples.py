@@ -1,4 +1,4 @@
-"""The samples run, and the training resumes where it stopped."""
+"""The samples run, and the training continues where it stopped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SAMPLES = Path(train_reference.__file__).parent
 
 
 def test_plain_onnxruntime_explains_a_file(linformer: Exported, tmp_path: Path) -> None:
-    """Without edgexf: the sample imports numpy and onnxruntime alone, and its numbers add up."""
+    """The sample imports only numpy and onnxruntime, not edgexf, and its numbers add up."""
     (tmp_path / "input").write_bytes(b"#!/bin/sh\nset -eu\n")
     sample = [sys.executable, str(SAMPLES / "explain_plain.py"), str(linformer.bundle.path), str(tmp_path / "input")]
     done = subprocess.run(sample, capture_output=True, text=True, check=True)
     head, *strongest = done.stdout.splitlines()
     label, whole, relevance, residual = map(float, re.findall(r"-?\d+(?:\.\d+)?", head))
     assert LABELS[int(label)] == "shell"
-    assert abs(whole - relevance - residual) <= 0.02  # three numbers with two digits
+    assert abs(whole - relevance - residual) <= 0.02  # three numbers rounded to two digits
     assert len(strongest) == 10
     scores = [float(line.split()[-1]) for line in strongest]
     assert scores == sorted(scores, reverse=True)
@@ -40,7 +40,7 @@ def test_plain_onnxruntime_explains_a_file(linformer: Exported, tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty folders with a file each of three kinds."""
+    """Makes forty folders, each with one file of each of three kinds."""
     root = tmp_path_factory.mktemp("data")
     chance = np.random.default_rng(0)
     for index in range(40):

@@ -1,4 +1,4 @@
-"""Specifications: they survive a round trip and refuse what they don't know."""
+"""Specifications: they survive a round trip and refuse unknown content."""
 
 from __future__ import annotations
 

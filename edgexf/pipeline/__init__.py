@@ -1,12 +1,16 @@
-"""What a user asks for as a whole; each file composes rooms below and decides nothing that they decide.
+"""The tasks of a user. Each file composes the rooms below, and decides nothing that these rooms decide.
 
-    export_model      a model -> a verified bundle              (describe_bundle, card: its manifest and model card)
+    export_model      a model -> a verified bundle
+                      (describe_bundle: its manifest; card: its model card)
     verify_bundle     a bundle -> a verdict on this device
-    quantize_bundle   a bundle -> the same with graphs in fewer bits   (measure_mode, search_kept)
+    quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
+                      (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
+                      decision)
     explain_input     a bundle and an input -> explanations side by side
     evaluate_methods  a bundle and labelled data -> how faithful its methods are
 
-Public names are handed on when they are first used, since most of them import much.
+A bundle goes from `export_model` to the device, where the other files use it. Public names are imported when they are
+first used, because most of them import large packages.
 """
 
 from importlib import import_module

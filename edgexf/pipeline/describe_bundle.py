@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.judge import Verdict
 
-UNEXPLAINED = "unexplained"  # in a manifest's provenance: why there is no explain graph
+UNEXPLAINED = "unexplained"  # the key of a manifest's provenance that says why the bundle has no explain graph
 
 
 def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
-    """The manifest of what was verified; the bundle's folder adds the hashes of the files."""
+    """The manifest of what was verified. `edgexf.bundle` adds the hashes of the files when it writes the folder."""
     graphs, result = verdict.graphs, verdict.result
     return Manifest(
         name=source.name,
@@ -51,7 +51,7 @@ def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
 
 
 def explain_graph(source: Source, method: str, path: str) -> Graph:
-    """What a method's graph takes and gives."""
+    """The record of a method's explain graph, with its inputs and outputs."""
     from edgexf_exporters.explain.methods import METHODS
 
     given, found = source.explained_by(METHODS[method].path, METHODS[method].weights)

@@ -122,12 +122,14 @@ def explain_each(
 
 def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[str]) -> None:
     """UsageError for an unknown method or target, before the first explanation runs for long."""
+    from edgexf_runtimes.explain.target import column_of
+
     for method in compiled:
         session.method(method)
     if session.manifest.labels:
         for target in targets:
             for label in () if target is None else [target] if isinstance(target, str) else target:
-                session.head.column(label)
+                column_of(session.head, label)
 
 
 def page_of(explanations: Sequence[Explanation]) -> str:

@@ -2,9 +2,9 @@
 
     Request -> Source -> Captured -> Graphs -> files -> Verdict -> bundle on disk
 
-Each stage is a frozen record that one room makes: `edgexf_exporters.sources` a `Source`, `capture` the captured programs,
-`graphs` their ONNX, `edgexf.passes` the files, `verify` the `Verdict`, `edgexf.bundle` the folder. This module hands them
-on and decides nothing.
+Each stage is a frozen record that one room makes: `edgexf_exporters.sources` makes the `Source`, `capture` the captured
+programs, `graphs` their ONNX graphs, `edgexf.passes` the files, `verify` the `Verdict`, `edgexf.bundle` the folder.
+This module passes the records on and decides nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edgexf_exporters.verify.judge import Verdict
 
 OPSETS = range(20, 24)
-JS_CONFIG = {"dtype": "fp32", "use_external_data_format": True}  # what transformers.js must know of a bundle
+JS_CONFIG = {"dtype": "fp32", "use_external_data_format": True}  # what transformers.js must know about a bundle
 
 
 def export(
@@ -54,28 +54,28 @@ def export(
     overwrite: bool = False,
     progress: Stages = no_stages,
 ) -> Bundle:
-    """Exports a model and verifies it; nothing is written unless every check passes.
+    """Exports a model and verifies it. Writes a bundle only if every check passes.
 
     Args:
-        source: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of transformers
-            in memory, an encoder of `edgexf.models`, or with `example_inputs` any `torch.nn.Module`.
-        example_inputs: inputs of a custom module: a tuple of tensors in the order of its ``forward``, or a dictionary by
-            name. Every axis of an integer input varies; axes of equal size vary together.
-        dynamic_shapes: as of `torch.export`, where other axes of a custom module vary.
+        source: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
+            transformers in memory, an encoder of `edgexf.models`, or with `example_inputs` any `torch.nn.Module`.
+        example_inputs: inputs of a custom module: a tuple of tensors in the order of its ``forward``, or a dictionary
+            by name. Every axis of an integer input varies; axes of equal size vary together.
+        dynamic_shapes: the ``dynamic_shapes`` of `torch.export`, if other axes of a custom module vary.
         module: ``package.module:factory`` that builds a custom module; see `edgexf_exporters.sources.factory`.
-        variant: the name of a reference model, with its trained weights or those of `weights`.
+        variant: the name of a reference model, with its trained weights or the weights in `weights`.
         task: what a model of transformers is exported for; by default what it was saved for.
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text.
         output: the folder to write; ``./<name>-bundle`` by default.
-        weights: a safetensors file for `variant`; that or a saved state_dict for `module`.
-        sizes: such as ``layers``, where the file of `weights` carries no specification.
-        explain: the names of the explanation methods to compile (`edgexf_exporters.explain.methods`), none for ``()``.
-            By default AttnLRP, where every operator of the model has a rule.
+        weights: a safetensors file for `variant`; a safetensors file or a saved state_dict for `module`.
+        sizes: sizes such as ``layers``, if the file of `weights` holds no specification.
+        explain: the names of the explanation methods to compile (`edgexf_exporters.explain.methods`); ``()`` for none.
+            By default AttnLRP, if every operator of the model has a rule.
         grid: ``quick`` or ``full``.
-        opset: of the graphs.
+        opset: the opset of the graphs.
         overwrite: replace a bundle that is already there.
-        progress: is told the name of each stage.
+        progress: called with the name of each stage.
 
     Raises UsageError for a wrong choice, ExportError where the model does not trace or the weights do not fit, and
     VerificationError where a graph differs from its model.
@@ -122,7 +122,7 @@ def export(
 
 
 def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
-    """The graphs after the passes, by their path in the bundle, with one file of weights."""
+    """The files of the graphs after the passes, and one file of weights for all graphs, by their path in the bundle."""
     import onnx_ir as ir
 
     from edgexf.passes import after_export

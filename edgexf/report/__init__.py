@@ -11,12 +11,13 @@ Data passes from the values at the top to the views at the bottom. Nothing here 
 
 from edgexf.report.comparison import Comparison
 from edgexf.report.explanation import Explanation
-from edgexf.report.latency import LATENCY_HEADER, LatencyReport, LengthLatency, latency_cells
+from edgexf.report.latency import LATENCY_HEADER, REPORT_SCHEMA, LatencyReport, LengthLatency, latency_cells
 from edgexf.report.markdown import markdown_table
 from edgexf.report.prediction import Features, Prediction, score_text
 
 __all__ = [
     "LATENCY_HEADER",
+    "REPORT_SCHEMA",
     "Comparison",
     "Explanation",
     "Features",

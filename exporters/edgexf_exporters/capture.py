@@ -1,11 +1,11 @@
 """From a source to its captured programs: the model as torch.export sees it, lowered and with dynamic axes.
 
-In: a `Source` whose module is `frozen`, and the explanation methods that are wanted. Out: `Captured`.
+In: a `Source` whose module is `frozen`, and the explanation methods to compile. Out: `Captured`.
 
     Source -> lowered modules -> Program(*inputs)            -> ExportedProgram   what predicts
                               -> Body(embeddings, *inputs)   -> ExportedProgram   what explanations differentiate
 
-The axes and their sizes in the example are worked out once here, and carried to every later stage.
+This module works out the axes and their sizes in the example once. Every later stage uses the same axes and sizes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
 
 @dataclass(frozen=True)
 class CapturedBody:
-    """What explanations differentiate: the `program` from the vectors of `embedding` on, and the explained `target`."""
+    """What explanations differentiate.
+
+    Attributes:
+        program: the model from the vectors of `embedding` on.
+        embedding: the module from token ids to vectors, or `Values`.
+        target: what is explained.
+    """
 
     program: ExportedProgram
     embedding: nn.Module
@@ -57,14 +63,14 @@ class Captured:
     """The programs of a source.
 
     Attributes:
-        source: what was captured.
+        source: the source that was captured.
         lowering: what the lowered modules ask of the inputs.
-        axes: the parts of each dynamic axis by its name, with their sizes in the example.
-        predict: from the inputs, in blocks where `lowering` asks for blocks, to the outputs.
-        body: what explanations differentiate; None where nothing is explained.
+        axes: the parts of each dynamic axis with their sizes in the example, by the name of the axis.
+        predict: the program from the inputs to the outputs. Inputs come in blocks where `lowering` asks for blocks.
+        body: what explanations differentiate; None if nothing is explained.
         methods: the explanation methods to compile.
-        unexplained: why nothing is explained; empty where something is, or nothing was wanted.
-        guards: of a custom module, the conditions on sizes under which its trace holds.
+        unexplained: why nothing can be explained, or why the body could not be captured; otherwise empty.
+        guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
     """
 
     source: Source
@@ -77,12 +83,12 @@ class Captured:
     guards: tuple[CodeType, ...]
 
     def example(self, tensors: Sequence[contract.Tensor]) -> Example:
-        """Inputs of these tensors, and the dynamic axes of each."""
+        """An input for each of `tensors`, and the dynamic axes of each input."""
         return example(self.source, tensors, self.axes)
 
 
 class Program(nn.Module):
-    """A source with its inputs and outputs in order instead of by name; once it is lowered, inputs may be blocked."""
+    """A source that takes inputs and gives outputs in order, not by name. After lowering, inputs may come in blocks."""
 
     lowering = Lowered(1, ())
 
@@ -106,13 +112,16 @@ class Program(nn.Module):
 
 
 class EmbeddingStub(nn.Module):
-    """Stands where an embedding was, and hands out the vectors that it holds; a head may be tied to its weight."""
+    """Takes the place of an embedding and returns the vectors that it was given.
+
+    Other attributes are those of the original embedding, because a head may be tied to its weight.
+    """
 
     vectors: Any = None
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
-        self.tied = (original,)  # in a tuple: no part of this module
+        self.tied = (original,)  # in a tuple, so that torch does not make it a part of this module
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["tied"][0], name)
@@ -123,8 +132,10 @@ class EmbeddingStub(nn.Module):
 
 
 class Body(nn.Module):
-    """A source's outputs from its token embeddings on; the embedding itself is replaced by `given`. Without one from the
-    values of the first input.
+    """A source from its token embeddings to its outputs.
+
+    `given` has replaced the embedding in `program`. If `given` is None, the first input holds values, and
+    ``embeddings`` are these values.
     """
 
     def __init__(self, program: Program, given: EmbeddingStub | None) -> None:
@@ -146,9 +157,9 @@ class Body(nn.Module):
 
 
 def wanted_methods(source: Source, explain: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The methods to compile: those that were named, else the first of all for a model that it can explain.
+    """The methods to compile: the named methods, or by default the first of all methods if the model can be explained.
 
-    UsageError for a method that is unknown, or that the model has nothing to explain for.
+    Raises UsageError for an unknown method, and for a method that can't explain this model.
     """
     if explain is None:
         return (next(iter(METHODS)),) if source.target is not None else ()
@@ -159,17 +170,17 @@ def wanted_methods(source: Source, explain: str | Sequence[str] | None) -> tuple
 
 
 def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -> Captured:
-    """The captured programs. ExportError where a trace fails.
+    """Captures the programs of a source. Raises ExportError where a trace fails.
 
-    Where nobody `asked` for the methods by name, a model that can't be captured from its embeddings on is left
-    unexplained, and the reason is recorded.
+    A model that can't be captured from its embeddings on is left unexplained, and the result holds the reason. If the
+    user `asked` for the methods by name, this is an ExportError instead.
     """
     program = Program(source)
     with lowered(program, source.limits) as lowering:
         own = source.module_inputs
         if own is not None and (lowering.blocked or lowering.block != 1):
             raise ExportError(
-                "a module of one's own may hold attentions that take any length, got one that takes whole blocks of "
+                "a custom module may hold attentions that take any length, got one that takes whole blocks of "
                 "tokens; export that model of transformers by itself, or give it a head of its library."
             )
         program.lowering = lowering
@@ -199,10 +210,10 @@ def capture_body(
     inputs: tuple[Tensor, ...],
     dimensions: Sequence[dict[int, Any]],
 ) -> ExportedProgram:
-    """The program from the token embeddings on; with attention's weights marked where a method reads them."""
+    """Captures the program from the token embeddings on. Marks attention weights if a method reads them."""
     source = program.source
     stub = None if isinstance(embedding, Values) else EmbeddingStub(embedding)
-    vectors = embedding(inputs[0]).clone()  # one tensor twice would be one input
+    vectors = embedding(inputs[0]).clone()  # the same tensor twice would become one input
     mixing = source.variant.mixing if any(METHODS[method].attends for method in methods) else None
     marks = nullcontext() if mixing is None else marked(source.module, mixing)
     with replaced(program, {} if stub is None else {embedding: stub}), marks:
@@ -210,12 +221,12 @@ def capture_body(
 
 
 def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
-    """The parts of each dynamic axis, by its name."""
+    """The parts of each dynamic axis, by the name of the axis."""
     if source.module_inputs is not None:
         sizes = own_sizes(source, source.module_inputs)
         return {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
     reach = source.decoder.max_length if source.decoder is not None else 0
-    shortest = max(source.limits.min_length, SHORTEST)  # torch takes one token for a fixed size
+    shortest = max(source.limits.min_length, SHORTEST)  # torch takes a size of 1 for fixed
     fixed = {
         axis
         for tensor in (*source.outputs, *source.explained_by()[0])
@@ -227,14 +238,18 @@ def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
 
 
 def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[str, tuple[Traced, ...]]) -> Example:
-    """Inputs and their dynamic axes: shapes matter, values don't."""
+    """Example inputs and their dynamic axes. Their shapes matter, their values don't."""
     drawn: Mapping[str, Any] = {}
     if source.module_inputs is not None:
         own = {axis.name for axis in source.module_inputs.signature.axes}
         drawn = source.module_inputs.draw({name: part.size for name, (part,) in axes.items() if name in own}, seed=1)
     inputs, dimensions = [], []
     for tensor in tensors:
-        parts = [part for axis in tensor.shape for part in axes.get(str(axis), (Traced(axis),))]  # type: ignore[arg-type]
+        parts = [
+            part
+            for axis in tensor.shape
+            for part in axes.get(str(axis), (Traced(axis),))  # type: ignore[arg-type]
+        ]
         given = drawn.get(tensor.name)
         sizes = [part.size for part in parts]
         inputs.append(filled(tensor, sizes, source.limits.vocab) if given is None else torch.from_numpy(given))
@@ -243,7 +258,10 @@ def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[st
 
 
 def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
-    """Sizes that differ from each other and from all fixed ones: equal ones become one while a reverse pass is traced."""
+    """A size for each axis of a custom module. All sizes differ from each other and from all fixed sizes.
+
+    While a reverse pass is traced, equal sizes become one size. An axis that allows no such size gets its largest size.
+    """
     fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
     sizes: dict[str, int] = {}
     for axis in own.signature.axes:
@@ -258,7 +276,7 @@ def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
 
 
 def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:
-    """Ids that count, a mask of ones, else zeros."""
+    """Ids that count up for token ids and a baseline of ids, ones for the attention mask, zeros for other tensors."""
     kind = getattr(torch, tensor.dtype)
     if tensor.name in (names.INPUT_IDS, names.BASELINE) and not kind.is_floating_point:
         return (torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary).to(kind)
@@ -266,7 +284,7 @@ def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Te
 
 
 def check_reach(captured: ExportedProgram, own: ModuleInputs) -> None:
-    """ExportError where a trace ends before an axis does: ``forward`` goes another way for longer inputs."""
+    """Raises ExportError if a trace ends before an axis does: ``forward`` takes another path for longer inputs."""
     given = set(captured.graph_signature.user_inputs)
     nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
     for node, tensor in zip(nodes, own.tensors, strict=True):

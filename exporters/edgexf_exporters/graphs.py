@@ -1,6 +1,6 @@
 """From captured programs to graphs: predict, and one explain graph for each method.
 
-In: `Captured`. Out: `Graphs`, ONNX models over block-aligned lengths. `edgexf.passes` makes them take any length.
+In: `Captured`. Out: `Graphs`, ONNX models over lengths in whole blocks. `edgexf.passes` makes them take any length.
 
     predict program -> ONNX
     body            -> differentiated by each method (`edgexf_exporters.explain`) -> captured again -> ONNX
@@ -28,13 +28,13 @@ class Graphs:
     """The graphs of a source in ONNX.
 
     Attributes:
-        predict: from the inputs to the outputs.
-        explain: the graph of each method by its name, the first method first.
-        block: inputs come as [..., blocks, block] where this number of tokens is more than one.
+        predict: the graph from the inputs to the outputs.
+        explain: the graph of each method, by the name of the method. The first method comes first.
+        block: the number of tokens in a block. If it is more than one, inputs come as [..., blocks, block].
         variable_block: the size of a block is free.
-        unexplained: why there is no explain graph; empty where there is one, or none was wanted.
-        padding_mark: what ``attention_mask`` holds behind an input's end.
-        guards: of a custom module, the conditions on sizes under which its trace holds.
+        unexplained: why nothing can be explained, or why no explain graph could be made; otherwise empty.
+        padding_mark: the value of ``attention_mask`` behind the end of an input.
+        guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
     """
 
     predict: onnx.ModelProto
@@ -47,9 +47,10 @@ class Graphs:
 
 
 def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
-    """The graphs of captured programs. ExportError where an operator has no translation, or a method can't be compiled.
+    """Makes the graphs of captured programs. Raises ExportError where an operator has no translation.
 
-    Methods that nobody `asked` for by name are left out where they can't be compiled, and the reason is recorded.
+    If a method can't be compiled, all explain graphs are left out, and the result holds the reason. If the user `asked`
+    for the methods by name, this is an ExportError instead.
     """
     source, lowering = captured.source, captured.lowering
     predict = translate(captured.predict, source.inputs, tuple(output.name for output in source.outputs), opset)
@@ -69,7 +70,7 @@ def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
 
 
 def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset: int) -> onnx.ModelProto:
-    """The graph of one method."""
+    """Makes the explain graph of a method."""
     source = captured.source
     takes, gives = source.explained_by(method.path, method.weights)
     tensors = (*source.tensors, *takes)

@@ -1,12 +1,12 @@
 """What an export must know about a model: the module, and the contract of its graphs.
 
-In: a model, by `edgexf_exporters.sources.reference` or `checkpoint`. Out: a `Source`, which tracing, verifying and the
-bundle read; none of them looks at the model's class.
+In: a model, by way of `edgexf_exporters.sources`. Out: a `Source`. Tracing, verification and the bundle read the
+`Source`; none of them looks at the class of the model.
 
     model  ->  Source(module, inputs, outputs, embedding, limits, ...)  ->  graphs, grid, manifest
 
-Two alternatives were weighed. A base class that models inherit would ask users to change theirs. A case
-for each kind of model in tracing, verifying and writing is what makes exporters long and hard to extend.
+Two alternatives were weighed. With a base class that models inherit, users would have to change their models. A case
+for each kind of model in tracing, verification and writing is what makes exporters long and hard to extend.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,22 +29,22 @@ from edgexf.errors import ExportError
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Mixing, Variant
 
-IMAGE = 4  # axes
-SHORTEST = 2  # tokens of an input: a text is at least its first and last special token
+IMAGE = 4  # the number of axes of an image
+SHORTEST = 2  # tokens of the shortest input: a text has at least its first and its last special token
 
 
 def nothing(_: nn.Module) -> AbstractContextManager[None]:
-    """Around a model that a call does not change."""
+    """The context of a call that needs nothing around it."""
     return nullcontext()
 
 
 def never(_: int) -> bool:
-    """Of a model that answers an input of any length."""
+    """Says that the model has an answer to an input of any length."""
     return False
 
 
 class Values(nn.Module):
-    """Stands for an embedding where a model's first input holds values by itself, such as an image's."""
+    """Stands in for the embedding of a model whose first input already holds values, such as an image."""
 
     def forward(self, values: Tensor) -> Tensor:
         return values
@@ -51,11 +52,14 @@ class Values(nn.Module):
 
 @dataclass(frozen=True)
 class PerRow:
-    """How a model is asked whose answer to a row depends on its batch mates or its padding: for each row alone, without
-    padding.
+    """How the grid asks for each row alone, without padding.
 
-    `fails` tells whether it has no answer to so many tokens; `instead` then surrounds the call, and puts what defines the
-    answer in the place of the modules that fail.
+    It is for a model whose answer to a row depends on the batch mates or on the padding of the row.
+
+    Attributes:
+        fails: takes a number of tokens, and tells whether the model has no answer to a row with so many tokens.
+        instead: makes the context of a call that would fail. The context replaces the modules that fail by modules that
+            define the answer.
     """
 
     fails: Callable[[int], bool] = never
@@ -64,14 +68,25 @@ class PerRow:
 
 @dataclass(frozen=True)
 class Family:
-    """What only a family's own file can tell of a model: the longest input in tokens, the padding rule and the switch
-    of `Limits`, how it fills in segments, its decoder, what must surround each call of the untouched model, where a
-    call changes it or draws random numbers, and whether it must be asked for each row alone.
+    """What only the file of a transformers family knows about a model.
 
-    `shortest` is the least input, if more than `SHORTEST`. `width`, the values of a token's hidden state (0: the config
-    says it), `token_types` and `padding_id` stand in for what the config does not say, `embedding` for the library's own
-    from token ids to vectors, where explanations start from another. `has_argmax`: answers hang on discrete choices;
-    `provenance` is what the export had to decide for the model.
+    Attributes:
+        longest: the length of the longest input, in tokens.
+        padding: the padding rule of `Limits`.
+        switch: the switch of `Limits`.
+        segments: how the model fills in segments.
+        decoder: the limits of the decoder; None for a model without a decoder.
+        call_context: makes the context that must surround each call of the untouched model, for example where a call
+            changes the model or draws random numbers.
+        per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
+        shortest: the length of the shortest input, in tokens; at least `SHORTEST`.
+        width: the number of values of a token's hidden state; 0 if the config says it.
+        token_types: the number of token types, if the config does not say it.
+        padding_id: the id of the padding token, if the config does not say it.
+        embedding: the module from token ids to vectors from which explanations start; None for the library's input
+            embedding.
+        has_argmax: the answers depend on discrete choices.
+        provenance: what the export had to decide for the model.
     """
 
     longest: int
@@ -91,7 +106,11 @@ class Family:
 
 
 class Drawing(Protocol):
-    """Makes inputs by name from the axes' sizes, a seed, and the real tokens of a row by its number and length."""
+    """Makes inputs by name from the sizes of the axes and a seed.
+
+    `padded` takes the number of a row and its length, and gives the number of its real tokens. Without `padded` all
+    tokens are real.
+    """
 
     def __call__(
         self, sizes: Mapping[str, int], seed: int, padded: Callable[[int, int], int] | None = None
@@ -100,8 +119,13 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True)
 class ModuleInputs:
-    """What a module of one's own takes, where a model of text takes token ids and a mask: its inputs in the order of
-    ``forward``, their axes, how more of them are made, and what marks a real token in those that are masks, by name.
+    """What a custom module takes, where a model of text takes token ids and a mask.
+
+    Attributes:
+        tensors: the inputs, in the order of ``forward``.
+        signature: the axes of the inputs.
+        draw: makes further inputs.
+        real: for each input that is a mask, the value that marks a real token, by the name of the input.
     """
 
     tensors: tuple[contract.Tensor, ...]
@@ -112,7 +136,13 @@ class ModuleInputs:
 
 @dataclass(frozen=True)
 class Place:
-    """A layer's projections: those that make values, and the one that reads what they become."""
+    """The projections of a layer between which its attention weights act.
+
+    Attributes:
+        values: the value projections, whose outputs the weights mix.
+        reader: the output projection, which reads the mixed values.
+        heads: the number of attention heads.
+    """
 
     values: tuple[nn.Module, ...]
     reader: nn.Module
@@ -120,7 +150,7 @@ class Place:
 
 
 def part(module: nn.Module, path: str) -> Any:
-    """What a dotted path of attributes leads to, None where it does not."""
+    """Follows a dotted path of attributes from `module`. None where the path leads nowhere."""
     found: Any = module
     for name in path.split("."):
         found = getattr(found, name, None)
@@ -128,7 +158,7 @@ def part(module: nn.Module, path: str) -> Any:
 
 
 def places_of(model: nn.Module, about: Mixing) -> list[Place]:
-    """In the order of the layers."""
+    """The place of each layer that has the projections of `about`, in the order of the layers."""
     found = []
     for module in model.modules():
         values, reader = [part(module, path) for path in about.values], part(module, about.reader)
@@ -139,15 +169,36 @@ def places_of(model: nn.Module, about: Mixing) -> list[Place]:
 
 @dataclass(frozen=True)
 class Source:
-    """A model to export: one of text, or with `own` any module.
+    """A model to export: a model of text, or with `module_inputs` any module.
 
-    `module` takes `inputs` by name, and `settings` that are no tensors, and answers with a mapping of `outputs`, or with
-    the only one of them; `call_context` surrounds each call of it, `per_row` says how the grid asks it. `embedding` is its
-    submodule from token ids to vectors, which explanations start from, or `Values`. `first_id` stands first in every input of the grid, `padding_id` behind the real
-    tokens. `limits.block` is 1: the lowering says what it needs. `choices`: a row holds several inputs, of which one is
-    chosen. `has_argmax`: its `torch.argmax` decides inside what else is computed. `reason` says why it has no `embedding`.
-    `scores` are those of `Manifest`, `files` what the bundle holds besides. `config` becomes config.json,
-    `card` the head of README.md. `quiet` silences what its library says.
+    Attributes:
+        name: the name of the model.
+        task: what the model is used for.
+        variant: the record of the model's attention.
+        module: the model. It takes `inputs` by name and `settings`. It answers with a mapping that holds `outputs`, or
+            with the tensor itself if there is one output.
+        embedding: the submodule from token ids to vectors, from which explanations start. `Values` if the first input
+            holds values; None if nothing can be explained.
+        outputs: the outputs of the graph, in order.
+        limits: what an input must keep to. `limits.block` is 1: the lowering says which block it needs.
+        labels: the names of the classes; empty if they have no names.
+        preprocess: how bytes or text become token ids; None for a model that takes arrays.
+        first_id: the id of the first token of every input of the grid.
+        padding_id: the id of the tokens behind the real tokens.
+        globals, segments, decoder: as in `Manifest`.
+        module_inputs: what a custom module takes; None for a model of text.
+        multiple_choice: a row holds several inputs, and the model chooses one of them.
+        has_argmax: a `torch.argmax` inside the module decides what else is computed.
+        scores: as in `Manifest`.
+        files: the further files of the bundle, such as tokenizer.json, by path.
+        settings: arguments of the module that are no tensors, by name.
+        call_context: makes the context that surrounds each call of the module.
+        reason: why `embedding` is None; otherwise empty.
+        per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
+        config: the values of config.json.
+        provenance: where the model comes from, for the manifest.
+        quiet: makes a context that silences the model's library.
+        card: the head of README.md.
     """
 
     name: str
@@ -178,9 +229,9 @@ class Source:
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext
     card: str = ""
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[contract.Tensor, ...]:
-        """The graph's inputs in order; those of a model of text are int64."""
+        """The inputs of the graph, in order. The inputs of a model of text are int64."""
         if self.module_inputs is not None:
             return self.module_inputs.tensors
         types = (names.TOKEN_TYPE_IDS,) if self.limits.token_types else ()
@@ -192,12 +243,12 @@ class Source:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the graph's inputs in order."""
+        """The names of the inputs of the graph, in order."""
         return tuple(tensor.name for tensor in self.tensors)
 
-    @property
+    @cached_property
     def target(self) -> Target | None:
-        """What an explanation explains; None where there is nothing, or no embedding to explain it by."""
+        """What an explanation explains. None where `unexplained` gives a reason, such as a missing embedding."""
         if self.embedding is None or (self.multiple_choice and self.per_row is not None):
             return None
         return target_of(
@@ -207,8 +258,10 @@ class Source:
     def explained_by(
         self, path: bool = False, weights: bool = False
     ) -> tuple[tuple[contract.Tensor, ...], tuple[contract.Tensor, ...]]:
-        """What an explain graph takes and gives besides, `path` for one that integrates along one, `weights` for one that
-        gives attention's, where it has any.
+        """The inputs and the outputs that an explain graph has besides those of the predict graph.
+
+        `path` is for a method that integrates along a path. `weights` is for a method that also gives the attention
+        weights, where the model has such weights.
         """
         tokens = self.tensors[0]
         place = self.samples(tokens)
@@ -229,33 +282,39 @@ class Source:
 
     @property
     def mixing(self) -> list[Place]:
-        """Where its attention mixes tokens by weights, layer by layer; nowhere for one without."""
+        """Where attention mixes tokens by weights, layer by layer; empty for a model without such weights."""
         about = self.variant.mixing
         return [] if about is None else places_of(self.module, about)
 
     @property
     def unexplained(self) -> str:
-        """Why no explain graph can be made; empty where one can."""
+        """Why no explain graph can be made; empty if it can be made."""
         if self.target is not None:
             return ""
         together = "its choices are answered one by one" if self.multiple_choice and self.per_row is not None else ""
         return self.reason or together or "the head gives neither logits nor vectors"
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
-        """The outputs by name, of `module` where another one stands in for the source's own."""
+        """Calls the source's module, or `module` in its place. Returns the outputs by name."""
         called = module or self.module
         with self.call_context(called):
             found = named_outputs(called(**inputs, **self.settings), self.outputs[0].name)
         return {output.name: found[output.name] for output in self.outputs}
 
     def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Which tokens are no padding, [batch, sequence]; of a module of one's own every answer counts."""
+        """Which tokens are no padding, bool [batch, sequence].
+
+        All tokens of a custom module count as real, because every answer is compared.
+        """
         if self.module_inputs is None:
             return inputs[names.ATTENTION_MASK] > 0
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
 
     def shown(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Which tokens of the first input a mask shows, [batch, sequence], or its pixels: the others have no relevance."""
+        """Which tokens or pixels of the first input the mask shows; all of them without a mask.
+
+        The result is bool, in the shape of the first input without channels. Hidden tokens have no relevance.
+        """
         if self.mask is None:
             sizes = inputs[self.inputs[0]].shape
             return np.ones([size for axis, size in enumerate(sizes) if axis != self.channels], dtype=bool)
@@ -263,9 +322,9 @@ class Source:
         shown: npt.NDArray[np.bool_] = inputs[self.inputs[place]] == mark
         return shown
 
-    @property
+    @cached_property
     def mask(self) -> tuple[int, int] | None:
-        """The place among the inputs of the one that tells real tokens, and what marks them; None without one."""
+        """The place of the mask among the inputs, and the value that marks real tokens in it. None without a mask."""
         marks = {names.ATTENTION_MASK: 1} if self.module_inputs is None else self.module_inputs.real
         places = [
             (place, marks[one.name])
@@ -276,24 +335,29 @@ class Source:
 
     @property
     def channels(self) -> int | None:
-        """The axis of channels of an image, [samples, channels, height, width]: a pixel's relevance is their sum."""
+        """The axis of channels of an image [samples, channels, height, width]; None for other inputs.
+
+        The relevance of a pixel is the sum over its channels.
+        """
         return 1 if isinstance(self.embedding, Values) and len(self.tensors[0].shape) == IMAGE else None
 
     @property
     def row_axis(self) -> int:
-        """The axis of samples of the first input."""
+        """The axis of samples of the first input; 0 if it has no such axis."""
         return self.samples(self.tensors[0]) or 0
 
     def samples(self, tensor: contract.Tensor) -> int | None:
-        """The axis of an input or output along which samples are independent."""
+        """The axis of an input or output along which samples are independent; None if it has no such axis."""
         name = names.BATCH if self.module_inputs is None else self.module_inputs.signature.samples
         return tensor.shape.index(name) if name in tensor.shape else None
 
 
 def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
-    """What a module answers, by name: a tensor or the first of several is called `name` where it has no own one.
+    """The tensors that a module answers with, by name.
 
-    ExportError for an answer without tensors. What is no tensor, such as a cache, is left out.
+    A tensor without a name is called `name` if it is the only tensor or the first of several. Later tensors are called
+    ``output_1``, ``output_2``, ... Values that are no tensors, such as a cache, are left out. Raises ExportError for an
+    answer without tensors.
     """
     if isinstance(found, Tensor):
         found = {name: found}
@@ -310,7 +374,7 @@ def named_outputs(found: Any, name: str = names.LOGITS) -> dict[str, Tensor]:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """The model as it answers on a device: no dropout, weights that are constants. Afterwards it is as before."""
+    """Makes the model answer as on a device: no dropout, constant weights. Afterwards the model is as before."""
     wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
     training = {module: module.training for module in model.modules()}
     try:
@@ -325,7 +389,10 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[list[Tensor]]:
-    """For the duration what an embedding hands out are leaves, and listed; `instead` takes the place of the first."""
+    """Makes the outputs of an embedding leaves for the duration, and yields the list of these leaves.
+
+    `instead` takes the place of the first output.
+    """
     leaves: list[Tensor] = []
 
     def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -341,7 +408,10 @@ def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[lis
 def started_from(
     reader: nn.Module, inputs: Mapping[str, Tensor], instead: Tensor | None = None
 ) -> Iterator[tuple[Mapping[str, Tensor], list[Tensor]]]:
-    """The inputs to call a model with, and the leaves that an explanation starts from, as `vectors_of`."""
+    """Yields the inputs to call a model with, and the leaves from which an explanation starts.
+
+    `instead` takes the place of the first leaf, as in `vectors_of`.
+    """
     if isinstance(reader, Values):
         first, values = next(iter(inputs.items()))
         leaf = (values if instead is None else instead).detach().requires_grad_(True)

@@ -1,10 +1,10 @@
-"""Latency of each exported variant against its own eager PyTorch model, interleaved in one process.
+"""Compares the latency of each exported variant with its eager PyTorch model, interleaved in one process.
 
     python tests/benchmarks/eager_ratio.py FOLDER_OF_BUNDLES [--length 4096] [--runs 30] [--output FILE]
 
-FOLDER_OF_BUNDLES holds one bundle for each variant, named as the variant. Ratios are medians of the
-ratios of neighbouring runs: eager first, then the predict graph, then the explain graph and its eager
-counterpart (forward and torch autograd). Above 1 the exported graph is faster.
+FOLDER_OF_BUNDLES holds one bundle for each variant, named as the variant. Each round runs the eager model, the predict
+graph, the eager explanation (forward and torch autograd) and the explain graph, in this order. Each ratio is the median
+over the rounds of eager time / graph time within one round. Above 1 the exported graph is faster.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgexf.models.encoder import Encoder
 from edgexf.models.weights import load, shipped
 from edgexf.report.markdown import markdown_table
 from edgexf_exporters import VARIANTS
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 
 WARM_UP = 3
 
@@ -41,7 +41,7 @@ def eager_explanation(encoder: Encoder, ids: torch.Tensor, mask: torch.Tensor) -
 
 
 def measure(name: str, bundle: Path, length: int, runs: int, threads: int) -> tuple[str, ...]:
-    """One row of the table."""
+    """Measures one variant and returns its row of the table."""
     encoder = load(shipped(name)).requires_grad_(False)
     array = np.random.default_rng(0).integers(0, 256, (1, length + 1))
     array[0, 0] = 257

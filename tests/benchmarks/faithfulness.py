@@ -1,19 +1,21 @@
-"""How faithful each explanation method is on each trained reference model, and what it costs.
+"""Measures how faithful each explanation method is on each trained reference model, and what the method costs.
 
     python tests/benchmarks/faithfulness.py --output tests/benchmarks/results [--variant V]... [--part PART]...
         [--method M]... [--bundles FOLDER] [--again]
 
-Part `deletion`: the area between the deletion curves (`edgexf_runtimes.measure.faithfulness`) on the shipped evaluation set, each
-crop's first `BYTES` bytes, with 95 % bootstrap intervals, and the paired difference against gradient x input and against
-a random order. Crops are taken in turns over the labels, so that a method which is too slow for all of them is measured
-on the first `FEWER`.
+Part `deletion` measures the area between the deletion curves (`edgexf_runtimes.measure.faithfulness`). Its inputs are
+the first `BYTES` bytes of each crop of the shipped evaluation set. The results have 95 % bootstrap intervals, and
+paired differences against gradient x input and against a random order. The crops are sorted so that the labels take
+turns. A method that is too slow for all crops is measured on the first `FEWER`.
 
-Part `cost`: the explain graphs against the predict graph at `LENGTHS` bytes, integrated gradients for each point, against
-captum's gradient x input on the eager model, and LIME at its default budget: medians of the ratios of neighbouring runs in
-one process, of LIME one run.
+Part `cost` measures, at `LENGTHS` bytes, the time of each explain graph divided by the time of the predict graph.
+Integrated gradients counts for each point of its path. Captum's gradient x input on the eager model is measured in the
+same process, and LIME at its default budget. The figures are medians of the ratios of neighbouring runs, for LIME one
+run.
 
-What faithfulness.json in the output folder already holds is not measured again, unless `--again` names it by its options;
-the file and faithfulness.md are written after each method of a variant, so that a run can be stopped and go on.
+Results that faithfulness.json in the output folder already holds are not measured again, unless `--again` and the other
+options select them. The script writes this file and faithfulness.md after each method of a variant, so that a stopped
+run can continue.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from edgexf.spec import CLASS_ID, LABELS
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_runtimes import Session
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.explain import integrated_gradients
 from edgexf_runtimes.explain.graph import run_explain
 from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME
@@ -55,8 +57,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from small import DATA, NAMES
 
 BYTES = 1024
-FEWER = 20  # one of each label
-SLOW = (PATH_METHOD, *(method.name for method in AT_RUN_TIME))  # they need hundreds of predictions
+FEWER = 20  # one crop of each label
+SLOW = (PATH_METHOD, *(method.name for method in AT_RUN_TIME))  # these methods need hundreds of predictions
 SEED = 0
 LENGTHS = (512, 4096)  # bytes
 RUNS, WARM_UP = 15, 2
@@ -68,7 +70,7 @@ Keep = Callable[[str, str, str, Any], None]
 
 
 def inputs() -> list[Labelled]:
-    """The crops' beginnings, a crop of each label in turn."""
+    """Returns the beginning of each crop, with the labels in turn."""
     rows = read_labelled(DATA / "evaluation.jsonl", LABELS)
     files = sorted((Path(str(row.source)) for row in rows), key=lambda path: path.stem.rpartition("-")[::-1])
     return [Labelled(path.read_bytes()[:BYTES]) for path in files]
@@ -76,7 +78,7 @@ def inputs() -> list[Labelled]:
 
 @contextmanager
 def opened(name: str, bundles: Path) -> Iterator[Session]:
-    """The variant's bundle with every method that compiles for it, exported where the folder has none."""
+    """Opens the variant's bundle with every method that compiles for it. Exports the bundle if it is missing."""
     path, (variant,) = bundles / name, (variant for variant in VARIANTS if variant.name == name)
     if not path.exists():
         chosen = tuple(method.name for method in METHODS.values() if variant.mixing or not method.attends)
@@ -86,10 +88,10 @@ def opened(name: str, bundles: Path) -> Iterator[Session]:
 
 
 def deletion(session: Session, method: str, given: Sequence[Labelled]) -> dict[str, Any]:
-    """One method over the inputs, as JSON holds it."""
+    """Measures one method on the inputs and returns the result as JSON values."""
     replacement = session.baseline()
     if method in session.manifest.methods:
-        session.explain(given[0].source, method=method)  # opens its graph: no part of its cost
+        session.explain(given[0].source, method=method)  # opens the graph, which is no part of the cost
     curves = []
     for index, one in enumerate(track(given, description=f"{session.manifest.name} {method}")):
         about = subject(session, one, replacement.token_id, "logit")
@@ -104,7 +106,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
-    """Captum's gradient x input of the predicted label on the eager model, from the token embeddings."""
+    """Returns a call of captum's gradient x input on the eager model: predicted label, from the token embeddings."""
     from captum.attr import InputXGradient
 
     encoder = load(shipped(name)).requires_grad_(False)
@@ -121,8 +123,9 @@ def captum_gradient(name: str, ids: torch.Tensor) -> Callable[[], object]:
 
 
 def cost(session: Session, name: str, length: int) -> dict[str, float]:
-    """Milliseconds of a prediction, and what captum and each compiled method take as a ratio of it: integrated gradients
-    for each point of a path of `PATH_STEPS`.
+    """Returns the milliseconds of a prediction, and the times of captum and each compiled method divided by that time.
+
+    Integrated gradients counts for each point of a path of `PATH_STEPS` points.
     """
     data = np.random.default_rng(0).bytes(length)
     array = session.encode([data])[names.INPUT_IDS]
@@ -141,7 +144,7 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
         run()
     times = [{who: seconds(run) for who, run in contestants.items()} for _ in range(RUNS)]
     ratios = {who: statistics.median(row[who] / row["predict"] for row in times) for who in contestants}
-    if length == LENGTHS[0]:  # at its default budget; of the longer input it takes minutes
+    if length == LENGTHS[0]:  # at its default budget, which takes minutes on the longer input
         ratios["lime"] = seconds(partial(session.explain, data, method="lime")) / statistics.median(
             row["predict"] for row in times
         )
@@ -152,7 +155,7 @@ def cost(session: Session, name: str, length: int) -> dict[str, float]:
 
 
 def tables(found: Results) -> str:
-    """The results as Markdown."""
+    """Returns the results as Markdown."""
     parts = [
         (
             f"# Faithfulness\n\nArea between the deletion curves (LeRF - MoRF, in logits) of the first {BYTES:,} bytes of the "
@@ -191,7 +194,10 @@ def results_of(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Fai
 
 
 def overview(results: Sequence[Faithfulness]) -> str:
-    """A row for each method, a column for each variant; a dash where a method has no graph, or was not measured."""
+    """Returns a table with a row for each method and a column for each variant.
+
+    A dash stands for a method that has no graph or was not measured.
+    """
     methods = list(dict.fromkeys(method for result in results for method in result.methods))
 
     def area(result: Faithfulness, method: str) -> float:
@@ -216,7 +222,7 @@ def overview(results: Sequence[Faithfulness]) -> str:
 
 
 def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Explain over predict, and captum on the eager model over the explain graph that computes the same."""
+    """Returns a table of time ratios: explain / predict, and captum on the eager model / the graph of its method."""
     rows = [(name, length, row) for name in NAMES for length, row in found.get(name, {}).items()]
     methods = list(dict.fromkeys(who for *_, row in rows for who in row if who not in ("predict ms", "captum")))
     header = ("variant", "bytes", "predict ms", *(f"{method} / predict" for method in methods), "captum / gradient")
@@ -237,7 +243,7 @@ def cost_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
 def measure_variant(
     name: str, parts: Sequence[str], methods: Sequence[str], bundles: Path, found: Results, keep: Keep
 ) -> None:
-    """What is not yet found of a variant."""
+    """Measures the results of a variant that are still missing."""
     with opened(name, bundles) as session:
         if "deletion" in parts:
             given = inputs()
@@ -273,7 +279,7 @@ def main(
     file = output / "faithfulness.json"
 
     def kept() -> Results:
-        """What the file holds by now: two runs may measure different rows side by side."""
+        """Reads the results again from the file, because another run may have added rows in the meantime."""
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {part: {} for part in PARTS}
 
     def keep(of: str, name: str, row: str, value: Any) -> None:

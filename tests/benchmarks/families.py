@@ -1,12 +1,16 @@
-"""The full matrix: every family and head that edgexf lowers, over the full grid.
+"""Measures the full matrix: every family and head that edgexf lowers, over the full grid.
 
     python tests/benchmarks/families.py --output tests/benchmarks/results [--again VARIANT]
 
-The trained reference models over the quick grid. Small models with random weights (`tests/families.py`,
-`tests/modules.py`), exported with `--grid full`: the worst relative difference of
-outputs, and of relevance and residual where the head is explained. Once a family the grid in float64, where rounding
-is about 1e-15, or 1e-7 for a library whose softmax is float32. Then the graphs of layers as they are published (width
-768, 12 heads, window 512, block or chunk 64, or 64 landmarks): nodes a layer, and the largest intermediate tensor of one row.
+Three parts:
+
+    heads     The trained reference models run over the quick grid. Small models with random weights
+              (`tests/families.py`, `tests/modules.py`) are exported with `--grid full`. The result is the worst
+              relative difference of the outputs, and of relevance and residual where the head has explanations.
+    float64   Each family runs once over the quick grid in float64. Rounding there is about 1e-15, or 1e-7 for a library
+              whose softmax is float32.
+    layers    Layers of the published sizes are exported (width 768, 12 heads, window 512, block or chunk 64, or 64
+              landmarks). The results are the nodes a layer and the largest intermediate tensor of one row.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ HEADS = {
 }
 LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert")
 LENGTHS = (1024, 4096)
-MODULES = {  # of tests/modules.py, and whose attention they hold
+MODULES = {  # a module of tests/modules.py: the variant of its attention
     "source and target": "torch-nn",
     "[sequence, batch]": "torch-nn",
     "linformer classifier": "linformer-pypi",
@@ -64,7 +68,10 @@ def most_global(family: str) -> int | None:
 
 
 def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
-    """Variant, head, and how it is exported: the reference models by name over the quick grid, the others over the full."""
+    """Yields (variant, head, export options, builder).
+
+    Reference models are exported by name over the quick grid, all others over the full grid.
+    """
     for variant in VARIANTS:
         if variant.reference:
             yield variant.name, variant.tasks[0], {"variant": variant.name}, None
@@ -87,7 +94,7 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
 
 
 def head_row(options: dict[str, Any], build: Any) -> list[Any]:
-    """Cells of the grid, the worst relative difference, and how the head is explained."""
+    """Returns the number of grid cells, the worst relative difference, and the explanation methods of the head."""
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         source = None if build is None else build()
         if isinstance(source, PreTrainedModel):
@@ -98,7 +105,7 @@ def head_row(options: dict[str, Any], build: Any) -> list[Any]:
 
 
 def published(family: str, layers: int) -> Any:
-    """Layers as they are published, of a small vocabulary."""
+    """Builds layers of the published sizes, with a small vocabulary."""
     sizes = {"vocab_size": 1000, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
     if family == "Longformer":
         return transformers.LongformerModel(
@@ -135,7 +142,7 @@ def published(family: str, layers: int) -> Any:
 
 
 def layer_row(family: str) -> list[Any]:
-    """Nodes a layer, and the MB of the largest intermediate at `LENGTHS`."""
+    """Returns the number of nodes a layer, and the MB of the largest intermediate tensor at each of `LENGTHS`."""
     nodes, largest = [], []
     for layers in (1, 2):
         with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
@@ -150,7 +157,7 @@ def layer_row(family: str) -> list[Any]:
 
 
 def table(found: Results) -> str:
-    """The results as Markdown."""
+    """Returns the results as Markdown."""
     heads = [
         (variant, head, f"{count:,}", f"{worst:.1e}", explained)
         for variant, rows in found["heads"].items()

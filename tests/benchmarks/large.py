@@ -1,9 +1,9 @@
-"""Time and memory of exporting a Longformer of the published size: 12 layers x 768, window 512, 4,096 positions.
+"""Measures time and memory of exporting a Longformer of the published size.
 
     python tests/benchmarks/large.py [--head Model] [--output FILE]
 
-Random weights, the full vocabulary, the quick grid. The export runs in a fresh process, whose peak of resident memory
-is the kernel's own figure.
+The model has 12 layers x 768, window 512, 4,096 positions, the full vocabulary and random weights. The export runs over
+the quick grid in a fresh process. The kernel reports the peak resident memory of this process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torch
 import transformers
 
 from edgexf.report.markdown import markdown_table
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.measure.bench import peak_mib
 
 
 def child(checkpoint: str, out: str) -> None:
-    """Exports, and prints seconds, MiB at the peak, cells and their worst difference."""
+    """Exports the checkpoint and prints seconds, peak MiB, the number of grid cells and their worst difference."""
     import edgexf
 
     start = time.perf_counter()

@@ -1,11 +1,18 @@
-"""Explaining Hugging Face's own models by captum and by the compiled graph, side by side.
+"""Compares captum and the compiled graphs on Hugging Face models, interleaved in one process.
 
     python tests/benchmarks/libraries.py --output tests/benchmarks/results [--family F]... [--again]
 
-Classifiers of two layers x 256 with the published windows and blocks and random weights, and the six layers x 384 of
-all-MiniLM-L6-v2 with its real ones. For each family and length: a prediction by the library's eager model, the predict graph, captum's gradient x input from the token
-embedding (`LayerGradientXActivation`), and the gradient and AttnLRP graphs, interleaved in one process; captum's relevance
-and the graph's must agree, or the run fails. What libraries.json in the output folder holds is not measured again.
+The models are classifiers of two layers x 256 with the published windows and blocks and random weights, and
+all-MiniLM-L6-v2 (six layers x 384) with its real weights. For each family and length the script measures:
+
+    eager      a prediction by the library's eager model
+    predict    the predict graph
+    captum     captum's gradient x input from the token embedding (`LayerGradientXActivation`)
+    gradient   the gradient x input graph
+    attnlrp    the AttnLRP graph
+
+The relevance of captum and of the gradient graph must agree, or the run fails. Results that libraries.json in the
+output folder already holds are not measured again.
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ import edgexf
 from edgexf import names
 from edgexf.bundle.golden import relative_difference
 from edgexf.report.markdown import markdown_table
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import minilm
@@ -58,7 +65,10 @@ PARTS = ("eager", "predict", "captum", "gradient", "attnlrp")
 
 
 def classifier(family: str) -> Any:
-    """In eval mode; random weights are larger than the library draws them, so that attention is not nearly uniform."""
+    """Builds a classifier in eval mode.
+
+    Random weights are larger than the library draws them, so that attention is not nearly uniform.
+    """
     torch.manual_seed(0)
     if family == REAL:
         real = transformers.AutoModelForSequenceClassification.from_pretrained(minilm.source(), num_labels=5)
@@ -77,7 +87,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def measure(model: Any, session: Any, length: int) -> dict[str, float]:
-    """Medians of milliseconds, and of the ratios of neighbouring runs."""
+    """Returns the medians of milliseconds and of the ratios of neighbouring runs."""
     ids = torch.from_numpy(np.random.default_rng(length).integers(5, 900, (1, length)))
     given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: torch.ones_like(ids)}
     arrays = {name: tensor.numpy() for name, tensor in given.items()}
@@ -88,7 +98,7 @@ def measure(model: Any, session: Any, length: int) -> dict[str, float]:
 
     label = int(eager().argmax())
     embedding = model.get_input_embeddings()
-    # No weight needs a gradient, so the embedding's answer is made a tensor that does.
+    # No weight needs a gradient, so the hook makes the embedding's output require one.
     hook = embedding.register_forward_hook(lambda _, __, vectors: vectors.requires_grad_(True))
     attribution = LayerGradientXActivation(lambda tokens: model(tokens, given[names.ATTENTION_MASK]).logits, embedding)
     contestants: dict[str, Callable[[], Any]] = {

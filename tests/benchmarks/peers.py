@@ -1,12 +1,13 @@
-"""What other exporters make of the same two models, side by side.
+"""Compares the graphs that edgexf and other exporters make of the same two models.
 
     python tests/benchmarks/peers.py ENVIRONMENT [--output FILE]
 
-ENVIRONMENT is a folder for the peers' own virtual environment, made on the first run: optimum-onnx 0.1.0 needs
-transformers below 4.58. The exporter of transformers itself runs in this environment, once with dynamic shapes and
-once static. The two models are classifiers of Longformer and BigBird with the published block sizes (window 512,
-block 64), two layers x 256 and random weights. Every graph runs at lengths and batches that an application meets, and
-is compared with the untouched eager model: a cell agrees within 1e-4 of the largest logit.
+ENVIRONMENT is a folder for a separate virtual environment, which the first run creates. It is separate because
+optimum-onnx 0.1.0 needs transformers below 4.58. The exporter of transformers runs in the environment of this script,
+once with dynamic shapes and once with static shapes. The two models are classifiers of Longformer and BigBird with the
+published block sizes (window 512, block 64), two layers x 256 and random weights. Every graph runs at lengths and batch
+sizes that an application meets. Its outputs are compared with the untouched eager model: a cell agrees if the
+difference is within 1e-4 of the largest logit.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ made.save_pretrained(sys.argv[2])
 
 
 def models(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Saved classifiers by their family's name."""
+    """Saves the classifiers and yields (family, folder)."""
     torch.manual_seed(0)
     sizes = {
         "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 1024,
@@ -78,14 +79,14 @@ def ours(checkpoint: Path, out: Path) -> str:
 
 
 def run(*command: str) -> str:
-    """The first error that a failed command speaks of, empty for one that did its work."""
+    """Runs a command. Returns the first error in the output of a failed command, and '' for a successful command."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     errors = re.findall(r"^(?:(?:\w+\.)+\w+|\w*Error): .*$", f"{done.stdout}\n{done.stderr}", re.MULTILINE)
     return "" if done.returncode == 0 else [*errors, f"exit code {done.returncode}"][0]
 
 
 def exported(checkpoint: Path, folder: Path, environment: Path) -> Iterator[tuple[str, Path, str]]:
-    """Exporter, folder of the graph, and what went wrong."""
+    """Yields (exporter, folder of the graph, error message or '')."""
     yield "edgexf", folder / "edgexf", ours(checkpoint, folder / "edgexf")
     command = str(environment / "bin" / "optimum-cli"), "export", "onnx", "--task", "text-classification"
     yield "optimum-onnx", folder / "optimum", run(*command, "--model", str(checkpoint), str(folder / "optimum"))
@@ -96,7 +97,7 @@ def exported(checkpoint: Path, folder: Path, environment: Path) -> Iterator[tupl
 
 
 def compared(checkpoint: Path, folder: Path) -> list[float | None]:
-    """For each cell the relative difference from the eager model, None where the graph does not run."""
+    """Returns the relative difference from the eager model for each cell, or None where the graph does not run."""
     session = session_of(folder)
     return [difference(session, checkpoint, *cell) for cell in CELLS]
 
@@ -109,7 +110,7 @@ def session_of(folder: Path) -> ort.InferenceSession:
 
 
 def feeds(session: ort.InferenceSession, length: int, batch: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Rows of which all but the first are padded; the first token is global, the library's own default."""
+    """Returns the inputs. All rows but the first are padded. The first token is global, as is the library's default."""
     ids = np.random.default_rng(length).integers(5, 900, (batch, length))
     mask = (np.arange(length) < np.linspace(length, length // 2, batch)[:, None]).astype(np.int64)
     given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids, "global_attention_mask": 0 * ids}
@@ -125,13 +126,13 @@ def difference(session: ort.InferenceSession, checkpoint: Path, length: int, bat
         wanted = model(**named).logits.numpy()
     try:
         found = session.run(None, given)[0]
-    except Exception:  # noqa: BLE001 (the binding's own types: that it fails is the result)
+    except Exception:  # noqa: BLE001 (the binding raises its own types; the failure is the result)
         return None
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
 
 def milliseconds(sessions: dict[str, ort.InferenceSession]) -> dict[str, float]:
-    """Of one row of 4,096 tokens, the median of interleaved runs."""
+    """Returns the median time of interleaved runs on one row of 4,096 tokens."""
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for _ in range(TURNS + 1):
         for name, session in sessions.items():

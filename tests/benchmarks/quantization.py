@@ -1,12 +1,16 @@
-"""Quantized graphs against fp32: size, answers, explanations, time, and the same through `quantize_dynamic` as it comes.
+"""Compares quantized graphs with fp32: size, outputs, explanations and time, also for plain `quantize_dynamic`.
 
-    python tests/benchmarks/quantization.py [--part reference|large|sentences|hash|naive|families] [--mode MODE] [--untimed]
-        [--bundles FOLDER] [--output FOLDER]
+    python tests/benchmarks/quantization.py [--part reference|large|sentences|hash|naive|families] [--mode MODE]
+        [--untimed] [--bundles FOLDER] [--output FOLDER]
 
-`--mode` measures some modes of the parts that measure all, and replaces their rows alone. `--untimed` is for a machine that
-does other work: it leaves out times and what they decide. Bundles that are in the folder already are not exported again. Sizes are of the predict graph with its weights; "pair" adds
-the explain graph. Times are medians of interleaved pairs of runs. The models of bytes are watched on, and int8-static is
-calibrated on, files of the set that they answer; no label is read for that.
+`--mode` measures some modes of the parts `reference` and `families`, and replaces the rows of these modes alone.
+`--untimed` is for a machine that does other work: it leaves out times, and the reasons that times give.
+
+Bundles that are already in the folder are not exported again. "Size" is the size of the predict graph with its weights;
+"pair" adds the explain graph. Times are medians of interleaved pairs of runs. For the byte models, the layers' inputs
+are observed, and int8-static is calibrated, on files of the evaluation set. This step reads no label.
+
+The script prints the docstring of each part's function above its table in quantization.md.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ SENTENCES = (
 
 
 def referenced(path: Path) -> int:
-    """Bytes of a graph and of the weights that it reads."""
+    """Returns the size in bytes of a graph and the weights that the graph reads."""
     tensors: set[tuple[str, str, str]] = set()
     for one in onnx.load(path, load_external_data=False).graph.initializer:
         place = {entry.key: entry.value for entry in one.external_data}
@@ -79,7 +83,10 @@ def referenced(path: Path) -> int:
 
 
 def sizes(folder: Path, dtype: str) -> tuple[int, int]:
-    """Of the predict graph with its weights, and of it, the explain graph and all weights of the dtype."""
+    """Returns two sizes in bytes.
+
+    The first is the predict graph with its weights. The second is both graphs with all weights of the dtype.
+    """
     predict = folder / in_dtype(names.PREDICT_FILE, dtype)
     explain = folder / in_dtype(names.explain_files([""])[""], dtype)
     data = predict.with_name(predict.name + "_data").stat().st_size
@@ -87,8 +94,9 @@ def sizes(folder: Path, dtype: str) -> tuple[int, int]:
 
 
 def golden(folder: Path, dtype: str) -> str:
-    """A dtype on the bundle's cells of the contract grid, against the untouched model's answers: how many of the grid's
-    cells the bundle holds, the largest difference, and whether `edgexf verify` passes.
+    """Checks a dtype on the contract-grid cells in the bundle, against the outputs of the untouched model.
+
+    Returns how many cells of the grid the bundle holds, the largest difference, and whether `edgexf verify` passes.
     """
     part = next(part for part in edgexf.verify(folder).parts if part.dtype == dtype)
     cells = f"{len(part.rows)} of {len(bundle.read(folder).grid['rows'])}"
@@ -96,8 +104,10 @@ def golden(folder: Path, dtype: str) -> str:
 
 
 def measured(folder: Path, mode: str, **options: Any) -> tuple[Outcome, tuple[int, int], tuple[int, int], str]:
-    """A mode on a copy of a bundle: what it measured, sizes of the dtype and of fp32, and its contract grid. What would be
-    refused is forced, and says so.
+    """Quantizes a copy of a bundle in a mode.
+
+    Returns the outcome, the sizes of the dtype and of fp32, and the text of the contract grid. `force` keeps a graph
+    that would be refused; the outcome's verdict still says so.
     """
     with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
         copy = Path(work, "bundle")
@@ -107,13 +117,13 @@ def measured(folder: Path, mode: str, **options: Any) -> tuple[Outcome, tuple[in
 
 
 def exact(outcome: Outcome) -> str:
-    """How many weights were compared use by use with exact arithmetic on their stored numbers, and the largest error."""
+    """Returns how many weights were compared use by use with exact arithmetic on stored numbers, and the max error."""
     errors = [layer.error for layer in outcome.layers if layer.error is not None]
     return f"{len(errors)}, {max(errors):.0e}" if errors else "-"
 
 
 def times(outcome: Outcome) -> str:
-    """How many times as fast as fp32."""
+    """Returns how many times as fast as fp32 the graph is."""
     return ", ".join(f"{1 / row.ratio:.2f}x at {row.length:,}" for row in outcome.speed)
 
 
@@ -195,13 +205,13 @@ def sentences(bundles: Path) -> Iterator[tuple[str, ...]]:
 
 
 def documents() -> list[str]:
-    """Texts among the evaluation files: code, markup and prose."""
+    """Returns the texts among the evaluation files: code, markup and prose."""
     texts = [path.read_bytes() for path in sorted((DATA / "evaluation").glob("*.bin"))]
     return [text.decode()[:800] for text in texts if text.isascii() and len(text) > 100][::3]
 
 
 def text_lines(folder: Path) -> Path:
-    """Every second of them, a line each."""
+    """Writes every second document as a line of a JSON Lines file."""
     path = folder / "calibration.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in documents()[1::2]))
     return path
@@ -214,8 +224,8 @@ def cosine(one: Session, other: Session, text: str) -> float:
 
 
 def naive(bundles: Path) -> Iterator[tuple[str, ...]]:
-    """`quantize_dynamic(model, output)` on the same fp32 graphs, side by side with int8; where it fails as it comes, once
-    more on a graph without the value_info that it stumbles over.
+    """`quantize_dynamic(model, output)` on the same fp32 graphs, side by side with int8; where it fails as it comes,
+    once more on a graph without the value_info that it stumbles over.
     """
     for name in (*REFERENCES, "bert-4", "all-MiniLM-L6-v2"):
         folder = bundles / name
@@ -239,18 +249,18 @@ def naive(bundles: Path) -> Iterator[tuple[str, ...]]:
 
 
 def dynamically(graph: onnx.ModelProto, output: Path) -> str:
-    """The library's call on a graph; the name of what it raises, empty where it is done."""
+    """Calls the library on a graph. Returns the name of the exception, or '' if the call succeeds."""
     given = output.with_name("fp32.onnx")
     onnx.save(graph, given)
     try:
         quantize_dynamic(str(given), str(output))
-    except Exception as error:  # noqa: BLE001 (whatever the library raises is what this table is to show)
+    except Exception as error:  # noqa: BLE001 (the table shows whatever the library raises)
         return type(error).__name__
     return ""
 
 
 def compared(folder: Path, fp32: Path, plain: Path, ours: Path) -> tuple[str, ...]:
-    """Sizes, worst errors and times of two quantized graphs."""
+    """Returns the sizes, worst errors and speeds of two quantized graphs."""
     sessions = [create(path, ("cpu",), None) for path in (fp32, plain, ours)]
     with edgexf.load(folder, dtype="fp32") as session:
         feeds = inputs_of(session)
@@ -274,7 +284,7 @@ def compared(folder: Path, fp32: Path, plain: Path, ours: Path) -> tuple[str, ..
 
 
 def inputs_of(session: Session) -> list[dict[str, Any]]:
-    """A few rows, the last of which is timed."""
+    """Returns a few rows. The last row is also timed."""
     if session.manifest.preprocess is None:
         return [session.checked(random_inputs(session, length)) for length in (64, 512)]
     if session.manifest.preprocess.kind == "text":
@@ -294,8 +304,8 @@ def speed(reference: Any, other: Any, given: dict[str, Any]) -> float:
 
 
 def hashed(bundles: Path) -> Iterator[tuple[str, ...]]:
-    """The share of the hashed model's tokens that change their bucket: by the 8 bits of the layers before a hash, as q8 has
-    them, and by those that a hash itself would have, which stays in float32.
+    """The share of the hashed model's tokens that change their bucket: by the 8 bits of the layers before a hash, as q8
+    has them, and by those that a hash itself would have, which stays in float32.
     """
     with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
         copy = Path(work, "bundle")
@@ -321,7 +331,10 @@ def hashed(bundles: Path) -> Iterator[tuple[str, ...]]:
 
 
 def hashing(path: Path) -> tuple[Any, list[Any]]:
-    """A session of a graph that answers what it hashes behind its own outputs, and the rotations, layer by layer."""
+    """Opens a graph that also outputs the vectors that it hashes.
+
+    Returns the session, whose extra outputs stand behind the graph's outputs, and the rotations, layer by layer.
+    """
     model = onnx.load(path)
     constants = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
     found = [
@@ -337,12 +350,12 @@ def hashing(path: Path) -> tuple[Any, list[Any]]:
 
 
 def buckets(projected: Any) -> Any:
-    """Kitaev et al. 2020, section 2: the largest of the projections and their negatives."""
+    """Returns the hash buckets: the largest of the projections and their negatives (Kitaev et al. 2020, section 2)."""
     return np.concatenate([projected, -projected], axis=-1).argmax(axis=-1)
 
 
 def golden_lines(bundle: Path, folder: Path) -> Path:
-    """A bundle's golden inputs, a line of arrays each."""
+    """Writes the golden inputs of a bundle as JSON Lines, one line of arrays for each input."""
     path = folder / "golden.jsonl"
     with edgexf.load(bundle) as session:
         inputs = [case.arrays for case in golden_cases(session)]
@@ -352,8 +365,8 @@ def golden_lines(bundle: Path, folder: Path) -> Path:
 
 
 def families(bundles: Path, modes: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """A small model of every family and kind of head with random weights, which every mode must build and run. int8-static is
-    calibrated on the bundle's golden inputs, as arrays.
+    """A small model of every family and kind of head with random weights, which every mode must build and run.
+    int8-static is calibrated on the bundle's golden inputs, as arrays.
     """
     del bundles
     for family, head in FAMILIES:

@@ -1,10 +1,11 @@
-"""How often each method finds the tokens that decide, on tasks where they are known, for all four attentions.
+"""Measures how often each method finds the decisive tokens, on tasks where they are known, for all four attentions.
 
     python tests/benchmarks/synthetic.py --output tests/benchmarks/results
 
-Tasks, models and the measure are those of `tests/synthetic.py`, three seeds each: precision of the most relevant tokens on
-400 rows, from the untouched eager model under each method's rules, which is what the graphs are compared with at every export.
-`tests/exporters/explain/test_faithfulness.py` asks for 0.95 of full attention, through its graph.
+`tests/synthetic.py` defines the tasks, the models and the measure: the precision of the most relevant tokens. It is
+measured on 400 rows for three seeds. Relevance comes from the untouched eager model under each method's rules. Every
+export compares its graphs with the same eager relevance. `tests/exporters/explain/test_faithfulness.py` demands a
+precision of 0.95 from the graph of the model with full attention.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ ATTENTIONS: dict[str, AttentionSpec] = {
 
 
 def methods_for(encoder: Encoder) -> list[str]:
-    """What compiles for its attention, but the path: those of one run."""
+    """Returns the methods that compile for the encoder's attention and need one run, so no path methods."""
     attends = bool(from_encoder(encoder).mixing)
     return [name for name, method in METHODS.items() if not method.path and (attends or not method.attends)]
 
 
 def scores(encoder: Encoder, rows: Rows, method: str) -> np.ndarray:
-    """Relevance of the right label, float32 [rows, tokens]."""
+    """Returns the relevance of the right label, float32 [rows, tokens]."""
     target = np.eye(len(encoder.spec.labels), dtype=np.float32)[rows.labels]
     feeds = {names.INPUT_IDS: rows.ids, names.ATTENTION_MASK: np.ones_like(rows.ids), names.TARGET: target}
     with frozen(encoder):
@@ -61,14 +62,14 @@ def scores(encoder: Encoder, rows: Rows, method: str) -> np.ndarray:
 
 
 def right(encoder: Encoder, rows: Rows) -> float:
-    """The share of rows that the model answers with their label."""
+    """Returns the share of rows for which the model predicts the right label."""
     ids = torch.from_numpy(rows.ids)
     with torch.no_grad():
         return float((encoder(ids, torch.ones_like(ids)).argmax(-1).numpy() == rows.labels).mean())
 
 
 def measured(name: str, task: str) -> list[tuple[str, ...]]:
-    """A line for each method: the precision of each seed; and how often the models are right."""
+    """Returns a line with the accuracy of the models, and a line for each method with the precision of each seed."""
     rows = telling(task, ROWS, seed=1_000)
     encoders = [train(task, ATTENTIONS[name], seed) for seed in SEEDS]
     lines = [(name, task, "the model is right", *(f"{right(encoder, rows):.3f}" for encoder in encoders))]

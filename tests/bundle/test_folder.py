@@ -1,4 +1,4 @@
-"""Bundles on disk: written whole or not at all, and refused when they are not what was written."""
+"""Bundles on disk: they are written whole or not at all, and refused if their content was changed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from edgexf.errors import BundleError, UsageError
 
 @pytest.fixture
 def copy(linformer: Exported, tmp_path: Path) -> Path:
-    """A bundle of one's own to attack."""
+    """A copy of a bundle that a test may damage."""
     path = tmp_path / "copy"
     shutil.copytree(linformer.bundle.path, path)
     return path
 
 
 def change_manifest(path: Path, change: Callable[[dict[str, Any]], None], sign: bool = True) -> None:
-    """Rewrites edgexf.json; with `sign` its digest is right again, as an attacker would make it."""
+    """Rewrites edgexf.json. With `sign`, its digest is corrected, as an attacker would do."""
     values = json.loads((path / "edgexf.json").read_text())
     change(values)
     if sign:
@@ -170,7 +170,7 @@ def test_a_manifest_survives_a_round_trip(linformer: Exported) -> None:
 
 
 def manifest_without_files(exported: Exported) -> Manifest:
-    """One whose only graph is config.json, so that a test writes what it likes."""
+    """Returns a manifest whose only graph is config.json, so that a test can write any files."""
     manifest = exported.bundle.manifest
     return replace(manifest, files={}, variants=(replace(manifest.variants[0], file="config.json"),))
 
@@ -225,7 +225,7 @@ def test_a_failed_replacement_puts_the_old_bundle_back(
 
 
 def test_an_old_bundle_of_a_killed_replacement_is_put_back(linformer: Exported, tmp_path: Path) -> None:
-    """The kill came between the two renames: the old bundle has its hidden name, the new one is not in place."""
+    """The kill came between the two renames: the old bundle has its hidden name, the new bundle is not in place."""
     manifest, target = manifest_without_files(linformer), tmp_path / "out"
     bundle.write(target, {"config.json": b"1"}, manifest)
     dead = dead_process()
@@ -273,7 +273,7 @@ def test_remains_of_a_dead_process_are_removed(linformer: Exported, tmp_path: Pa
         path.mkdir()
     bundle.write(tmp_path / "out", {"config.json": b"{}"}, manifest_without_files(linformer))
     assert not remains.exists()
-    assert live.exists()  # somebody is still writing it
+    assert live.exists()  # a living process is still writing it
 
 
 def test_golden_outputs_catch_a_graph_that_answers_otherwise(copy: Path) -> None:

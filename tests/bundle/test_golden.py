@@ -1,4 +1,4 @@
-"""How two answers are compared: nothing that is not finite may pass."""
+"""Comparisons of two outputs: an output that is not finite must not pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_reference_of_zeros_is_no_division_by_zero() -> None:
 
 
 def test_arrays_of_different_shapes_never_agree() -> None:
-    """They would broadcast: a graph that collapses the batch must not pass."""
+    """Such arrays would broadcast, but a graph that collapses the batch must not pass."""
     one, three = np.ones((1, 20), dtype=np.float32), np.ones((3, 20), dtype=np.float32)
     assert relative_difference(one, three) == relative_difference(three, one) == math.inf
     assert relative_difference(np.float32(1.0), three) == math.inf
@@ -58,7 +58,7 @@ def test_only_real_tokens_are_compared_but_padding_must_be_finite() -> None:
 
 
 def test_padding_is_no_scale_for_what_is_real() -> None:
-    """But one real logit near 0 is none either: then the median of all is."""
+    """A single real logit near 0 gives no scale either. In this case the median of all logits is the scale."""
     output = Tensor("start_logits", "float32", ("batch_size", "sequence_length"))
     real = np.array([[True, False, False, False]])
     wanted = np.float32([[1.0, 9e4, 3.0, 2.0]])
@@ -68,7 +68,7 @@ def test_padding_is_no_scale_for_what_is_real() -> None:
 
 
 def test_logits_that_are_barred_are_compared_among_themselves() -> None:
-    """A library subtracts 1e6, which is no scale for the others, and must be found again."""
+    """A library subtracts 1e6 from barred logits. They give no scale for the others, and both outputs must bar them."""
     output = Tensor("start_logits", "float32", ("batch_size", "sequence_length"))
     real = np.ones((1, 3), dtype=bool)
     wanted = np.float32([[1.0, -1e6, 2.0]])

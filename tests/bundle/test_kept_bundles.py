@@ -1,7 +1,7 @@
-"""Bundles that earlier versions of edgexf wrote: they load, pass their own golden outputs, and answer as they did.
+"""Bundles that earlier versions of edgexf wrote: they load, pass their golden outputs, and give the stored outputs.
 
-tests/data/bundles/README.md says how they were made. The tolerance is the manifest's own for float32, and the mode's for
-quantized graphs, whose kernels differ between processors.
+tests/data/bundles/README.md says how they were made. For float32 the tolerance comes from the manifest. For quantized
+graphs it is the tolerance of the mode, because their kernels differ between processors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import edgexf
 from edgexf.errors import BundleError
 from edgexf_runtimes.device import dtype as dtypes
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 KEPT = sorted(path.parent for path in (DATA / "bundles").glob("v*/*/edgexf.json"))
 TEXT = "the cat sat on the mat and saw a dog"
 
@@ -28,12 +30,12 @@ def tolerance(path: Path, dtype: str) -> float:
 
 
 def close(found: Any, wanted: Any, within: float) -> bool:
-    """Whether the largest difference is within a share of the largest wanted value."""
+    """Returns whether the largest difference is within the share `within` of the largest wanted value."""
     return bool(np.abs(np.subtract(found, wanted)).max() <= within * max(np.abs(wanted).max(), 1e-30))
 
 
 def answers(path: Path) -> dict[tuple[str, str], dict[str, dict[str, np.ndarray[Any, Any]]]]:
-    """What was stored: for each run and dtype the inputs, and the outputs of each graph by name."""
+    """Reads the stored arrays: for each run and dtype the inputs, and the outputs of each graph by name."""
     found: dict[tuple[str, str], dict[str, dict[str, np.ndarray[Any, Any]]]] = {}
     with np.load(path.with_suffix(".npz")) as stored:
         for key in stored.files:
@@ -99,7 +101,7 @@ def test_a_kept_bundle_answers_text_as_it_did(path: Path) -> None:
 
 
 def test_a_changed_copy_is_refused(tmp_path: Path) -> None:
-    """The test above can fail: another byte in a graph does not load."""
+    """A graph with a changed byte does not load, so the tests above can fail."""
     copied = tmp_path / "copied"
     shutil.copytree(KEPT[0], copied)
     graph = copied / "onnx" / "model.onnx"

@@ -16,6 +16,8 @@ from small import NAMES, small_encoder
 from edgexf.models.weights import save
 from edgexf_runtimes.measure.bench import Case, fresh_process
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -26,7 +28,7 @@ def edgexf(*arguments: object, stdin: bytes | None = None, cwd: Path | None = No
 
 
 def refused(done: Done, code: int, *words: str) -> bool:
-    """Exit code `code`, one sentence on standard error that holds the words, nothing on standard output."""
+    """Checks for exit code `code`, one sentence with the words on standard error, and an empty standard output."""
     lines = done.stderr.splitlines()
     sentence = len(lines) == 1 and lines[0].startswith("Error: ")
     return done.returncode == code and sentence and all(word in lines[-1] for word in words) and not done.stdout
@@ -84,7 +86,7 @@ def test_one_bad_input_among_many_is_named_and_the_rest_answered(bundle: Path, t
 
 
 def test_inputs_that_cannot_be_opened_are_named_and_the_rest_answered(bundle: Path, tmp_path: Path) -> None:
-    """A name too long, a file under a file, a file without permission (seen where the tests don't run as root)."""
+    """A name that is too long, a path below a file, a file without read permission (only if not run as root)."""
     (tmp_path / "secret").write_text("x")
     (tmp_path / "secret").chmod(0)
     bad = [tmp_path / ("n" * 300), Path(__file__) / "x"] + ([tmp_path / "secret"] if os.geteuid() else [])
@@ -113,9 +115,7 @@ def test_bench_runs_no_code_of_the_current_folder(bundle: Path, tmp_path: Path) 
 
 
 def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
-    ballast = bytearray(os.urandom(1)) * (
-        400 << 20
-    )  # resident in this process, and inherited by no child's address space
+    ballast = bytearray(os.urandom(1)) * (400 << 20)  # resident in this process only: no child process inherits it
     assert fresh_process(bundle, Case("predict", 16), "auto", None)[1] < 300 < len(ballast) >> 20
 
 
@@ -225,7 +225,7 @@ cli.main(["export", "--variant", "linformer", "--weights", sys.argv[1], "-o", sy
 
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_kill_in_the_middle_of_an_export_leaves_no_half_bundle(kill: signal.Signals, tmp_path: Path) -> None:
-    """The process is stopped when its first file is on disk and the others are not."""
+    """The signal stops the process when only its first file is on disk."""
     save(small_encoder("linformer", layers=1), tmp_path / "own.safetensors")
     out = tmp_path / "out" / "bundle"
     command = [sys.executable, "-c", SLOW_EXPORT, str(tmp_path / "own.safetensors"), str(out)]
@@ -238,9 +238,9 @@ def test_a_kill_in_the_middle_of_an_export_leaves_no_half_bundle(kill: signal.Si
     assert not out.exists()
     if kill is not signal.SIGKILL:
         assert list(out.parent.iterdir()) == []
-        return  # nothing is left that a further export would have to clear up
+        return  # nothing is left for another export to clean up
     done = edgexf(
         "export", "--variant", "linformer", "--weights", tmp_path / "own.safetensors", "-o", out, "--explain", "none"
     )
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in out.parent.iterdir()] == ["bundle"]  # what the kill left is gone as well
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]  # the remains of the killed export are gone too

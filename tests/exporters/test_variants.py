@@ -1,4 +1,4 @@
-"""What the table of variants promises was measured."""
+"""The promises in the table of variants were measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEASURED = json.loads((ROOT / "tests" / "benchmarks" / "results" / "families.jso
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_the_difference_that_is_shown_is_the_one_that_was_measured(variant: Variant) -> None:
-    """By tests/benchmarks/families.py, over every head."""
+    """tests/benchmarks/families.py measured the difference over every head."""
     worst = max(row[1] for row in MEASURED["heads"][variant.name].values())
     assert f"{variant.measured_error:.1e}" == f"{worst:.1e}"
     assert 0 < variant.measured_error <= variant.tolerance

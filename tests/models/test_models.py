@@ -1,4 +1,4 @@
-"""The reference models: each attention against a dense oracle written from its paper, and the padding promise."""
+"""The reference models: each attention against a dense oracle written from its paper, and the effect of padding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgexf.models.hashed import HashedAttention
 from edgexf.models.projected import ProjectedAttention, segment_means
 from edgexf.models.windowed import WindowedAttention
 
-# Two orders of the same float32 sums; 1e-5 of the scale is a hundred units in the last place.
+# For float32 sums in two orders. 1e-5 of the scale is a hundred units in the last place.
 ROUNDING = 1e-5
 LENGTHS = (2, 7, 8, 9, 29, 64)
 
@@ -24,7 +24,7 @@ def attention_of(name: str) -> torch.nn.Module:
 
 
 def hidden_and_mask(length: int, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """hidden [2, length, 16]; the second row is padded behind two thirds."""
+    """Returns hidden [2, length, 16] and a mask. The second row is padded after two thirds of its length."""
     hidden = torch.randn(2, length, 16, generator=torch.Generator().manual_seed(seed))
     mask = torch.ones(2, length, dtype=torch.bool)
     mask[1, max(1, 2 * length // 3) :] = False
@@ -62,7 +62,7 @@ def test_windowed_attention_is_a_band_and_a_global_first_token(length: int) -> N
     query, key, value = heads_of(own, hidden, "query", "key", "value")
     position = torch.arange(length)
     band = (position[:, None] - position[None]).abs() <= own.window
-    band[:, 0] = True  # everyone sees the first token
+    band[:, 0] = True  # all tokens see the first token
     mixed = masked_softmax(query @ key.transpose(-1, -2) / math.sqrt(8), band & mask[:, None, None, :]) @ value
     query, key, value = heads_of(own, hidden, "query_global", "key_global", "value_global")
     seen = masked_softmax(query[:, :, :1] @ key.transpose(-1, -2) / math.sqrt(8), mask[:, None, None, :]) @ value
@@ -82,7 +82,7 @@ def test_projected_attention_is_equation_7_of_wang_et_al(length: int) -> None:
 
 
 def hashed_oracle(own: HashedAttention, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Token by token, from the text of Kitaev et al. 2020, section 2, for one row of a batch."""
+    """Computes one row of a batch token by token, from the text of Kitaev et al. 2020, section 2."""
     length = int(mask.sum())
     query, value = heads_of(own, hidden[None, :length], "query_key", "value")
     chunk = own.sizes.chunk
@@ -102,7 +102,7 @@ def hashed_oracle(own: HashedAttention, hidden: Tensor, mask: Tensor) -> Tensor:
                     for j in range(length)
                     if place[i] // chunk - place[j] // chunk in (0, 1) and bucket[j] == bucket[i] and j != i
                 ]
-                near = near or [i]  # a token sees itself only when it has nobody else
+                near = near or [i]  # a token sees itself only if it sees no other token
                 scores = torch.stack([q[i] @ k[j] / math.sqrt(8) for j in near])
                 sums.append(scores.logsumexp(0) if near != [i] else torch.tensor(-1e4))
                 rows.append(scores.softmax(0) @ v[near])
@@ -134,7 +134,7 @@ def test_appended_padding_changes_no_answer(name: str, added: int) -> None:
     mask = (torch.arange(37 + added) < 37).long().expand(2, -1)
     with torch.no_grad():
         alone, wanted = encoder(padded, mask), encoder(ids, torch.ones_like(ids))
-    assert (alone - wanted).abs().max() <= 1e-5 * wanted.abs().max()  # the bound of the reference task
+    assert (alone - wanted).abs().max() <= 1e-5 * wanted.abs().max()  # the bound in the reference task
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +163,7 @@ def test_segment_means_average_each_segment() -> None:
     assert table.shape == (4, 10)
     assert torch.equal(
         table @ torch.ones(10), torch.tensor([1.0, 1.0, 1.0, 1 / 3])
-    )  # the last segment is one token of three
+    )  # the last segment holds one token instead of three
 
 
 @pytest.mark.parametrize("name", NAMES)

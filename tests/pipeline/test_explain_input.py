@@ -1,4 +1,4 @@
-"""`edgexf explain` with several methods and targets: what goes in once, what comes out side by side."""
+"""`edgexf explain` with several methods and targets: one input, and results side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: what a bundle must hold, and that a wrong graph never becomes one."""
+"""Exports: the content of a bundle, and wrong graphs, which must never become a bundle."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from edgexf_exporters.lowerings.reference.projected import Projected
 from edgexf_exporters.lowerings.reference.windowed import Windowed
 from edgexf_exporters.verify.compare import run
 from edgexf_exporters.verify.graph_checks import quadratic_tensors, random_operators
+
+pytestmark = pytest.mark.slow  # exports or runs many models
 
 
 def graphs_of(path: Path) -> list[Path]:
@@ -153,7 +155,7 @@ def test_a_wrong_explanation_never_becomes_a_bundle(
     monkeypatch.setattr(GradientTimesInput, "forward", wrong)
     with pytest.raises(VerificationError) as caught:
         edgexf.export(small_encoder("linformer", layers=1), output=tmp_path / "out")
-    assert max(row["outputs"] for row in caught.value.grid["rows"]) <= 1e-4  # the prediction alone was right
+    assert max(row["outputs"] for row in caught.value.grid["rows"]) <= 1e-4  # only the prediction was right
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,7 +170,7 @@ def test_a_block_larger_than_the_position_step_or_a_third_of_the_model_is_export
 
 
 class Odd(nn.Module):
-    """A norm of a user's own that does something to its input which a graph can't hold."""
+    """A custom norm that does something to its input that a graph cannot represent."""
 
     def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Data of one's own for models that read neither text nor bytes: arrays by name, in lines or in files."""
+"""User data for models that read neither text nor bytes: arrays by name, in lines or in files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES = CHANCE.normal(size=(12, 3, 8, 8)).astype(np.float32)
 
 
 class Pictures(nn.Module):
-    """Five classes of a picture by its patches, each 4 x 4 pixels of three channels."""
+    """Classifies a picture into five classes by its patches of 4 x 4 pixels with three channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def written(folder: Path, lines: Sequence[dict[str, Any]]) -> Path:
 
 
 def saved(folder: Path) -> Path:
-    """The pictures in files, and a list of them."""
+    """Writes the pictures to files, and returns a list of these files."""
     for index, image in enumerate(IMAGES):
         np.savez(folder / f"{index}.npz", pixels=image[None])
     path = folder / "files.txt"
@@ -67,7 +67,10 @@ def saved(folder: Path) -> Path:
 
 
 def test_pictures_calibrate_and_judge_a_static_graph(pictures: Path, tmp_path: Path) -> None:
-    """Ranges from files, top-1 from lines: as many are right as a session of the bundle's own fp32 graph gets right."""
+    """Files calibrate the ranges, and lines give the top-1 accuracy.
+
+    The fp32 accuracy is the accuracy of a session of the bundle's fp32 graph.
+    """
     with edgexf.load(pictures) as session:
         best = [int(next(iter(session.run(pixels=image[None]).values())).argmax()) for image in IMAGES]
     labels = [column if index % 3 else (column + 1) % 5 for index, column in enumerate(best)]
@@ -85,7 +88,7 @@ def test_pictures_calibrate_and_judge_a_static_graph(pictures: Path, tmp_path: P
     assert outcome.fp32_metric == pytest.approx(8 / 12)
     assert outcome.cases == len(IMAGES)
     assert outcome.worst < outcome.tolerance
-    assert [layer.products for layer in outcome.layers if not layer.skipped] == [1]  # the head has 320 weights alone
+    assert [layer.products for layer in outcome.layers if not layer.skipped] == [1]  # the head has only 320 weights
 
 
 def test_a_choice_is_judged_by_its_number(choices: Path, tmp_path: Path) -> None:
@@ -143,7 +146,10 @@ def test_arrays_that_do_not_fit_are_a_sentence(
 
 
 def test_a_vector_is_no_choice(tmp_path: Path) -> None:
-    """A label for tokens' features, and for an answer's place, which a start alone does not give."""
+    """Token features have no label.
+
+    A label is also wrong for question answering, because a start alone does not give the place of an answer.
+    """
     path = written(tmp_path, [{"input_ids": [5, 6, 7], "label": 1}])
     for head in ("Model", "ForQuestionAnswering"):
         edgexf.export(small("Bert", head), explain=(), output=tmp_path / head)
@@ -170,6 +176,6 @@ def test_several_rows_and_given_masks_calibrate_as_they_are(tmp_path: Path) -> N
 
 
 def test_curves_are_not_drawn_of_ids(linformer: Any) -> None:
-    """They would be those of an empty text."""
+    """The curves would belong to an empty text."""
     with edgexf.load(linformer.bundle.path) as session, pytest.raises(UsageError, match="an input of ids"):
         measure(session, [Labelled("a"), Labelled("", arrays={"input_ids": np.array([[257, 5]])})])

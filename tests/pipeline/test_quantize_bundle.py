@@ -1,4 +1,4 @@
-"""A bundle that `edgexf quantize` made smaller: its files, its answers, its explanations, and what it says of itself."""
+"""A bundle after `edgexf quantize`: its files, outputs, explanations, and the figures in its reports."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.pipeline.verify_bundle import verify
 from edgexf.report.ranks import spearman
 from edgexf_runtimes.measure.agreement import Case, compare_relevance
+
+pytestmark = pytest.mark.slow  # exports or runs many models
 
 TRIED = [mode for mode in modes().values() if not mode.needs_calibration]
 SUFFIXES = {dtype: dtype_named(dtype).suffix for dtype in (FP32, *(mode.dtype for mode in TRIED))}
@@ -53,7 +55,7 @@ def test_files_have_the_names_that_hub_and_browser_know(quantized: Path) -> None
 
 
 def test_predict_and_explain_together_are_less_than_a_third(quantized: Path) -> None:
-    """Weights are stored once for both, and for the forward and the reverse part."""
+    """Weights are stored once for both graphs, and once for the forward and the reverse part."""
     sizes = {path.name: path.stat().st_size for path in (quantized / "onnx").iterdir()}
 
     def pair(suffix: str) -> int:
@@ -74,7 +76,7 @@ def test_a_quantized_bundle_verifies_and_loads_without_edgexf(quantized: Path) -
 
 
 def test_relevance_at_padding_fails_in_every_dtype(quantized: Path, tmp_path: Path) -> None:
-    """However small it is: what is no token explains nothing."""
+    """Even a tiny relevance at padding fails, because padding is no token and explains nothing."""
     folder = tmp_path / "bundle"
     shutil.copytree(quantized, folder)
     path = folder / "onnx" / "explain_quantized.onnx"
@@ -107,7 +109,10 @@ def test_relevance_keeps_its_ranks(quantized: Path, dtype: str, method: str) -> 
 
 
 def test_the_explain_graph_answers_as_the_predict_graph_does(quantized: Path) -> None:
-    """Within the rounding of activations to 8 bits: a value half way between two steps may go either way."""
+    """The outputs agree within the rounding of activations to 8 bits.
+
+    A value half way between two steps may go up or down.
+    """
     with edgexf.load(quantized, dtype="q8") as session:
         inputs = session.encode([FILES[0]])
         one, two = session.run(**inputs)["logits"], session.run_explain(**inputs)["logits"]
@@ -115,7 +120,10 @@ def test_the_explain_graph_answers_as_the_predict_graph_does(quantized: Path) ->
 
 
 def test_an_answer_in_q8_does_not_depend_on_what_is_asked_with_it(quantized: Path) -> None:
-    """Though the graph rounds all rows of a run within one range: bit for bit, as when it was measured."""
+    """The outputs are equal bit for bit, as in the measurements, so the runtime runs rows alone.
+
+    The graph would round all rows of a run within one range.
+    """
     with edgexf.load(quantized, dtype="q8") as session:
         together = session.predict(FILES)
         alone = [session.predict([path])[0] for path in FILES]
@@ -123,7 +131,7 @@ def test_an_answer_in_q8_does_not_depend_on_what_is_asked_with_it(quantized: Pat
         rows = session.run(**inputs)["logits"]
         first = session.run(**{name: array[:1] for name, array in inputs.items()})["logits"]
     assert [one.score for one in together] == [one.score for one in alone]  # type: ignore[union-attr]
-    assert (rows[:1] != first).any()  # else rows are independent, and may run together
+    assert (rows[:1] != first).any()  # otherwise rows would be independent and could run together
 
 
 def test_the_config_says_what_was_done_and_measured(quantized: Path) -> None:
@@ -139,7 +147,7 @@ def test_the_config_says_what_was_done_and_measured(quantized: Path) -> None:
     }
     assert all(layer.products + layer.rows + layer.reads > 0 or layer.skipped for layer in found.layers)
     projection = next(layer for layer in found.layers if layer.name == "layers.0.attention.projection")
-    assert projection.products == 2  # of the keys and of the values
+    assert projection.products == 2  # one product for the keys, one for the values
     assert found.fp32_metric is not None
     assert 0 < found.worst <= found.tolerance
     assert [row.method for row in found.explain] == ["attnlrp", "gradient"]
@@ -162,7 +170,7 @@ def test_card_and_browser_config_follow(quantized: Path) -> None:
 
 
 def test_graphs_that_are_quantized_already_are_refused(quantized: Path, tmp_path: Path) -> None:
-    """An int8 graph that was put in the place of fp32's."""
+    """The bundle has an int8 graph in the place of the fp32 graph."""
     copied = tmp_path / "bundle"
     shutil.copytree(quantized, copied)
     for file in ("model.onnx", "model.onnx_data"):
@@ -199,7 +207,7 @@ def test_a_config_that_was_tampered_with_is_not_trusted(quantized: Path, tmp_pat
 def test_explanations_are_compared_on_golden_inputs_where_a_users_are_too_short(
     quantized: Path, tmp_path: Path
 ) -> None:
-    """A report without a figure would let a broken explain graph pass."""
+    """If the report had no figure, a broken explain graph would pass."""
     path = tmp_path / "mixed.jsonl"
     manifest, short, long = bundle.read(quantized), [257, 65, 66], [257, *range(30)]
     found = []
@@ -213,7 +221,7 @@ def test_explanations_are_compared_on_golden_inputs_where_a_users_are_too_short(
 
 
 def test_rows_of_a_few_tokens_are_not_compared(quantized: Path) -> None:
-    """All of their tokens are among the strongest, whatever a graph explains."""
+    """All tokens of such rows are among the strongest in every explanation."""
     with edgexf.load(quantized, dtype="fp32") as reference, edgexf.load(quantized, dtype="q8") as other:
         ids = np.full((2, 20), 65)
         mask = np.zeros((2, 20), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The search for what to keep in float32, on budgets that can be counted out."""
+"""The search for weights to keep in float32, tested on losses that simply add up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgexf.pipeline.search_kept import Search
 
 
 def search(losses: Sequence[float], budget: float, most: int = 1000) -> Search:
-    """Weights whose losses add up."""
+    """Makes a search over weights whose losses add up."""
     keys = [bytes([place]) for place in range(len(losses))]
 
     def evaluate(kept: Sequence[bytes]) -> tuple[int, float]:
@@ -23,7 +23,7 @@ def search(losses: Sequence[float], budget: float, most: int = 1000) -> Search:
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=40), st.integers(0, 500))
 def test_it_keeps_as_few_as_the_order_of_losses_allows(losses: list[int], budget: int) -> None:
-    """Where losses add up, the shortest prefix of the worst that leaves no more than the budget."""
+    """If losses add up, the search keeps the shortest prefix of the worst weights that meets the budget."""
     found = search(losses, budget)
     kept = found.run()
     worst = sorted(losses, reverse=True)

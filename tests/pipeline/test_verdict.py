@@ -1,4 +1,4 @@
-"""What `edgexf quantize` keeps, refuses and chooses, and what it leaves alone where something is wrong."""
+"""The graphs that `edgexf quantize` keeps, refuses and chooses, and the files that it leaves alone after an error."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ from edgexf_runtimes.device.dtype import choose
 from edgexf_runtimes.measure import speed
 from edgexf_runtimes.measure.agreement import agreement, agreement_of
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small encoder with random weights, whose answers a few bits change easily."""
+    """Exports a small encoder with random weights. A few bits easily change its outputs."""
     folder = tmp_path_factory.mktemp("small") / "bundle"
     edgexf.export(small_encoder("transformer"), output=folder, explain=())
     return folder
@@ -50,7 +52,7 @@ def copied(small: Path, tmp_path: Path) -> Path:
 
 
 def slow(*_: Any) -> Speed:
-    """What a machine measures on which a graph takes twice fp32's time."""
+    """Stands for a timing in which a graph takes twice the time of fp32."""
     return Speed(64, 41, 2.0, 1.9, 2.1, 1.0)
 
 
@@ -112,7 +114,7 @@ def test_a_graph_that_is_slower_is_refused_and_nothing_is_written(
     assert done.exit_code == 0, done.output
     assert outcomes(copied)["int8"].verdict == "forced"
     with edgexf.load(copied) as session:
-        assert session.dtype == "fp32"  # never unasked
+        assert session.dtype == "fp32"  # a forced graph runs only on request
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 2
     assert "--overwrite" in done.stderr
@@ -228,7 +230,7 @@ def test_a_bundle_without_fp32_is_refused(copied: Path) -> None:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A disk that takes some files of a bundle and then no more."""
+    """Simulates a disk that is full after some files of a bundle."""
     write, count = bundle.write_synced, iter(range(1000))
 
     def filling(path: Path, data: bytes) -> None:
@@ -257,7 +259,7 @@ def test_a_dtype_that_is_not_there_is_named(copied: Path) -> None:
 
 
 def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
-    """Inputs by its own names, no token ids' limits, and a projection that is cut to the length."""
+    """Such a module has custom input names, no limits of token ids, and a projection that is cut to the length."""
     module, examples = small_module("linformer classifier")
     edgexf.export(module, example_inputs=examples, explain=(), output=tmp_path / "bundle")
     (outcome,) = quantize(tmp_path / "bundle", Request("int8", force=True, lengths=SHORT))
@@ -268,7 +270,7 @@ def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once_do_not_mix(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second to finish finds a bundle that is not what it measured."""
+    """The run that finishes second finds that the bundle differs from the measured bundle."""
     monkeypatch.setattr(speed, "paired_timing", fast)
     write = quantize_bundle.write
 
@@ -285,7 +287,7 @@ def test_two_runs_at_once_do_not_mix(copied: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_constant_or_broken_explanation_does_not_pass_for_a_good_one() -> None:
-    """Ranks of a constant are no ranks; the bug class of heat maps that are the same for every input."""
+    """A constant has no ranks. This guards against heat maps that are the same for every input."""
     scores = np.arange(20.0)
     assert agreement_of(scores, np.zeros(20)).correlation == 0
     assert agreement_of(scores, np.full(20, np.nan)).correlation == 0
@@ -294,7 +296,7 @@ def test_a_constant_or_broken_explanation_does_not_pass_for_a_good_one() -> None
 
 
 def test_labels_that_are_no_rivals_agree_by_their_signs() -> None:
-    """A model of several labels at once: the best one alone says nothing of the others."""
+    """In a multi-label model, the best label says nothing about the other labels."""
     output = Tensor("logits", "float32", ("batch_size", 3))
     wanted, found = np.float32([[5.0, 1.0, -1.0]]), np.float32([[5.0, -0.5, -1.0]])
     assert agreement(output, wanted, found, np.ones((1, 3), bool), "sigmoid") == pytest.approx(2 / 3)
@@ -326,7 +328,7 @@ def test_on_a_gpu_half_precision_that_was_only_slow_here_is_taken(
 
 
 def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph that was kept on other data is served no longer, and no browser is sent to it."""
+    """A graph that was kept on other data is no longer loaded, and the browser config no longer names it."""
     monkeypatch.setattr(speed, "paired_timing", fast)
     for mode in ("int8", "fp16"):
         assert quantize(copied, mode, lengths=SHORT)[0].verdict == "kept"
@@ -351,7 +353,7 @@ def test_auto_takes_out_what_it_refuses_now(copied: Path, monkeypatch: pytest.Mo
 
 
 def test_a_report_goes_beside_the_bundle_and_not_into_it(copied: Path) -> None:
-    """Which would then hold a file that it does not list."""
+    """Otherwise the bundle would hold a file that its manifest does not list."""
     before = snapshot(copied)
     call = ["quantize", str(copied), "--mode", "int8", "--json", str(copied / "report.json")]
     done = CliRunner().invoke(main, call)

@@ -1,4 +1,4 @@
-"""Explanations side by side: one input, ranks that agree with the definition, a page and a terminal view of all."""
+"""Explanations side by side: of one input, with ranks by the definition, on one page and in one terminal view."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def page_of(comparison: Comparison) -> Page:
 
 
 def plain(comparison: Comparison, width: int = 100) -> str:
-    """The terminal view as a terminal without colours prints it."""
+    """Returns the terminal view as a terminal without colours prints it."""
     console = Console(file=StringIO(), width=200, color_system=None, force_terminal=False)
     console.print(comparison_text(comparison, width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
 def table(page: Page, title: str) -> list[list[str]]:
-    """The cells of the rows in the section of this title."""
+    """Returns the cells of the rows in the section with this title."""
     rows: list[list[str]] = []
     inside = False
     for tag, _, text in page.elements:

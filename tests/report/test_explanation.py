@@ -1,4 +1,4 @@
-"""An explanation as JSON: what is written comes back to the last bit, and nothing else is read."""
+"""An explanation as JSON: reading restores it to the last bit, and refuses every other content."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from edgexf.errors import EdgexfError, InputError
 from edgexf.report.explanation import Explanation
 from edgexf.report.prediction import Prediction
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 KEPT = DATA / "explanations"
 
 
@@ -33,7 +35,7 @@ def assert_same(one: Explanation, other: Explanation) -> None:
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
-texts = st.text(st.characters(), max_size=5)  # lone surrogates too, as in the name of a file that is no UTF-8
+texts = st.text(st.characters(), max_size=5)  # also lone surrogates, as in file names that are not UTF-8
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | numbers | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

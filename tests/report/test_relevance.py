@@ -1,4 +1,4 @@
-"""What both views of an explanation share: colours are readable, runs are the strongest."""
+"""Shared by both views of an explanation: readable colours, and the strongest runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_text_is_readable_on_every_colour() -> None:
     assert min(contrast(text, background) for background in palette().values()) >= 4.5
 
 
-# Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as these eyes see it.
+# Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as colour-blind readers see it.
 COLOUR_BLINDNESS = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
@@ -84,7 +84,7 @@ def test_colours_are_scaled_by_the_largest_score_shown_and_the_legend_names_it()
     assert text.replace("character", "byte") == binary
     for said in ("against python", "for python", "-2.000", "+2.000", "normalised", "|score| of a character (2.000)"):
         assert said in text
-    assert "+2.250" in words  # both letters are one word
+    assert "+2.250" in words  # both letters form one word
 
 
 def test_scores_of_zero_are_white_and_strongest_for_nothing() -> None:
@@ -96,7 +96,7 @@ def test_scores_of_zero_are_white_and_strongest_for_nothing() -> None:
 
 
 def best_segments(values: list[float]) -> list[tuple[int, int]]:
-    """The definition (Ruzzo and Tompa 1999, section 2): the best segment, then the same on both sides of it."""
+    """Finds the best segment, then repeats this on both sides of it (Ruzzo and Tompa 1999, section 2)."""
     sums = {
         (start, end): sum(values[start:end])
         for start in range(len(values))

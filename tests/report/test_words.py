@@ -28,7 +28,7 @@ def test_a_token_over_several_words_is_shared_by_their_bytes() -> None:
 
 
 def test_a_space_in_front_of_a_word_is_no_part_of_it_but_its_token_is() -> None:
-    """As tokenizers of RoBERTa's and of T5's line cut them."""
+    """Tokenizers of the RoBERTa and T5 families split text in this way."""
     shown = token_explanation(["a", " b", " cd"], [1.0, 2.0, 4.0], special=False)
     assert shown.words == (Word("a", 0, 1, 1.0), Word("b", 2, 3, 2.0), Word("cd", 4, 6, 4.0))
 
@@ -63,7 +63,7 @@ def test_text_behind_the_last_token_has_no_words() -> None:
 
 @given(explanations() | token_explanations())
 def test_words_and_what_is_outside_them_add_up_to_all_scores(shown: Explanation) -> None:
-    """The definition, a byte at a time: a token's score goes evenly to its bytes that are in words."""
+    """Computes the definition byte by byte: a token's score is split evenly over its bytes inside words."""
     inside = np.zeros(len(shown.data), dtype=bool)
     for word in shown.words:
         assert not inside[word.start : word.end].any()

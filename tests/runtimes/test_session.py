@@ -1,4 +1,4 @@
-"""The runtime: what it accepts, what it refuses, and that batching changes nothing."""
+"""The runtime: accepted inputs, refused inputs, and batching, which changes nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def manifest(
     extra: dict[str, tuple[str, ...]] | None = None,
     **fields: Any,
 ) -> Manifest:
-    """Of a model that takes ids and a mask, and `extra` inputs of other shapes."""
+    """Returns the manifest of a model that takes ids, a mask, and `extra` inputs of other shapes."""
     shapes = {"input_ids": axes, "attention_mask": axes, **(extra or {})}
     inputs = tuple(Tensor(name, "int64", shape) for name, shape in shapes.items())
     graph = Graph("predict", "fp32", "onnx/model.onnx", inputs, (Tensor("logits", "float32", ("batch_size", 2)),))
@@ -84,7 +84,7 @@ def test_what_a_decoder_begins_with_is_the_input_one_place_later() -> None:
 
 @pytest.mark.parametrize(("row", "segments"), [([0, 5, 9, 6, 9], [0, 0, 0, 1, 1]), ([0, 5, 5, 5, 5], [0, 1, 1, 1, 1])])
 def test_the_context_begins_behind_the_first_separator(row: list[int], segments: list[int]) -> None:
-    """As BigBird's head for question answering fills segments in, without a separator too."""
+    """BigBird's head for question answering fills in segments in this way, also without a separator."""
     model = manifest(
         extra={"token_type_ids": ("batch_size", "sequence_length")},
         limits=replace(LIMITS, token_types=2),

@@ -1,0 +1,17 @@
+"""Sources: from what a user asks to export to a `Source`.
+
+    choose       decides which kind of source a request asks for
+    reference    a reference model with its trained weights or a user's weights, or an encoder in memory
+    checkpoint   a model of transformers, from a folder, from the hub or from memory
+    module       a custom module, from its example inputs
+    factory      a custom module by the name of its factory, for the command line
+    heads        the task and the scores of a model of transformers, for `checkpoint`
+    tokenizer    the files of a tokenizer, for `checkpoint`
+    axes         the axes of a custom module's inputs that vary, for `module`
+    examples     inputs of any size that are like the example inputs, for `module`
+    calls        how a custom module is called, for `module`
+
+A request goes into `choose`. `choose` calls `reference`, `checkpoint` or `module`; for the name of a factory, it calls
+`factory` before `module`. Each of them makes the `Source` that `edgexf_exporters.capture` and
+`edgexf_exporters.verify` read.
+"""

@@ -1,14 +1,15 @@
-"""Which axes of a module's own inputs vary, and how they are called.
+"""Decides which axes of a custom module's inputs vary, and names these axes.
 
-In: example inputs by name, and `dynamic_shapes` where the user overrides. Out: a `Shapes`: each input's axes as fixed
-sizes and symbols, and the ranges that the user gave.
+In: example inputs by name, and the `dynamic_shapes` of a user. Out: a `Shapes`: the axes of each input as fixed sizes
+and symbols, and the ranges that the user gave.
 
     ids int64 [2, 16], mask bool [2, 16]      ->  ids [a0, a1], mask [a0, a1]       equal sizes share a symbol
     source [9, 4], target [7, 4]              ->  source [a0, a1], target [a2, a1]
 
-Every axis of an integer input varies; an axis of another input does where its size is one of these, but for the last
-one of three or more, which holds features. Without an integer input all axes vary but the last. Symbols get
-their names later (`renamed`), once it is known along which of them samples are independent.
+By default every axis of an integer input varies. An axis of another input varies if an axis of an integer input has the
+same size; a size of 1 counts for the first axis only. In an input of floats with three or more axes the last axis holds
+features, so it does not vary. Without an integer input, all axes of an input vary except the last axis. Symbols get
+their names later (`renamed`), when it is known along which symbol samples are independent.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ REMEDY = "see torch.export's dynamic_shapes"
 
 @dataclass(frozen=True)
 class Shapes:
-    """`axes` by input; `examples` are the symbols' sizes in the example inputs; `least` and `most` those that the user
-    gave; `own` are symbols that the user named.
+    """The shapes of the inputs of a custom module.
+
+    Attributes:
+        axes: the axes of each input, fixed sizes and symbols, by the name of the input.
+        examples: the size of each symbol in the example inputs.
+        least: the smallest sizes that the user gave, by symbol.
+        most: the largest sizes that the user gave, by symbol.
+        own: the symbols that the user named.
     """
 
     axes: Mapping[str, tuple[int | str, ...]]
@@ -41,7 +48,7 @@ class Shapes:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """In the order in which they occur."""
+        """All symbols, in the order in which they occur."""
         found = [axis for axes in self.axes.values() for axis in axes if isinstance(axis, str)]
         return tuple(dict.fromkeys(found))
 
@@ -49,7 +56,7 @@ class Shapes:
         return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes[name])
 
     def fixed(self, symbols: Sequence[str]) -> Shapes:
-        """With these symbols as the sizes that they have in the examples."""
+        """The same shapes, with the sizes of the examples in place of these symbols."""
         axes = {
             name: tuple(self.examples[axis] if axis in symbols else axis for axis in axes)  # type: ignore[index]
             for name, axes in self.axes.items()
@@ -57,7 +64,11 @@ class Shapes:
         return Shapes(axes, self.examples, self.least, self.most, self.own)
 
     def renamed(self, samples: str) -> Shapes:
-        """With `samples` as ``batch``, the first other axis as ``sequence`` and later ones as those of their inputs."""
+        """The same shapes, with names in place of symbols.
+
+        The symbol `samples` becomes ``batch_size``, the first other symbol ``sequence_length``, and a later symbol
+        ``<input>_sequence_length``. A symbol that the user named stays as it is.
+        """
         called: dict[str, str] = {symbol: symbol for symbol in self.own}
         if samples and samples not in called:
             called[samples] = free(names.BATCH, called)
@@ -78,7 +89,7 @@ class Shapes:
 
 
 def free(name: str, called: Mapping[str, str]) -> str:
-    """`name`, with a number behind it where it is taken."""
+    """`name`, with a number behind it if the name is taken."""
     taken, number, found = set(called.values()), 1, name
     while found in taken:
         number += 1
@@ -87,7 +98,7 @@ def free(name: str, called: Mapping[str, str]) -> str:
 
 
 def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
-    """For each input the axes that vary, and their sizes."""
+    """For each input, the axes that vary by default and their sizes."""
     whole = {name: tensor for name, tensor in examples.items() if is_whole(tensor)}
     if not whole:
         return {name: dict(enumerate(tensor.shape[:-1])) for name, tensor in examples.items()}
@@ -96,7 +107,7 @@ def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
     for name, tensor in examples.items():
         features = tensor.is_floating_point() and tensor.ndim > 2
         axes = list(enumerate(tensor.shape[:-1] if features else tensor.shape))
-        # One entry says little: behind the first axis it is rather one that is broadcast than a batch of one.
+        # A size of 1 says little: behind the first axis it is probably a broadcast axis, not a batch of one sample.
         found[name] = {
             axis: size for axis, size in axes if name in whole or (size in known and (size > 1 or axis == 0))
         }
@@ -108,7 +119,10 @@ def is_whole(tensor: Tensor) -> bool:
 
 
 def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
-    """UsageError for examples whose axes can't be told apart, and for `chosen` that does not fit them."""
+    """The shapes of example inputs, with the user's `dynamic_shapes` as `chosen`.
+
+    Raises UsageError for examples whose axes can't be told apart, and for a `chosen` that does not fit the examples.
+    """
     default = by_default(examples)
     given = listed(examples, chosen)
     named = {
@@ -129,7 +143,7 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
             wish = given[name].get(axis) if name in given else "default"
             symbol, low, high = read(wish, size, axis in default[name])
             if wish == "default" and symbol is not None:
-                symbol = named.get(size, symbol)  # an axis of a size that has a name elsewhere varies with it
+                symbol = named.get(size, symbol)  # takes the name of an axis of the same size
             if symbol is None:
                 row.append(size)
                 continue
@@ -155,14 +169,14 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
     return Shapes(axes, sizes, least, most, frozenset(own))
 
 
-SIZED = "size "  # begins the symbol of an axis that has no name yet; what follows is its size in the examples
+SIZED = "size "  # starts the symbol of an axis without a name; the size in the examples follows
 
 
 def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, int | None]:
-    """The symbol of an axis and the range that was given; no symbol for a fixed one."""
+    """The symbol of an axis, and the range that the user gave. The symbol of a fixed axis is None."""
     if wish == "default":
         return (f"{SIZED}{size}" if varies else None), None, None
-    kind = getattr(wish, "type", None)  # of a hint: Dim.AUTO, Dim.DYNAMIC, Dim.STATIC
+    kind = getattr(wish, "type", None)  # only a hint has it: Dim.AUTO, Dim.DYNAMIC, Dim.STATIC
     if wish is None or isinstance(wish, int) or getattr(kind, "name", "") == "STATIC":
         return None, None, None
     if kind is not None and hasattr(wish, "min"):
@@ -170,7 +184,7 @@ def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, in
     if isinstance(wish, str):
         return wish, None, None
     name = getattr(wish, "__name__", "")
-    if not name.isidentifier():  # such as 8*blocks
+    if not name.isidentifier():  # a computed Dim such as 8*blocks
         raise UsageError(
             f"dynamic_shapes must name axes by Dim, a hint or text, got {wish}; say what it may be with a Dim, the step is found."
         )
@@ -178,12 +192,12 @@ def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, in
 
 
 def bounded(most: Any) -> int | None:
-    """None for the endless maximum of a Dim without one."""
+    """The maximum of a Dim; None if the maximum is infinite."""
     return int(most) if isinstance(most, int) and most < 1 << 31 else None
 
 
 def listed(examples: Mapping[str, Tensor], chosen: Any) -> dict[str, dict[int, Any]]:
-    """`dynamic_shapes` by input and axis; what it does not name keeps its default."""
+    """The `dynamic_shapes` of a user, by input and axis. Axes that it does not name keep their default."""
     if chosen is None:
         return {}
     if isinstance(chosen, Sequence) and not isinstance(chosen, str):

@@ -1,7 +1,7 @@
-"""How a module of one's own is called: its arguments by name, its weights in float32, and what surrounds a call.
+"""How a custom module is called: its arguments by name, its weights in float32, and the context of a call.
 
-In: a module, and what a user gives to it. Out: tensors and settings by the names of ``forward``; the module to call; a
-context for each call.
+In: a module, and the example inputs of a user. Out: tensors and settings by the argument names of ``forward``; the
+module to call; a context for each call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors, and other arguments of ``forward``, by their names."""
+    """The arguments of ``forward`` by name: the tensors, floats among them in float32, and all other arguments.
+
+    Raises UsageError for arguments that do not fit ``forward``, for an argument without a name, for tensors inside an
+    argument, and if no argument is a tensor.
+    """
     given = (given,) if isinstance(given, Tensor) else given
     try:
         taken = inspect.signature(module.forward)
@@ -56,17 +60,20 @@ def arguments(module: nn.Module, given: Any) -> tuple[dict[str, Tensor], dict[st
 
 
 def in_float32(module: Model) -> Model:
-    """The module itself, or a copy in float32 where its weights have another dtype: the caller's object stays as it is."""
+    """The module itself, or a copy in float32 if its weights have another dtype. The caller's object stays as it is."""
     if all(tensor.dtype == torch.float32 for tensor in module.parameters()):
         return module
     copied = copy.deepcopy(module)
-    nn.Module.to(copied, torch.float32)  # a model of transformers may refuse its own `to`
+    nn.Module.to(copied, torch.float32)  # the method `to` of a model of transformers may refuse this
     return copied
 
 
 def surrounding(module: nn.Module) -> Any:
-    """What each call of a module needs: torch.nn's own code for training (its fast path answers in other shapes where
-    rows are padded), and where a library draws random numbers those that the graph has.
+    """The context that each call of a module needs.
+
+    It turns off the fast path of torch.nn, whose answers have other shapes where rows are padded: torch.nn then runs
+    its code for training. It also enters the `call_context` of each known attention in the module. Such a context
+    makes a library draw the random numbers of the graph, for example.
     """
     contexts = [load(variant.call_context) for variant in variants_in(module) if variant.call_context]
 

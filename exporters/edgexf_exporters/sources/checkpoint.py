@@ -1,14 +1,14 @@
 """Models of transformers as sources.
 
-In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel`
-in memory. Out: a `Source` with the inputs that its family takes, in float32. A checkpoint must hold exactly
-the weights of its head: transformers itself draws missing ones at random and only warns.
+In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel` in memory.
+Out: a `Source` in float32, with the inputs that the family of the model takes. A checkpoint must hold exactly the
+weights of its head: transformers draws missing weights at random and only warns.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,15 +22,15 @@ from transformers import AutoConfig, PreTrainedModel
 from edgexf.bundle.heads import HIDDEN, LABELS, VOCABULARY, Task
 from edgexf.bundle.manifest import Globals, Limits
 from edgexf.bundle.preprocess import Text
-from edgexf.errors import ExportError, UsageError, in_a_sentence
+from edgexf.errors import ExportError, UsageError, first_three, in_a_sentence
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.calls import in_float32
-from edgexf_exporters.sources.heads import task_of
+from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
-BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # parts of a base model, in any family
+BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # the parts of a base model, in any family
 
 
 def from_model(
@@ -41,11 +41,18 @@ def from_model(
     tokenizer: Any = None,
     carried: Carried | None = None,
 ) -> Source:
-    """A model in memory, with its `tokenizer` where it reads text; or from `origin` by its `name`, with the one that is
-    `carried`.
+    """The source of a model in memory.
 
-    `max_global` is how many tokens of a row a caller may make global; by default what its task needs. ExportError for
-    a family or head that edgexf does not export, UsageError for a `max_global` that it has no use for.
+    Args:
+        model: the model.
+        max_global: how many tokens of a row a caller may make global; by default as many as the task needs.
+        name: the name of a checkpoint; by default the model_type of the config.
+        origin: where a checkpoint comes from, for the provenance.
+        tokenizer: the tokenizer of transformers, for a model that reads text.
+        carried: the tokenizer of a checkpoint, instead of `tokenizer`.
+
+    Raises ExportError for a family or head that edgexf does not export, and UsageError for a `max_global` that the
+    family does not take or that is out of range.
     """
     variant, task, decoder = family_of(type(model))
     model = in_float32(model)
@@ -92,7 +99,10 @@ def from_model(
 
 
 def limits_of(config: Any, about: Family, padding: Any, variant: Variant, task: Task, max_global: int | None) -> Limits:
-    """What an input must keep to, with the caller's `max_global` or the one that the task needs."""
+    """What an input must keep to, with the caller's `max_global` or the number that the task needs.
+
+    Raises ExportError for a config without a padding id or without positions, and UsageError for a wrong `max_global`.
+    """
     reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
     if padding is None or reach < about.shortest:
         raise ExportError(
@@ -114,9 +124,10 @@ def portable(config: Any, architecture: str) -> dict[str, Any]:
 
 
 def family_of(cls: Any) -> tuple[Variant, Task, bool]:
-    """The record whose attention the models of a class have, the task, and whether a decoder answers; ExportError for others.
+    """The variant whose attention the models of a class have, the task, and whether a decoder answers.
 
-    A class of the user's own counts as the one of the library that it extends.
+    A class that a user wrote counts as the class of the library that it extends. Raises ExportError for a class of no
+    known family, and for a head that the family's variant does not export.
     """
     families = {module_of(variant): variant for variant in VARIANTS if variant.family == "transformers"}
     writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
@@ -135,33 +146,16 @@ def family_of(cls: Any) -> tuple[Variant, Task, bool]:
     )
 
 
-def scores_of(config: Any) -> str:
-    """How the library's own pipeline makes scores of logits."""
-    if config.problem_type == "regression":
-        return "none"
-    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
-
-
 def module_of(variant: Variant) -> str:
     """The module of transformers that holds a family's classes."""
     return variant.lowers.partition(":")[0]
 
 
-def labels_of(config: Any) -> tuple[str, ...]:
-    """The labels' names in order; ExportError where the config does not name each column once."""
-    found = {int(index): str(label) for index, label in config.id2label.items()}
-    if sorted(found) != list(range(len(found))) or len(set(found.values())) != len(found):
-        raise ExportError(
-            f"id2label must give each label from 0 on a name of its own, got {some([f'{i}: {n}' for i, n in found.items()])}; mend the config."
-        )
-    return tuple(found[index] for index in range(len(found)))
-
-
 def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
-    """A saved or published model. `task` defaults to that of the class that the checkpoint names.
+    """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names.
 
-    UsageError for an unknown task, ExportError for a checkpoint that can't be read, or whose weights and config don't
-    fit each other. Nothing pickled is loaded but tensors.
+    Raises UsageError for an unknown task, and ExportError for a checkpoint that can't be read, or whose weights and
+    config don't fit each other. From a pickle file only tensors are loaded.
     """
     local = Path(path_or_id).is_dir()
     if Path(path_or_id).exists() and not local:
@@ -178,14 +172,14 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     ):
         config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
     cls = model_class(config, task)
-    family_of(cls)  # refuses before gigabytes are fetched
+    family_of(cls)  # raises before gigabytes are downloaded
     with (
         quiet(),
         in_a_sentence(f"weights must be whole and fit their config ({where})", "fetch or save the checkpoint again"),
     ):
         model, report = cls.from_pretrained(
             path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
-            output_loading_info=True, ignore_mismatched_sizes=True,  # the report tells of them all, the error of none
+            output_loading_info=True, ignore_mismatched_sizes=True,  # the report names them all, the error names none
         )  # fmt: skip
     ignored = check_weights(cls, report, task is not None)
     origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
@@ -199,10 +193,11 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
 
 
 def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str]:
-    """What of a checkpoint was left out without changing an answer; ExportError for weights that should be there, or not.
+    """The names of the missing and the unused weights, which change no answer.
 
-    Older versions of the library saved the positions' numbers, and a pooler that most heads don't have; where no answer
-    comes from the pooler it may be missing too. With a task that was `chosen` the weights of other heads are left out.
+    Older versions of the library saved the numbers of the positions, and a pooler that most heads don't have. A pooler
+    may also be missing if no answer comes from it. If the user has `chosen` a task, the weights of other heads are
+    unused. Raises ExportError for other weights that are missing or extra, and for weights of another shape.
     """
     variant, task, _ = family_of(cls)
     pooled = task.name in variant.pooled
@@ -215,7 +210,7 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     problems = {
         "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
     }  # fmt: skip
-    found = "; ".join(f"{what}: {some(keys)}" for what, keys in problems.items() if keys)
+    found = "; ".join(f"{what}: {first_three(keys)}" for what, keys in problems.items() if keys)
     if found:
         raise ExportError(
             f"a checkpoint must hold exactly the weights of {cls.__name__}, got {found}; "
@@ -225,20 +220,21 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
 
 
 def is_of_a_head(cls: Any, key: str) -> bool:
-    """Whether a weight lies outside the base model, whose names `cls` has without a prefix if it is the base itself."""
+    """Whether a weight is no part of the base model.
+
+    Names of the base model's weights begin with the base model's prefix. They have no prefix if `cls` is the base model
+    itself.
+    """
     prefix = f"{cls.base_model_prefix}."
     base = key.startswith(prefix) or key.partition(".")[0] in BASE
     return not base
 
 
-def some(keys: Collection[str]) -> str:
-    """The first three, and how many there are."""
-    listed = sorted(map(str, keys))
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
-
-
 def model_class(config: Any, task: str | None) -> Any:
-    """The class to load: by the task, or the one that the checkpoint names."""
+    """The class to load: the library's class for the task, or by default the class that the checkpoint names.
+
+    Raises UsageError for an unknown task, and ExportError if transformers has no such class for the config.
+    """
     if task is None:
         named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
         found = class_named(named) if isinstance(named, str) else None
@@ -261,7 +257,7 @@ def model_class(config: Any, task: str | None) -> Any:
 
 
 def class_named(name: str) -> Any:
-    """A model's class: a public one, or a part of a known family such as an encoder; None where there is none."""
+    """A class of transformers: a public class, or a part of a known family such as an encoder. Otherwise None."""
     found = getattr(transformers, name, None)
     modules = [import_module(module_of(variant)) for variant in VARIANTS if variant.family == "transformers"]
     parts = [getattr(module, name) for module in modules if hasattr(module, name)] if found is None else [found]
@@ -270,7 +266,7 @@ def class_named(name: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the progress bars and reports of transformers: what is wrong with a checkpoint is said once, by us."""
+    """Silences the progress bars and reports of transformers: edgexf reports what is wrong with a checkpoint, once."""
     level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     hub = logging.getLogger("huggingface_hub")
     hub_level = hub.level
@@ -287,7 +283,10 @@ def quiet() -> Iterator[None]:
 
 
 def default_globals(rule: str, config: Any) -> Globals:
-    """Which tokens are global where a caller names none, by the task's rule."""
+    """Which tokens are global if a caller names none, by the rule of the task.
+
+    Raises ExportError for a rule that needs a separator where the config has none.
+    """
     separator = config.sep_token_id if rule in ("question", "answer") else -1
     if separator is None:
         raise ExportError(

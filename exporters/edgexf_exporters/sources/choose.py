@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `edgexf.export` that say what is exported; see there."""
+    """The arguments of `edgexf.export` that say what is exported; `edgexf.export` describes them."""
 
     source: nn.Module | str | os.PathLike[str] | None = None
     example_inputs: Any = None
@@ -48,7 +48,10 @@ class Request:
 
 
 def choose(request: Request) -> Source:
-    """The source of a request. UsageError for arguments that do not go together, ExportError for a model that can't be read."""
+    """The source of a request.
+
+    Raises UsageError for arguments that do not go together, and ExportError for a model that can't be read.
+    """
     if request.module is not None:
         if request.has("source", "variant", "task", "max_global", "tokenizer", "sizes"):
             raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
@@ -68,7 +71,7 @@ def choose(request: Request) -> Source:
 
 
 def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
-    """A variant with its trained weights or the user's."""
+    """A reference model with its trained weights or with the user's weights."""
     from edgexf_exporters import VARIANTS
     from edgexf_exporters.sources import reference
 
@@ -81,7 +84,7 @@ def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None
 def choose_model(
     source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None, tokenizer: Any
 ) -> Source:
-    """A checkpoint of transformers by its folder or hub id, or a model in memory."""
+    """A checkpoint of transformers by its folder or hub id, a model of transformers in memory, or an encoder."""
     from edgexf.models.encoder import Encoder
     from edgexf_exporters.sources import reference
 
@@ -115,7 +118,7 @@ def choose_model(
 def choose_factory(
     reference: str, weights: str | os.PathLike[str] | None, example_inputs: Any, dynamic_shapes: Any
 ) -> Source:
-    """A module by the name of its factory, which may bring example inputs and dynamic shapes."""
+    """A custom module by the name of its factory. The factory may also give example inputs and dynamic shapes."""
     from edgexf_exporters.sources import factory
     from edgexf_exporters.sources.module import from_module
 
@@ -130,7 +133,7 @@ def choose_factory(
 
 
 def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others: tuple[Any, ...]) -> Source:
-    """Any module, by inputs that it answers."""
+    """A custom module, by inputs that it answers."""
     from torch import nn
 
     from edgexf_exporters.sources.module import from_module

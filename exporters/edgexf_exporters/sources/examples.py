@@ -1,13 +1,14 @@
-"""Inputs of any size that are like the example inputs of a module.
+"""Makes inputs of any size that are like the example inputs of a custom module.
 
-In: example inputs, their axes, and what was found out about them. Out: arrays for sizes and a seed.
+In: example inputs, their axes, and which of them hold ids or are masks. Out: arrays, for the sizes of the axes and a
+seed.
 
-    ids      below the rows of the embedding that reads them, else values of the example
+    ids      numbers below the rows of the embedding that reads the ids; otherwise as for others
     mask     real tokens, and padding behind them as the grid asks
-    square   of an example with one axis twice: the causal mask that it is, or its one value
+    square   if the last two axes are the same axis: a causal mask as in the example, or the single value of the example
     others   values of the example
 
-Drawing from the example's own values keeps to what the module understands, of whatever meaning they are.
+The module understands the values of the example, whatever they mean. So the values are drawn from the example.
 """
 
 from __future__ import annotations
@@ -25,12 +26,19 @@ from edgexf.errors import UsageError
 from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole
 
 Array = npt.NDArray[Any]
-MOST_VALUES = 4096  # of an example, to draw from
+MOST_VALUES = 4096  # the largest number of values of an example to draw from
 
 
 @dataclass(frozen=True)
 class Draws:
-    """`below` by the input that holds ids; `real` by mask is the value that marks a real token."""
+    """Draws the inputs of a custom module.
+
+    Attributes:
+        examples: the example inputs, by name.
+        shapes: the axes of the inputs, and the sizes of the symbols in the examples.
+        below: for each input that holds ids, the number that all its ids are below, by the name of the input.
+        real: for each input that is a mask, the value that marks a real token, by the name of the input.
+    """
 
     examples: Mapping[str, Tensor]
     shapes: Shapes
@@ -38,7 +46,11 @@ class Draws:
     real: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
-        """`padded` is the real tokens of a row, from the row and the length; by default all of them are."""
+        """An array for each input. `sizes` are the sizes of the symbols.
+
+        `padded` takes the number of a row and its length, and gives the number of its real tokens. Without `padded` all
+        tokens are real.
+        """
         chance = np.random.default_rng(seed)
         return {name: self.one(name, self.shapes.sizes(name, sizes), chance, padded) for name in self.examples}
 
@@ -64,7 +76,10 @@ class Draws:
         return chance.choice(values, shape).astype(example.dtype)
 
     def square(self, name: str, example: Array, shape: tuple[int, ...]) -> Array:
-        """A mask over pairs of tokens, of the kind that the example is."""
+        """A mask over pairs of tokens, of the same kind as the example: causal or of a single value.
+
+        Raises UsageError for an example of another kind.
+        """
         inner = example.reshape(-1, *example.shape[-2:])
         if np.all(example == example.flat[0]):
             return np.full(shape, example.flat[0])
@@ -80,15 +95,17 @@ class Draws:
 
 
 def is_mask(name: str, tensor: Tensor, axes: tuple[int | str, ...]) -> bool:
-    """Whether an input tells real tokens from padding: by its name, its shape and its values."""
+    """Whether an input marks real tokens, judged by its name, its shape and its values."""
     rows = len(axes) == 2 and all(isinstance(axis, str) for axis in axes) and axes[0] != axes[1]
     kind = tensor.dtype == torch.bool or is_whole(tensor)
     return rows and kind and "mask" in name and bool(torch.all((tensor == 0) | (tensor == 1)))
 
 
 def marks(name: str, tensor: Tensor) -> int:
-    """What marks a real token: the one value of an example without padding; else torch.nn's padding masks are true at
-    padding, and all others at real tokens.
+    """The value that marks a real token in a mask.
+
+    An example without padding holds a single value, which marks real tokens. For other examples the name decides: the
+    padding masks of torch.nn are true at padding, all other masks are true at real tokens.
     """
     if tensor.numel() and bool(torch.all(tensor == tensor.flatten()[0])):
         return int(tensor.flatten()[0])

@@ -1,11 +1,11 @@
-"""A module of one's own by the name of what builds it, for the command line.
+"""A custom module by the name of its factory, for the command line.
 
 In: ``package.module:factory`` and a file of weights. Out: the module, example inputs and dynamic shapes.
 
-The factory is a class or function without arguments. It answers with the module, or with (module, example_inputs), or
-with (module, example_inputs, dynamic_shapes). Without examples the required arguments of ``forward`` are taken for token
-ids [batch, sequence], and for masks where their names say so. The weights are a state dictionary: safetensors, or what torch.save wrote, of which tensors alone
-are read.
+The factory is a class or function without arguments. It returns the module, or (module, example_inputs), or
+(module, example_inputs, dynamic_shapes). Without example inputs, a required argument of ``forward`` counts as token ids
+[batch, sequence], or as a mask if its name says so. The weights are a state dictionary: a safetensors file, or a file
+that torch.save wrote, from which only tensors are read.
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ from torch import Tensor, nn
 from edgexf.errors import ExportError, InputError, UsageError, in_a_sentence
 
 BATCH = 2
-LENGTHS = (24, 64, 128, 256, 512, 1024, 4096)  # tried in turn until the module answers
+LENGTHS = (24, 64, 128, 256, 512, 1024, 4096)  # tokens, tried in turn until the module answers
 
 
 def build(reference: str) -> tuple[nn.Module, Any, Any]:
-    """UsageError for a reference that names nothing to call, or a factory that answers with something else."""
+    """Calls a factory. Returns the module in eval mode, and the example inputs and dynamic shapes, or None for each.
+
+    Raises UsageError for a reference that names nothing to call and for a factory that returns something else, and
+    ExportError where the import or the call fails.
+    """
     where, _, name = reference.partition(":")
     if not where or not name:
         raise UsageError(f"a module is named as package.module:factory, got {reference!r}; write it like this.")
-    sys.path.insert(0, os.getcwd())  # as for python -m
+    sys.path.insert(0, os.getcwd())  # as python -m does
     try:
         with in_a_sentence(
             f"{where} must be a Python module that can be imported", "check its name, or run from its folder"
@@ -61,7 +65,11 @@ def build(reference: str) -> tuple[nn.Module, Any, Any]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """InputError for a file that can't be read, ExportError for weights that are not exactly the module's."""
+    """Loads a file of weights into the module.
+
+    Raises InputError for a file that can't be read, and ExportError for weights that are not exactly those of the
+    module.
+    """
     try:
         state = (
             safetensors.torch.load_file(path)
@@ -96,7 +104,10 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def guess(name: str, length: int) -> Tensor:
-    """Ids that every vocabulary has, or by its name a mask without padding: torch.nn's are true at padding."""
+    """Ids that every vocabulary has, or a mask without padding if the name says mask.
+
+    The padding masks of torch.nn are true at padding.
+    """
     if "mask" not in name:
         return torch.arange(BATCH * length).reshape(BATCH, length) % 2
     return (
@@ -105,7 +116,10 @@ def guess(name: str, length: int) -> Tensor:
 
 
 def guess_examples(module: nn.Module) -> dict[str, Tensor]:
-    """Token ids or a mask [batch, sequence] for each argument of ``forward`` that has no default. UsageError where the module does not answer them."""
+    """Token ids or a mask [batch, sequence] for each argument of ``forward`` that has no default.
+
+    Raises UsageError if the module answers them at none of `LENGTHS`.
+    """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = inspect.signature(module.forward).parameters.values()
     needed = [one.name for one in taken if one.default is inspect.Parameter.empty and one.kind in kinds]
@@ -115,7 +129,7 @@ def guess_examples(module: nn.Module) -> dict[str, Tensor]:
         try:
             with torch.no_grad():
                 module(**examples)
-        except Exception as error:  # noqa: BLE001 (a foreign module refuses in its own way; the last reason is told)
+        except Exception as error:  # noqa: BLE001 (a custom module may raise any error; the last reason is reported)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         else:
             return examples

@@ -1,14 +1,16 @@
-"""A module of one's own as a source: any `torch.nn.Module`, from example inputs.
+"""A custom module as a source: any `torch.nn.Module`, from example inputs.
 
-In: a module and inputs that it answers. Out: a `Source` whose graphs take the inputs of its ``forward`` by
-name and in order.
+In: a module and inputs that it answers. Out: a `Source` whose graphs take the inputs of ``forward`` by name and in
+order.
 
-    examples -> shapes: which axes vary -> the module is run: along which axis samples are independent, at
-    which lengths it answers, which embedding reads the ids, what it answers with
+    examples -> shapes: which axes vary
+             -> runs of the module: which embedding reads the ids, along which axis samples are independent, at which
+                lengths the module answers, what it answers with
+             -> Source
 
-Known attentions inside are lowered, all else is traced as it is. Two alternatives were weighed. A
-description that the user writes is one more thing to get wrong. Ranges from the guards of torch.export
-miss what no guard sees: a table of positions that is read by arange ends somewhere, and only running it tells where.
+Known attentions inside the module are lowered, everything else is traced as it is. Two alternatives were weighed. A
+description that the user writes is one more thing to get wrong. Ranges from the guards of torch.export miss what no
+guard sees: a table of positions that arange reads ends somewhere, and only a run of the module shows where.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace.export import ANY
 from edgexf_exporters.variant import Variant
 
-LONGEST = 4096  # where neither the module nor the user says more: the grid runs the module at its longest input
+LONGEST = 4096  # tokens, unless the examples or the user say more: the grid runs the module at its longest input
 SHORTEST = 2
 RESERVED = {
     names.TARGET,
@@ -48,16 +50,18 @@ RESERVED = {
     names.RESIDUAL,
     "method",
 }
-SAME = 1e-5  # relative: what counts as no change of an answer
+SAME = 1e-5  # the largest relative difference that counts as no change of an answer
 Answer = Mapping[str, Array]
 
 
 def from_module(
     module: nn.Module, example_inputs: Any, dynamic_shapes: Any = None, origin: Mapping[str, Any] | None = None
 ) -> Source:
-    """A module and its example inputs: a tensor, a tuple in the order of ``forward``, or a dictionary by name.
+    """The source of a custom module.
 
-    UsageError for examples that don't fit ``forward``, ExportError for a module that does not answer them.
+    `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name.
+
+    Raises UsageError for examples that don't fit ``forward``, and ExportError for a module that does not answer them.
     """
     examples, settings = arguments(module, example_inputs)
     module = in_float32(module)
@@ -71,7 +75,14 @@ MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=
 
 
 class Probe:
-    """What running a module tells about it."""
+    """Runs a module to find out what a `Source` must say about it.
+
+    Attributes:
+        module: the module, `frozen` and in float32.
+        draws: makes inputs. It learns about ids, masks and the names of axes while the probe runs.
+        settings: the arguments of ``forward`` that are no tensors, by name.
+        around: makes the context of each call of the module.
+    """
 
     def __init__(self, module: nn.Module, draws: Draws, settings: Mapping[str, Any]) -> None:
         self.module = module
@@ -103,7 +114,7 @@ class Probe:
         return self.described(Signature(axes, below, new.get(samples, "")), only)
 
     def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
-        """What is known now, as a source."""
+        """The source, from what the probe knows at the end."""
         tensors, outputs = self.tensors(), self.outputs(signature)
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
@@ -136,7 +147,10 @@ class Probe:
         )
 
     def reader(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> nn.Module | None:
-        """What an explanation starts from: the embedding of token ids [samples, tokens], or the first input's own values."""
+        """The module from which an explanation starts; None without a first input that an explanation can start from.
+
+        It is the embedding that reads the token ids [samples, tokens], or `Values` if the first input is float32.
+        """
         first = self.tensors()[0]
         if signature.samples not in first.shape:
             return None
@@ -146,7 +160,7 @@ class Probe:
         return readers.get(first.name) if rows else None
 
     def unexplained(self, reader: nn.Module | None, target: Target | None) -> str:
-        """Why no explanation can be compiled; empty where one can."""
+        """Why no explanation can be compiled; empty if it can be compiled."""
         taken = sorted({tensor.name for tensor in self.tensors()} & RESERVED)
         if taken:
             return f"its inputs have names that an explanation needs ({', '.join(taken)})"
@@ -161,7 +175,7 @@ class Probe:
             with started_from(reader, inputs) as (given, leaves), self.around(self.module):
                 outputs = named_outputs(self.module(**given, **self.settings))
             torch.autograd.grad(next(iter(outputs.values())).sum(), leaves)
-        except Exception as error:  # noqa: BLE001 (a foreign module fails in its own way; the reason is told)
+        except Exception as error:  # noqa: BLE001 (a custom module may raise any error; the reason is reported)
             return f"its eager model has no gradient ({said_by(error)})"
         return "" if len(leaves) == 1 else f"its embedding reads {len(leaves)} times"
 
@@ -191,13 +205,14 @@ class Probe:
             self.answer(self.draws(sizes, seed=1))
         except EdgexfError:
             raise
-        except Exception:  # noqa: BLE001 (a foreign module refuses a length in its own way; that it does is the finding)
+        except Exception:  # noqa: BLE001 (a custom module may raise any error at a length that it refuses)
             return False
         return True
 
     def readers(self) -> dict[str, list[nn.Embedding]]:
-        """The embeddings that read an input, by the input's name. ExportError where the module does not answer its
-        examples, or answers them anew in another way.
+        """The embeddings that read an input, by the name of the input.
+
+        Raises ExportError if the module does not answer its examples, or answers them differently at a second call.
         """
         inputs = {name: tensor.cpu().clone() for name, tensor in self.draws.examples.items()}
         seen: list[tuple[nn.Embedding, Tensor]] = []
@@ -229,7 +244,10 @@ class Probe:
         return found
 
     def samples(self) -> str:
-        """The symbol along which answers are independent, empty if none is; of several the first that has no end."""
+        """The symbol along which samples are independent; empty if there is no such symbol.
+
+        Of several symbols it is the first one without an end: the module answers at the user's maximum or at `LONGEST`.
+        """
         shapes = self.draws.shapes
         found = [symbol for symbol in shapes.symbols if self.independent(symbol)]
         endless = (
@@ -238,7 +256,7 @@ class Probe:
         return found[0] if len(found) == 1 else next(endless, "")
 
     def independent(self, symbol: str) -> bool:
-        """Whether other inputs at one place of an axis leave the answers at all other places as they are."""
+        """Whether a change of the inputs at one place of an axis leaves the answers at all other places as they are."""
         size = max(self.draws.shapes.examples[symbol], 2)
         sizes = {**self.draws.shapes.examples, symbol: size}
         if not self.answers(sizes):
@@ -259,7 +277,7 @@ class Probe:
         return True
 
     def exchanged(self, name: str, one: Array, two: Array, symbol: str, place: int) -> Array:
-        """`one` with the entries of `two` at a place of the axis."""
+        """A copy of `one` with the entries of `two` at one place of an axis. A mask keeps its entries."""
         found = one.copy()
         for axis, called in enumerate(self.draws.shapes.axes[name]):
             if called == symbol and name not in self.draws.real:
@@ -268,7 +286,10 @@ class Probe:
         return found
 
     def range(self, symbol: str, samples: str) -> Axis:
-        """Where the module answers along an axis: one sample, other axes as in the examples."""
+        """The sizes of an axis at which the module answers a single sample, with the other axes as in the examples.
+
+        The axis of samples is not tried. Raises ExportError for bounds of the user that the module does not answer.
+        """
         shapes = self.draws.shapes
         size = shapes.examples[symbol]
         if symbol == samples:
@@ -297,15 +318,17 @@ class Probe:
         return Axis(symbol, least, most, step)
 
     def tensors(self) -> tuple[contract.Tensor, ...]:
-        """The inputs in order."""
+        """The inputs of the module, in order."""
         return tuple(
             contract.Tensor(name, str(tensor.dtype).removeprefix("torch."), self.draws.shapes.axes[name])
             for name, tensor in self.draws.examples.items()
         )
 
     def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
-        """Names and axes of what the module answers: an axis is a symbol's where its size follows it. ExportError where
-        axes or names can't be told apart.
+        """The outputs of the module: their names, dtypes and axes.
+
+        An axis has the name of an input axis if its size follows that axis. Any other axis that varies is named after
+        the output. Raises ExportError where axes or names can't be told apart, and for an output without values.
         """
         sizes = [distinct(signature.axes, turn) for turn in (0, 1)]
         with in_a_sentence(
@@ -328,7 +351,11 @@ class Probe:
 
 
 def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
-    """The input that an embedding reads: by its memory, or, where that was copied, by values that no other input has."""
+    """The names of the inputs that an embedding reads.
+
+    They are the inputs with the same memory as `ids`. If the memory was copied, it is the input with the same values,
+    unless several inputs have these values.
+    """
     whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor)}
     same = [
         name for name, tensor in whole.items() if tensor.data_ptr() == ids.data_ptr() and tensor.numel() == ids.numel()
@@ -340,7 +367,11 @@ def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
 
 
 def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
-    """A size for each axis, different from each other and in each turn; of an axis with few sizes those at its ends."""
+    """A size for each axis. The sizes differ from each other, and between turn 0 and turn 1.
+
+    An axis that ends early takes its smallest sizes. Raises ExportError for an axis with too few sizes.
+    """
+    before = distinct(axes, 0) if turn else {}
     found: dict[str, int] = {}
     for axis in axes:
         start = -(-(11 + 7 * turn) // axis.step) * axis.step
@@ -348,23 +379,24 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
             *range(start, start + 40 * axis.step, axis.step),
             *range(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)[:40],
         )
-        fits = [size for size in sizes if axis.allows(size) and size not in found.values()]
-        if len(fits) <= turn:
+        taken = {before.get(axis.name), *found.values()}
+        fits = [size for size in sizes if axis.allows(size) and size not in taken]
+        if not fits:
             raise ExportError(
                 f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
             )
-        found[axis.name] = fits[turn] if start > axis.most else fits[0]
+        found[axis.name] = fits[0]
     return found
 
 
 def unchanged(first: Array, second: Array) -> bool:
-    first, second = first.astype(np.float64), second.astype(np.float64)  # also whole numbers and truth values
+    first, second = first.astype(np.float64), second.astype(np.float64)  # also for integers and booleans
     scale = max(float(np.abs(first).max(initial=0.0)), 1e-30)
     return bool(np.abs(first - second).max(initial=0.0) <= SAME * scale)
 
 
 def longest(works: Any, good: int, top: int, step: int) -> int:
-    """The greatest length at which the module answers, by halving: from `good` to `top` steps."""
+    """The greatest length at which the module answers, by bisection between `good` and `top` steps."""
     if top <= good or works(top * step):
         return max(top, good) * step
     bad = top

@@ -1,6 +1,6 @@
-"""The reference models as sources: the trained weights of a variant, or weights of the user's own.
+"""The reference models as sources: a variant with its trained weights, or with weights of the user.
 
-In: a variant's name, and weights and sizes where they are not the trained ones; or an encoder. Out: a `Source`.
+In: the name of a variant, with a user's weights and sizes or without them; or an encoder. Out: a `Source`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TASK = "content-kind"
 
 
 def from_variant(name: str, weights: Path | None, sizes: Mapping[str, int]) -> Source:
-    """The trained reference model, or the user's `weights` in its architecture.
+    """The trained reference model, or the user's `weights` in the architecture of the variant.
 
-    `sizes` (such as ``layers``) are needed where the weights carry no specification. UsageError for an unknown
-    variant or size, InputError and ExportError for weights that can't be read or don't fit.
+    `sizes` (such as ``layers``) are needed if the file of weights holds no specification. Raises UsageError for an
+    unknown variant or size, InputError for weights that can't be read, and ExportError for weights that don't fit.
     """
     known = {variant.name: variant for variant in VARIANTS if variant.reference}
     if name not in known:
@@ -39,7 +39,7 @@ def from_variant(name: str, weights: Path | None, sizes: Mapping[str, int]) -> S
     if weights is None:
         if sizes:
             raise UsageError(
-                f"sizes describe weights of your own, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
+                f"sizes describe the weights of a file, got {', '.join(sizes)} without them; add --weights FILE or leave the sizes out."
             )
         path = shipped(name)
         card = path.with_suffix(".md").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def from_variant(name: str, weights: Path | None, sizes: Mapping[str, int]) -> S
 
 
 def from_encoder(encoder: Encoder) -> Source:
-    """An encoder in memory. UsageError where its attentions are of no known kind, or of several."""
+    """The source of an encoder in memory. Raises UsageError unless its attentions are of one known variant."""
     found = variants_in(encoder)
     if len(found) != 1:
         raise UsageError(
@@ -86,7 +86,10 @@ def source(encoder: Encoder, variant: Variant, origin: Mapping[str, str], card: 
 
 
 def load_own(path: Path, variant: str, sizes: Mapping[str, int]) -> Encoder:
-    """A user's weights: the file's own specification, or the variant's with `sizes` where it carries none."""
+    """Loads a user's weights, by the specification in the file or, if the file holds none, by the variant's.
+
+    `sizes` replace sizes of the specification. Raises ExportError for weights of another variant.
+    """
     default = EncoderSpec(attention=architecture(variant).attention)
     chosen = resize(read(path)[1] or default, sizes)
     encoder = load(path, chosen)
@@ -98,7 +101,7 @@ def load_own(path: Path, variant: str, sizes: Mapping[str, int]) -> Encoder:
 
 
 def resize(spec: EncoderSpec, sizes: Mapping[str, int]) -> EncoderSpec:
-    """`spec` with other sizes, the attention's own among them; UsageError for a size that it does not have."""
+    """`spec` with other sizes of the encoder and of its attention. Raises UsageError for an unknown size."""
     of_attention = {field.name for field in fields(spec.attention)}
     of_encoder = {field.name for field in fields(spec)} - {"attention", "labels"}
     unknown = sorted(set(sizes) - of_attention - of_encoder)
@@ -112,7 +115,7 @@ def resize(spec: EncoderSpec, sizes: Mapping[str, int]) -> EncoderSpec:
 
 
 def config(spec: EncoderSpec, name: str) -> dict[str, Any]:
-    """config.json, in the words that readers of the ecosystem look for."""
+    """The values of config.json, by the names that other tools look for."""
     return {
         "architectures": ["Encoder"],
         "model_type": f"edgexf-{name}",

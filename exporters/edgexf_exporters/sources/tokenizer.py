@@ -1,11 +1,11 @@
 """A model's tokenizer as the files that a device reads.
 
-In: a checkpoint's folder or hub id, or a tokenizer of transformers. Out: tokenizer.json, which `tokenizers` reads
-without transformers, and the files that stand beside it. A checkpoint without a tokenizer gives none: its bundle takes
-token ids.
+In: the folder or hub id of a checkpoint, or a tokenizer of transformers. Out: tokenizer.json, which `tokenizers` reads
+without transformers, and the files that stand beside it. A checkpoint without a tokenizer gives no files: its bundle
+takes token ids.
 
-tokenizer.json is written from the tokenizer that transformers makes, not copied: the library builds some of its parts
-anew from the class and the config, so a published file may give other ids than the model was ever fed.
+tokenizer.json is written from the tokenizer that transformers makes, not copied. transformers builds some parts of a
+tokenizer from the class and the config. So a published file may give other ids than the ids that the model was fed.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ from edgexf.errors import ExportError, in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
-# Case, accents, spaces, compatibility forms, an unknown sign, a pair.
+# They try case, accents, spaces, compatibility forms, an unknown sign, and a pair.
 PROBES = (("Hello World",), ("naïve café",), ("two  spaces, and\na line",), ("ﬁne ２",), ("☃",), ("one", "Two"))
 PLACES = ("name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """A tokenizer's files by name, none where there is no tokenizer; `segments`: it tells the texts of a pair apart.
+    """The tokenizer of a model, as a bundle carries it.
 
-    `note` says where it differs from the checkpoint's own file.
+    Attributes:
+        files: the files of the tokenizer, by name; empty without a tokenizer.
+        segments: the tokenizer marks the two texts of a pair with token types.
+        note: how the tokenizer differs from the checkpoint's tokenizer.json; empty if it does not differ.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -42,7 +45,7 @@ class Carried:
 
 
 def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
-    """A checkpoint's tokenizer. ExportError for one that can't be read."""
+    """The tokenizer of a checkpoint. Raises ExportError for a tokenizer that can't be read."""
     found = {name: fetched(path_or_id, name, local) for name in (names.TOKENIZER_FILE, *BESIDE, *SLOW)}
     if found[names.TOKENIZER_FILE] is None and not any(found[name] for name in SLOW):
         return Carried()
@@ -57,7 +60,10 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
 
 
 def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
-    """Where the tokenizer that transformers makes gives other ids than the file that came, on texts that try its parts."""
+    """Says whether the tokenizer that transformers `made` gives other ids than the checkpoint's file that `came`.
+
+    Both tokenize the texts of `PROBES`. The note is empty if all ids are the same.
+    """
     import tokenizers
 
     with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):
@@ -70,7 +76,7 @@ def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
 
 
 def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
-    """A tokenizer in memory. ExportError for one that is written in Python alone."""
+    """A tokenizer in memory. Raises ExportError for a tokenizer that is written in Python only."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ExportError(
@@ -81,7 +87,7 @@ def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
 
 
 def fetched(path_or_id: str, name: str, local: bool) -> Path | None:
-    """A file of a checkpoint, None where it has none of the name."""
+    """Fetches a file of a checkpoint. None if the checkpoint has no file of this name."""
     with in_a_sentence(f"a file of {path_or_id} must be one that can be fetched", "check the network"):
         path = cached_file(
             path_or_id, name, local_files_only=local,
@@ -91,7 +97,10 @@ def fetched(path_or_id: str, name: str, local: bool) -> Path | None:
 
 
 def checked(files: Mapping[str, bytes], vocabulary: int) -> dict[str, bytes]:
-    """The files without the places of the machine that saved them. ExportError where a token has no embedding."""
+    """The files without the paths of the machine that saved them.
+
+    Raises ExportError for files that can't be read, and for a token without an embedding.
+    """
     import tokenizers
 
     with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):

@@ -1,11 +1,13 @@
-"""Where a trace stopped: the line of a model's own code, and the module that it runs in.
+"""Finds where a trace stopped: the line of the model's code, and the module that runs this line.
 
-In: an exception that torch.export raised, or nothing where it only says afterwards that a size became a number. Out: a
-clause such as "at model.py:12 `if x.sum() > 0:` in encoder.0 (Block)", empty where no line of a model was met.
+In: an exception that torch.export raised, or the log of a trace in which a size became a number. Out: a clause such as
+"at model.py:12 `if x.sum() > 0:` in encoder.0 (Block)". The clause lacks the line if only code of torch ran, and is
+empty if no module of the model ran.
 
-torch.export names the symbol that was fixed, not the line which fixed it. Its log does so at the very moment, so a
-handler looks at the stack there. Two alternatives were weighed: draft_export, which runs the whole export again and
-answers with a report of many pages; and a patch of ShapeEnv, which breaks with every version.
+The error of torch.export names the symbol that became a number, not the line that fixed it. But torch logs it at the
+moment when it happens, and a log handler can look at the stack at this moment. Two alternatives were weighed:
+draft_export, which runs the whole export again and gives a report of many pages; and a patch of ShapeEnv, which breaks
+with every version.
 """
 
 from __future__ import annotations
@@ -25,19 +27,22 @@ import torch
 from torch import nn
 
 SYMBOLS = "torch.fx.experimental.symbolic_shapes"
-FIXED = "set_replacement"  # begins the line that says a symbol became a number
-FOREIGN = tuple(f"{Path(str(file)).parent}{os.sep}" for file in (torch.__file__, logging.__file__, __file__))
+FIXED = "set_replacement"  # the start of the log line that says that a symbol became a number
+FOREIGN = tuple(
+    f"{folder}{os.sep}"
+    for folder in (Path(torch.__file__).parent, Path(logging.__file__).parent, Path(__file__).parents[1])
+)
 Frames = list[tuple[FrameType, int]]
 
 
 def is_own(frame: FrameType) -> bool:
-    """Whether a frame is of neither torch nor edgexf, nor of what called the witness."""
+    """Whether a frame runs a file outside torch, outside logging (which calls the witness) and outside this package."""
     name = frame.f_code.co_filename
     return not name.startswith((*FOREIGN, "<"))
 
 
 def clause(frames: Frames, model: nn.Module) -> str:
-    """From the outermost frame in."""
+    """The clause for a stack. `frames` begin with the outermost frame."""
     called = {part: name for name, part in model.named_modules()}
     inside = [frame.f_locals.get("self") for frame, _ in frames]
     places = [place for place, part in enumerate(inside) if isinstance(part, nn.Module) and part in called]
@@ -45,7 +50,7 @@ def clause(frames: Frames, model: nn.Module) -> str:
         return ""
     first, last = places[0], places[-1]
     part = inside[last]
-    assert isinstance(part, nn.Module)  # noqa: S101 (narrows a type that was chosen above)
+    assert isinstance(part, nn.Module)  # noqa: S101 (tells mypy the type; `places` holds modules only)
     where = f"in {called[part].removeprefix('module.').removeprefix('module') or 'the model'} ({type(part).__name__})"
     lines = [(frame, line) for frame, line in frames[first:] if is_own(frame)]
     if not lines:
@@ -57,7 +62,7 @@ def clause(frames: Frames, model: nn.Module) -> str:
 
 
 def of_error(error: BaseException, model: nn.Module) -> str:
-    """Where the exception, or the first one behind it that knows, was raised."""
+    """The clause for an exception. Where its stack tells nothing, the clause comes from its cause or its context."""
     seen: BaseException | None = error
     found = ""
     while seen is not None and not found:
@@ -67,7 +72,7 @@ def of_error(error: BaseException, model: nn.Module) -> str:
 
 
 class Witness(logging.Handler):
-    """Remembers where symbols became numbers, `at` by the number."""
+    """A log handler that remembers where symbols became numbers: `at` holds a clause for each number."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(logging.INFO)
@@ -84,7 +89,7 @@ class Witness(logging.Handler):
 
 @contextmanager
 def watching(model: nn.Module) -> Iterator[Witness]:
-    """A witness of the trace inside. What torch prints of a failure goes nowhere: a sentence says it."""
+    """Yields a witness of the trace inside. Drops what torch prints about a failure, because the error reports it."""
     logger, witness, printed = logging.getLogger(SYMBOLS), Witness(model), io.StringIO()
     level, before = logger.level, (logger.propagate, logger.disabled, logger.handlers)
     try:

@@ -1,15 +1,17 @@
 """torch.export and its translation to ONNX: the only module that calls `torch.onnx.export`.
 
-In: a module over aligned tensors. Out: an `ExportedProgram` with dynamic batch and length, and an
-`onnx.ModelProto` without the exporting machine's paths.
+In: a module over tensors of whole blocks. Out: an `ExportedProgram` with dynamic batch and length, and an
+`onnx.ModelProto`. The exporter leaves stack traces in it, which `edgexf.passes.tidy` drops.
 
     module(int64 [batch, blocks, block], ...)  ->  ExportedProgram  ->  ONNX
 
-Two alternatives were weighed for lengths that are no multiple of the block. Padding inside the traced
-code yields guards that torch.export rejects. Padding in every layer copies each tensor in each layer.
-So lengths are multiples here, and `edgexf.passes.edges` pads once where the graph begins. Inputs come in
-blocks and are flattened, because a length that is only known to be a multiple leaves length // block
-unsimplified, and each layer nests it once more: guards grew tenfold with a second layer, and those of six layers were not done after ten minutes.
+Two alternatives were weighed for lengths that are no multiple of the block. Padding inside the traced code yields
+guards that torch.export rejects. Padding in every layer copies each tensor in each layer. So lengths are multiples
+here, and `edgexf.passes.edges` pads once at the start of the graph.
+
+Inputs come in blocks, and the model flattens them. If torch only knew that a length is a multiple of the block, it
+would leave length // block unsimplified, and each layer would nest this expression once more. Guards grew tenfold with
+a second layer, and the guards of six layers were not done after ten minutes.
 """
 
 from __future__ import annotations
@@ -37,19 +39,24 @@ from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.simplify import simplify
 
 Axes = Mapping[int, object]
-BLOCKS_TRACED = 7  # an example's length in blocks: several, so that nothing is specialised to it
-BLOCK_TRACED = 11  # tokens of a block whose size is free
+BLOCKS_TRACED = 7  # the length of an example in blocks: several, so that torch specialises nothing to this number
+BLOCK_TRACED = 11  # the tokens of a block in an example, if the size of a block is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
-TOKENS_TRACED = 96  # an example's length where the block is a single token
-STEPS_TRACED = 17  # of a path
+TOKENS_TRACED = 96  # the length of an example if the block is a single token
+STEPS_TRACED = 17  # the points of a path in an example
 ANY = 1 << 16
-DROPPED = {torch.ops.aten._assert_tensor_metadata.default}  # what the exporter itself leaves out
+DROPPED = {torch.ops.aten._assert_tensor_metadata.default}  # operators that the exporter leaves out
 
 
 @dataclass(frozen=True)
 class Traced:
-    """An axis of the example, and the dimension that it stands for; None for one of fixed size."""
+    """An axis of the example.
+
+    Attributes:
+        size: the size of the axis in the example.
+        dimension: the dimension that the axis stands for; None for an axis of fixed size.
+    """
 
     size: int
     dimension: object = None
@@ -58,8 +65,18 @@ class Traced:
 def dynamic_axes(
     block: int, shortest: int, longest: int, decoder: int, fixed: Collection[int], variable_block: bool
 ) -> dict[str, tuple[Traced, ...]]:
-    """The axes by name. That of the tokens becomes two, blocks and the tokens of a block, whose size is free if `variable_block`,
-    `shortest` to `longest` tokens; a decoder reads up to `decoder` tokens. No free axis has as many entries as a fixed one, `block` or one of `fixed`.
+    """The parts of each dynamic axis, by the name of the axis.
+
+    The axis of tokens has two parts, blocks and the tokens of a block, or one part if a block is a single token. In the
+    example no free axis has the size of another free axis, `block`, or a size of `fixed`.
+
+    Args:
+        block: the number of tokens in a block.
+        shortest: the smallest length, in tokens.
+        longest: the largest length, in tokens.
+        decoder: the largest number of tokens that a decoder reads.
+        fixed: the sizes of the axes that do not vary.
+        variable_block: the size of a block is free.
     """
     taken = {block, *fixed}
 
@@ -75,7 +92,7 @@ def dynamic_axes(
         blocks, each = Dim("blocks", min=4, max=most), Dim("block", min=2, max=max(longest, BLOCK_TRACED + 1))
         tokens = Traced(unlike(BLOCKS_TRACED), blocks), Traced(unlike(BLOCK_TRACED), each)
     elif block == 1 and longest == shortest:
-        tokens = (Traced(longest),)  # torch knows no free axis of a single size
+        tokens = (Traced(longest),)  # torch has no free axis with a single size
     elif block == 1:
         tokens = (Traced(unlike(min(TOKENS_TRACED, longest), -1), Dim(names.SEQUENCE, min=shortest, max=longest)),)
     else:
@@ -91,7 +108,10 @@ def dynamic_axes(
 
 
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
-    """The module as an aten graph. ExportError where its shapes or control flow depend on values; it names the line."""
+    """Captures the module as an aten graph.
+
+    Raises ExportError where shapes or control flow depend on values; the error names the line of the model.
+    """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     with watching(module) as witness:
         try:
@@ -116,7 +136,7 @@ REMEDY = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences notices of the exporter that ask nothing of a user (decomposed operators, deprecated fields)."""
+    """Silences notices of the exporter that a user need not act on (decomposed operators, deprecated fields)."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -130,13 +150,14 @@ def quiet() -> Iterator[None]:
 
 @cache
 def translations(opset: int) -> ONNXRegistry:
-    """What torch can translate, to look it up: a third of a second each time that it is gathered."""
+    """The operators that torch can translate. They are cached: torch needs a third of a second to gather them."""
     return ONNXRegistry.from_torchlib(opset)
 
 
 def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
-    """The program itself, told to stay as it is where each of its operators has a translation: decomposing it would trace it
-    once more, a third of an export's time.
+    """Makes the program skip its decomposition if each of its operators has a translation. Returns the same program.
+
+    A decomposition would trace the program once more, which takes a third of the time of an export.
     """
     registry = translations(opset)
     operators = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)} - DROPPED
@@ -146,9 +167,9 @@ def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
 
 
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
-    """The program in ONNX, its inputs and outputs named in order, initializers inside.
+    """Translates the program to ONNX. `inputs` and `outputs` are the names, in order.
 
-    ExportError where an operator has no translation.
+    Initializers are inside the model. Raises ExportError where an operator has no translation.
     """
     with (
         quiet(),

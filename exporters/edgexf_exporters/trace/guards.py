@@ -1,13 +1,14 @@
-"""Where a trace holds: the conditions on sizes under which torch.export took its way through ``forward``.
+"""Where a trace holds: the conditions on sizes under which torch.export took its path through ``forward``.
 
-In: a captured program and the axes of its inputs. Out: the sizes that the contract allows and no condition covers.
+In: a captured program and the axes of its inputs. Out: the sizes that the contract allows, but that a condition
+excludes.
 
     if length % 10 == 0: ...        traced at 96        ->  10, 20, 30, ... are not covered
 
-torch.export keeps these conditions beside the graph and checks them in Python; nothing in ONNX does. Most of those that
-fail say only that a size is 1 or that two axes are of one size, which the graph answers all the same: so what is not
-covered is compared with the model, not refused. Two alternatives were weighed: the ranges of symbols alone, which know no
-remainders, and a grid of every length.
+torch.export keeps these conditions beside the graph and checks them in Python. Nothing in ONNX checks them. Most
+conditions that fail only say that a size is 1, or that two axes have the same size, and the graph answers such sizes
+correctly. So sizes that are not covered are compared with the model, not refused. Two alternatives were weighed: the
+ranges of symbols alone, which know no remainders, and a grid of every length.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from torch.export import ExportedProgram
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Axis
 
-FEWEST = 64  # sizes of the axis of samples, and of two axes together, that are looked at
+FEWEST = 64  # the number of sizes of the axis of samples to try, and the bound of a common size of two axes
 LAYOUT = "max(1,"
 Sizes = dict[str, int]
 
 
 class Sized:
-    """What a condition asks of an input."""
+    """Answers what a condition asks of an input, from the shape of the input."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)
@@ -44,7 +45,10 @@ class Sized:
 
 
 def conditions(captured: ExportedProgram) -> list[CodeType]:
-    """Compiled, over ``L['inputs']``; without those of how a tensor lies in memory, which ask for ``max(1, size)``."""
+    """The compiled conditions of a captured program, over ``L['inputs']``.
+
+    Conditions on how a tensor lies in memory are left out. They contain ``max(1, size)``.
+    """
     texts = [text for text in getattr(captured, "_guards_code", ()) if LAYOUT not in text]
     return [compile(text, "<guard>", "eval") for text in texts]
 
@@ -52,14 +56,21 @@ def conditions(captured: ExportedProgram) -> list[CodeType]:
 def uncovered(
     guards: Sequence[CodeType], tensors: Sequence[Tensor], axes: Sequence[Axis], samples: str, usual: Mapping[str, int]
 ) -> Iterator[Sizes]:
-    """Sizes of all axes where a condition fails: of each axis alone, the others as `usual`, and of two that are alike."""
+    """Yields sizes of all axes at which a condition fails.
+
+    It tries the sizes of each axis alone, and one common size of each pair of axes. The other axes have their `usual`
+    sizes.
+    """
     known = {"max": max, "min": min, "math": math}
 
     def holds(sizes: Sizes) -> bool:
         inputs = [
             Sized([sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape]) for tensor in tensors
         ]
-        return all(eval(guard, {"__builtins__": known, **known, "L": {"inputs": inputs}}) for guard in guards)  # noqa: S307 (conditions that torch wrote)
+        return all(
+            eval(guard, {"__builtins__": known, **known, "L": {"inputs": inputs}})  # noqa: S307 (torch wrote them)
+            for guard in guards
+        )
 
     for axis in axes:
         first = -(-axis.least // axis.step) * axis.step

@@ -1,4 +1,7 @@
-"""Operators that stand in a traced program as marks."""
+"""Operators that mark tensors in a traced program.
+
+In: a tensor. Out: the same values, which the rules and the programs of `edgexf_exporters.explain` recognise.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch.export import ExportedProgram
 
 @torch.library.custom_op("edgexf::constant", mutates_args=())
 def constant(value: Tensor) -> Tensor:
-    """Marks what rules take for a constant, such as the inverse of an attention matrix; plain gradients pass."""
+    """Marks what rules take for a constant, such as the inverse of an attention matrix. Plain gradients pass."""
     return value.clone()
 
 
@@ -21,7 +24,7 @@ def _(value: Tensor) -> Tensor:
 
 
 def unmarked(program: ExportedProgram) -> ExportedProgram:
-    """The program without marks, operators of edgexf's own, which nothing else knows; it is changed."""
+    """Removes the marks from the program in place: no translation knows the operators of edgexf."""
     for node in list(program.graph.nodes):
         if getattr(node.target, "namespace", "") == "edgexf":
             node.replace_all_uses_with(node.args[0])
@@ -34,11 +37,11 @@ MARKED = ContextVar("MARKED", default=False)
 
 
 @torch.library.custom_op("edgexf::mixing", mutates_args=())
-def mixing(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # noqa: ARG001 (for those who watch)
-    """Marks values [rows, tokens, width], or with `mixed` what attention made of them."""
+def mixing(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # noqa: ARG001 (`explain.mixing` reads them)
+    """Marks the values [rows, tokens, width] that attention mixes, or with `mixed` the mixed values."""
     return tokens.clone()
 
 
 def are_marked() -> bool:
-    """Whether values must go through their projections, also where a lowering has a shorter way."""
+    """Whether values must go through their projections, even if a lowering has a shorter way."""
     return MARKED.get()

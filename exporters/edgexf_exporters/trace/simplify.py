@@ -1,11 +1,11 @@
-"""What a translated graph does not need: constants to compute, shapes to ask for, moves that undo each other.
+"""Removes what a translated graph does not need: computed constants, queries of shapes, moves that undo each other.
 
     before  Shape -> Gather -> Concat -> Reshape; Transpose -> Transpose; Expand to the same size
     after   Reshape by a constant; nothing; nothing
 
-The rules are onnxscript's, named one by one: its default set tries a pair of slices against every other pair, a sixth of
-an export's time, to join two that no attention has; and it takes a summand up to 1e-8 for zero, which is what keeps a
-division from 0 / 0.
+The rules come from onnxscript, and are named one by one. The default set of onnxscript compares each pair of slices
+with every other pair. This takes a sixth of the time of an export, to join slices that no attention has. The default
+set also drops a summand up to 1e-8 as if it were zero, but such a summand protects a division from 0 / 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnxscript import optimizer
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
-ROUNDS = 2  # a second finds what the first uncovered
+ROUNDS = 2  # the second round finds what the first round uncovered
 RULES = (
     rules.materialize_reshape_shape_rule,
     rules.no_op_cast_rule,
@@ -30,7 +30,7 @@ RULES = (
 
 
 def simplify(model: ir.Model) -> None:
-    """In place; constants become initializers, equal ones one."""
+    """Simplifies the model in place. Constants become initializers, and equal constants become one initializer."""
     common.InlinePass()(model)
     for _ in range(ROUNDS):
         optimizer.fold_constants_ir(model, onnx_shape_inference=True)

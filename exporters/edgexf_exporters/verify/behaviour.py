@@ -1,11 +1,11 @@
-"""What must hold of the graphs besides their agreement with the eager model.
+"""Checks what must hold for the graphs besides their agreement with the eager model.
 
-In: sessions of the graphs. Out: for each check an empty string, or what is wrong.
+In: sessions of the graphs. Out: for each check, an empty string or what is wrong.
 
 - Two runs of one input are bit-equal.
 - A sample does not depend on its batch mates.
-- Relevance follows the input: it is no constant.
-- Sizes that no condition of the trace covers agree with the eager model too.
+- Relevance follows the input: it is not constant.
+- The graph agrees with the eager model also at sizes that a condition of the trace excludes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, batches, lengths
 from edgexf_exporters.verify.ties import TIE, Choices
 
-MOST_UNCOVERED = 32  # sizes that are looked at one by one, and as many of those behind them
+MOST_UNCOVERED = 32  # how many sizes are checked one by one, and how many of the later sizes at most
 
 
-BATCH_TOLERANCE = 1e-5  # how far a sample may depend on its batch mates, relative
+BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates
 
 
 def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
-    """Two runs are bit-equal, a sample is independent of its batch mates, relevance follows the input."""
+    """Checks that runs repeat, that samples are independent of batch mates, and that relevance follows the input.
+
+    Returns an empty string or what is wrong, by the name of the check.
+    """
     chosen = "scattered" if source.limits.max_global else ""
     mask = "none" if source.mask is None else "right"
     cell = Cell(lengths(source, block)[-2:][0], batches(source)[-1], mask, 97, chosen)  # long, but not the longest
@@ -77,8 +80,9 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
 def check_uncovered(
     source: Source, own: ModuleInputs, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
 ) -> str:
-    """What is wrong at sizes that no condition of the trace covers, empty where nothing is: at all of them, or at the first
-    and an even sample of the others, since many a condition is about memory alone.
+    """What is wrong at sizes that a condition of the trace excludes; empty if nothing is wrong.
+
+    It checks the first sizes, and an even sample of the others if they are many: many conditions are about memory only.
     """
     signature = own.signature
     usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
@@ -89,7 +93,7 @@ def check_uncovered(
         with Choices() if source.has_argmax else nullcontext(Choices()) as met:
             answer, wanted = run(predict, feeds), eager(source, feeds)
         if met.closest <= TIE:
-            continue  # rounding may decide otherwise here: the cells of the grid are compared with the graph's choice
+            continue  # a tie, which rounding decides; only in the grid does the model repeat the graph's choice
         real = source.real(feeds)
         for output in source.outputs:
             if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
@@ -98,6 +102,6 @@ def check_uncovered(
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:
-    """The array with its first sample alone; whole where it holds none."""
+    """The array with its first sample only; the whole array if it has no axis of samples."""
     axis = source.samples(tensor)
     return array if axis is None else array.take([0], axis)

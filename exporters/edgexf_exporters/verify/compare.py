@@ -1,9 +1,9 @@
-"""The contract grid: graphs against the untouched eager model, over lengths, batches and masks.
+"""Compares graphs with the untouched eager model in each cell of the contract grid.
 
-In: a source as it was before the export, and sessions of its graphs. Out: a `GridResult`, a row for each
-cell with the relative difference max |graph - eager| / max |eager| of outputs, relevance and residual on the
-real tokens, and the checks that are no comparison. A row outside the tolerance fails; the caller refuses
-the bundle.
+In: a source as it was before the export, and sessions of its graphs. Out: a `GridResult`, with a row for each cell and
+with checks. A row holds relative differences on the real tokens: max |graph - eager| / max |eager| of outputs and of
+relevance, and the difference of residuals in relation to the sums that leave them (`edgexf.bundle.golden`). A row over
+the tolerance fails, and the caller refuses the bundle.
 """
 
 from __future__ import annotations
@@ -32,10 +32,18 @@ BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_
 
 @dataclass(frozen=True)
 class Row:
-    """A cell and what was measured there; differences are relative, and None without an explain graph.
+    """A cell of the grid and the largest relative differences of all graphs in this cell.
 
-    `against`: whose answer they are from, the `MODEL`'s or the `DEFINITION`'s that stands in for it. `ties`: choices that
-    the graphs and the model break in different ways.
+    Attributes:
+        length: the number of tokens of the inputs.
+        batch: the number of samples.
+        mask: the kind of the mask, as in `Cell`.
+        outputs: the difference of the outputs.
+        relevance: the difference of relevance and of attention weights; None without an explain graph.
+        residual: the difference of residuals and of the values along a path; None without an explain graph.
+        globals: the kind of global tokens, as in `Cell`.
+        against: what the graphs are compared with: the `MODEL`, or the `DEFINITION` that stands in for the model.
+        ties: how many ties the graphs and the model break in different ways.
     """
 
     length: int
@@ -55,8 +63,15 @@ class Row:
 
 @dataclass
 class GridResult:
-    """`checks` maps a check's name to what it found: an empty string is a pass. `growth` says what grows faster than the
-    length in a module of one's own, which nothing was promised of.
+    """What the grid found.
+
+    Attributes:
+        grid: the name of the grid, as in `GRIDS`.
+        tolerance: the bound of every difference.
+        rows: the cells.
+        checks: what each check found, by the name of the check. An empty string is a pass.
+        growth: what grows faster than the length in a custom module. It is no failure, because edgexf promises nothing
+            about the growth of a custom module.
     """
 
     grid: str
@@ -84,14 +99,17 @@ class GridResult:
 
 
 def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
-    """What `eager` answers, of each row alone where the source asks for that."""
+    """What `eager` answers. It is asked for each row alone if the source requires it."""
     if source.per_row is None:
         return eager(source, feeds, methods)
     return each_row(source, source.per_row, feeds, lambda row: eager(source, row, methods))
 
 
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
-    """All outputs by name. ExportError where ONNX Runtime stops: the graph is wrong at that shape."""
+    """Runs a graph. Returns all outputs by name.
+
+    Raises ExportError where ONNX Runtime stops: the graph is wrong at that shape.
+    """
     outputs = [value.name for value in session.get_outputs()]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
     with in_a_sentence(
@@ -102,7 +120,7 @@ def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
 
 
 def run_with(session: ort.InferenceSession, feeds: Feeds) -> Feeds:
-    """The outputs for those of the feeds that the graph takes."""
+    """Runs a graph with the feeds that it takes, and ignores other feeds."""
     return run(session, {value.name: feeds[value.name] for value in session.get_inputs()})
 
 
@@ -115,10 +133,20 @@ def compare(
     tolerance: float,
     choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
-    """The result, and each cell with its feeds and eager outputs for golden.npz; without those that hang on a tie, which
-    another device may break in its own way.
+    """Compares the graphs with the model in each cell of a grid.
 
-    `explain` are the sessions by their method. `choosing` makes the sessions of the same graphs, which also answer their discrete choices.
+    Returns the result, and the cells for golden.npz, each with its feeds and eager outputs. Cells that depend on a tie
+    are left out of golden.npz, because another device may break the tie differently.
+
+    Args:
+        source: the source with its untouched model.
+        predict: the session of the predict graph.
+        explain: the session of each explain graph, by its method.
+        grid: ``quick`` or ``full``.
+        block: the number of tokens in a block of the graphs.
+        tolerance: the bound of every relative difference.
+        choosing: makes sessions of the same graphs that also output the discrete choices of the graphs; None for a
+            model without discrete choices.
     """
     result, references = GridResult(grid, tolerance), []
     padding = "relevance of padding is exactly 0"
@@ -152,7 +180,7 @@ def compare(
 def untied(
     source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], methods: Sequence[str], choosing: Sequence[ort.InferenceSession]
 ) -> Row:  # fmt: skip
-    """The cell with the model repeating the choices of each graph in turn, where they are ties."""
+    """The row of a cell, where the model repeats the choices of each graph that are ties."""
     wanted, ties = [], 0
     for answer, session in zip(found, choosing, strict=True):
         again = run_with(session, feeds)
@@ -167,8 +195,10 @@ def untied(
 def measured(
     source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds], methods: Sequence[str]
 ) -> Row:
-    """The worst of all graphs in a cell; the first predicts, the others explain by `methods`. `real` is bool
-    [batch, sequence]; `wanted` is what each must answer.
+    """The row of a cell, with the largest differences of all graphs.
+
+    `found` holds the outputs of each graph, and `wanted` what each graph must answer. The first graph predicts, the
+    others explain by `methods`. `real` is bool [batch, sequence].
     """
     outputs = max(
         output_difference(output, answer[output.name], right[output.name], real)

@@ -1,4 +1,4 @@
-"""Whether a model of transformers keeps what its config promises, before it is exported.
+"""Checks that a model of transformers keeps what its config promises, before the model is exported.
 
 In: a source. Out: nothing, or an ExportError.
 """
@@ -14,8 +14,8 @@ from edgexf_exporters.verify.grid import NOMINAL_BLOCK, Cell
 def check_contract(source: Source) -> None:
     """Runs the eager model on a short and a longer input.
 
-    ExportError where the model fails, or answers with other shapes than its config promises. Other sources have no config
-    that promises anything: their outputs were read off the module itself.
+    Raises ExportError where the model fails, or answers with other shapes than its config promises. Other sources are
+    not checked: no config promises their outputs, which were read off the module itself.
     """
     if source.variant.family != "transformers":
         return

@@ -1,7 +1,8 @@
 """What the graphs must answer, from the untouched eager model and torch autograd.
 
-In: a source, the inputs of a cell, the methods. Out: the outputs, and each method's relevance and residual. The first
-method's go by the plain names; of a method along a path the values at its points are there too.
+In: a source, the inputs of a cell, the methods. Out: the outputs, and the relevance and residual of each method. For
+the first method their names are plain; for a further method their names hold the method. A method along a path also
+gives the explained values at the points of the path, and a method with weights also gives the attention weights.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def answers(source: Source, inputs: Mapping[str, Tensor]) -> Feeds:
 
 def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
     """See the module's docstring."""
-    inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to them
+    inputs = {name: torch.from_numpy(feeds[name].copy()) for name in source.inputs}  # forward may write to its inputs
     if not methods:
         return answers(source, inputs)
     found: Feeds = {}
@@ -49,8 +50,11 @@ def eager(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feeds:
 
 
 class EagerExplanation:
-    """An eager model that is asked for a method's relevance: float32 of the first input's shape without
-    channels, 0 at padding.
+    """Asks an eager model for the relevance of a method.
+
+    Relevance is float32, in the shape of the first input without channels, and 0 at padding. After a call of
+    `relevance`, `path_values` and `weights` hold the further results of the method. Raises ExportError for a model
+    without an embedding or without a target.
     """
 
     def __init__(self, source: Source, method: Method, inputs: Mapping[str, Tensor], feeds: Feeds) -> None:
@@ -61,30 +65,36 @@ class EagerExplanation:
         self.source, self.method, self.inputs, self.feeds = source, method, inputs, feeds
         self.embedding, self.target = source.embedding, source.target
         self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.head.targets]
-        self.real = torch.from_numpy(source.shown(feeds))  # as the first input
+        self.real = torch.from_numpy(source.shown(feeds))  # in the shape of the first input without channels
         self.resolved: list[Tensor] = []
         self.path_values = self.weights = torch.zeros(())
 
     def relevance(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """The outputs, relevance as the first input, and the explained value [samples]."""
+        """The outputs, the relevance in the shape of the first input, and the explained value [samples]."""
         if self.method.attends:
             return self.by_attention()
         return self.along_the_path() if self.method.path else self.at_the_input()
 
     def slope(self, instead: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-        """The outputs, the explained value [samples], the embedding's vectors, and the value's derivative by them."""
-        # Around the reverse pass too: a reversible model runs its layers again.
+        """The outputs, the explained value [samples], the vectors of the embedding, and the value's derivative by them.
+
+        `instead` takes the place of the vectors.
+        """
+        # The context surrounds the reverse pass too, in which a reversible model runs its layers again.
         with self.method.rules(), self.source.call_context(self.source.module):
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
             self.resolved = self.resolved or self.target.resolved(values, self.given, self.real)
             value = self.target.value(values, self.resolved, self.real)
-            (gradient,) = torch.autograd.grad(value.sum(), leaves[0])  # LED reads its padding by a second call
+            (gradient,) = torch.autograd.grad(value.sum(), leaves[0])  # the first: LED calls its embedding again to pad
         return outputs, value.detach(), leaves[0].detach(), gradient
 
     def shown(self, scores: Tensor) -> Tensor:
-        """Scores of the embedding's vectors as the first input; a library may pad behind. Those of a pixel's channels."""
+        """Relevance in the shape of the first input, from scores of the vectors: the sums over width, or over channels.
+
+        A library may pad the vectors at the end.
+        """
         if isinstance(self.embedding, Values):
             return scores if self.source.channels is None else scores.sum(self.source.channels)
         rows: Tensor = scores.sum(-1)[..., : self.real.shape[-1]].reshape(self.real.shape)
@@ -104,7 +114,7 @@ class EagerExplanation:
         return outputs, self.shown(slope * change), value
 
     def start(self, vectors: Tensor) -> Tensor:
-        """The baseline's vectors."""
+        """The vectors of the baseline."""
         given = torch.from_numpy(self.feeds[names.BASELINE])
         if isinstance(self.embedding, Values):
             return given

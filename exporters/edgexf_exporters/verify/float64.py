@@ -1,8 +1,8 @@
-"""The contract grid in float64: is a difference between lowering and library rounding, or an error?
+"""Compares a lowering with its library in float64: is a difference between them rounding, or an error?
 
-In: a source. Out: the largest relative difference between its lowered module and its untouched one over the quick
-grid, both in float64 and both in PyTorch. Rounding shrinks from about 1e-6 to about 1e-15, an error stays what it is.
-A library that computes a softmax in float32 whatever its weights are (Longformer, LED) keeps about 1e-7.
+In: a source. Out: the largest relative difference between its lowered module and its untouched module over the quick
+grid, both in float64 and both in PyTorch. Rounding shrinks from about 1e-6 to about 1e-15, but an error keeps its size.
+A library that computes a softmax in float32, whatever the dtype of its weights (Longformer, LED), keeps about 1e-7.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from edgexf_exporters.verify.grid import Feeds, cells
 
 
 def worst_difference(source: Source) -> float:
-    """Over every cell of the quick grid, on the real tokens; the source's own module is copied, not changed."""
+    """The largest difference over all cells of the quick grid, on the real tokens.
+
+    The module of the source is copied, not changed.
+    """
     module: nn.Module = copy.deepcopy(source.module).double()
     wide = replace(source, module=module)
     program = Program(wide)

@@ -1,6 +1,7 @@
-"""What can be seen in a graph without comparing answers: random operators, and how tensors grow.
+"""Checks of a graph that compare no answers: random operators, and how tensors grow.
 
-In: an ONNX model that takes any length, or the path of one. Out: a sentence for each finding, empty where there is none.
+In: an ONNX model that takes any length, or the path of its file. Out: a sentence about what a check found; empty if it
+found nothing.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from edgexf import names
 from edgexf.bundle.manifest import Limits, Tensor
 from edgexf_exporters.source import ModuleInputs
 
-LONG = 1024  # tokens; a shorter model is looked at in its whole length
+LONG = 1024  # tokens; a model that takes fewer tokens is measured at its longest input
 OTHER = 2
-GROWTH = 1.25  # of the length, at least, to tell growth from a constant part
-QUADRATIC = 1.6  # the exponent from which growth is not linear: doubling the length makes a tensor 3 times as large
+GROWTH = 1.25  # the least ratio of two lengths that tells growth from a constant part
+QUADRATIC = 1.6  # the exponent from which growth is not linear: twice the length makes a tensor 3 times as large
 
 
 def random_operators(model: onnx.ModelProto) -> str:
-    """Operators whose answer changes from run to run."""
+    """Names the operators in a graph whose answer changes from run to run; empty if it has none."""
     operators = {node.op_type for node in model.graph.node}
     found = sorted(name for name in operators if name.startswith("Random") or name in ("Bernoulli", "Multinomial"))
     return f"the graph holds {', '.join(found)}" if found else ""
 
 
 def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs | None = None) -> dict[str, int]:
-    """Elements of every intermediate tensor at this length, by the node that makes it, with nothing optimised away.
+    """The number of elements of every intermediate tensor at this length, by the node that makes the tensor.
 
-    `own` makes the inputs of a module of one's own. They come from ONNX Runtime's own profile of a run, which keeps shapes: the tensors together may take many times the
-    memory of a run. Other axes are the same for every length: one row, `OTHER` choices, as many tokens that a decoder
-    has written.
+    Nothing is optimised away. The shapes come from the profile that ONNX Runtime makes of a run: all tensors together
+    may take many times the memory of a run. Other axes have the same size for every length: one row, `OTHER` choices,
+    and `OTHER` tokens that a decoder has written. `own` makes the inputs of a custom module.
     """
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         options = ort.SessionOptions()
@@ -50,7 +51,7 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs |
         feeds = own_feeds(own, length) if own is not None else feeds_of(inputs, length)
         axes = {str(axis): size for one in inputs for axis, size in zip(one.shape, feeds[one.name].shape, strict=True)}
         for value in session.get_inputs():
-            if value.name not in feeds:  # what an explanation takes
+            if value.name not in feeds:  # an input of the explanation
                 kind = np.int64 if value.type == "tensor(int64)" else np.float32
                 feeds[value.name] = np.zeros(
                     [axes.get(axis, OTHER) if isinstance(axis, str) else axis for axis in value.shape], dtype=kind
@@ -66,7 +67,7 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs |
 
 
 def feeds_of(inputs: Sequence[Tensor], length: int) -> dict[str, Any]:
-    """int64 ones: token 1 everywhere, none of it padding."""
+    """Inputs of int64 ones: every token has the id 1, and no token is padding."""
     axes = {names.BATCH: 1, names.SEQUENCE: length}
     return {
         tensor.name: np.ones([axes.get(str(axis), OTHER) for axis in tensor.shape], dtype=np.int64) for tensor in inputs
@@ -74,14 +75,14 @@ def feeds_of(inputs: Sequence[Tensor], length: int) -> dict[str, Any]:
 
 
 def own_feeds(own: ModuleInputs, length: int) -> dict[str, Any]:
-    """One sample; the axes behind the first one of tokens stay as short as they may be."""
+    """Inputs of a custom module with this length. All axes but the first axis of tokens have their smallest size."""
     axes = own.signature.axes
     first = next((axis.name for axis in axes if axis.name != own.signature.samples), "")
     return own.draw({axis.name: length if axis.name == first else axis.least for axis in axes}, seed=1)
 
 
 def growth(path: Path, own: ModuleInputs) -> str:
-    """What grows faster than the first axis of tokens of a module of one's own; empty where nothing does."""
+    """What grows faster than the first axis of tokens in the graph of a custom module; empty if nothing does."""
     tokens = [axis for axis in own.signature.axes if axis.name != own.signature.samples]
     if not tokens:
         return ""
@@ -94,8 +95,9 @@ def growth(path: Path, own: ModuleInputs) -> str:
 
 
 def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: Limits) -> str | None:
-    """Intermediate tensors that grow faster than the length, in whole blocks. None where there is no length to grow with:
-    one block, or full attention up to a switch, is the whole model.
+    """Names the intermediate tensors that grow faster than the length, at lengths of whole blocks.
+
+    None if the length can't grow: the longest input is a single block, or the model attends fully at all its lengths.
     """
     most = min(max(LONG, 4 * limits.switch), limits.max_length) // block * block
     least = max(most // (2 * block) * block, (limits.switch // block + 1) * block)
@@ -105,7 +107,7 @@ def quadratic_tensors(path: Path, inputs: Sequence[Tensor], block: int, limits: 
 
 
 def grown(short: Mapping[str, int], long: Mapping[str, int], longer: float) -> str:
-    """The tensors that grew faster than the length, which became `longer` times what it was."""
+    """Names the tensors that grew faster than the length, from their sizes at two lengths with the ratio `longer`."""
     bound = longer**QUADRATIC
     found = [name for name in short if long[name] > bound * max(short[name], 1)]
     return f"{len(found)} tensors grow as length squared, {found[0]} first" if found else ""

@@ -1,7 +1,7 @@
-"""The cells of the contract grid: where algorithms break, and inputs to try there.
+"""The cells of the contract grid: the sizes at which algorithms break, and inputs of these sizes.
 
-In: a source, the block of its graphs, and how thorough the grid shall be. Out: `Cell`s, each of which makes the inputs
-of one length, batch, mask and set of global tokens from a seed.
+In: a source, the block of its graphs, and ``quick`` or ``full``. Out: `Cell`s. A cell makes inputs of one length,
+batch, mask and set of global tokens from a seed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,23 @@ Feeds = dict[str, Array]
 GRIDS = ("quick", "full")
 GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
 MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
-CHOICES = 2  # and one more in every other cell of a multiple-choice model
-DECODED = (1, 5, 32)  # tokens that a decoder has written, in turn; for the longest input as many as it may
+CHOICES = 2  # the choices of a row; every other cell of a multiple-choice model has one more
+DECODED = (1, 5, 32)  # the tokens that a decoder has written, in turn; as many as it may for the longest input
 NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
-OTHER_LENGTHS = 200  # steps of the axes behind the first one of tokens, at most
+OTHER_LENGTHS = 200  # the largest size, in steps, of an axis of tokens that is not the first
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid; a seed makes its tokens. `globals` is "" for a model without global tokens."""
+    """One point of the grid.
+
+    Attributes:
+        length: the number of tokens of the inputs.
+        batch: the number of samples.
+        mask: the kind of the mask, as in `MASKS`.
+        seed: the seed of the tokens.
+        globals: the kind of global tokens, as in `GLOBALS`; empty for a model without global tokens.
+    """
 
     length: int
     batch: int
@@ -46,7 +54,10 @@ class Cell:
         return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
 
     def feeds(self, source: Source) -> Feeds:
-        """The source's inputs int64 [batch, length], each row its own padding, and an explanation's target."""
+        """The inputs of the source, and what an explain graph takes besides.
+
+        The inputs of a model of text are int64 [batch, length]. Each row has another number of padding tokens.
+        """
         if source.module_inputs is not None:
             return self.with_target(
                 source, source.module_inputs.draw(self.sizes(source.module_inputs.signature), self.seed, self.real)
@@ -55,7 +66,7 @@ class Cell:
         choices = CHOICES + self.seed % 2 if source.multiple_choice else 1
         rows = self.batch * choices
         ids = chance.integers(0, source.limits.vocab, (rows, self.length))
-        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # it stands at padding alone
+        ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # only padding has this id
         ids[:, 0] = source.first_id
         real = np.array([self.real(row, self.length) for row in range(rows)])
         mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
@@ -76,13 +87,13 @@ class Cell:
         return self.with_target(source, feeds)
 
     def real(self, row: int, length: int) -> int:
-        """The real tokens of a row."""
+        """The number of real tokens of a row."""
         if self.mask == "right":
             return max(length - length // 3 - row * (length // 8), 1)
         return 1 if self.mask == "one" else length
 
     def sizes(self, signature: Signature) -> dict[str, int]:
-        """The axes of a module's own inputs; those behind the first one of tokens are of other lengths, in turn."""
+        """The sizes of a custom module's axes. All axes of tokens but the first one take other lengths, in turn."""
         tokens = [axis for axis in signature.axes if axis.name != signature.samples]
         found = {signature.samples: self.batch} if signature.samples else {}
         for place, axis in enumerate(tokens):
@@ -91,7 +102,7 @@ class Cell:
         return found
 
     def global_mask(self, real: Array, most: int, chance: np.random.Generator) -> Array:
-        """int64 [rows, length]; a scattered set is another one in each row, and of another size."""
+        """The global tokens, int64 [rows, length]. Scattered sets differ between rows, also in their size."""
         chosen = np.zeros((len(real), self.length), dtype=np.int64)
         chosen[:, 0] = self.globals == "first"
         if self.globals == "scattered":
@@ -100,7 +111,7 @@ class Cell:
         return chosen
 
     def with_target(self, source: Source, feeds: Feeds) -> Feeds:
-        """The inputs, and what an explanation takes besides."""
+        """The inputs, and what an explain graph takes besides: a baseline, a path and the arrays of the target."""
         if source.target is None:
             return feeds
         sizes = {
@@ -124,7 +135,10 @@ class Cell:
 
 
 def lengths(source: Source, block: int) -> list[int]:
-    """Where algorithms break: the shortest, around a block, several blocks and a rest, the longest."""
+    """The lengths at which algorithms break: the shortest, around a block, several blocks and a rest, the longest.
+
+    A model with a switch also gets the lengths around its switch.
+    """
     limits = source.limits
     if source.module_inputs is not None:
         return own_lengths(source.module_inputs.signature)
@@ -135,13 +149,13 @@ def lengths(source: Source, block: int) -> list[int]:
 
 
 def own_lengths(signature: Signature) -> list[int]:
-    """Those of the first axis that does not hold samples; a single one without such an axis."""
+    """The lengths of a custom module's first axis of tokens; one length of 1 for a module without such an axis."""
     tokens = [axis for axis in signature.axes if axis.name != signature.samples]
     return stepped(tokens[0].least, tokens[0].most, tokens[0].step, 1) if tokens else [1]
 
 
 def batches(source: Source) -> tuple[int, ...]:
-    """One sample and three, within what an axis of samples allows."""
+    """The batches: one sample and three samples, within the bounds of the axis of samples."""
     if source.module_inputs is None or not source.module_inputs.signature.samples:
         return (1, 3)
     axis = source.module_inputs.signature.axis(source.module_inputs.signature.samples)
@@ -149,7 +163,7 @@ def batches(source: Source) -> tuple[int, ...]:
 
 
 def stepped(least: int, most: int, step: int, block: int) -> list[int]:
-    """The lengths around a block in whole steps, from `least` to `most`."""
+    """The lengths from `least` to `most` at which algorithms break, each a multiple of `step`."""
     block = block if block > 1 else max(NOMINAL_BLOCK, step)
     wanted = {
         -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
@@ -163,10 +177,12 @@ def check_grid(grid: str) -> None:
 
 
 def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
-    """The grid; `quick` takes batch 1 and two masks at the longest length, and in each cell one of the global sets.
+    """Yields the cells of a grid.
 
-    They take turns, so that each meets every batch and mask at some length. All of them in every cell are three times
-    the work, and the eager model's work is most of an export of a large model.
+    At the longest length, `quick` takes the smallest batch and two masks only. For a model with global tokens it takes
+    one set of global tokens in each cell. The sets take turns, so that each set meets every batch and every mask at
+    some length. All sets in every cell would be three times the work, and the work of the eager model is most of the
+    export of a large model.
     """
     seed, full, limits = 0, grid == "full", source.limits
     padded = MASKS if source.mask is not None else MASKS[:1]

@@ -1,7 +1,7 @@
-"""The verdict on an export: the very files that will be written, against the untouched eager model.
+"""The verdict on an export: the same files that will be written, against the untouched eager model.
 
-In: a source, its graphs, what makes files of graphs, and what opens a file. Out: a `Verdict`: the graphs that stay, their
-files, the grid's result with every check, and golden.npz.
+In: a source, its graphs, a function that makes files of graphs, and a function that opens a file. Out: a `Verdict`: the
+graphs that the bundle gets, their files, the result of the grid with every check, and golden.npz.
 
     graphs -> files -> sessions -> contract grid, behaviour, structure -> Verdict
 """
@@ -35,11 +35,11 @@ OpenSession = Callable[[Path], ort.InferenceSession]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the graphs of a source.
+    """The graphs of a source, and what their verification found.
 
     Attributes:
-        graphs: those that stay.
-        files: what was verified, by the path in the bundle.
+        graphs: the graphs that the bundle gets: all of them, or the predict graph only.
+        files: the files that were verified, by their path in the bundle.
         result: every cell of the contract grid, and every check.
         golden: the bytes of golden.npz, a sample of the grid's cells.
     """
@@ -53,9 +53,9 @@ class Verdict:
 def judge(source: Source, graphs: Graphs, build: Build, open_session: OpenSession, grid: str, asked: bool) -> Verdict:
     """Builds the files of graphs, and compares them with the source's own model on the grid.
 
-    Where nobody `asked` for an explanation by name, and the untouched model can't be explained by the same rules, the
-    explain graphs are left out, and the reason is recorded. An explanation that differs is a failure all the same.
-    ExportError where the model or a graph fails in a cell.
+    If the untouched model can't be explained by the same rules, the explain graphs are left out, and the result holds
+    the reason. If the user `asked` for an explanation by name, this is an ExportError instead. An explanation that
+    differs is a failure in both cases. Raises ExportError where the model or a graph fails in a cell.
     """
     files = build(graphs)
     try:
@@ -71,7 +71,7 @@ def judge(source: Source, graphs: Graphs, build: Build, open_session: OpenSessio
 def compared(
     source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str
 ) -> tuple[GridResult, bytes]:
-    """The grid's result over these files, and golden.npz."""
+    """The result of the grid for these files, and the bytes of golden.npz."""
     variant = source.variant
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for path, data in files.items():
@@ -82,7 +82,7 @@ def compared(
 
         @cache
         def choosing() -> list[ort.InferenceSession]:
-            """The same graphs, which also answer their discrete choices."""
+            """Sessions of the same graphs that also output the discrete choices of the graphs."""
             count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
             return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
 
@@ -100,6 +100,6 @@ def compared(
             missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
             result.checks["sizes that the trace does not cover agree"] = missed
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
-    # Batch 1 first, since it holds more lengths in the same bytes.
+    # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
     return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)

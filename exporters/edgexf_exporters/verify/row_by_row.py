@@ -1,7 +1,8 @@
-"""A model's answers to each row alone and without padding, for one that lets batch mates or padding change them.
+"""Asks a model for each row alone and without padding, if batch mates or padding change the answers of the model.
 
-In: the inputs of a cell, and how the model is asked. Out: the outputs of the whole cell. What stands at padding there is
-0, or what the same row without padding has in its place: it is not compared, but a measure of the output's size.
+In: the inputs of a cell, and how the model is asked. Out: the outputs of the whole cell. At padding, relevance is 0,
+and an output holds what the model answers if all tokens of the row count as real. Outputs at padding are not compared,
+but they are a measure of the size of the output.
 
     [batch, sequence], right-padded  ->  a call with [1, real tokens] for each row  ->  [batch, sequence, ...]
 """
@@ -23,17 +24,17 @@ Feeds = dict[str, Array]
 Ask = Callable[[Feeds], Feeds]
 
 MODEL = "model"
-DEFINITION = "definition"  # of an answer that the model does not have
+DEFINITION = "definition"  # the definition of an answer, where the model has none
 
 
 def compared_with(source: Source, real: Array) -> str:
-    """Who answers a cell: the `MODEL` itself, unless it fails for a row; `real` is bool [..., sequence]."""
+    """What answers a cell: `MODEL`, or `DEFINITION` if the model fails for a row. `real` is bool [..., sequence]."""
     failing = source.per_row is not None and any(source.per_row.fails(int(row)) for row in real.sum(axis=-1).flat)
     return DEFINITION if failing else MODEL
 
 
 def each_row(source: Source, alone: PerRow, feeds: Feeds, ask: Ask) -> Feeds:
-    """The answers to every row of a batch, and to each of its choices."""
+    """The answers to every row of a batch, or to every choice of every row, each asked alone."""
     mask = feeds[names.ATTENTION_MASK]
 
     def ask_one(row: Feeds) -> Feeds:
@@ -49,7 +50,7 @@ def each_row(source: Source, alone: PerRow, feeds: Feeds, ask: Ask) -> Feeds:
 
 
 def row_of(feeds: Feeds, place: tuple[int, ...]) -> Feeds:
-    """One row, or one choice of it; the axes before the tokens become 1."""
+    """One row, or one choice of a row. The axes before the axis of tokens get the size 1."""
     alike = feeds[names.ATTENTION_MASK].shape
     return {
         name: array[tuple(slice(index, index + 1) for index in (place if array.shape == alike else place[:1]))]
@@ -81,7 +82,7 @@ def without_padding(source: Source, row: Feeds, ask: Ask) -> Feeds:
 
 
 def padded(array: Array, axis: int, length: int, behind: Array | None) -> Array:
-    """`array` up to `length` along an axis, with what `behind` has there, else 0."""
+    """`array` padded to `length` along an axis, with the values of `behind`, or with 0 without `behind`."""
     real = array.shape[axis]
     if behind is not None:
         return np.concatenate((array, behind.take(range(real, length), axis=axis)), axis=axis)

@@ -1,13 +1,16 @@
-"""Ties: discrete choices inside a model that rounding decides, and a comparison that does not hang on them.
+"""Ties: discrete choices inside a model that rounding decides, and a comparison that does not depend on them.
 
-    before  argmax of scores that are equal but for float32's rounding: library and graph may each choose another one
-    after   the untouched model repeats the graph's choices where they score as high as its own, within `TIE`
+    before  argmax of scores that differ only by the rounding of float32: library and graph may choose differently
+    after   the untouched model repeats a choice of the graph that scores as high as its own choice, within `TIE`
 
-In: a graph's file, and the choices of a run. Out: the same graph that also answers its choices; a context for the model.
-A choice that scores lower stays the model's own, so a graph that chooses wrongly still differs. Of tokens that are hashed
-some millions of times, as in a long input of a Reformer, a few are always ties: one such token moves the borders of
-chunks, and so what many others see. Two alternatives were weighed: other tokens for such a cell (in a long input there is
-always a tie), and a tolerance for a share of the tokens, which would hide as large a share of mistakes.
+In: the file of a graph, and the choices of a run. Out: the same graph with its choices as further outputs; a context
+for the model. If a choice of the graph scores lower, the model keeps its own choice. So a graph that chooses wrongly
+still differs from the model.
+
+A long input of a Reformer hashes tokens some millions of times, and a few of these hashes are always ties. One such
+token moves the borders of chunks, and so changes what many other tokens see. Two alternatives were weighed. Other
+tokens for such a cell do not help: a long input always has a tie. A tolerance for a share of the tokens would hide
+errors in an equally large share.
 """
 
 from __future__ import annotations
@@ -22,16 +25,19 @@ import onnx
 import torch
 from torch.overrides import TorchFunctionMode
 
-TIE = 3e-5  # of the scores' mean size; in ten layers library and graph were seen to differ by 2e-6 of the best one
+TIE = 3e-5  # of the scores' mean size; in ten layers library and graph differed by 2e-6 of the best score
 
 
 def choices(model: onnx.ModelProto) -> list[str]:
-    """The choices of a graph that predicts, in the order of its layers."""
+    """The names of the discrete choices in a predict graph, in the order of its layers."""
     return [node.output[0] for node in model.graph.node if node.op_type == "ArgMax"]
 
 
 def with_choices(path: Path, count: int) -> Path:
-    """A graph beside the one at `path` whose further outputs are its first `count` choices."""
+    """Writes a copy of the graph at `path` into the same folder, and returns its path.
+
+    The first `count` choices of the graph are further outputs of the copy.
+    """
     model = onnx.load(str(path), load_external_data=False)
     for name in choices(model)[:count]:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None))
@@ -41,8 +47,14 @@ def with_choices(path: Path, count: int) -> Path:
 
 
 class Choices(TorchFunctionMode):
-    """Inside, `torch.argmax` gives the next of `repeated` for each row where that is a tie. `broken` counts the rows where it
-    differs from the model's own, `closest` is how much lower any row's second best scores, of the scores' mean size.
+    """A context in which `torch.argmax` repeats given choices where they are ties.
+
+    Attributes:
+        repeated: the choices to repeat, an array for each call of `torch.argmax`, in order. A row of it that is no tie
+            is not repeated.
+        broken: the number of rows where a repeated choice differs from the model's choice.
+        closest: the smallest distance of any row between its best and its second best score, relative to the mean size
+            of the scores.
     """
 
     def __init__(self, repeated: Sequence[npt.NDArray[Any]] = ()) -> None:
@@ -57,12 +69,12 @@ class Choices(TorchFunctionMode):
         if function is not torch.argmax:
             return own
         scores, given = args[0], next(self.repeated, None)
-        size = scores.abs().mean().clamp_min(1e-30)  # a row of two buckets has none of its own: it scores x and -x
+        size = scores.abs().mean().clamp_min(1e-30)  # over all rows: a row of two buckets, x and -x, gives no scale
         best, second = scores.topk(2, dim=-1).values.unbind(-1)
         self.closest = min(self.closest, float((best - second).min() / size))
         if given is None:
             return own
-        theirs = torch.from_numpy(given).reshape(own.shape)  # a library may join axes that the graph keeps apart
+        theirs = torch.from_numpy(given).reshape(own.shape)  # a library may join axes that the graph keeps separate
         tied = best - scores.gather(-1, theirs.unsqueeze(-1)).squeeze(-1) <= TIE * size
         chosen = torch.where(tied, theirs, own)
         self.broken += int((chosen != own).sum())

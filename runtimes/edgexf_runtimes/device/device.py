@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edgexf_runtimes.device.providers import available_threads, quota
+from edgexf_runtimes.device.session_options import available_threads, quota
 
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_LIMITS = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")

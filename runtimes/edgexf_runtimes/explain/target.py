@@ -26,6 +26,7 @@ from edgexf import names
 from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind, task_named
 from edgexf.errors import InputError, UsageError
 from edgexf.report.prediction import Prediction
+from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.scores import best_places, softmax
 
 if TYPE_CHECKING:
@@ -73,6 +74,34 @@ class ExplanationTarget(ABC):
         """The model's answer, or None if the answer is not a label or a text."""
 
 
+def columns(head: NamedHead) -> int:
+    """The size of the output's last axis. Raises UsageError if the graph does not fix the size."""
+    last = head.output.shape[-1]
+    if not isinstance(last, int):
+        raise UsageError(
+            f"an explanation by name needs an output of fixed columns, got {list(head.output.shape)}; call session.run_explain with arrays."
+        )
+    return last
+
+
+def column_of(head: NamedHead, name: str) -> int:
+    """The column of a label, or of a word of the vocabulary. Raises UsageError for an unknown name."""
+    labels = head.manifest.labels
+    if labels and name in labels:
+        return labels.index(name)
+    found = None if labels else head.tokenizer().vocabulary().get(name)
+    if found is None or found >= columns(head):
+        known = f"the model's labels ({', '.join(labels)})" if labels else "the tokens of the model's vocabulary"
+        raise UsageError(f"target must be among {known}, got {name}; choose one of them.")
+    return found
+
+
+def name_of(head: NamedHead, column: int) -> str:
+    """The label or the word of a column."""
+    labels = head.manifest.labels
+    return labels[column] if labels else head.tokenizer().token(column) or f"id {column}"
+
+
 def weighted(logits: Array, weights: Mapping[int, float]) -> float:
     return sum(weight * float(logits[column]) for column, weight in weights.items())
 
@@ -88,7 +117,7 @@ class Labelled(ExplanationTarget):
                 f"target must be a label or weights by label, got {type(target).__name__}; name what to explain."
             )
         weights = {} if target is None else {target: 1.0} if isinstance(target, str) else dict(target)
-        self.weights = {predictor.head.column(name): float(weight) for name, weight in weights.items()}
+        self.weights = {column_of(predictor.head, name): float(weight) for name, weight in weights.items()}
         if weights and not any(self.weights.values()):
             raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
 
@@ -100,13 +129,13 @@ class Labelled(ExplanationTarget):
         return self.weights or {int(self.logits(outputs).argmax()): 1.0}
 
     def arrays(self) -> dict[str, Any]:
-        row = np.zeros((1, self.predictor.head.columns), dtype=np.float32)
+        row = np.zeros((1, columns(self.predictor.head)), dtype=np.float32)
         for column, weight in self.weights.items():
             row[0, column] = weight
         return {names.TARGET: row, **({} if self.position is None else {names.POSITION: [self.position]})}
 
     def named(self, outputs: Outputs) -> dict[str, float]:
-        return {self.predictor.head.name(column): weight for column, weight in self.chosen(outputs).items()}
+        return {name_of(self.predictor.head, column): weight for column, weight in self.chosen(outputs).items()}
 
     def value(self, outputs: Outputs) -> Value:
         weights = self.chosen(outputs)
@@ -117,7 +146,7 @@ class Labelled(ExplanationTarget):
             return self.predictor.prediction(self.given, outputs, ms)
         scores = softmax(self.logits(outputs))
         best = best_places(scores)
-        top = tuple((self.predictor.head.name(int(column)), float(scores[column])) for column in best)
+        top = tuple((name_of(self.predictor.head, int(column)), float(scores[column])) for column in best)
         return Prediction(self.given.raw.name, top[0][0], top[0][1], top, self.given.truncated, ms)
 
 
@@ -178,15 +207,15 @@ class Vector(ExplanationTarget):
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
-        self.name, self.direction = ITSELF, np.zeros(predictor.head.columns, dtype=np.float64)
+        self.name, self.direction = ITSELF, np.zeros(columns(predictor.head), dtype=np.float64)
         if isinstance(target, str):
             arrays = predictor.encode(target)
             self.name, self.direction = target, mean(predictor.run(**arrays)[predictor.head.output.name][0])
         elif target is not None:
             self.name, self.direction = "vector", np.asarray(target, dtype=np.float64)
-        if self.direction.shape != (predictor.head.columns,) or not np.isfinite(self.direction).all():
+        if self.direction.shape != (columns(predictor.head),) or not np.isfinite(self.direction).all():
             raise InputError(
-                f"target must be a text or {predictor.head.columns} finite numbers, got {list(self.direction.shape)}; give one vector."
+                f"target must be a text or {columns(predictor.head)} finite numbers, got {list(self.direction.shape)}; give one vector."
             )
 
     def arrays(self) -> dict[str, Any]:

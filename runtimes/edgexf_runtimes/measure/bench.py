@@ -33,7 +33,7 @@ from edgexf.dtypes import FP32
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.report.latency import LatencyReport, LengthLatency
 from edgexf_runtimes.device.device import describe
-from edgexf_runtimes.device.providers import available_threads
+from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.inputs.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.predictor import PREDICT
 from edgexf_runtimes.session import Session, load

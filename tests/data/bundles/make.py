@@ -1,10 +1,10 @@
-"""Bundles that stay in the repository, and the answers that they gave when they were written.
+"""Writes bundles that stay in the repository, and the outputs that they gave when they were written.
 
-    python make.py FOLDER
+    python make.py FOLDER NAME...
 
-Run with `tests` on the path. Weights are random and small: what is kept is the format, not a model. `answers.npz` of each bundle
-holds the inputs of a few runs and what `run` and `run_explain` answered; `predictions.json` what `predict` and `explain`
-answered for a text.
+Run the script with `tests` on PYTHONPATH. Weights are random and small, because the bundles keep the format and not a
+model. For each bundle NAME, `NAME.npz` holds the inputs of two runs and the outputs of `run` and `run_explain`,
+and `NAME.json` holds the results of `predict` and `explain` for a text.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def made(name: str, out: Path) -> None:
 
 
 def answered(path: Path) -> None:
-    """Writes what the bundle answers."""
+    """Writes the outputs of a bundle to the files beside it."""
     stored: dict[str, np.ndarray] = {}
     said: dict[str, object] = {}
     manifest = edgexf.load(path, dtype="fp32").whole
@@ -82,10 +82,7 @@ def answered(path: Path) -> None:
                     else:
                         array = rng.integers(4, 12, shape)
                     feeds[tensor.name] = array.astype(np.int64)
-                if row == 0:
-                    stored.update({f"{row}/{dtype}/input/{key}": value for key, value in feeds.items()})
-                else:
-                    stored.update({f"{row}/{dtype}/input/{key}": value for key, value in feeds.items()})
+                stored.update({f"{row}/{dtype}/input/{key}": value for key, value in feeds.items()})
                 stored.update({f"{row}/{dtype}/run/{key}": value for key, value in session.run(**feeds).items()})
                 for method in session.manifest.methods:
                     asked = {"position": np.zeros(batch, np.int64)} if any(t.name == "position" for t in session.manifest.targets(method)) else {}
@@ -103,8 +100,8 @@ def answered(path: Path) -> None:
                     why = session.explain(inputs, **position)
                     stored[f"text/{dtype}/scores"] = why.scores
                     said[f"{dtype}/explain"] = {"tokens": why.tokens, "offsets": why.offsets, "target": why.target, "residual": why.residual, "explained": why.explained}
-    np.savez_compressed(path.parent / f"{path.name}.answers.npz", **stored)
-    (path.parent / f"{path.name}.answers.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    np.savez_compressed(path.parent / f"{path.name}.npz", **stored)
+    (path.parent / f"{path.name}.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def name_of(manifest) -> str:

@@ -1,4 +1,4 @@
-"""Relevance in the exported graph: torch autograd's numbers, at lengths and targets that were never traced."""
+"""Relevance from the exported graph equals torch autograd's, at lengths and targets that were never traced."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from edgexf.spec import LABELS
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.source import frozen
 
-TOLERANCE = 1e-4  # of the scale of relevance, the contract's
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+TOLERANCE = 1e-4  # relative to the scale of relevance, as in the contract
 
 
 def gradient_times_input(
     method: str, exported: Exported, ids: torch.Tensor, mask: torch.Tensor, target: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Relevance [batch, sequence] and the explained value [batch], from the eager model and torch autograd."""
+    """Returns relevance [batch, sequence] and the explained value [batch] of the eager model by torch autograd."""
     embeddings = exported.encoder.tokens(ids).detach().requires_grad_(True)
     with frozen(exported.encoder), METHODS[method].rules():
         explained = (exported.encoder.classify(embeddings, mask) * target).sum(-1)
@@ -64,11 +66,11 @@ def test_the_explain_graph_predicts_what_the_predict_graph_predicts(exported: Ex
     ids = random_tokens(2, 333).numpy()
     with edgexf.load(exported.bundle.path) as session:
         wanted, found = session.run(input_ids=ids)["logits"], session.run_explain(input_ids=ids)["logits"]
-    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()  # the contract's "unchanged"
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()  # the contract's bound for "unchanged"
 
 
 def test_relevance_changes_with_the_input_and_the_length(exported: Exported) -> None:
-    """A known defect of exported heat maps is that they are constant."""
+    """Guards against a known defect of exported heat maps: constant relevance."""
     with edgexf.load(exported.bundle.path) as session:
         rows = [
             session.run_explain(input_ids=random_tokens(1, 500, seed=seed).numpy())["relevance"][0] for seed in (1, 2)

@@ -1,4 +1,4 @@
-"""Relevance finds the tokens that decide, where it is known which they are, and depends on what was learned."""
+"""Relevance finds the decisive tokens in tasks where they are known, and depends on the learned weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ from edgexf.models import build
 from edgexf.models.encoder import Encoder
 from edgexf.spec import CLASS_ID, FullAttentionSpec
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 SEEDS = (0, 1, 2)
 FAITHFUL = ("attnlrp", "cplrp")
 COMPARED = ("gradient", *FAITHFUL)
 ENOUGH = 0.95
-AGREES, UNCHANGED = 1e-4, 1e-5  # of the scale, the contract's
+AGREES, UNCHANGED = 1e-4, 1e-5  # relative to the scale, as in the contract
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A bundle with every method of `COMPARED`, and the encoder that it was exported from."""
+    """A bundle with every method of `COMPARED`, and the encoder that the bundle was exported from."""
 
     encoder: Encoder
     bundle: Bundle
@@ -51,7 +53,7 @@ def learned(task: str, seed: int) -> Encoder:
 
 
 def relevance(session: ort.InferenceSession, ids: np.ndarray, labels: np.ndarray, classes: int) -> list[np.ndarray]:
-    """Relevance of the labels [rows, tokens], and the logits."""
+    """Returns the relevance of the labels [rows, tokens], and the logits."""
     target = np.eye(classes, dtype=np.float32)[labels]
     feeds = {names.INPUT_IDS: ids, names.ATTENTION_MASK: np.ones_like(ids), names.TARGET: target}
     found: list[np.ndarray] = session.run([names.RELEVANCE, names.LOGITS], feeds)
@@ -59,7 +61,7 @@ def relevance(session: ort.InferenceSession, ids: np.ndarray, labels: np.ndarray
 
 
 def assert_answers(logits: np.ndarray, encoder: Encoder, ids: np.ndarray) -> None:
-    """That a graph answers as the encoder does."""
+    """Asserts that the logits of a graph are the encoder's logits."""
     tokens = torch.from_numpy(ids)
     with torch.no_grad():
         wanted = encoder(tokens, torch.ones_like(tokens)).numpy()
@@ -68,7 +70,7 @@ def assert_answers(logits: np.ndarray, encoder: Encoder, ids: np.ndarray) -> Non
 
 @pytest.mark.parametrize("task", DECISIVE)
 def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) -> None:
-    """Three seeds. The graph computes the relevance; that it holds the right weights is seen in its logits."""
+    """Tests three seeds. The graph computes the relevance, and its logits show that it holds the right weights."""
     rows = telling(task, 400, seed=1_000)
     found: dict[str, list[float]] = {method: [] for method in (*COMPARED, "random")}
     for seed in SEEDS:
@@ -77,7 +79,7 @@ def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) 
             graph = reweighted(trained.graph(method), trained.encoder, encoder)
             scores, logits = relevance(graph, rows.ids, rows.labels, len(LABELS))
             assert_answers(logits, encoder, rows.ids)
-            assert (logits.argmax(-1) == rows.labels).mean() >= ENOUGH  # else there is nothing to find
+            assert (logits.argmax(-1) == rows.labels).mean() >= ENOUGH  # otherwise the model has not learned the task
             found[method].append(precision(scores, rows, DECISIVE[task]))
         guess = np.random.default_rng(seed).random(rows.ids.shape)
         found["random"].append(precision(guess.astype(np.float32), rows, DECISIVE[task]))
@@ -89,7 +91,7 @@ def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) 
 
 
 def crops(length: int) -> np.ndarray:
-    """The first bytes of some crops of the shipped set, behind the class token; int64 [crops, 1 + length]."""
+    """Returns the class token and the first bytes of some crops of the shipped set, int64 [crops, 1 + length]."""
     files = sorted((DATA / "evaluation").glob("*-03.bin"))
     whole = [data for data in (file.read_bytes()[:length] for file in files) if len(data) == length]
     return np.array([[CLASS_ID, *data] for data in whole], dtype=np.int64)
@@ -100,13 +102,16 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The correlation of ranks of each row; relevance has no ties to speak of."""
+    """Returns the rank correlation of each row. Ties are ignored, because relevance has hardly any."""
     pairs = zip(ranks(one), ranks(other), strict=True)
     return np.array([np.corrcoef(first, second)[0, 1] for first, second in pairs])
 
 
 def test_other_weights_give_another_map(exported: Exported) -> None:
-    """The sanity check of Adebayo et al. 2018: a map that random weights leave as it is shows the input, not the model."""
+    """The sanity check of Adebayo et al. 2018.
+
+    A map that stays the same under random weights shows the input and not the model.
+    """
     ids, spec, manifest = crops(512), exported.encoder.spec, exported.bundle.manifest
     assert len(ids) >= 10
     torch.manual_seed(0)

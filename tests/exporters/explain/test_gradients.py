@@ -1,4 +1,4 @@
-"""The gradient of a softmax and the product behind it in one, against torch's own."""
+"""The fused gradient of a softmax and the product behind it, compared with the gradient of torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from edgexf_exporters.explain.rules import Fused
 
-ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
+ROUNDING = 1e-12  # float64 sums in another order, relative to the largest value
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, weights: Tensor) -> Tensor:
-    """A number that hangs on all of them; the mix is written to in place, as a library may."""
+    """Returns a number that depends on all arguments. Writes to the mixed values in place, as a library may do."""
     mixed = (query @ key.mT).softmax(-1) @ value
     mixed += 1
     return (mixed * weights).sum()
 
 
 def names_behind(value: Tensor) -> str:
-    """The reverse steps from a tensor back to its leaves."""
+    """Returns the names of the reverse steps from a tensor back to its leaves."""
     steps, names = [value.grad_fn], []
     while steps:
         step = steps.pop()
@@ -34,8 +34,8 @@ def names_behind(value: Tensor) -> str:
     [
         ((2, 3, 7, 5), (2, 3, 7, 5), True),
         ((4, 7, 5), (4, 7, 5), True),
-        ((2, 3, 7, 5), (1, 3, 7, 5), False),  # values that rows share
-        ((2, 3, 0, 7, 5), (2, 3, 0, 7, 5), False),  # blocks, of which there may be none
+        ((2, 3, 7, 5), (1, 3, 7, 5), False),  # the rows share their values
+        ((2, 3, 0, 7, 5), (2, 3, 0, 7, 5), False),  # the number of blocks may be 0
         ((7, 5), (7, 5), False),
     ],
 )

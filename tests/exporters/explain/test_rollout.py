@@ -1,4 +1,4 @@
-"""Attention's weights as an explanation, against dense matrices that are multiplied out."""
+"""Attention weights as an explanation, compared with the product of dense matrices."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.lowerings.reference import windowed
 from edgexf_exporters.variant import REFERENCE
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 BY_ATTENTION = ("attention-rollout", "attention")
-TOLERANCE = 1e-4  # the contract's, float32 against float64
-LENGTHS = (2, 19, 61)  # none of them traced
+TOLERANCE = 1e-4  # as in the contract: float32 against float64
+LENGTHS = (2, 19, 61)  # lengths that were not traced
 
 
 def dense(attention: Any, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Beltagy et al. 2020, section 3.1: every query's weights over every token, [batch, heads, tokens, tokens]."""
+    """Returns each query's weights over all tokens, [batch, heads, tokens, tokens].
+
+    Beltagy et al. 2020, section 3.1.
+    """
 
     def heads(project: Any) -> Tensor:
         return project(hidden).unflatten(2, (attention.heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
@@ -46,7 +51,7 @@ def dense(attention: Any, hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def expected(encoder: Encoder, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rollout [batch, tokens] and weights [batch, layers, heads, tokens] of the predicted label, in float64."""
+    """Returns rollout [batch, tokens] and weights [batch, layers, heads, tokens] of the predicted label, in float64."""
     model = copy.deepcopy(encoder).double()
     matrices: list[Tensor] = []
     mixed: list[Tensor] = []
@@ -93,7 +98,7 @@ def test_a_class_token_reads_the_librarys_own_weights(tmp_path: Path) -> None:
     given = inputs(model, 23)
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        found = model(**given, output_attentions=True).attentions  # a layer each: [batch, heads, tokens, tokens]
+        found = model(**given, output_attentions=True).attentions  # for each layer [batch, heads, tokens, tokens]
     row = torch.nn.functional.one_hot(torch.zeros(3, dtype=torch.int64), 23).float()
     for matrix in reversed(found):
         row = 0.5 * row + 0.5 * torch.einsum("bq,bqk->bk", row, matrix.mean(dim=1))
@@ -114,7 +119,7 @@ def test_a_view_says_that_shares_are_no_parts_of_the_value(longformer: tuple[Enc
 
 
 def test_a_layer_that_hides_a_path_of_its_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lowering whose global token gathers without the projection that is marked loses that token's weights."""
+    """If the global token gathers values without the marked projection, the export must fail."""
     monkeypatch.setattr(windowed, "are_marked", lambda: False)
     with pytest.raises(EdgexfError):
         edgexf.export(small_encoder("longformer", layers=1), output=tmp_path / "out", explain="attention-rollout")

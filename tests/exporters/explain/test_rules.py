@@ -1,4 +1,4 @@
-"""Relevance rules against relevance that is propagated step by step, as the papers write it, in float64."""
+"""Relevance rules, compared in float64 with relevance that is propagated step by step as in the papers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from edgexf.spec import HashedAttentionSpec
 from edgexf_exporters.explain import rules
 from edgexf_exporters.explain.rules import Rules
 
-ROUNDING = 1e-9  # of sums of some thousand products in float64, with divisions by values that may be near 0
+ROUNDING = 1e-9  # for float64 sums of some thousand products, with divisions by values near 0
 CPLRP = partial(Rules, constant_softmax=True)
 METHODS = {"attnlrp": Rules, "cplrp": CPLRP}
 
 
 class Slow:
-    """Layer-wise relevance propagation through a BERT without a mask: every step divides by what it propagated.
+    """Layer-wise relevance propagation through a BERT without a mask. Every step divides by its output.
 
     Achtibat et al. 2024: eq. 8 (linear), 9 (identity), 13 (softmax), 14 and 15 (matrix products).
     """
@@ -71,7 +71,7 @@ class Slow:
         return sum(self.linear(project, hidden, join_heads(part)) for project, part in parts)  # type: ignore[return-value]
 
     def __call__(self, ids: Tensor, label: int) -> tuple[Tensor, Tensor]:
-        """Relevance [1, tokens] of the logit of a label, and the logit."""
+        """Returns the relevance [1, tokens] of a label's logit, and the logit."""
         base = self.model.bert
         words = base.embeddings.word_embeddings(ids)
         rest = (
@@ -91,7 +91,7 @@ class Slow:
         logits = self.model.classifier(before.tanh())
         relevance = torch.zeros_like(logits)
         relevance[:, label] = logits[:, label]
-        relevance = self.linear(self.model.classifier, before.tanh(), relevance)  # tanh passes it on
+        relevance = self.linear(self.model.classifier, before.tanh(), relevance)  # tanh passes relevance on unchanged
         relevance = nn.functional.pad(
             self.linear(base.pooler.dense, first, relevance)[:, None], (0, 0, 0, ids.shape[1] - 1)
         )
@@ -116,7 +116,7 @@ def in_float64(model: Any) -> Any:
 def relevance_by(
     method: Callable[[], Any], embedding: nn.Module, answer: Callable[[], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """input * gradient [batch, tokens] under a method's rules, and the explained value [batch], which `answer` gives."""
+    """Returns input * gradient [batch, tokens] under a method's rules, and the value [batch] that `answer` returns."""
     leaves: list[Tensor] = []
 
     def leaf(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -147,14 +147,14 @@ def test_relevance_is_what_the_papers_steps_propagate(method: str, length: int, 
 
 
 def added_parameters(model: nn.Module) -> dict[str, Tensor]:
-    """What is added on the way from the token embeddings: biases, positions and token types."""
+    """Returns the parameters that a model adds to the token embeddings or later: biases, positions and token types."""
     kinds = ("bias", "position", "token_type", "pos_emb", "r_w_", "r_r_", "r_s_", "seg_embed")
     return {name: value for name, value in model.named_parameters() if any(kind in name for kind in kinds)}
 
 
 @pytest.mark.parametrize("family", ["Bert", "DistilBert", "Roberta", "Longformer", "BigBird", "Nystromformer"])
 def test_cplrp_of_tokens_positions_types_and_biases_is_the_whole_logit(family: str) -> None:
-    """f = sum of R over tokens, positions and types, and of bias * df/dbias: the error is rounding."""
+    """f is the sum of R over tokens, positions and types plus the sum of bias * df/dbias, up to rounding."""
     model = in_float64(small(family, "ForSequenceClassification", layers=2))
     rest = added_parameters(model)
     for parameter in rest.values():
@@ -174,7 +174,7 @@ def test_cplrp_of_tokens_positions_types_and_biases_is_the_whole_logit(family: s
         for given, found in zip([leaves[0], *rest.values()], gradients, strict=True)
         if found is not None
     ]
-    # Longformer and Nystromformer keep float32 softmaxes or masks, which stay constants here
+    # Longformer and Nystromformer keep some softmaxes or masks in float32. They stay constants here.
     assert abs(value.item() - sum(parts).item()) <= 1e-6 * abs(value.item())  # type: ignore[union-attr]
 
 
@@ -212,7 +212,7 @@ def test_what_attnlrp_leaves_is_the_share_of_softmax_positions_and_biases(monkey
 
 
 def dense_like(encoder: Encoder) -> Encoder:
-    """An encoder with full attention and the weights of another one."""
+    """Returns an encoder with full attention and the weights of another encoder."""
     dense = small_encoder("transformer").double()
     for ours, theirs in zip(dense.layers, encoder.layers, strict=True):
         for part in ("query", "key", "value", "output"):
@@ -225,9 +225,12 @@ def dense_like(encoder: Encoder) -> Encoder:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["longformer", "linformer"])
 def test_attention_that_sees_all_tokens_has_the_dense_models_relevance(name: str, method: str) -> None:
-    """A window wider than the text (whose first token attends as the others do), and projections that are the identity."""
+    """The window is wider than the text, or the projections are the identity.
+
+    In the windowed model the first token attends as the other tokens do.
+    """
     encoder = small_encoder(name).double()
-    length = 8 if name == "longformer" else 5  # up to the window, and the rank
+    length = 8 if name == "longformer" else 5  # the largest length within the window, or the rank
     with torch.no_grad():
         for layer in encoder.layers:
             if name == "linformer":
@@ -251,7 +254,10 @@ def test_attention_that_sees_all_tokens_has_the_dense_models_relevance(name: str
 
 
 class SharedAttention(nn.Module):
-    """Dense attention whose queries are its keys, of length 1, and score themselves low; Kitaev et al. 2020, section 2."""
+    """Dense attention with shared queries and keys; Kitaev et al. 2020, section 2.
+
+    Keys are normalized to length 1. A query scores its own key low.
+    """
 
     def __init__(self, own: Any) -> None:
         super().__init__()
@@ -321,7 +327,7 @@ def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:
 
     def hidden_in_place(x: Tensor) -> Tensor:
         scores = x @ x.mT
-        scores.transpose(0, 1)[0] = -5.0  # as Longformer writes to a view of its scores
+        scores.transpose(0, 1)[0] = -5.0  # Longformer writes to a view of its scores in this way
         return scores
 
     kept = torch.ones(4, 4, dtype=torch.float64)
@@ -339,7 +345,7 @@ def test_a_softmax_in_two_steps_is_a_softmax() -> None:
     assert torch.allclose(gradient_of(steps, value), gradient_of(lambda x: x.softmax(-1) * wide, value))
     both = gradient_of(lambda x: steps(x) + x, value, CPLRP)
     assert torch.allclose(both, torch.ones_like(value))
-    for other in (torch.exp, lambda x: (x - x.amax(-1, keepdim=True)).exp()):  # whose denominator would be a constant
+    for other in (torch.exp, lambda x: (x - x.amax(-1, keepdim=True)).exp()):  # the denominator would be a constant
         with pytest.raises(ExportError, match="softmax"):
             gradient_of(other, value)
 
@@ -367,7 +373,7 @@ def test_behind_the_rules_gradients_are_plain_again() -> None:
 
 
 def test_two_towers_of_one_embedding_add_up() -> None:
-    """An operand that is used twice hands on what both uses get."""
+    """An operand with two uses gets the sum of the relevance of both uses."""
     value = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     both = gradient_of(lambda x: x.tanh() + x @ x, value)
     assert torch.allclose(both, gradient_of(torch.tanh, value) + gradient_of(lambda x: x @ x, value))

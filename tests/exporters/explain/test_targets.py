@@ -1,4 +1,4 @@
-"""What is explained of each head, by arrays and by name; integrated gradients from the graph to the finished path."""
+"""Targets of each head, by arrays and by name, and integrated gradients from the graph to the finished path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from edgexf.report.explanation import Explanation
 from edgexf_runtimes.explain import integrated_gradients
 from edgexf_runtimes.measure import golden
 
-TOLERANCE = 1e-4  # of the scale of relevance, the contract's
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+TOLERANCE = 1e-4  # relative to the scale of relevance, as in the contract
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = (*SPECIAL, *(f"w{index}" for index in range(45)))
 Ids = dict[str, Tensor]
@@ -47,7 +49,7 @@ def arrays(given: Ids) -> dict[str, Any]:
 
 
 def agrees(found: dict[str, Any], value: Tensor, relevance: np.ndarray[Any, Any]) -> None:
-    """Relevance, 0 at padding, and with its residual the explained value."""
+    """Asserts that relevance agrees, and that the sum of relevance and residual is the explained value."""
     assert np.abs(found["relevance"] - relevance).max() <= TOLERANCE * np.abs(relevance).max()
     axes = tuple(range(1, relevance.ndim))
     whole = found["relevance"].sum(axis=axes) + found["residual"]
@@ -57,7 +59,7 @@ def agrees(found: dict[str, Any], value: Tensor, relevance: np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Path]]:
-    """A small BERT with a head, and its bundle, exported once."""
+    """Returns a function of a head's name: a small BERT with this head and its bundle, exported once."""
     made: dict[str, tuple[Any, Path]] = {}
 
     def of(head: str) -> tuple[Any, Path]:
@@ -108,7 +110,7 @@ def test_an_answer_is_explained_by_its_ends(bundles: Bundles) -> None:
     model, out = bundles("ForQuestionAnswering")
     given = inputs(model, 37)
     starts, ends = torch.zeros(3, 37), torch.zeros(3, 37)
-    starts[0, 4], ends[0, 9], ends[1, 3] = 1, 1, 2  # the second row's end alone; the third's best of its only token
+    starts[0, 4], ends[0, 9], ends[1, 3] = 1, 1, 2  # row 1: only an end; row 2: its only token by default
 
     def value(answer: Any) -> Tensor:
         start, end = answer.start_logits, answer.end_logits
@@ -135,7 +137,7 @@ def test_a_vector_is_explained_by_what_it_is_similar_to(bundles: Bundles) -> Non
 
     def value(answer: Any) -> Tensor:
         mean = (answer.last_hidden_state * real).sum(1) / real.sum(1)
-        return mean @ direction / (mean.norm(dim=-1).detach() * direction.norm())  # its rule: a norm is a constant
+        return mean @ direction / (mean.norm(dim=-1).detach() * direction.norm())  # the rules keep a norm constant
 
     explained, wanted = autograd_of(model, given, value)
     with edgexf.load(out) as session:
@@ -182,7 +184,7 @@ def test_a_word_that_is_filled_in_is_explained_by_its_text(bundles: Bundles) -> 
 
 
 def test_what_is_written_is_explained_by_its_source(tmp_path: Path) -> None:
-    """LED: relevance of the source's tokens for a word that the decoder writes."""
+    """LED: relevance of the source tokens for a word that the decoder writes."""
     model = small("LED", "ForConditionalGeneration")
     edgexf.export(model, output=tmp_path / "out", max_global=3)
     given = inputs(model, 33, written=6)
@@ -198,7 +200,7 @@ def test_what_is_written_is_explained_by_its_source(tmp_path: Path) -> None:
 
 
 class Classify(nn.Module):
-    """A model that captum can ask: from embeddings to one class's logit."""
+    """A model that captum can call: from embeddings to the logit of one class."""
 
     def __init__(self, encoder: Encoder, mask: Tensor, label: int) -> None:
         super().__init__()
@@ -217,7 +219,7 @@ def integrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]
 
 
 def test_gradients_of_the_graph_are_captums(integrated: tuple[Encoder, Path]) -> None:
-    """InputXGradient, and IntegratedGradients over the same points of the same path."""
+    """Compares with captum's InputXGradient, and with IntegratedGradients at the same points of the same path."""
     encoder, out = integrated
     ids, label = random_tokens(1, 77), 1
     baseline = torch.full_like(ids, 32)
@@ -277,7 +279,7 @@ def test_a_path_is_refined_until_the_scores_are_complete(
     assert "256" in fine.baseline
     assert "x" in other.baseline
     assert not np.allclose(other.scores, fine.scores)
-    assert fine.scores[0] == 0  # the class token is its own baseline
+    assert fine.scores[0] == 0  # the baseline keeps the class token
 
 
 def test_golden_outputs_hold_the_values_along_a_path(integrated: tuple[Encoder, Path]) -> None:

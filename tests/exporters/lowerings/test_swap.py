@@ -1,4 +1,4 @@
-"""Lowered modules against the originals that they replace, and the swap itself."""
+"""Lowered modules against the original modules that they replace, and the swap."""
 
 from __future__ import annotations
 

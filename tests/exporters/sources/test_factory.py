@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from edgexf.cli import main
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 CODE = """
 import torch
 from torch import nn
@@ -58,7 +60,7 @@ def needs(size):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with ``tagger.py``, which is the current one; what an earlier test imported of it is forgotten."""
+    """Makes a folder with ``tagger.py`` the current folder, and removes the `tagger` module of earlier tests."""
     (tmp_path / "tagger.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "tagger", raising=False)
@@ -72,7 +74,7 @@ def export(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt"])
 def test_a_module_is_exported_with_its_weights(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its class, whose examples are guessed: token ids for the one argument without a default."""
+    """Exports by the class name. The example inputs are guessed: token ids for the only argument without a default."""
     monkeypatch.syspath_prepend(str(folder))
     from tagger import Tagger  # type: ignore[import-not-found]
 

@@ -1,4 +1,4 @@
-"""Every head of LED and BigBird, and multiple choice: from the checkpoint's folder through the command line to answers."""
+"""Every head of LED and BigBird, and multiple choice: from a checkpoint through the command line to outputs."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.graph_checks import quadratic_tensors
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 ROUNDING = 2e-6  # float32 sums in another order, relative to the largest
-SWITCH = 72  # tokens up to which the small BigBird attends fully
+SWITCH = 72  # up to this length, in tokens, the small BigBird uses full attention
 
 
 def export(model: Any, folder: Path, *options: str) -> Path:
-    """By the command line, from a folder that save_pretrained wrote."""
+    """Exports through the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
         main,
@@ -48,7 +50,7 @@ def export(model: Any, folder: Path, *options: str) -> Path:
 def test_bigbird_answers_as_the_library_on_both_sides_of_its_switch(head: str, tmp_path: Path) -> None:
     out = export(small("BigBird", head), tmp_path)
     for length in (2, 41, SWITCH, SWITCH + 1, 131, 160):
-        model = small("BigBird", head)  # afresh: a short input turns a model to full attention for good
+        model = small("BigBird", head)  # a new model: a short input switches a model to full attention for good
         check(out, model, inputs(model, length))
     with edgexf.load(out) as session:
         rule = "context" if head == "ForQuestionAnswering" else "zeros"
@@ -107,7 +109,7 @@ def test_an_encoder_alone_is_a_model_too(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """BigBird's classifier from memory, with an explain graph."""
+    """Exports BigBird's classifier from memory, with an explain graph."""
     return edgexf.export(
         small("BigBird", "ForSequenceClassification"), output=tmp_path_factory.mktemp("bigbird") / "out"
     )
@@ -217,7 +219,7 @@ def test_blocks_as_small_as_the_examples_batch_are_explained_too(
 
 
 class Dependent:
-    """A session whose logits change with the number of rows, by less than what a library subtracts from barred ones."""
+    """A session whose logits change with the number of rows, by less than the library subtracts from barred logits."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -304,7 +306,7 @@ def test_an_encoder_lowering_that_forgets_its_global_tokens_never_becomes_a_bund
 
 
 def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: Path) -> None:
-    """As for the published BigBird, which was saved with its pretraining heads."""
+    """The published BigBird is such a checkpoint: it was saved with its pretraining heads."""
     small("BigBird", "ForPreTraining").save_pretrained(tmp_path / "checkpoint")
     with pytest.raises(ExportError, match="ForPreTraining"):
         edgexf.export(str(tmp_path / "checkpoint"), output=tmp_path / "out")
@@ -315,7 +317,10 @@ def test_weights_of_another_head_are_left_out_where_a_task_is_chosen(tmp_path: P
 
 
 def test_a_hub_cache_of_links_is_read_and_a_broken_one_is_a_sentence(tmp_path: Path) -> None:
-    """A snapshot folder holds links to blobs; a bundle never does, but a checkpoint is only read."""
+    """A snapshot folder holds links to blobs.
+
+    Links are never allowed in a bundle, but they are harmless in a checkpoint, which is only read.
+    """
     small("LED", "Model").save_pretrained(tmp_path / "blobs")
     (tmp_path / "snapshot").mkdir()
     for blob in (tmp_path / "blobs").iterdir():

@@ -1,4 +1,4 @@
-"""Images and other values as inputs: relevance for each pixel, by every method, of a module of one's own."""
+"""Images and other values as inputs: relevance for each pixel of a custom module, by every method."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from edgexf.errors import InputError
 from edgexf_exporters.explain import reverse
 from edgexf_exporters.explain.methods import METHODS
 
-TOLERANCE = 1e-4  # the contract's
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+TOLERANCE = 1e-4  # as in the contract
 METHODS_OF_IMAGES = ("gradient", "attnlrp", "integrated-gradients")
 
 
 class Gate(nn.Module):
-    """Squeeze and excitation: Hu et al. 2018, section 3."""
+    """A squeeze-and-excitation gate (Hu et al. 2018, section 3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class Gate(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """What image classifiers are made of: steps of 1 and 2, batch norm, both poolings, a gate."""
+    """The parts of image classifiers: strides 1 and 2, batch norm, max and average pooling, a gate."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Any module: exported by example inputs, run by onnxruntime alone, refused in a sentence where it can't be."""
+"""Custom modules: exported by example inputs, run by onnxruntime alone, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ from edgexf_exporters.lowerings.packages import (
 from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.calls import surrounding
 
-TOLERANCE = 1e-4  # of an output's largest value: the contract's own
+pytestmark = pytest.mark.slow  # exports or runs many models
 
-OTHER: dict[str, dict[str, Tensor]] = {  # inputs of sizes that no trace had
+TOLERANCE = 1e-4  # relative to an output's largest value, as in the contract
+
+OTHER: dict[str, dict[str, Tensor]] = {  # inputs of sizes that were not traced
     "linformer classifier": {"ids": ids(5, 71)},
     "linformer LM": {"x": ids(1, 80)},
     "causal reformer": {"ids": ids(5, 88)},
@@ -50,7 +52,7 @@ CAUSAL = ("[sequence, batch]", "source and target")
 
 @pytest.fixture(scope="module", params=OTHER)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, nn.Module, Path]:
-    """The kind of a module, the module, and its bundle."""
+    """Returns the kind of a module, the module, and the path of its bundle."""
     module, examples = small(request.param)
     path = tmp_path_factory.mktemp("module") / "bundle"
     edgexf.export(module, example_inputs=examples, output=path, explain=())
@@ -58,7 +60,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def answer(module: nn.Module, inputs: dict[str, Tensor]) -> np.ndarray[Any, Any]:
-    """The eager model's, with the rotations of the graph where its library draws some."""
+    """Returns the eager model's output. If its library draws rotations, they are the rotations of the graph."""
     with torch.no_grad(), surrounding(module)(module):
         found: np.ndarray[Any, Any] = module(**inputs).numpy()
     return found
@@ -116,7 +118,7 @@ def test_the_graph_verifies_again_and_holds_no_random_operator(exported: tuple[s
 
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_a_later_token_changes_no_earlier_logit(kind: str, tmp_path: Path) -> None:
-    """Exactly: what a causal mask hides has a weight of 0."""
+    """Earlier logits are exactly equal, because a causal mask gives hidden tokens the weight 0."""
     module, examples = small(kind)
     edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=())
     session = ort.InferenceSession(str(tmp_path / "bundle" / "onnx" / "model.onnx"))
@@ -181,7 +183,7 @@ def test_a_classifier_of_ids_is_explained_as_autograd_does(tmp_path: Path) -> No
 
 
 def test_a_language_model_of_sequences_first_is_explained_at_a_position(tmp_path: Path) -> None:
-    """Relevance comes in the shape of the ids, [sequence, batch]; no later token has any."""
+    """Relevance has the shape of the ids, [sequence, batch]. Tokens behind the position have no relevance."""
     module, examples = small("[sequence, batch]")
     edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle")
     tokens, position = ids(40, 3, seed=5), torch.tensor([39, 7, 0])
@@ -222,7 +224,7 @@ def test_an_export_leaves_the_module_as_it_was(tmp_path: Path) -> None:
 def test_the_graph_is_no_further_from_a_free_running_model_than_two_of_its_runs_are_from_each_other(
     tmp_path: Path,
 ) -> None:
-    """reformer_pytorch draws rotations at every call."""
+    """reformer_pytorch draws new rotations at every call."""
     module, examples = small("reformer LM")
     edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=())
     given = ids(2, 64, seed=3)
@@ -233,7 +235,7 @@ def test_the_graph_is_no_further_from_a_free_running_model_than_two_of_its_runs_
         found = session.run(x=given.numpy())["logits"]
     between = np.mean([np.abs(one - other).mean() for place, one in enumerate(runs) for other in runs[:place]])
     assert between > 0
-    assert np.mean([np.abs(found - one).mean() for one in runs]) <= 1.25 * between  # of 8 runs: their spread
+    assert np.mean([np.abs(found - one).mean() for one in runs]) <= 1.25 * between  # 25 % for the spread of 8 runs
 
 
 def test_two_exports_are_of_the_same_bytes(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_an_axis_that_dynamic_shapes_leave_out_is_fixed(tmp_path: Path) -> None:
 
 
 class Answers(nn.Module):
-    """Answers of several kinds, one of them a whole number."""
+    """Returns outputs of several types; one of them is integer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a module of one's own may do, and in which sentence it is refused where that can't be exported."""
+"""What a custom module may do, and the sentence that refuses a module that cannot be exported."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import edgexf
+from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
+from edgexf_exporters.sources.module import distinct
+
+pytestmark = pytest.mark.slow  # exports or runs many models
 
 
 class Odd(nn.Module):
-    """What stops a trace, one thing at a time."""
+    """Runs one function inside a module, to test what stops a trace."""
 
     def __init__(self, inner: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ def test_a_failed_trace_names_the_line_and_the_module(
     assert f"{Path(__file__).name}:{does.__code__.co_firstlineno + 1}" in str(found.value)
     assert line in str(found.value)
     assert "in inner (Inner)" in str(found.value)
-    assert "def forward" not in capsys.readouterr().err  # torch prints its graph
+    assert "def forward" not in capsys.readouterr().err  # torch would print its graph
 
 
 def at_random(hidden: Tensor) -> Tensor:
@@ -69,7 +73,7 @@ def test_a_module_that_draws_at_random_is_refused_in_a_sentence(tmp_path: Path) 
 
 
 class Wrapped(nn.Module):
-    """Names of the ecosystem, examples of equal values, two embeddings of one input."""
+    """Takes inputs with the names of Hugging Face models, and has two embeddings of the same input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +98,7 @@ def test_inputs_of_equal_examples_are_told_apart(tmp_path: Path) -> None:
 
 
 class Looked(nn.Module):
-    """Reads its ids without an embedding that could be seen."""
+    """Looks up its ids without an embedding module, so that the exporter sees no bound of the ids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +132,7 @@ def test_a_batch_may_be_bounded_and_the_bundle_verifies(tmp_path: Path) -> None:
 
 
 class Masked(nn.Module):
-    """Its mask is true at padding, whatever its name says; it writes to its input."""
+    """Takes a mask that is true at padding, despite its name, and writes to an input in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,3 +234,15 @@ def test_an_attention_that_takes_whole_blocks_is_refused_inside_a_module(tmp_pat
 
     with pytest.raises(ExportError, match="take any length"):
         exports(Headed(), (ids(2, 16, 40) + 4,), tmp_path)
+
+
+@pytest.mark.parametrize("axis", [Axis("rows", 10, 17, 1), Axis("rows", 2, 4096, 1), Axis("rows", 4, 12, 4)])
+def test_a_module_is_tried_at_two_sizes_of_every_axis(axis: Axis) -> None:
+    """At two equal sizes a dynamic output axis would look fixed. The range 10 to 17 once gave 11 twice."""
+    tokens = Axis("tokens", 2, 4096, 1)
+    first, second = (distinct([axis, tokens], turn) for turn in (0, 1))
+    assert first["rows"] != second["rows"]
+    assert first["tokens"] != second["tokens"]
+    for sizes in (first, second):
+        assert axis.allows(sizes["rows"])
+        assert len(set(sizes.values())) == 2

@@ -1,4 +1,4 @@
-"""What layers multiply when they compute in whole numbers: inputs that are balanced, and ranges that are fixed beforehand."""
+"""Inputs of integer layers: inputs that are balanced, and ranges that are fixed in advance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgexf.passes.quantize.weights import find
 
 
 def outliers() -> tuple[np.ndarray, np.ndarray]:
-    """Inputs with three that are far larger than the others, and a weight that makes little of them."""
+    """Returns inputs with three far larger channels, and a weight whose rows for these channels are small."""
     inputs, weight = CHANCE.normal(size=(40, 64)).astype(np.float32), WEIGHT.copy()
     inputs[:, [5, 9, 40]] *= np.array([100, 80, 60], np.float32)
     weight[[5, 9, 40]] *= 0.02
@@ -40,7 +40,7 @@ def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
     errors = []
     for quantized in (balanced, plain):
         forward, reverse = run(quantized, x=inputs, y=np.eye(96, dtype=np.float32))
-        assert relative(reverse, weight.T) < 0.02  # the weight comes back, to half a step of its largest value
+        assert relative(reverse, weight.T) < 0.02  # the product is the weight, to half a step of its largest value
         if quantized is balanced:
             assert (reverse[:, balance.rows] == weight.T[:, balance.rows]).all()
         errors.append(float(np.linalg.norm(forward - inputs @ weight)))
@@ -48,7 +48,7 @@ def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
 
 
 def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanced() -> None:
-    """Longformer's global tokens, whose layers may share their weights with the others': all inputs are seen."""
+    """Longformer's global layers may share weights with the local layers. The inputs of both uses are observed."""
     inputs, weight = outliers()
     make = Maker()
     x, w = make.given("x", FLOAT, 1, "s", 64), make.constant("w", weight)
@@ -57,7 +57,7 @@ def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanc
     model = make.model(plain=make.node("MatMul", x, w), repeated=make.node("MatMul", scaled, repeated))
     seen = observe(again(model), [{"x": inputs[None]}])
     (found,) = seen.values()
-    assert found.high == 2 * inputs.max()  # of the product with what is repeated
+    assert found.high == 2 * inputs.max()  # of the product with the repeated weight
     scheme = Int8(inputs=seen)
     (walk := QuantizeWeights(scheme))(model)
     assert walk.entries[0].products == 2
@@ -67,7 +67,10 @@ def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanc
 
 
 def test_an_input_that_was_never_seen_may_come_later() -> None:
-    """A unit behind a ReLU that no text woke: its factor must not make a range in which all others are 0."""
+    """No text activated a unit behind a ReLU.
+
+    The factor of this unit must not widen the range so much that all other inputs round to 0.
+    """
     inputs, weight = outliers()
     inputs[:, 20] = 0
     make = Maker()
@@ -76,7 +79,7 @@ def test_an_input_that_was_never_seen_may_come_later() -> None:
     QuantizeWeights(scheme)(model)
     assert next(iter(scheme.packed.values())).balance is not None
     later = inputs.copy()
-    later[3, 20] = 1.0  # of the usual size
+    later[3, 20] = 1.0  # a value of the usual size
     assert relative(run(model, x=later)[0], later @ weight) < 0.03  # 8 bits of weight and activations
 
 
@@ -90,7 +93,7 @@ def test_even_inputs_are_not_balanced() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_calibrated_ranges_hold_the_data(method: str) -> None:
-    """minmax the extremes; the others at most those, and most of the values."""
+    """minmax takes the extremes. The other methods stay within the extremes and cover most of the values."""
     model = layer()
     scheme = Int8()
     for weight in find(model.graph)[0]:
@@ -117,5 +120,5 @@ def test_static_ranges_round_the_inputs_within_them() -> None:
     step = 4 / 255
     zero = np.float32(round(2 / step))
     inputs = (np.clip(np.rint(INPUTS / step) + zero, 0, 255) - zero) * step
-    assert relative(forward, inputs @ int8_of(WEIGHT, 1)) < 2e-3  # a value half way between two steps may go either way
-    assert relative(forward, INPUTS @ WEIGHT) > 0.02  # what lies outside is cut
+    assert relative(forward, inputs @ int8_of(WEIGHT, 1)) < 2e-3  # a value half way between two steps may go up or down
+    assert relative(forward, INPUTS @ WEIGHT) > 0.02  # values outside the range are clipped

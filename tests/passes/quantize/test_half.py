@@ -1,4 +1,4 @@
-"""Half precision: what a float16 device would compute, measured on a CPU that has no such numbers."""
+"""Half precision: the results of a float16 device, measured on a CPU without float16 arithmetic."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from edgexf.passes.tidy import DropTraces
 from edgexf.pipeline.quantize_bundle import quantize
 from edgexf.pipeline.verify_bundle import verify
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 EMULATED = [name for name, mode in modes().items() if mode.emulated is not None]
 
 
 def steps() -> ir.Model:
-    """x * 300 / 300, which leaves float16's range on the way where x is above 218."""
+    """Makes the graph x * 300 / 300. The product leaves the range of float16 if x is above 218."""
     make = Maker()
     large = make.node("Mul", make.given("x", FLOAT, "n"), make.constant("a", np.float32([300])))
     return make.model(y=make.node("Mul", large, make.constant("b", np.float32([1 / 300]))))
 
 
 def test_values_are_those_of_float16_arithmetic() -> None:
-    """IEEE 754 binary16, as numpy has it: each product rounded to the nearest, beyond 65,504 infinite."""
+    """Numpy computes IEEE 754 binary16: each product is rounded to nearest, and is infinite beyond 65,504."""
     x = np.array([1000, 1, 1 / 3, 218, 219, -7e4, 3e-7], np.float32)
     with np.errstate(over="ignore"):
         wanted = x.astype(np.float16) * np.float16(300) * np.float16(1 / 300)
@@ -45,13 +47,16 @@ def test_values_are_those_of_float16_arithmetic() -> None:
 
 
 def test_a_cpu_alone_does_not_show_it() -> None:
-    """Why the roundings are written out: where this fails, ONNX Runtime rounds by itself and `as_on_a_device` can go."""
+    """This is the reason why the graph rounds explicitly.
+
+    If this test fails, ONNX Runtime rounds by itself and `as_on_a_device` can be removed.
+    """
     x = np.array([1000], np.float32)
     assert np.isfinite(run(to_half(steps()), x=x)[0]).all()
 
 
 def test_tables_constants_and_statistics_are_rounded_too() -> None:
-    """An embedding, a normalisation whose deviation is read, and a constant that a node makes."""
+    """Tests an embedding, a normalisation whose deviation is used, and a constant that a node creates."""
     make = Maker()
     ids = make.given("ids", ir.DataType.INT64, "s")
     rows = make.node("Gather", make.constant("table", TABLE), ids)
@@ -69,14 +74,14 @@ def test_tables_constants_and_statistics_are_rounded_too() -> None:
     scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
     found = run(wide, ids=np.array([3, 49, 0]))[0]
     exact = (centred * scale) @ WEIGHT * scale + 0.1
-    assert 1e-5 < relative(found, exact) < 5e-3  # rounded, to 11 bits of significand
+    assert 1e-5 < relative(found, exact) < 5e-3  # rounded to a significand of 11 bits
     np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
     DropTraces()(model)
-    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # nodes in order, types that fit
+    onnx.checker.check_model(ir.serde.serialize_model(model), full_check=True)  # checks node order and types
 
 
 def test_inputs_and_outputs_stay_float32() -> None:
-    """The deviation that a reverse pass reads of a normalisation is float32 in every graph."""
+    """A normalisation's deviation, which the reverse pass uses, is float32 in every graph."""
     make = Maker()
     x, ones = make.given("x", FLOAT, "s", 64), make.constant("ones", np.ones(64, np.float32))
     make.nodes.append(ir.node("LayerNormalization", [x, ones], attributes={"axis": -1}, num_outputs=3))
@@ -85,11 +90,11 @@ def test_inputs_and_outputs_stay_float32() -> None:
     assert {value.dtype for value in (*half.graph.inputs, *half.graph.outputs)} == {FLOAT}
     centred = INPUTS[0] - INPUTS[0].mean(axis=-1, keepdims=True)
     scale = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-    assert relative(run(half, x=INPUTS[0])[0], centred * scale @ WEIGHT * scale) < 5e-3  # 11 bits of significand
+    assert relative(run(half, x=INPUTS[0])[0], centred * scale @ WEIGHT * scale) < 5e-3  # a significand of 11 bits
 
 
 def test_a_type_that_cannot_be_told_is_a_sentence() -> None:
-    """Nothing would be rounded where shape inference gives up, and a graph that overflows would pass."""
+    """Without types from shape inference nothing would be rounded, and a graph that overflows would pass."""
     make = Maker()
     odd = ir.node("FastGelu", [make.given("x", FLOAT, "n")], domain="com.microsoft")
     make.nodes.append(odd)
@@ -164,7 +169,7 @@ def test_a_search_for_weights_to_keep_measures_what_a_device_computes(mode: str,
 
 
 def leave_the_range(folder: Path) -> None:
-    """What the last layer gives, a million times as large and back."""
+    """Multiplies the output of the last layer by a million and divides it again."""
     model = ir.load(folder / names.PREDICT_FILE)
     node = next(node for node in reversed(model.graph) if node.op_type == "MatMul")
     value = node.outputs[0]

@@ -1,4 +1,4 @@
-"""Each layer computes what its stored numbers say, and what is broken about one is seen."""
+"""Each layer computes with its stored numbers, and the check detects every fault in a layer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ IDS = np.array([[3, 49, 0, 7, 7, 1, 2]])
 
 
 def model() -> ir.Model:
-    """A table, a layer, one by the transposed weight, one by the first rows of a weight, and two wide ones."""
+    """Makes a graph with several uses of weights.
+
+    It has a table, a layer, a layer by a transposed weight, a layer by the first rows of a weight, and two wide layers.
+    """
     make = Maker()
     x, ids = make.given("x", FLOAT, "b", "s", 64), make.given("ids", INT, "b", "s")
     rows = make.node("Gather", make.constant("table", TABLE), ids)
@@ -69,7 +72,7 @@ IN_BLOCKS = [name for name, made in BY_MODE.items() if isinstance(made(), Blockw
 
 
 def checks(scheme: Any, change: Callable[[Any], None] = lambda _: None) -> dict[str, Check]:
-    """By a weight's name; `change` may break the scheme behind the packing."""
+    """Returns the checks by the weights' names. `change` may break the scheme after the packing."""
     graph = model()
     names = {digest_of(array): name for name, array in (("table", TABLE), ("weight", WEIGHT), ("turned", 0.5 * WEIGHT), ("projection", WEIGHT[::-1]), ("up", WIDE[0]), ("wide", WIDE[1]))}  # fmt: skip
     QuantizeWeights(scheme)(model())  # packs
@@ -85,7 +88,10 @@ def checks(scheme: Any, change: Callable[[Any], None] = lambda _: None) -> dict[
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_layers_and_lookups_compute_what_is_stored(name: str) -> None:
-    """To float32 sums in another order, and for wide layers in 4 bits an input that is half way between two steps."""
+    """The error is within float32 sums in another order.
+
+    For wide layers in 4 bits, it also covers an input half way between two steps.
+    """
     scheme = SCHEMES[name]()
     found = checks(scheme)
     assert set(found) == {"table", "weight", "turned", "projection", "up", "wide"}
@@ -98,7 +104,7 @@ def test_layers_and_lookups_compute_what_is_stored(name: str) -> None:
 
 
 def rolled(codes: Any) -> Any:
-    """The scales of the neighbours."""
+    """Returns codes in which each scale is the scale of its neighbour."""
     return (
         replace(codes, scales=np.roll(codes.scales, 1, axis=0))
         if isinstance(codes, Blocks)
@@ -115,7 +121,7 @@ def test_numbers_of_another_scale_are_seen(name: str) -> None:
 
 
 def test_rows_that_stay_in_float32_are_the_weights_own() -> None:
-    """Of a balanced layer, whose largest inputs are multiplied by them."""
+    """A balanced layer multiplies its largest inputs by the float32 rows."""
 
     def change(scheme: Any) -> None:
         codes = scheme.packed[digest_of(WEIGHT)]
@@ -125,7 +131,7 @@ def test_rows_that_stay_in_float32_are_the_weights_own() -> None:
 
 
 def alone(scheme: Any, weight: np.ndarray[Any, Any], given: np.ndarray[Any, Any], cut: bool = False) -> Check:
-    """One layer, by all of a weight, or by its first rows."""
+    """Checks one layer that multiplies by a whole weight, or with `cut` by its first rows."""
     make = Maker()
     x, right = make.given("x", FLOAT, "s", given.shape[-1]), make.constant("w", weight)
     if cut:
@@ -141,7 +147,7 @@ def alone(scheme: Any, weight: np.ndarray[Any, Any], given: np.ndarray[Any, Any]
 
 @pytest.mark.parametrize("tokens", [9, 64])
 def test_the_first_rows_of_a_wide_projection_take_no_rounded_input(tokens: int) -> None:
-    """In 4 bits: rows are unpacked and multiplied in float32, whatever the width."""
+    """In 4 bits, the rows are unpacked and multiplied in float32 at every width."""
     weight = CHANCE.normal(size=(130, 384)).astype(np.float32)
     found = alone(Blockwise(), weight, CHANCE.normal(size=(5, tokens)).astype(np.float32), cut=True)
     assert found.error is not None
@@ -150,7 +156,7 @@ def test_the_first_rows_of_a_wide_projection_take_no_rounded_input(tokens: int) 
 
 @pytest.mark.parametrize("name", BY_MODE)
 def test_a_column_that_is_nearly_nothing_is_no_fault(name: str) -> None:
-    """Its codes may be any; what they stand for is below every rounding."""
+    """The codes of such a column may have any value, because the column is below every rounding error."""
     weight = WIDE[1].copy()
     weight[:, 7] = 1e-38 * CHANCE.normal(size=384)
     found = alone(SCHEMES[name](), weight, CHANCE.normal(size=(5, 384)).astype(np.float32))
@@ -161,7 +167,7 @@ def test_a_column_that_is_nearly_nothing_is_no_fault(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_MODE)
 def test_inputs_of_a_few_sizes_are_no_fault(name: str) -> None:
-    """Half of such inputs lie half way between two steps, where it shows how a kernel divides."""
+    """Half of such inputs lie half way between two steps, so they show how a kernel divides."""
     for size in CHANCE.uniform(0.1, 3, size=8).astype(np.float32):
         given = size * CHANCE.integers(0, 3, size=(5, 384)).astype(np.float32)
         found = alone(SCHEMES[name](), WIDE[1], given)
@@ -198,7 +204,7 @@ def of_other_rows(self: Any, graph: Rewriter, packed: Any, node: ir.Node, right:
 def test_a_kernel_that_is_called_wrongly_is_seen(
     name: str, owner: type, method: str, wrong: Any, weights: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a hundredth, or one row."""
+    """The fault is a factor of 1.01, or a wrong row."""
     scheme = SCHEMES[name]()
     monkeypatch.setattr(owner, method, wrong)
     found = checks(scheme)
@@ -206,7 +212,7 @@ def test_a_kernel_that_is_called_wrongly_is_seen(
 
 
 def test_a_broken_layer_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the whole graph's answers are within what the mode may lose."""
+    """The layer is refused even if the outputs of the whole graph stay within the mode's tolerance."""
     folder = tmp_path / "work" / "bundle"
     edgexf.export(wide_encoder("linformer"), explain=(), output=folder)
     before = snapshot(folder)

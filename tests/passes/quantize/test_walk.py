@@ -1,4 +1,4 @@
-"""Weights in fewer bits, graph by graph: every way a graph uses a weight, against the arithmetic itself in numpy."""
+"""Weights in fewer bits, graph by graph: every use of a weight in a graph, compared with arithmetic in numpy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_layer_computes_in_whole_numbers_and_its_reverse_pass_reads_the_same_w
     weight = int8_of(WEIGHT, 1)
     assert relative(forward, rounded_inputs(INPUTS) @ weight) < ROUNDING
     assert relative(reverse, gradient @ weight.T) < ROUNDING
-    assert stored(model) < 0.3 * WEIGHT.nbytes  # once, not for each of them
+    assert stored(model) < 0.3 * WEIGHT.nbytes  # stored once for both uses
 
 
 @pytest.mark.parametrize("name", [name for name, made in SCHEMES.items() if isinstance(made(), Blockwise)])
@@ -62,12 +62,12 @@ def test_blocks_of_four_bits_are_stored_once_for_both_directions(name: str) -> N
     weight = ((codes - 8) * packed.scales[..., None]).reshape(96, 64).T
     assert relative(forward, INPUTS @ weight) < ROUNDING
     assert relative(reverse, gradient @ weight.T) < ROUNDING
-    assert relative(weight, WEIGHT) < 1 / 8  # half a step of the largest value of a block, at most
+    assert relative(weight, WEIGHT) < 1 / 8  # at most half a step of the largest value of a block
 
 
 @pytest.mark.parametrize("width", [352, 384])
 def test_wide_layers_take_inputs_in_bytes_and_rows_stay_independent(width: int) -> None:
-    """One range for a whole batch, as of int8, would let a row's outlier decide what is left of the others."""
+    """With one range for the whole batch, as in int8, an outlier in one row would spoil the other rows."""
     weight, make = CHANCE.normal(size=(width, width)).astype(np.float32), Maker()
     x = make.given("x", FLOAT, "b", "s", width)
     plain = make.model(y=make.node("MatMul", x, make.constant("w", weight)))
@@ -105,7 +105,7 @@ def test_rows_of_a_table_have_a_scale_each(kind: str, name: str) -> None:
 
 
 def test_the_first_rows_of_a_projection_are_multiplied_in_whole_numbers() -> None:
-    """Linformer's projections: a weight that is cut to the input's length."""
+    """Linformer cuts the weight of a projection to the length of the input."""
     make = Maker()
     x, count = make.given("x", FLOAT, "b", "s", "n"), make.given("count", INT, 1)
     cut = make.node(
@@ -178,14 +178,17 @@ def test_what_is_kept_is_left_alone_and_says_why() -> None:
 
 
 def test_a_weight_that_only_a_later_graph_has_is_never_multiplied_in_whole_numbers() -> None:
-    """It may be one of a reverse pass, whose gradients no single range holds."""
+    """Such a weight may belong to a reverse pass, and no single range fits the gradients there."""
     model = layer()
     (walk := QuantizeWeights(Int8(), first=False))(model)
     assert (walk.entries[0].products, walk.entries[0].reads) == (0, 2)
 
 
 def test_tables_of_three_axes_are_left_alone() -> None:
-    """A scale for each row would be taken for one of each column; and rotations that hash are cut and moved like tables."""
+    """A scale for each row would be used as a scale for each column.
+
+    Besides, hash rotations are sliced and moved like such tables.
+    """
     table = CHANCE.normal(size=(40, 4, 32)).astype(np.float32)
     make = Maker()
     ids, count, held = make.given("ids", INT, "s"), make.given("n", INT, 1), make.constant("table", table)
@@ -200,7 +203,7 @@ def test_tables_of_three_axes_are_left_alone() -> None:
 
 
 def test_what_a_layer_multiplies_may_be_a_constant_and_names_may_be_taken() -> None:
-    """Learned queries, and a model that calls another constant as the scale would be called."""
+    """Tests learned queries, and a model in which another constant has the name of the new scale."""
     make = Maker()
     weight, other = (
         make.constant("proj", WEIGHT),
@@ -220,7 +223,7 @@ def test_what_a_layer_multiplies_may_be_a_constant_and_names_may_be_taken() -> N
 
 
 def test_two_weights_of_one_name_in_two_graphs_stay_two() -> None:
-    """Graphs of older bundles number their constants each by itself."""
+    """In older bundles each graph numbers its constants separately."""
     scheme, other = Int8(), CHANCE.normal(size=(64, 96)).astype(np.float32)
     QuantizeWeights(scheme)(layer())
     make = Maker()

@@ -117,7 +117,10 @@ def test_the_views_of_a_model_of_tokens_hold_the_text_and_every_score(shown: Exp
 
 
 def test_a_word_is_one_button_of_one_group_that_says_its_score() -> None:
-    """One tab stop, arrow keys between the words, and a name for screen readers; `title` fills the line below."""
+    """The words have one tab stop, arrow keys move between words, and each word has a name for screen readers.
+
+    The `title` of the selected word fills the line below.
+    """
     page = page_of(token_explanation(["embed", "##ding", " ", "größe"], [0.0, 1.0, 0.5, -2.0, 0.0]))
     found = [(button["type"], button["name"], button["aria-label"]) for button, _, _ in page.choices("words")]
     assert found == [("radio", "w", "embed##ding +1.500"), ("radio", "w", "größe -2.000")]
@@ -159,7 +162,7 @@ def test_a_model_of_tokens_opens_with_tokens_and_lists_runs_of_whole_words() -> 
 
 
 def hostile() -> Explanation:
-    """Every text that can come from outside tries to be markup or to steer the display."""
+    """Makes an explanation in which every text from outside tries to be markup or to control the display."""
     shown = explanation(HOSTILE.encode("utf-8", "surrogateescape"), name=HOSTILE)
     answer = replace(shown.prediction, label=HOSTILE, top=((HOSTILE, 0.9),))
     return replace(shown, target={HOSTILE: 1.0}, method=HOSTILE, model=HOSTILE, graph_sha256=HOSTILE, prediction=answer)
@@ -232,7 +235,7 @@ def test_the_page_names_the_answer_the_target_and_the_parts_of_the_value() -> No
 
 
 def rows_of(page: Page) -> list[list[str]]:
-    """The cells of every row outside the hex view, but empty ones."""
+    """Returns the non-empty cells of every row outside the hex view."""
     rows: list[list[str]] = []
     for index, (tag, _, text) in enumerate(page.elements):
         if index not in page.inside["view-hex"] and tag in ("tr", "th", "td"):

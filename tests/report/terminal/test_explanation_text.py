@@ -1,4 +1,4 @@
-"""The terminal view of an explanation says all of it, in its width, also without colours."""
+"""The terminal view shows the whole explanation, within the width of the terminal, also without colours."""
 
 from __future__ import annotations
 

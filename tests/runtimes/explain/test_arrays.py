@@ -1,4 +1,4 @@
-"""Run-time methods on arrays: what leaving a token out changes, for every head, of modules that read no text."""
+"""Run-time methods on arrays: the effect of leaving out a token, for every head of modules that read no text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edgexf_runtimes import Session, attribute
 from edgexf_runtimes.explain.perturbation import Options
 
 VOCABULARY, CLASSES, BASELINE = 30, 4, 0
-ROUNDING = 1e-5  # float32 sums, of the scale
+ROUNDING = 1e-5  # float32 sums, relative to the scale
 METHODS = ("occlusion", "lime", "kernel-shap")
 
 
 class Bag(nn.Module):
-    """Logits are a sum over tokens: what each is worth is known."""
+    """Sums logits over tokens, so that the contribution of each token is known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Bag(nn.Module):
 
 
 class Choose(Bag):
-    """ids [samples, choices, tokens]."""
+    """Takes ids [samples, choices, tokens]."""
 
     def forward(self, ids: Tensor) -> Tensor:
         return super().forward(ids).tanh().sum(dim=-1)
@@ -72,7 +72,7 @@ def ids(*shape: int) -> Tensor:
 
 
 def left_out(value: Callable[[Tensor], Tensor], given: Tensor) -> np.ndarray:
-    """What each token is worth, one sample after the other, by the module itself."""
+    """Returns the contribution of each token, computed with the module, one sample after the other."""
     found = np.zeros(given.shape, dtype=np.float64)
     with torch.no_grad():
         whole = value(given)
@@ -97,7 +97,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bag, Session
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_what_the_tokens_of_a_sum_are_worth(bag: tuple[Bag, Session], method: str) -> None:
-    """All coalitions of seven tokens; LIME is exact but for its ridge."""
+    """The methods run all coalitions of seven tokens. LIME is exact except for its ridge penalty."""
     module, session = bag
     given, target = ids(2, 7), np.array([[0, 1, 0, -1], [0, 0, 0, 0]], dtype=np.float32)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_a_token_is_explained_at_its_position_and_padding_is_nothing(tmp_path: P
         return torch.stack([logits[0, 4, 3], logits[1, 2, 1]])
 
     assert close(found["relevance"], left_out(value, given))
-    assert not found["relevance"][:, 5].any()  # behind both positions, and padding
+    assert not found["relevance"][:, 5].any()  # a token behind both positions, and padding
 
 
 def test_a_sample_that_is_padding_alone_is_named(tmp_path: Path) -> None:

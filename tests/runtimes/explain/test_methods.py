@@ -1,4 +1,4 @@
-"""Explanations at run time: Shapley's own numbers, forward passes by hand, and what budgets and time limits keep."""
+"""Explanations at run time: exact Shapley values, forward passes by hand, budgets and time limits."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from edgexf_runtimes.explain.occlusion import OCCLUSION
 from edgexf_runtimes.explain.perturbation import Method, Options
 from edgexf_runtimes.session import Session
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 SOURCE = b"#!/bin/sh\nset -eu\nfor file in *.txt; do\n  echo $file\ndone\n"
 PADDING = 256
 WORDS = ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", *(f"w{index}" for index in range(40)))
-BATCHED = 1e-5  # of the scale: the contract's for a sample's independence of its batch mates
+BATCHED = 1e-5  # relative to the scale: the contract's bound for independence of batch mates
 
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 fitting = pytest.mark.parametrize("method", [LIME, KERNEL_SHAP], ids=lambda method: method.name)
@@ -44,7 +46,7 @@ def session(linformer: Exported) -> Iterator[Session]:
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """A BigBird that reads text, without an explain graph; padding changes its answers."""
+    """Exports a BigBird that reads text, without an explain graph. Padding changes its outputs."""
     backend = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.BertProcessing((WORDS[1], 1), (WORDS[0], 0))
@@ -59,7 +61,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 def game(
     worth: Callable[[np.ndarray], float], features: int, over: Callable[[], bool] = lambda: False
 ) -> ValueFunction:
-    """A game of `worth`, which sees the kept features as ones."""
+    """Makes a game from `worth`. Kept features are ones in its argument, the other features are zeros."""
     ids = np.ones((1, features), dtype=np.int64)
 
     def run(input_ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,7 +80,7 @@ def logits(session: Session, rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def shapley(worth: Callable[[tuple[int, ...]], float], players: int) -> np.ndarray:
-    """Shapley 1953: each player's gain, averaged over all orders in which players join."""
+    """Returns each player's gain, averaged over all orders in which the players join (Shapley 1953)."""
     found = np.zeros(players)
     for player in range(players):
         rest = [other for other in range(players) if other != player]
@@ -97,7 +99,7 @@ def test_kernel_shap_over_all_coalitions_is_shapleys_value(session: Session) -> 
     shell = session.manifest.labels.index("shell")
     worth = dict(zip(subsets, logits(session, rows)[:, shell], strict=True))
     wanted = shapley(worth.__getitem__, 9)
-    assert np.abs(why.scores[1:] - wanted).max() <= 1e-5 * np.abs(wanted).max()  # the issue's bound
+    assert np.abs(why.scores[1:] - wanted).max() <= 1e-5 * np.abs(wanted).max()  # the required bound
     assert why.residual == pytest.approx(worth[()], rel=1e-5)
     assert why.settings["exact"] is True
     assert why.settings["rows"] == 2**9
@@ -105,15 +107,18 @@ def test_kernel_shap_over_all_coalitions_is_shapleys_value(session: Session) -> 
 
 @pytest.mark.parametrize("features", [1, 2, 3, 9, 60])
 def test_kernel_shap_gives_a_linear_models_weights(features: int) -> None:
-    """Where all coalitions are run, and where they are drawn."""
+    """Tests both cases: all coalitions run, or a random sample of them."""
     weights = np.random.default_rng(features).normal(size=features)
     found = KERNEL_SHAP.attribute(game(lambda row: float(3 + weights @ row), features), 600, Options())
-    assert np.abs(found.scores - weights).max() <= 1e-6 * np.abs(weights).max()  # the issue's bound
+    assert np.abs(found.scores - weights).max() <= 1e-6 * np.abs(weights).max()  # the required bound
     assert found.settings == {"exact": features < 10, "r_squared": 1.0}
 
 
 def test_drawn_pairs_give_shapleys_value_where_only_two_at_a_time_interact() -> None:
-    """Of a coalition and its complement the difference is then linear, so no chance is left; without pairs much is."""
+    """The difference between a coalition and its complement is then linear.
+
+    Pairs therefore leave no random error. Without pairs the error would be large.
+    """
     chance = np.random.default_rng(0)
     alone, together = chance.normal(size=40), np.triu(chance.normal(size=(40, 40)), 1)
     found = KERNEL_SHAP.attribute(game(lambda row: float(alone @ row + row @ together @ row), 40), 400, Options())
@@ -127,15 +132,15 @@ def test_drawn_coalitions_have_the_sizes_of_shapleys_kernel() -> None:
     KERNEL_SHAP.attribute(game(lambda row: seen.append(int(row.sum())) or 0.0, 50), 4_000, Options())
     sizes = np.arange(1, 50)
     kernel = 1 / (sizes * (50 - sizes))
-    inner = sizes[2:-2]  # of the outermost there are too few different ones
+    inner = sizes[2:-2]  # the outermost sizes have too few different coalitions
     counts = np.array([seen.count(size) for size in inner])
     wanted = kernel[2:-2] / kernel[2:-2].sum()
-    spread = np.sqrt(2 * wanted * (1 - wanted) / counts.sum())  # of a share of pairs, binomial
+    spread = np.sqrt(2 * wanted * (1 - wanted) / counts.sum())  # binomial, for a share of pairs
     assert (np.abs(counts / counts.sum() - wanted) <= 5 * spread).all()
 
 
 def test_lime_is_the_ridge_of_its_coalitions_weighed_by_cosine_distance() -> None:
-    """What is drawn twice is run once, and weighs twice."""
+    """A coalition that is drawn twice runs once and has twice the weight."""
     runs: list[int] = []
 
     def worth(row: np.ndarray) -> float:
@@ -192,7 +197,7 @@ def test_occlusion_of_a_span_is_the_difference_of_two_forward_passes(session: Se
     assert why.explained == pytest.approx(explained[0], rel=BATCHED)
     scale = np.abs(values).max()
     assert abs(float(why.scores[9:13].sum()) - (explained[0] - explained[1])) <= BATCHED * scale
-    assert len(set(why.scores[9:13].tolist())) == 1  # its tokens share it
+    assert len(set(why.scores[9:13].tolist())) == 1  # the tokens of a span share its score
     assert why.settings["span"] == 4
     assert why.settings["rows"] == 1 + why.settings["features"] == 1 + -(-len(SOURCE) // 4)
 
@@ -224,7 +229,7 @@ def test_a_run_time_method_explains_the_number_that_the_explain_graph_explains(s
 
 @pytest.fixture
 def rows_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Session], list[dict[str, np.ndarray]]]:
-    """Watches what a session is given to run."""
+    """Returns a function that records the inputs of each run of a session."""
 
     def watch(session: Session) -> list[dict[str, np.ndarray]]:
         seen: list[dict[str, np.ndarray]] = []
@@ -278,7 +283,7 @@ def test_a_time_limit_returns_what_was_found_and_says_so(method: Method) -> None
 
     def over() -> bool:
         asked.append(1)
-        return len(asked) > 60  # runs of two rows
+        return len(asked) > 60  # 60 runs of two rows
 
     found = method.attribute(game(lambda row: float(weights @ row), 40, over), 400, Options())
     whole = method.attribute(game(lambda row: float(weights @ row), 40), 400, Options())
@@ -314,7 +319,7 @@ def test_too_few_rows_for_a_fit_are_no_answer(method: Method) -> None:
 def test_a_time_limit_is_of_the_whole_call(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, run = [0], session.run
     monkeypatch.setattr(session, "run", lambda **inputs: runs.append(0) or run(**inputs))
-    monkeypatch.setattr("time.perf_counter", lambda: float(len(runs)))  # a second for each run, the whole input's too
+    monkeypatch.setattr("time.perf_counter", lambda: float(len(runs)))  # one second for every run
     for method in METHODS:
         with pytest.raises(EdgexfError, match="time limit"):
             session.explain(SOURCE, method=method.name, time_limit=0.9)
@@ -333,7 +338,7 @@ def test_a_baseline_is_chosen_by_text_or_id_and_named(session: Session, texts: S
     ):
         assert session.explain(SOURCE[:9], method="occlusion", baseline=given).baseline == named
     slashes = session.explain(SOURCE[:9], method="occlusion", baseline="/").scores
-    assert [place for place, score in enumerate(slashes) if score == 0] == [0, 3, 7]  # what is replaced by itself
+    assert [place for place, score in enumerate(slashes) if score == 0] == [0, 3, 7]  # the baseline equals these tokens
     assert texts.explain("w1 w2", method="occlusion", baseline="w7").baseline == "w7 (id 12)"
     assert texts.explain("w1 w2", method="occlusion", baseline=2).baseline == "[PAD] (id 2)"
     for opened, wrong in ((session, "ab"), (session, 258), (session, -1), (texts, "w99"), (texts, 50), (texts, True)):
@@ -378,7 +383,7 @@ def test_a_value_that_is_no_number_is_no_score(method: Method) -> None:
 
 def test_a_model_without_classes_is_refused(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "manifest", replace(session.manifest, labels=()))
-    monkeypatch.delitem(session.__dict__, "head", raising=False)  # made of the manifest
+    monkeypatch.delitem(session.__dict__, "head", raising=False)  # it was made from the manifest
     with pytest.raises(UsageError, match="logits or vectors"):
         session.explain(SOURCE, method="occlusion")
 
@@ -398,7 +403,7 @@ def test_one_token_bears_the_whole_difference(session: Session) -> None:
         why = session.explain(b"{", method=method.name, target="json")
         values = logits(session, [[257, 123], [257, PADDING]])[:, session.manifest.labels.index("json")]
         wanted = values[0] - values[1]
-        if method is not LIME:  # whose penalty shrinks it
+        if method is not LIME:  # the penalty of LIME shrinks the score
             assert float(why.scores[1]) == pytest.approx(wanted, rel=1e-4)
         assert np.sign(why.scores[1]) == np.sign(wanted)
         assert why.settings["features"] == 1

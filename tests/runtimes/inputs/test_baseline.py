@@ -1,4 +1,4 @@
-"""What stands in for a token that is left out, by what a tokenizer's files tell."""
+"""The baseline token that replaces left-out tokens, chosen by the files of the tokenizer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edgexf_runtimes.inputs.text import Tokenizer
 READER = Bytes("bytes", class_id=257, padding_id=256, max_bytes=4096)
 WORD_LEVEL = models.WordLevel({"<pad>": 0, "?": 1, "hello": 2, "7": 3}, unk_token="?")  # noqa: S106
 UNIGRAM = models.Unigram([("<pad>", 0.0), ("?", 0.0), ("hello", -1.0), ("7", -2.0)], unk_id=1)
-PAIRS = models.BPE({"<pad>": 0, "?": 1, "hello": 2, "7": 3}, [])  # knows no unknown token
+PAIRS = models.BPE({"<pad>": 0, "?": 1, "hello": 2, "7": 3}, [])  # has no unknown token
 
 
 def chosen(
     folder: Path, model: Any, added: tuple[str, ...] = (), files: dict[str, Any] | None = None,
     baseline: str | int | None = None,
 ) -> Baseline:  # fmt: skip
-    """What the tokenizer of `model` gives with tokens `added`, and `files` beside it."""
+    """Returns the baseline for a tokenizer of `model` with `added` tokens and `files` beside it."""
     backend = Backend(model)
     backend.add_special_tokens([AddedToken(text, special=True) for text in added])
     backend.save(str(folder / "tokenizer.json"))

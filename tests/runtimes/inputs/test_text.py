@@ -1,4 +1,4 @@
-"""Text through a bundle's own tokenizer: arrays, labels, windows, offsets, and what is refused."""
+"""Text through the tokenizer in a bundle: arrays, labels, windows, offsets, and refused inputs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ from edgexf_exporters.sources.tokenizer import of_checkpoint
 from edgexf_runtimes.inputs.text import Tokenizer
 from edgexf_runtimes.measure.calibration import stream, whole
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
 
 
 def tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
-    """Words, as RoBERTa's line encloses them; its file carries the truncation of somebody's training."""
+    """Makes a word tokenizer with RoBERTa's special tokens.
+
+    Its file holds settings for truncation and padding, as after a training.
+    """
     backend = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))  # noqa: S106
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -42,7 +47,7 @@ def tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Longformer that reads text, at most 128 tokens, with an explain graph."""
+    """Exports a Longformer that reads text of at most 128 tokens, with an explain graph."""
     folder = tmp_path_factory.mktemp("text")
     small("Longformer", "ForSequenceClassification").save_pretrained(folder / "checkpoint")
     tokenizer().save_pretrained(folder / "checkpoint")
@@ -50,7 +55,10 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_layers_are_watched_on_texts_and_calibration_data_as_they_come(classifier: Path, tmp_path: Path) -> None:
-    """Padding shapes what a layer meets at run time, so it is seen; ranges that are fixed beforehand are found without."""
+    """Layers are observed on padded rows, because padding changes the inputs of a layer at run time.
+
+    The calibration of fixed ranges uses rows of whole blocks, without padding.
+    """
     path = tmp_path / "calibration.txt"
     path.write_text("w1\nw1 w2 w3 w4")
     with edgexf.load(classifier) as session:
@@ -61,7 +69,7 @@ def test_layers_are_watched_on_texts_and_calibration_data_as_they_come(classifie
     assert (len(first), len(second)) == (3, 6)
     assert len(seen) == len(TEXTS) + 2
     assert [row["input_ids"][0].tolist() for row in seen[-2:]] == [first, second]
-    assert short == [[*first, first[0]]]  # repeated until it fills a block
+    assert short == [[*first, first[0]]]  # the row is repeated until it fills a block
     assert long == [second[:4]]
 
 
@@ -139,7 +147,7 @@ def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path:
 
 
 def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path: Path) -> None:
-    """Of a pair of texts too; without labels an answer is the outputs, without padding."""
+    """Tests a pair of texts too. A model without labels answers with its outputs, without padding."""
     model = small("Longformer", "Model")
     bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out", max_global=3)
     with edgexf.load(bundle.path) as session:
@@ -211,7 +219,7 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
 
 
 def test_ids_are_those_of_transformers_where_the_published_file_gives_others(tmp_path: Path) -> None:
-    """The library builds parts of a tokenizer anew from its class and config, here the lowering of case."""
+    """The library rebuilds parts of a tokenizer from its class and config. Here this part is lowercasing."""
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "hello": 5, "Hello": 6}
     BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(tmp_path)
     path = tmp_path / "tokenizer_config.json"
@@ -238,7 +246,7 @@ def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(tmp_
 
 
 def test_a_text_without_a_token_is_named_and_the_rest_answered(tmp_path: Path) -> None:
-    """Of a tokenizer without special tokens; a batch mate must not hide it."""
+    """Tests a tokenizer without special tokens. Another text in the batch must not hide the empty text."""
     plain = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
     made = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=WORDS[1], unk_token=WORDS[3])

@@ -1,4 +1,4 @@
-"""Deletion curves against a slow oracle, their statistics, and the listings that name their inputs."""
+"""Deletion curves against a slow oracle, the statistics of curves, and the listings that name inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from edgexf_runtimes.scores import softmax
 
 TEXT = b"import os\n\n\ndef f(x):\n    return os.path.join(x, 'y')\n"
 FILES = [DATA / "evaluation" / f"{name}-00.bin" for name in ("css", "json", "shell")]
-ROUNDING = 1e-5  # of the scale: rows alone and in a batch, the contract's
+ROUNDING = 1e-5  # relative to the scale: the contract's bound for rows alone and in a batch
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def session(linformer: Exported) -> Iterator[Session]:
 
 
 def one_by_one(session: Session, order: np.ndarray, steps: int, column: int) -> list[float]:
-    """The logit with ever more tokens replaced in `order`, each row run alone."""
+    """Returns the logit after each step, while more and more tokens are replaced in `order`. Each row runs alone."""
     found = []
     for step in range(steps + 1):
         ids = np.array([CLASS_ID, *TEXT])
@@ -55,7 +55,7 @@ def one_by_one(session: Session, order: np.ndarray, steps: int, column: int) -> 
 @pytest.mark.parametrize("steps", [2, 7])
 def test_curves_are_those_of_leaving_out_tokens_one_row_at_a_time(session: Session, steps: int) -> None:
     scores = np.random.default_rng(3).normal(size=1 + len(TEXT))
-    scores[0] = 100.0  # the class token stands for nothing in the input, and stays
+    scores[0] = 100.0  # the class token is no part of the input and stays
     order = 1 + np.argsort(-scores[1:])
     about = subject(session, Labelled(TEXT), PADDING_ID, "logit")
     found = follow_orders(about, scores, steps, np.random.default_rng(0))
@@ -90,7 +90,7 @@ def test_the_opposite_order_has_the_opposite_area(session: Session) -> None:
 
 
 def test_equal_scores_are_ordered_by_chance(session: Session) -> None:
-    """A constant map must not gain from where tokens stand."""
+    """A constant map must not profit from the positions of tokens."""
     about = subject(session, Labelled(TEXT), PADDING_ID, "logit")
     first, again, other = (
         follow_orders(about, np.ones(1 + len(TEXT)), 5, np.random.default_rng(seed))[0] for seed in (0, 0, 1)
@@ -100,7 +100,10 @@ def test_equal_scores_are_ordered_by_chance(session: Session) -> None:
 
 
 def test_an_interval_is_that_of_the_normal_theory() -> None:
-    """For many values; the ends of 10,000 draws are off by at most 5 % of the width (six of their standard errors)."""
+    """For many values the bootstrap interval is the normal interval.
+
+    The ends from 10,000 draws are off by at most 5 % of the width, which is six of their standard errors.
+    """
     values = np.random.default_rng(0).normal(2.0, 3.0, 500)
     found = estimate(values.tolist())
     half = 1.96 * values.std() / np.sqrt(len(values))
@@ -109,7 +112,10 @@ def test_an_interval_is_that_of_the_normal_theory() -> None:
 
 
 def test_two_methods_are_compared_input_by_input() -> None:
-    """A small gain on every input is seen although the inputs differ by far more; fewer inputs are the first ones."""
+    """The comparison shows a small gain on every input, although the inputs differ by far more.
+
+    A method with fewer inputs is compared on the first inputs.
+    """
     base = np.random.default_rng(1).normal(0.0, 5.0, 60)
     areas = {"base": base, "better": base + 0.2, "few": base[:20] - 0.1}
     methods = {name: Measured(tuple(values), (1.0, 0.0), (1.0, 0.0), 2.0) for name, values in areas.items()}
@@ -133,7 +139,7 @@ def test_an_evaluation_holds_every_method_and_the_control(session: Session) -> N
     found = measure(session, inputs, steps=4, advance=steps.append)
     assert list(found.methods) == [*session.manifest.methods, RANDOM]
     assert sum(steps) == len(inputs) * len(found.methods)
-    assert found.right == 0.5  # the second label is wrong on purpose, the third input has none
+    assert found.right == 0.5  # the second label is wrong on purpose, the third input has no label
     assert found.baseline == session.baseline().name
     for method, measured in found.methods.items():
         assert (len(measured.areas), len(measured.most_first)) == (3, 5)

@@ -1,4 +1,4 @@
-"""BERT, DistilBERT and RoBERTa: every head against the library, real weights on real sentences, and what is refused."""
+"""BERT, DistilBERT and RoBERTa: every head against the library, real weights on real sentences, refused models."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 FAMILIES = ("Bert", "DistilBert", "Roberta")
 HEADS = (
     "Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM",
     "ForMultipleChoice",
 )  # fmt: skip
-ROUNDING = 1e-12  # float64 sums in another order, relative to the largest; eight layers' worth is some 1e-15
+ROUNDING = 1e-12  # float64 sums in another order, relative to the largest; eight layers give about 1e-15
 SENTENCES = [
     "The cat sleeps on the sofa.",
     "A kitten naps on a couch!",
@@ -42,7 +44,7 @@ SENTENCES = [
 
 
 def built(family: str, head: str = "Model", **changes: Any) -> Any:
-    """A small model of the family with changes to its config."""
+    """Builds a small model of the family with changes to its config."""
     torch.manual_seed(0)
     config = getattr(transformers, f"{family}Config")(**{**DENSE, "num_hidden_layers": 1, **changes})
     return getattr(transformers, family + head)(config).eval()
@@ -54,7 +56,7 @@ def built(family: str, head: str = "Model", **changes: Any) -> Any:
      ("Roberta", "ForMultipleChoice")],
 )  # fmt: skip
 def test_every_head_answers_as_the_library_at_lengths_never_traced(family: str, head: str, tmp_path: Path) -> None:
-    """By the command line, from a folder that save_pretrained wrote."""
+    """Exports through the command line, from a folder that save_pretrained wrote."""
     model = small(family, head)
     model.save_pretrained(tmp_path / "checkpoint")
     out = tmp_path / "out"
@@ -96,7 +98,10 @@ def test_in_float64_every_configuration_is_the_library(family: str, changes: dic
 
 
 def test_robertas_positions_count_real_ids_alone() -> None:
-    """The padding's id between others takes no position, whatever the mask says of it; the contract grid has none there."""
+    """A padding id between other ids takes no position, regardless of its mask.
+
+    The contract grid has no such inputs.
+    """
     model = built("Roberta").double()
     given = inputs(model, 40)
     given["input_ids"][:, [3, 4, 20]] = model.config.pad_token_id
@@ -110,7 +115,7 @@ def test_robertas_positions_count_real_ids_alone() -> None:
 
 
 def test_attention_is_the_papers_equation() -> None:
-    """Vaswani et al. 2017, eq. 1, a query and a head at a time, over the real keys."""
+    """Computes Vaswani et al. 2017, eq. 1, for each query and head over the real keys."""
     chance = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 7, 12, generator=chance, dtype=torch.float64) for _ in range(3))
     mask = torch.tensor([[1] * 7, [1, 0, 1, 1, 0, 0, 0]])
@@ -148,7 +153,7 @@ def test_relevance_is_autograds_and_the_model_stays_as_it_was(family: str, tmp_p
 
 
 def test_a_model_of_two_positions_is_a_model_too(tmp_path: Path) -> None:
-    """torch knows no free axis of a single size."""
+    """torch has no dynamic axis with only one possible size."""
     manifest = edgexf.export(built("Bert", max_position_embeddings=2), explain=(), output=tmp_path / "out").manifest
     assert (manifest.limits.min_length, manifest.limits.max_length) == (2, 2)
     assert manifest.grid["worst"] <= 1e-4
@@ -156,7 +161,7 @@ def test_a_model_of_two_positions_is_a_model_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_no_answer_of_the_library(family: str) -> None:
-    """What the manifest's `invariant` promises; 1e-5 of the scale, as for a sample's batch mates."""
+    """The manifest's `invariant` promises this, to 1e-5 of the scale, as for the batch mates of a sample."""
     source = from_model(small(family, "Model", layers=2))
     given = {name: tensor[:1] for name, tensor in inputs(source.module, 23).items()}
     padded = {name: torch.nn.functional.pad(tensor, (0, 60)) for name, tensor in given.items()}
@@ -202,7 +207,7 @@ def test_what_cannot_be_exported_is_a_sentence(
 def test_a_pooler_may_be_missing_only_where_no_answer_comes_through_it(
     family: str, head: str, answered: bool, tmp_path: Path
 ) -> None:
-    """The library would draw it at random."""
+    """The library would fill a missing pooler with random weights."""
     small(family, head).save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     kept = {name: tensor for name, tensor in load_file(path).items() if "pooler" not in name}
@@ -215,7 +220,7 @@ def test_a_pooler_may_be_missing_only_where_no_answer_comes_through_it(
 
 
 def test_layers_that_the_config_does_not_name_are_refused_where_a_task_is_chosen_too(tmp_path: Path) -> None:
-    """DistilBERT's layers stand in a part of another name than BERT's; they are of no other head."""
+    """DistilBERT's part for the layers has another name than BERT's. The extra layers belong to no other head."""
     small("DistilBert", "Model").save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     whole = load_file(path)
@@ -272,7 +277,7 @@ def test_a_lowering_without_token_types_never_becomes_a_bundle(tmp_path: Path, m
 
 @pytest.fixture(scope="module")
 def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the published all-MiniLM-L6-v2, by the command line."""
+    """Exports the published all-MiniLM-L6-v2 through the command line."""
     out = tmp_path_factory.mktemp("minilm") / "out"
     done = CliRunner().invoke(main, ["export", "--model", str(minilm.source()), "--explain", "none", "-o", str(out)])
     assert done.exit_code == 0, done.output
@@ -280,13 +285,16 @@ def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pooled(hidden: Any, mask: Any) -> Any:
-    """Sentence embeddings [rows, width]: the mean over real tokens, of length 1 (Reimers and Gurevych 2019, section 3)."""
+    """Returns sentence embeddings [rows, width]: the mean over real tokens, normalized to length 1.
+
+    Reimers and Gurevych 2019, section 3.
+    """
     mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1)[:, None]
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def test_real_sentences_have_the_eager_models_features_and_embeddings(sentence_model: Path) -> None:
-    """Tokenized by transformers on one side, by the bundle on the other."""
+    """Transformers tokenizes for the eager model, the bundle tokenizes for the graph."""
     eager = BertModel.from_pretrained(minilm.source()).eval()
     given = AutoTokenizer.from_pretrained(minilm.source())(SENTENCES, padding=True, return_tensors="pt")
     with torch.no_grad():
@@ -302,9 +310,9 @@ def test_real_sentences_have_the_eager_models_features_and_embeddings(sentence_m
     assert np.abs(together - wanted)[mask > 0].max() <= 1e-4
     assert all(np.abs(one - row[: len(one)]).max() <= 1e-4 for one, row in zip(alone, wanted, strict=True))
     embeddings, reference = pooled(together, mask), pooled(wanted, mask)
-    assert np.abs(embeddings - reference).max() <= 1e-5  # of vectors of length 1
+    assert np.abs(embeddings - reference).max() <= 1e-5  # the vectors have length 1
     cosine = embeddings @ embeddings.T
-    assert cosine[0, 1] > cosine[0, 2] + 0.3  # a cat and a kitten, against interest rates
+    assert cosine[0, 1] > cosine[0, 2] + 0.3  # a cat and a kitten are more similar than a cat and interest rates
 
 
 @pytest.mark.parametrize("tokens", [2, 130, 512])

@@ -1,4 +1,4 @@
-"""Funnel: pooling, relative attention and token types against the library, at lengths and masks where they differ."""
+"""Funnel: pooling, relative attention and token types against the library, at critical lengths and masks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
 
-SINGLE = 1e-6  # the library computes its softmax in float32, whatever the weights are
-ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+SINGLE = 1e-6  # the library computes its softmax in float32 for every dtype of weights
+ROUNDING = 1e-12  # float64 sums in another order, relative to the largest value
 
 
 def built(head: str = "Model", **changes: Any) -> Any:
-    """A small model with changes to its config, and weights larger than the library draws them."""
+    """Builds a small model with changes to its config. Weights are larger than the library draws them."""
     torch.manual_seed(0)
     sizes = {**FUNNEL, "block_sizes": [1, 1, 1], **changes}
     model = getattr(transformers, f"Funnel{head}")(transformers.FunnelConfig(**sizes)).eval()
@@ -42,14 +44,17 @@ def built(head: str = "Model", **changes: Any) -> Any:
 
 
 def tokenizer() -> Any:
-    """Of the library, with a vocabulary of letters."""
+    """Returns the library's tokenizer with a vocabulary of letters."""
     special = ["<pad>", "<unk>", "<cls>", "<sep>", "<mask>", "<s>", "</s>"]
     words = [*special, *string.ascii_lowercase, "."]
     return transformers.FunnelTokenizer(vocab={word: place for place, word in enumerate(words)})
 
 
 def test_features_are_the_librarys_at_lengths_never_traced(tmp_path: Path) -> None:
-    """By the command line, from a folder that save_pretrained wrote; a text that the library can't read is refused."""
+    """Exports through the command line, from a folder that save_pretrained wrote.
+
+    A text that is too short for the library is refused.
+    """
     model, reader = small("Funnel", "Model"), tokenizer()
     model.save_pretrained(tmp_path / "checkpoint")
     reader.save_pretrained(tmp_path / "checkpoint")
@@ -78,7 +83,10 @@ def test_features_are_the_librarys_at_lengths_never_traced(tmp_path: Path) -> No
 
 
 def test_relevance_is_autograds_behind_the_embeddings_norm(tmp_path: Path) -> None:
-    """Before the norm it is 0 for every model: the same for any multiple of a vector."""
+    """Relevance belongs to the vectors behind the norm.
+
+    Before the norm relevance would be 0 for every model, because the norm maps all multiples of a vector to one vector.
+    """
     model = built("ForSequenceClassification", block_sizes=[1, 1])
     modules, weights = dict(model.named_modules()), {name: t.clone() for name, t in model.state_dict().items()}
     bundle = edgexf.export(model, output=tmp_path / "out")
@@ -122,14 +130,17 @@ def test_in_float64_every_lowered_head_is_the_library_but_for_its_softmax(head: 
 def test_in_float64_every_configuration_is_the_library(
     attention_type: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the library's own float32 taken away."""
+    """Replaces the library's casts to float32, so that it computes in float64."""
     monkeypatch.setattr(Tensor, "float", Tensor.double)
     assert worst_difference(from_model(built(attention_type=attention_type, **changes))) <= ROUNDING
 
 
 @pytest.mark.parametrize("real", range(1, 18))
 def test_in_float64_every_end_of_a_text_is_the_librarys(real: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every length up to 17 with every number of real tokens in it: pairs without a second, and with one that is hidden."""
+    """Tests every length up to 17 with every number of real tokens.
+
+    Some pairs of tokens then lack their second token, or have a masked second token.
+    """
     monkeypatch.setattr(Tensor, "float", Tensor.double)
     model = built().double()
     encoder, decoder = (kind(getattr(model, part), LIMITS) for kind, part in LOWERED)
@@ -160,7 +171,7 @@ def seen(tokens: int) -> TokenMasks:
 
 @pytest.mark.parametrize(("stride", "step"), [(1, 1), (4, 1), (1, 2), (2, 2)])
 def test_each_pair_meets_the_waves_of_its_own_distance(stride: int, step: int) -> None:
-    """Dai et al. 2020, appendix A.2.1, a pair of tokens at a time."""
+    """Computes Dai et al. 2020, appendix A.2.1, for each pair of tokens."""
     queries, keys, width = 4, 4 * step, 6
     relation = Relation.of(seen(queries), seen(keys), stride, step, width)
     directions = torch.randn(queries, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -186,7 +197,7 @@ def test_types_meet_their_own_and_the_first_tokens() -> None:
 
 @pytest.mark.parametrize("length", [8, 13])
 def test_padding_changes_the_librarys_own_answers(length: int) -> None:
-    """Why rows of other lengths never share a batch."""
+    """This is the reason why rows of different lengths never share a batch."""
     source = from_model(small("Funnel", "Model"))
     given = {name: tensor[:1] for name, tensor in inputs(source.module, length).items()}
     padded = {name: torch.nn.functional.pad(tensor, (0, 8)) for name, tensor in given.items()}
@@ -260,7 +271,7 @@ BROKEN = [
 def test_a_lowering_that_is_broken_fails_the_grid(
     place: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same cells as an export's, in float64 and without its time."""
+    """Tests the same cells as an export, but in float64 and in less time."""
     monkeypatch.setattr(place, name, broken)
     assert worst_difference(from_model(built())) > 1e-3
 

@@ -25,7 +25,9 @@ from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.lowerings.huggingface.longformer import Longformer, LongformerAttention, TokenMasks
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 
-ROUNDING = 5e-6  # float32 sums in another order, relative to the largest; in float64 it is 1e-7 (the library's softmax is float32)
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+ROUNDING = 5e-6  # float32 sums in another order, relative to the largest; in float64 1e-7 (softmax in float32)
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37,
     "max_position_embeddings": 130, "pad_token_id": 1, "bos_token_id": 0, "sep_token_id": 2,
@@ -38,7 +40,7 @@ HEADS = {
 
 
 def small(head: str = "LongformerModel", windows: tuple[int, ...] = (8, 16), **sizes: int) -> Any:
-    """A model with random weights, larger than the library draws them, so that attention is not nearly uniform."""
+    """Builds a model. Weights are larger than the library draws them, so that attention is not nearly uniform."""
     torch.manual_seed(0)
     config = LongformerConfig(**{**SIZES, **sizes}, attention_window=list(windows), num_labels=HEADS[head])
     model = getattr(transformers, head)(config).eval()
@@ -49,7 +51,10 @@ def small(head: str = "LongformerModel", windows: tuple[int, ...] = (8, 16), **s
 
 
 def inputs(length: int, most: int, left: bool = False) -> dict[str, Tensor]:
-    """Three rows: whole, half and one token real, with as many global tokens as fit, elsewhere in each row."""
+    """Makes inputs of three rows: all, half and one of the tokens are real.
+
+    Each row has global tokens at different positions, as many as fit.
+    """
     chance = torch.Generator().manual_seed(length + most)
     real = torch.tensor([length, length // 2, 1])
     mask = (torch.arange(length) < real[:, None]).long()
@@ -94,7 +99,7 @@ def test_global_tokens_are_gathered_in_order_and_never_twice() -> None:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A classifier from its folder, with an explain graph."""
+    """Exports a classifier from its folder, with an explain graph."""
     folder = tmp_path_factory.mktemp("longformer")
     small("LongformerForSequenceClassification").save_pretrained(folder / "checkpoint")
     return edgexf.export(folder / "checkpoint", output=folder / "out", max_global=3)
@@ -145,7 +150,7 @@ def test_more_global_tokens_than_the_graph_holds_are_refused(exported: Bundle) -
 
 
 def check_outputs(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
-    """Every output on the real tokens, at a length that was never traced."""
+    """Compares every output on the real tokens, at a length that was never traced."""
     real = (given["attention_mask"] > 0).numpy()
     with torch.no_grad():
         wanted = model(**given)
@@ -179,7 +184,7 @@ def test_a_lowering_that_meets_global_tokens_twice_never_becomes_a_bundle(
 
 def narrow_the_band(self: LongformerAttention, original: Any, right: Any = LongformerAttention.__init__) -> None:
     right(self, original)
-    self.band[:, 0] = self.band[:, -1]  # the farthest key before a query is hidden
+    self.band[:, 0] = self.band[:, -1]  # hides the farthest key before each query
 
 
 def test_a_band_that_is_one_key_too_narrow_never_becomes_a_bundle(
@@ -192,7 +197,7 @@ def test_a_band_that_is_one_key_too_narrow_never_becomes_a_bundle(
 
 
 def state(model: Any) -> tuple[Any, ...]:
-    """Modules, modes, gradients and hooks of a model."""
+    """Returns the modules, modes, gradients and hooks of a model."""
     modules = dict(model.named_modules())
     return (
         modules,
@@ -203,7 +208,7 @@ def state(model: Any) -> tuple[Any, ...]:
 
 
 def half_trained(head: str, **sizes: int) -> Any:
-    """A model as it comes out of somebody's training loop: in train mode, a part of it frozen."""
+    """Builds a model as a training loop leaves it: in train mode, with a frozen part."""
     model = small(head, **sizes).train()
     model.longformer.embeddings.eval()
     model.longformer.encoder.layer[0].output.dense.weight.requires_grad_(False)
@@ -234,7 +239,7 @@ def test_more_global_tokens_than_gathered_stay_local() -> None:
 
 
 def test_segments_are_an_input_where_the_model_has_them_and_its_object_is_untouched(tmp_path: Path) -> None:
-    """The masked language model, half trained, with two kinds of segments."""
+    """Exports a half-trained masked language model with two token types."""
     model = half_trained("LongformerForMaskedLM", type_vocab_size=2)
     with torch.no_grad():
         model.longformer.embeddings.token_type_embeddings.weight.mul_(3)
@@ -259,7 +264,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_folders_give_the_same_bytes_and_no_path(tmp_path: Path) -> None:
-    """Of a token classifier in several files of weights."""
+    """Exports a token classifier whose weights are in several files."""
     model = small("LongformerForTokenClassification")
     for place in ("one", "two"):
         model.save_pretrained(tmp_path / place / "checkpoint", max_shard_size="20KB")
@@ -272,7 +277,7 @@ def test_two_folders_give_the_same_bytes_and_no_path(tmp_path: Path) -> None:
 
 
 def test_the_command_line_exports_a_checkpoint_and_times_it(tmp_path: Path) -> None:
-    """For question answering, whose global tokens the runtime finds by itself, as the library does."""
+    """Exports a model for question answering. The runtime sets its global tokens, as the library does."""
     model = small("LongformerForQuestionAnswering")
     model.save_pretrained(tmp_path / "checkpoint")
     out = str(tmp_path / "out")

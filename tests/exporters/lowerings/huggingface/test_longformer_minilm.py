@@ -1,4 +1,4 @@
-"""Real weights on real text: a Longformer made from all-MiniLM-L6-v2, read through its own tokenizer."""
+"""Real weights on real text: a Longformer made from all-MiniLM-L6-v2, with the tokenizer of all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from transformers import AutoTokenizer
 import edgexf
 from edgexf.errors import InputError
 
+pytestmark = pytest.mark.slow  # exports or runs many models
+
 TEXT = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "exporters/README.md", "LICENSE"))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
-    """The eager model, its folder and its bundle."""
+    """Returns the eager model, its folder and its bundle."""
     folder = tmp_path_factory.mktemp("minilm")
     model = make_longformer(folder / "checkpoint")
     path = edgexf.export(folder / "checkpoint", explain=(), output=folder / "out", max_global=2).path
@@ -29,7 +31,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
 
 @pytest.mark.parametrize("characters", [20, 900, 5000])
 def test_features_of_real_text_are_the_eager_models(made: tuple[Any, Path, Path], characters: int) -> None:
-    """Tokenized by transformers on one side, by the bundle on the other, without a global token as the library does."""
+    """Transformers tokenizes for the eager model, the bundle tokenizes for the graph.
+
+    Both set no global token, which is the library's default.
+    """
     model, checkpoint, bundle = made
     encoded = AutoTokenizer.from_pretrained(checkpoint)(TEXT[:characters], return_tensors="pt")
     with torch.no_grad():
@@ -61,7 +66,7 @@ def test_a_document_of_the_full_length_is_read_and_a_longer_one_is_not_cut_in_si
 
 
 def test_the_recipe_keeps_what_a_short_text_meant(made: tuple[Any, Path, Path]) -> None:
-    """Mean vectors of two sentences about one thing are closer than of two about different things."""
+    """Mean vectors of two sentences about one topic are closer than those of sentences about different topics."""
     _, _, bundle = made
     sentences = ["The cat sleeps on the sofa.", "A kitten naps on a couch.", "Interest rates rose again this year."]
     with edgexf.load(bundle) as session:

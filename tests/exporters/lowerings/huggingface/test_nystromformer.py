@@ -1,4 +1,4 @@
-"""Hugging Face's Nystromformer: the lowering against the paper's matrices and against the library where it answers."""
+"""Hugging Face's Nystromformer: the lowering against the paper's matrices, and against the library for single rows."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.row_by_row import DEFINITION, MODEL
 
-ROUNDING = 1e-12  # float64, relative to the largest
-WHOLE = 48  # tokens of the small model's configured length, in segments of 8
-FULL = {"num_landmarks": 64, "segment_means_seq_len": 64}  # as the published checkpoint: full attention
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+ROUNDING = 1e-12  # float64, relative to the largest value
+WHOLE = 48  # tokens: the configured length of the small model, in segments of 8
+FULL = {"num_landmarks": 64, "segment_means_seq_len": 64}  # full attention, as in the published checkpoint
 Sizes = dict[str, Any]
 
 
 class Oracle(nn.Module):
-    """The paper's n x n matrix for each row, cut to its real tokens, in float64.
+    """Attention by the paper's n x n matrix for each row, cut to the real tokens, in float64.
 
-    `mask` is the library's own, added to scores [batch, 1, tokens, tokens], or None without padding.
+    `mask` is the library's additive mask of scores [batch, 1, tokens, tokens], or None without padding.
     """
 
     def __init__(self, own: Any) -> None:
@@ -58,7 +60,7 @@ class Oracle(nn.Module):
         return (torch.stack([F.pad(row, (0, 0, 0, hidden.shape[1] - len(row))) for row in rows]).to(hidden.dtype),)
 
     def row(self, hidden: Tensor) -> Tensor:
-        """[tokens, width]; the matrices are those of eq. 13 to 17."""
+        """Returns [tokens, width]. The matrices follow eq. 13 to 17."""
         own, width = self.own, self.own.attention_head_size
         query, key, value = (
             hidden @ part.weight.double().T + part.bias.double() for part in (own.query, own.key, own.value)
@@ -96,7 +98,7 @@ class Oracle(nn.Module):
 
     @staticmethod
     def neighbours(value: Tensor, weights: Tensor) -> Tensor:
-        """A token's weighted neighbours, as a matrix over all pairs of tokens."""
+        """Returns the weighted sum of each token's neighbours, by a matrix over all pairs of tokens."""
         place = torch.arange(len(value))
         offset = place - place[:, None] + len(weights) // 2
         inside = (offset >= 0) & (offset < len(weights))
@@ -119,7 +121,7 @@ def limits(model: Any) -> Limits:
 
 
 def lowered_answer(model: Any, given: dict[str, Tensor]) -> Tensor:
-    """In whole segments, as the graph's edge pads; the answer is cropped."""
+    """Returns the lowering's output. Pads the inputs to whole segments, as the graph does, and crops the output."""
     module = Nystromformer(model, limits(model))
     length = given["input_ids"].shape[1]
     with torch.no_grad():
@@ -177,7 +179,10 @@ def test_a_landmark_without_a_real_token_is_as_if_it_were_not_there() -> None:
 
 
 def test_what_the_library_answers_to_a_row_depends_on_the_others_and_on_padding() -> None:
-    """Which is why it is asked for each row alone; and shorter rows that make up one configured length are mixed."""
+    """Therefore the reference outputs come from the library on each row alone.
+
+    The library even mixes shorter rows if their lengths add up to one configured length.
+    """
     model = small("Nystromformer", "Model")
     for length in (WHOLE, WHOLE // 3):
         ids = torch.randint(4, 50, (3, length), generator=torch.Generator().manual_seed(length))
@@ -198,7 +203,7 @@ NO_EXPLANATION = ("--explain", "none")
 
 
 def export(model: Any, folder: Path, *options: str) -> Path:
-    """By the command line, from a folder that save_pretrained wrote."""
+    """Exports through the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
         main, ["export", "--model", str(folder / "checkpoint"), "-o", str(folder / "out"), *(options or NO_EXPLANATION)]
@@ -209,7 +214,7 @@ def export(model: Any, folder: Path, *options: str) -> Path:
 
 
 def check(bundle: Path, model: Any, given: dict[str, Tensor]) -> None:
-    """Every output on the real tokens against the library with the paper's attention."""
+    """Compares every output on the real tokens with the library under the paper's attention."""
     with edgexf.load(bundle) as session:
         found = session.run(**{name: tensor.numpy() for name, tensor in given.items()})
         tokens = {output.name for output in session.manifest.variants[0].outputs if output.has_tokens}
@@ -241,7 +246,7 @@ def test_a_choice_is_made_among_rows_of_inputs(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """From memory, with an explain graph; the model's object is looked at before and after."""
+    """Exports a model from memory with an explain graph. Checks that the export leaves the model object unchanged."""
     model = small("Nystromformer", "ForSequenceClassification").train()
     model.nystromformer.embeddings.eval()
     before, weights = state(model), {name: value.clone() for name, value in model.state_dict().items()}
@@ -252,7 +257,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def state(model: Any) -> tuple[Any, ...]:
-    """Modules, modes, gradients and hooks of a model."""
+    """Returns the modules, modes, gradients and hooks of a model."""
     modules = dict(model.named_modules())
     return (
         modules,
@@ -294,7 +299,7 @@ def test_the_grid_says_which_cells_the_library_itself_answers(classifier: Bundle
 
 
 def test_a_model_of_full_attention_is_the_library_in_every_cell(tmp_path: Path) -> None:
-    """As the published checkpoint is; with an explain graph."""
+    """The model has full attention, as the published checkpoint has, and an explain graph."""
     model = small("Nystromformer", "ForSequenceClassification", **FULL)
     out = export(model, tmp_path, "--explain", "gradient")
     for length in (2, 41, 60):

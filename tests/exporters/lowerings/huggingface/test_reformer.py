@@ -1,4 +1,4 @@
-"""Hugging Face's Reformer: the lowering against the library and against the paper, its heads from the folder to answers."""
+"""Hugging Face's Reformer: the lowering against the library and the paper, and its heads from folder to output."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.grid import Cell
 from edgexf_exporters.verify.ties import TIE, Choices
 
-EXACT = 1e-12  # float64 sums in another order, relative to the largest; seen: 1e-15
-LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # around the chunks of 8 and 16, and the longest
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+EXACT = 1e-12  # float64 sums in another order, relative to the largest; measured: 1e-15
+LENGTHS = (2, 8, 9, 16, 17, 77, 160)  # lengths around the chunks of 8 and 16, and the longest length
 
 SHORTER = {"local_attn_chunk_length": 16, "lsh_attn_chunk_length": 8, "num_buckets": 4}  # the hashed chunks
-ROUND = {**SHORTER, "num_hashes": 1, "lsh_num_chunks_before": 2}  # looks once round two chunks
+ROUND = {**SHORTER, "num_hashes": 1, "lsh_num_chunks_before": 2}  # the chunks before wrap around a ring of two chunks
 
 
 def answer(model: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The library's first output with the bundle's rotations, without gradients."""
+    """Returns the library's first output with the bundle's rotations, without gradients."""
     with torch.no_grad(), as_exported(model):
         found: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids) if mask is None else mask)[0]
     return found
@@ -77,14 +79,17 @@ def test_the_lowering_is_the_library(sizes: dict[str, Any]) -> None:
 
 
 def seen_by_the_paper(chunk: int, places: list[int], at: int) -> list[int]:
-    """The tokens in the own and the previous chunk of a sorted round, round a ring of the rounds."""
+    """Returns the tokens in the same chunk and in the chunk before it. All sorted rounds form one ring of chunks."""
     own = at // chunk
     before = (own - 1) % (len(places) // chunk)
     return places[before * chunk : (before + 1) * chunk] + places[own * chunk : (own + 1) * chunk]
 
 
 def hashed_by_the_paper(own: Any, drawn: np.ndarray[Any, Any], hidden: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Kitaev et al. 2020, section 2, token by token; [sequence, heads * head_width] of hidden [sequence, width]."""
+    """Returns hashed attention [sequence, heads * head_width] of hidden [sequence, width], token by token.
+
+    Kitaev et al. 2020, section 2.
+    """
     rounds, width, length = own.num_hashes, own.attention_head_size, len(hidden)
     query, value = (hidden @ project.weight.numpy().T for project in (own.query_key, own.value))
     found = np.zeros_like(query)
@@ -121,7 +126,7 @@ def test_a_hashed_layer_is_the_papers(rounds: int) -> None:
 
 
 def export(model: Any, folder: Path, *options: str) -> Path:
-    """By the command line, from a folder that save_pretrained wrote."""
+    """Exports through the command line, from a folder that save_pretrained wrote."""
     model.save_pretrained(folder / "checkpoint")
     done = CliRunner().invoke(
         main,
@@ -151,14 +156,14 @@ def test_a_head_answers_as_the_library_at_lengths_never_traced(
     with edgexf.load(out) as session:
         limits, provenance = session.manifest.limits, session.manifest.provenance
     assert (limits.padding, limits.switch, limits.max_length) == ("to_multiple(16)", 8, 160)
-    buckets = sizes.get("num_buckets", 16)  # by the library's rule for 160 positions in chunks of 16
+    buckets = sizes.get("num_buckets", 16)  # the library's default for 160 positions in chunks of 16
     wanted = {"hash_seed": 0, "num_buckets": buckets if isinstance(buckets, list) else [buckets]}
     assert provenance["rotations"] == [wanted]
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """From memory, with an explain graph and the library's own hash seed."""
+    """Exports a model from memory with an explain graph and the library's hash seed."""
     return edgexf.export(seeded(), output=tmp_path_factory.mktemp("reformer") / "out")
 
 
@@ -204,7 +209,7 @@ def test_the_grid_has_both_sides_of_the_switch_and_no_random_operator(classifier
 def test_short_inputs_are_padded_without_a_change_or_are_none_of_the_models(
     sizes: dict[str, Any], shortest: int
 ) -> None:
-    """In the library itself: a token alone, and padded to a whole multiple, in float32."""
+    """Compares in the library, in float32: a short padded input, and the same input padded to a whole multiple."""
     model = small("Reformer", "Model", 2, **sizes)
     ids = torch.tensor([[1, 0, 0, 0, 0, 0, 0, 0]])
     padded = torch.nn.functional.pad(ids, (0, 8))
@@ -224,7 +229,7 @@ def test_a_model_whose_short_inputs_cannot_be_padded_says_so(tmp_path: Path) -> 
 
 
 def later_moves_earlier(model: Any, length: int, run: Callable[[Any, Tensor], Tensor] = answer) -> float:
-    """How far another second half of an input moves the logits of the first half, relative to the largest."""
+    """Returns how far a new second half of an input moves the logits of its first half, relative to the largest."""
     chance = torch.Generator().manual_seed(length)
     one, other = torch.randint(1, 50, (2, 1, length), generator=chance)
     half = length // 2
@@ -246,7 +251,10 @@ def test_a_causal_graph_of_local_layers_never_looks_ahead(tmp_path: Path) -> Non
 
 
 def test_a_hashed_causal_layer_looks_ahead_by_the_borders_of_its_chunks_alone() -> None:
-    """In the library itself, in float64: not within one chunk, nor by any token's value."""
+    """Tests the library itself, in float64.
+
+    The layer does not look ahead within one chunk, and no value of a later token reaches an earlier logit.
+    """
     model = small("Reformer", "ModelWithLMHead", 2, num_buckets=4).double()
     assert later_moves_earlier(model, 16) <= EXACT
     assert later_moves_earlier(model, 96) > 0.01
@@ -265,7 +273,7 @@ def test_a_hashed_causal_layer_looks_ahead_by_the_borders_of_its_chunks_alone() 
 
 
 def state(model: Any) -> tuple[Any, ...]:
-    """What an export might leave behind: modules, their own attributes, the config, torch's random numbers."""
+    """Returns all that an export might change: modules, their attributes, the config and torch's random state."""
     plain = (bool, int, float, str, list, tuple, type(None))
     own = {
         name: {key: value for key, value in vars(module).items() if isinstance(value, plain)}
@@ -276,7 +284,10 @@ def state(model: Any) -> tuple[Any, ...]:
 
 
 def test_a_models_object_and_the_random_numbers_are_untouched() -> None:
-    """Half trained, with buckets that the first length would decide, after calls that succeed and one that fails."""
+    """Tests a half-trained model after several calls that succeed and a call that fails.
+
+    In this model, the length of the first call would decide the number of buckets.
+    """
     model = small("Reformer", "ForSequenceClassification", 2, chunk_size_feed_forward=8).train()
     model.reformer.embeddings.eval()
     before = state(model)
@@ -336,7 +347,7 @@ def test_a_lowering_that_is_broken_never_becomes_a_bundle(
 
 
 def nearly_equal(attention: Any, right: Any = rotations) -> Tensor:
-    """Each bucket but for rounding as good as another one: the graph and the library choose either."""
+    """Gives each bucket a nearly equal rival: rounding decides which bucket the graph and the library choose."""
     drawn: Tensor = right(attention)
     half = drawn.shape[-1] // 2
     return torch.cat((drawn[..., :half], drawn[..., :half] * (1 + 1e-7)), dim=-1)
@@ -350,11 +361,11 @@ def test_a_tie_that_the_graph_breaks_in_another_way_is_no_mistake(
     manifest = edgexf.export(small("Reformer", "Model", num_buckets=8), explain=(), output=tmp_path / "out").manifest
     assert manifest.grid["worst"] <= TOLERANCE
     assert sum(row["ties"] for row in manifest.grid["rows"]) > 10
-    assert edgexf.verify(tmp_path / "out").passed  # of cells that hang on no tie
+    assert edgexf.verify(tmp_path / "out").passed  # golden cells depend on no tie
 
 
 def test_a_choice_is_repeated_where_it_is_a_tie_and_nowhere_else() -> None:
-    """Rows of two buckets score x and -x; the scores' mean size is 1."""
+    """Each row has two buckets with the scores x and -x. The mean absolute score is 1."""
     near = 0.4 * TIE
     scores = torch.tensor([[1.5, -1.5], [near, -near], [-near, near], [1.5, -1.5], [2 - 2 * near, -2 + 2 * near]])
     with Choices([np.array([1, 1, 1, 0, 0])]) as met:

@@ -1,4 +1,4 @@
-"""The attentions of PyPI packages and of torch.nn: each lowering against the untouched library, in float64 and in torch."""
+"""The attentions of PyPI packages and torch.nn: each lowering against the untouched library, in torch and float64."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from edgexf_exporters.lowerings.swap import lowered
 from edgexf_exporters.sources.calls import surrounding
 
 LIMITS = Limits(vocab=60, min_length=2, max_length=128, block=1, max_global=0, padding="none")
-ROUNDING = 1e-11  # of the largest value, in float64
-COUNTED = 5e-8  # where the library itself computes a count or a logarithm in float32
+ROUNDING = 1e-11  # relative to the largest value, in float64
+COUNTED = 5e-8  # for cases where the library computes a count or a logarithm in float32
 
 
 def prepared(module: nn.Module) -> Any:
-    """In float64 and eval mode; weights are larger than drawn, so that attention is not nearly uniform."""
+    """Returns a module in float64 and eval mode, with larger weights, so that attention is not nearly uniform."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -46,7 +46,7 @@ def tokens(batch: int, length: int, width: int = 16) -> Tensor:
 
 
 def right(length: int) -> Tensor:
-    """bool [3, length]: whole, half and one token real."""
+    """Returns a mask, bool [3, length]: all, half and one of the tokens are real."""
     return torch.arange(length) < torch.tensor([length, max(length // 2, 1), 1])[:, None]
 
 
@@ -106,7 +106,10 @@ def test_rotations_of_a_shorter_input_are_the_first_ones_of_a_longer_one() -> No
 
 
 def test_causal_hashing_of_the_library_itself_lets_later_tokens_move_earlier_answers() -> None:
-    """Not by their values, but by their buckets, which shift the borders of chunks. Full attention does not."""
+    """Later tokens do not act by their values: their buckets shift the borders of the chunks.
+
+    Full attention has no such effect.
+    """
     for settings, moves in (({}, True), ({"use_full_attn": True}, False)):
         model = prepared(CausalReformer(**settings))
         given = torch.randint(0, 60, (1, 64), generator=torch.Generator().manual_seed(1))
@@ -224,7 +227,7 @@ def test_attention_of_torch_is_a_product_and_a_softmax(settings: str, weighs: bo
         {"key_padding_mask": ~right(9), "attn_mask": torch.zeros(5, 9, dtype=torch.bool)},
     ]
     if not weighs:
-        masks += [{"attn_mask": hidden.double() * -3, "is_causal": True}]  # a hint: the mask itself is not read
+        masks += [{"attn_mask": hidden.double() * -3, "is_causal": True}]  # a hint: torch does not read the mask then
     for mask in masks:
         with torch.no_grad():
             wanted, weights = own(query, key, value, need_weights=weighs, **mask)
@@ -236,10 +239,10 @@ def test_attention_of_torch_is_a_product_and_a_softmax(settings: str, weighs: bo
 
 
 def test_a_query_that_sees_no_key_gets_what_torch_answers() -> None:
-    """Its fused operator says 0 before the output projection, where a plain softmax is not a number."""
+    """Torch's fused operator gives 0 before the output projection. A plain softmax would give NaN."""
     own = prepared(nn.MultiheadAttention(16, 2, batch_first=True))
     given, hidden = tokens(2, 4), torch.ones(4, 4, dtype=torch.bool)
-    with torch.no_grad(), surrounding(own)(own):  # its fast path would answer with no numbers
+    with torch.no_grad(), surrounding(own)(own):  # the fast path of torch would give NaN
         wanted, _ = own(given, given, given, attn_mask=hidden, need_weights=False)
         found, _ = torch_nn.Attention(own, LIMITS)(given, given, given, attn_mask=hidden, need_weights=False)
     assert difference(found, wanted) <= ROUNDING
