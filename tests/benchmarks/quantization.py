@@ -1,7 +1,10 @@
 """Compares quantized graphs with fp32: size, outputs, explanations and time, also for plain `quantize_dynamic`.
 
-    python tests/benchmarks/quantization.py [--part reference|large|sentences|hash|naive|families]
-        [--bundles FOLDER] [--output FOLDER]
+    python tests/benchmarks/quantization.py [--part reference|large|sentences|hash|naive|families] [--mode MODE]
+        [--untimed] [--bundles FOLDER] [--output FOLDER]
+
+`--mode` measures some modes of the parts `reference` and `families`, and replaces the rows of these modes alone.
+`--untimed` is for a machine that does other work: it leaves out times, and the reasons that times give.
 
 Bundles that are already in the folder are not exported again. "Size" is the size of the predict graph with its weights;
 "pair" adds the explain graph. Times are medians of interleaved pairs of runs. For the byte models, the layers' inputs
@@ -17,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,14 @@ from minilm import make_longformer, source
 
 import edgexf
 from edgexf import bundle, names
-from edgexf.dtypes import FP32, in_dtype
+from edgexf.dtypes import FP32, MODES, in_dtype
+from edgexf.passes.quantize.blockwise import Blockwise
+from edgexf.passes.quantize.modes import BuildInputs
+from edgexf.passes.quantize.modes import modes as all_modes
 from edgexf.pipeline.measure_mode import golden_cases
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.report.markdown import markdown_table
-from edgexf.report.quantization import Outcome
+from edgexf.report.quantization import SLOWER, Outcome
 from edgexf_runtimes import Session
 from edgexf_runtimes.device.providers import create
 from edgexf_runtimes.measure.calibration import stream
@@ -48,8 +54,7 @@ from edgexf_runtimes.measure.speed import random_inputs
 DATA = Path(__file__).resolve().parents[1] / "data"
 EVALUATION = DATA / "evaluation.jsonl"
 REFERENCES = ("transformer", "longformer", "reformer", "linformer")
-MODES = ("int8", "int8-static", "q4", "fp16")
-MAX_DROP = {"q4": 0.015}
+MAX_DROP, IN_4_BITS = 0.005, 0.015  # what a mode may lose of its accuracy; the second in 4 bits
 LARGE = (("bert", 4), ("bert", 12), ("longformer", 4), ("longformer", 12))
 CLASSES = 5
 FAMILIES = (
@@ -122,16 +127,21 @@ def times(outcome: Outcome) -> str:
     return ", ".join(f"{1 / row.ratio:.2f}x at {row.length:,}" for row in outcome.speed)
 
 
-def reference(bundles: Path) -> Iterator[tuple[str, ...]]:
+def max_drop(mode: str) -> float:
+    scheme = all_modes()[mode].scheme
+    return IN_4_BITS if scheme is not None and isinstance(scheme(BuildInputs()), Blockwise) else MAX_DROP
+
+
+def reference(bundles: Path, modes: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The four trained models, every mode, on the whole evaluation set."""
     for variant in REFERENCES:
         folder = bundles / variant
         if not folder.exists():
             edgexf.export(variant=variant, output=folder)
-        for mode in MODES:
-            data = EVALUATION if mode == "int8-static" else None
+        for mode in modes:
+            data = EVALUATION if all_modes()[mode].needs_calibration else None
             outcome, (predict, pair), (whole, whole_pair), grid = measured(
-                folder, mode, evaluate=EVALUATION, max_drop=MAX_DROP.get(mode, 0.005), calibration=data
+                folder, mode, evaluate=EVALUATION, max_drop=max_drop(mode), calibration=data
             )
             explain = outcome.explain[0]
             yield (
@@ -354,7 +364,7 @@ def golden_lines(bundle: Path, folder: Path) -> Path:
     return path
 
 
-def families(bundles: Path) -> Iterator[tuple[str, ...]]:
+def families(bundles: Path, modes: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """A small model of every family and kind of head with random weights, which every mode must build and run.
     int8-static is calibrated on the bundle's golden inputs, as arrays.
     """
@@ -368,8 +378,8 @@ def families(bundles: Path) -> Iterator[tuple[str, ...]]:
                 module, examples = modules.small(family)
                 edgexf.export(module, example_inputs=examples, output=folder)
             data = golden_lines(folder, Path(work))
-            for mode in MODES:
-                calibration = data if mode == "int8-static" else None
+            for mode in modes:
+                calibration = data if all_modes()[mode].needs_calibration else None
                 outcome = quantize(folder, Request(mode, force=True, lengths=(32,), calibration=calibration))[0]
                 explain = "; ".join(f"{row.correlation:.3f}, {row.overlap:.2f}" for row in outcome.explain) or "-"
                 quantized = str(sum(not layer.skipped for layer in outcome.layers))
@@ -377,7 +387,23 @@ def families(bundles: Path) -> Iterator[tuple[str, ...]]:
                 yield f"{family}{head}", mode, quantized, exact(outcome), grid, tolerance, explain
 
 
-Part = tuple[tuple[str, ...], Callable[[Path], Iterator[tuple[str, ...]]]]
+def without_times(header: tuple[str, ...], row: tuple[str, ...]) -> tuple[str, ...]:
+    """A row that says nothing of times, and in its verdict no reason that they gave."""
+    cells = dict(zip(header, row, strict=True))
+    if "speed" in cells:
+        cells["speed"] = "not timed"
+        reasons = [reason for reason in cells["verdict"].split("; ") if not reason.startswith(SLOWER)]
+        cells["verdict"] = "; ".join(reasons) or "not timed"
+    return tuple(cells.values())
+
+
+def in_order(rows: Sequence[list[str]]) -> list[list[str]]:
+    """Rows of all modes: by model in the order of their first rows, then by mode in the order of `edgexf.dtypes`."""
+    models = list(dict.fromkeys(row[0] for row in rows))
+    return sorted(rows, key=lambda row: (models.index(row[0]), MODES.index(row[1])))
+
+
+Part = tuple[tuple[str, ...], Callable[..., Iterator[tuple[str, ...]]]]
 PARTS: dict[str, Part] = {
     "reference": (("model", "mode", "size", "pair", "top-1", "agreement", "layers", "worst error", "contract grid", "relevance", "speed", "kept in fp32", "verdict"), reference),
     "large": (("model", "mode", "size", "contract grid", "speed", "verdict"), large),
@@ -386,22 +412,32 @@ PARTS: dict[str, Part] = {
     "hash": (("reformer", "layers in 8 bits", "hash in 8 bits"), hashed),
     "families": (("model", "mode", "weights quantized", "layers", "contract grid", "tolerance", "relevance"), families),
 }  # fmt: skip
+OF_ALL_MODES = ("reference", "families")
 
 
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), help="By default all.")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="By default all.")
+@click.option("--untimed", is_flag=True, help="Leaves out times and what they decide.")
 @click.option("--bundles", type=click.Path(file_okay=False, path_type=Path), help="Where exports are kept.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(__file__).parent / "results")
-def main(parts: tuple[str, ...], bundles: Path | None, output: Path) -> None:
+def main(parts: tuple[str, ...], modes: tuple[str, ...], untimed: bool, bundles: Path | None, output: Path) -> None:
     """Measure, print, and keep the tables in quantization.json and quantization.md."""
+    parts = parts or tuple(PARTS)
+    if modes and not set(parts) <= set(OF_ALL_MODES):
+        raise click.UsageError(f"--mode is for the parts {', '.join(OF_ALL_MODES)}, got {', '.join(parts)}; name one.")
     store = output / "quantization.json"
     found: dict[str, list[list[str]]] = json.loads(store.read_text()) if store.exists() else {}
     with tempfile.TemporaryDirectory(prefix="edgexf-") as work:
-        for part in parts or PARTS:
-            found[part] = []
-            for row in PARTS[part][1](bundles or Path(work)):
-                found[part].append(list(row))
+        for part in parts:
+            header, measure = PARTS[part]
+            rows = [row for row in found.get(part, []) if modes and row[1] not in modes]
+            chosen = [modes or MODES] if part in OF_ALL_MODES else []
+            for row in measure(bundles or Path(work), *chosen):
+                row = without_times(header, row) if untimed else row
+                rows.append(list(row))
                 print(" | ".join(row), flush=True)
+            found[part] = in_order(rows) if part in OF_ALL_MODES else rows
             store.write_text(json.dumps(found, indent=1) + "\n")
     shown = [part for part in PARTS if part in found]
     texts = [
