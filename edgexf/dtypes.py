@@ -72,7 +72,7 @@ DEVICES = ("cpu", "gpu", "wasm", "webgpu")
 
 
 def dtype_named(name: str) -> Dtype:
-    """The record of the dtype `name`. KeyError for an unknown name, which no manifest holds."""
+    """The record of the dtype `name`. KeyError for an unknown name; a manifest refuses one."""
     return {dtype.name: dtype for dtype in DTYPES}[name]
 
 

@@ -106,3 +106,15 @@ def test_public_names_stay_where_they_were(module: str, names: tuple[str, ...]) 
     """Modules became folders, but imports from them still work."""
     found = importlib.import_module(module)
     assert [name for name in names if not hasattr(found, name)] == []
+
+
+def test_quantizing_without_its_extra_is_a_sentence(tmp_path: Path) -> None:
+    """A device has no onnx_ir; what is wrong with the call itself is said first."""
+    code = (
+        "import sys; sys.modules['onnx_ir'] = None\n"
+        "from edgexf.cli import main\n"
+        f"main(['quantize', {str(tmp_path)!r}, '--mode', 'int8', '--json', {str(tmp_path / 'inside.json')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "a report must lie outside the bundle" in done.stderr

@@ -97,7 +97,7 @@ class Head:
     @property
     def tokens(self) -> int | str:
         """The axis of tokens. ValueError for a kind without tokens."""
-        if self.kind is CLASSES:
+        if self.kind == CLASSES:
             raise ValueError("logits of classes have no axis of tokens")
         return self.shape[1] if self.rows_first else self.shape[0]
 
@@ -109,12 +109,12 @@ class Head:
     @property
     def positioned(self) -> bool:
         """Whether an explanation also takes a position: a token of the input, or a token that the decoder writes."""
-        return self.kind.positioned or (self.kind is VECTORS and self.has_decoder)
+        return self.kind.positioned or (self.kind == VECTORS and self.has_decoder)
 
     @property
     def targets(self) -> tuple[Tensor, ...]:
         """The inputs of an explain graph that are no inputs of the model, in order."""
-        shape = self.shape if self.kind is SPAN else (self.samples, self.columns)
+        shape = self.shape if self.kind == SPAN else (self.samples, self.columns)
         position = (Tensor(names.POSITION, "int64", (self.samples,)),) if self.positioned else ()
         return (*(Tensor(name, "float32", shape) for name in self.kind.weights), *position)
 
@@ -168,9 +168,9 @@ class Task:
         the vectors of the encoder.
         """
         columns: tuple[int | str, ...] = (sizes.get(self.columns, names.CHOICES),) if self.columns else ()
-        tokens = () if self.kind is CLASSES else (names.DECODER_SEQUENCE if decoder else names.SEQUENCE,)
+        tokens = () if self.kind == CLASSES else (names.DECODER_SEQUENCE if decoder else names.SEQUENCE,)
         found = [(name, (names.BATCH, *tokens, *columns)) for name in self.kind.outputs]
-        if decoder and self.kind is VECTORS:
+        if decoder and self.kind == VECTORS:
             found.append((names.ENCODER_LAST_HIDDEN_STATE, (names.BATCH, names.SEQUENCE, *columns)))
         return tuple(Tensor(name, "float32", shape) for name, shape in found)
 

@@ -15,6 +15,7 @@ from edgexf import names
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.checks import is_count, require, require_text, wrong_keys
+from edgexf.dtypes import NAMES
 from edgexf.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
@@ -177,6 +178,7 @@ class Graph:
 
     def __post_init__(self) -> None:
         require_text(self)
+        require(self.dtype in NAMES, f"dtype must be one of {', '.join(NAMES)}", self.dtype)
 
     @property
     def row_axis(self) -> int:
@@ -278,13 +280,14 @@ class Manifest:
             )
         try:
             known = record(cls, values, left_out=("digest",))
-            manifest = cls(**restored(known))
-            old = any("profile" not in graph for graph in known["variants"])  # a key that came with today's names
+            manifest: Manifest = cls(**restored(known))
+            if any("profile" not in graph for graph in known["variants"]):  # a key that came with today's names
+                manifest = with_new_dimensions(manifest)
         except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             raise BundleError(
                 f"{names.MANIFEST_FILE} must hold values of the right kind, got others ({error}); export the bundle again."
             ) from error
-        return with_new_dimensions(manifest) if old else manifest
+        return manifest
 
     def graph(self, method: str, dtype: str) -> Graph:
         """The graph for a method in a dtype. UsageError, naming the graphs of the bundle, if it has no such graph."""
@@ -362,8 +365,13 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
 
 
 def with_new_dimensions(manifest: Manifest) -> Manifest:
-    """The manifest of an earlier edgexf, with the names that dimensions have today."""
-    new = names.OLD_DIMENSIONS
+    """The manifest of an earlier edgexf, with the names that dimensions have today. Its ONNX files keep the old names.
+
+    A name stays where its new name is taken: the user of a custom module may have called another axis so.
+    """
+    tensors = [tensor for graph in manifest.variants for tensor in (*graph.inputs, *graph.outputs)]
+    taken = {size for tensor in tensors for size in tensor.shape}
+    new = {old: name for old, name in names.OLD_DIMENSIONS.items() if name not in taken}
 
     def renamed(old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(replace(one, shape=tuple(new.get(str(size), size) for size in one.shape)) for one in old)

@@ -15,7 +15,6 @@ import click
 from edgexf.cli.options import bundle_argument, quantize_options, report_options, threads_option, write_text
 from edgexf.dtypes import MODES
 from edgexf.errors import RefusedError, UsageError
-from edgexf.extras import require_packages
 
 
 @click.command()
@@ -33,6 +32,8 @@ def quantize(
 
 def check_mode(mode: str) -> None:
     """Raises UsageError for a mode that `edgexf export` can't apply."""
+    from edgexf.extras import require_packages
+
     require_packages("quantize", "onnx", "onnx_ir")
     from edgexf.passes.quantize.modes import modes
     from edgexf.pipeline.quantize_bundle import Request, chosen_modes
@@ -51,7 +52,6 @@ def run_quantize(
     """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError."""
     from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress, show_table
-    from edgexf.passes.quantize.modes import modes
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
     from edgexf.report import quantization
     from edgexf.report.html.quantization import quantization_page
@@ -79,6 +79,8 @@ def run_quantize(
         for outcome in outcomes:
             click.echo("\n".join(quantization.notes(outcome)))
     if mode == AUTO and options.get("calibration") is None:
+        from edgexf.passes.quantize.modes import modes
+
         for waiting in (known.name for known in modes().values() if known.needs_calibration):
             click.echo(f"{waiting} was not tried: it needs --calibration", err=True)
     if signed and refusal is None:

@@ -101,9 +101,9 @@ def export(
     chosen, asked = choose(request), explain is not None
     with chosen.quiet(), frozen(chosen.module):
         check_contract(chosen)
-        methods = wanted_methods(chosen, explain)
         target = Path(output) if output is not None else Path(f"{chosen.name}-bundle")
         bundle.check_target(target, overwrite)
+        methods = wanted_methods(chosen, explain)
         progress("tracing and translating")
         graphs = make_graphs(capture_source(chosen, methods, asked), opset, asked)
         progress("verifying against the eager model")

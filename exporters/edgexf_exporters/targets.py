@@ -229,6 +229,6 @@ def target_of(outputs: Sequence[contract.Tensor], samples: str) -> Target | None
     head = head_of(outputs, samples)
     if head is None or head.outputs[0].dtype != "float32" or (head.kind in FIXED and not head.has_fixed_columns):
         return None
-    if head.kind is TOKEN_CLASSES and not isinstance(head.tokens, str):
+    if head.kind == TOKEN_CLASSES and not isinstance(head.tokens, str):
         return None
     return TARGETS[head.kind](head)

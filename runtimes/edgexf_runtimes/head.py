@@ -39,9 +39,9 @@ class NamedHead:
     @property
     def classifies(self) -> bool:
         """Whether the model gives each input a label, from logits [batch, labels]."""
-        return self.kind is CLASSES and bool(self.manifest.labels) and not self.output.varies
+        return self.kind == CLASSES and bool(self.manifest.labels) and not self.output.varies
 
     @property
     def tagged(self) -> bool:
         """Whether each token of the input has logits, [batch, sequence, labels or words]."""
-        return self.kind is TOKEN_CLASSES and names.SEQUENCE in self.output.shape
+        return self.kind == TOKEN_CLASSES and names.SEQUENCE in self.output.shape

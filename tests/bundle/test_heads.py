@@ -34,7 +34,7 @@ def test_the_outputs_of_a_task_are_of_its_kind(task: Task, decoder: bool) -> Non
     outputs = task.outputs(SIZES, decoder)
     head = head_of(outputs, names.BATCH)
     assert head is not None
-    assert (head.kind, head.has_decoder) == (task.kind, decoder and task.kind is not CLASSES)
+    assert (head.kind, head.has_decoder) == (task.kind, decoder and task.kind != CLASSES)
     assert head.outputs == outputs[: len(task.kind.outputs)]
     assert [tensor.shape[0] for tensor in head.targets] == [names.BATCH] * len(head.targets)
     assert (names.POSITION in [tensor.name for tensor in head.targets]) == head.positioned

@@ -16,6 +16,7 @@ import pytest
 from small import DATA
 
 import edgexf
+from edgexf.bundle.manifest import Manifest
 from edgexf.errors import BundleError
 from edgexf_runtimes.device import dtype as dtypes
 
@@ -108,3 +109,41 @@ def test_a_changed_copy_is_refused(tmp_path: Path) -> None:
     graph.write_bytes(graph.read_bytes()[:-1] + b"\x00")
     with pytest.raises(BundleError):
         edgexf.load(copied)
+
+
+def renamed(part: Any, old: str, new: str) -> Any:
+    """JSON values with one string in the place of another."""
+    if isinstance(part, dict):
+        return {key: renamed(value, old, new) for key, value in part.items()}
+    if isinstance(part, list):
+        return [renamed(value, old, new) for value in part]
+    return new if part == old else part
+
+
+def test_an_axis_that_its_user_called_by_a_new_name_stays_apart_from_the_old_one() -> None:
+    """Two axes of one name would be a signature that nobody can read."""
+    values = json.loads((DATA / "bundles" / "v1" / "module" / "edgexf.json").read_text(encoding="utf-8"))
+    del values["digest"]
+    values["signature"]["axes"].append({"name": "sequence_length", "least": 1, "most": 9, "step": 1})
+    values["variants"][0]["inputs"].append({"name": "other", "dtype": "int64", "shape": ["sequence_length", "batch"]})
+    manifest = Manifest.from_dict(values)
+    assert manifest.signature is not None
+    assert [axis.name for axis in manifest.signature.axes] == ["batch_size", "sequence", "sequence_length"]
+    assert manifest.variants[0].inputs[0].shape == ("sequence", "batch_size")
+
+
+def test_a_new_manifest_keeps_the_names_of_its_user() -> None:
+    """Its graphs hold the key `profile`, which came with today's names."""
+    values = json.loads((DATA / "bundles" / "v1" / "module" / "edgexf.json").read_text(encoding="utf-8"))
+    del values["digest"]
+    old = Manifest.from_dict(values)
+    assert old.samples == "batch_size"
+    written = renamed(json.loads(json.dumps(old.to_dict())), "batch_size", "batch")
+    assert Manifest.from_dict(written).samples == "batch"
+
+
+def test_an_unknown_dtype_is_refused_in_a_sentence() -> None:
+    values = json.loads((DATA / "bundles" / "v1" / "transformer" / "edgexf.json").read_text(encoding="utf-8"))
+    del values["digest"]
+    with pytest.raises(BundleError, match="dtype must be one of fp32, q8"):
+        Manifest.from_dict(renamed(values, "fp32", "bf16"))

@@ -64,7 +64,7 @@ def in_float32(module: Model) -> Model:
     if all(tensor.dtype == torch.float32 for tensor in module.parameters()):
         return module
     copied = copy.deepcopy(module)
-    nn.Module.to(copied, torch.float32)  # the method `to` of a model of transformers may refuse this
+    nn.Module.float(copied)  # complex values stay as they are; a model of transformers may refuse its own `float`
     return copied
 
 

@@ -24,7 +24,8 @@ def task_of(architecture: str, family_has_decoder: bool = False) -> tuple[Task, 
     for task in known:
         if architecture.endswith(task.suffixes):
             return task, family_has_decoder
-    suffixes = ", ".join(suffix for task in known for suffix in task.suffixes)
+    encoders = (ENCODER,) if family_has_decoder else ()
+    suffixes = ", ".join((*encoders, *(suffix for task in known for suffix in task.suffixes)))
     raise ExportError(
         f"a model's head must be one of {suffixes}, got {architecture}; export another head of the same weights."
     )

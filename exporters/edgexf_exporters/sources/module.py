@@ -119,7 +119,7 @@ class Probe:
         first, found = tensors[0], variants_in(self.module)
         length = next((axis for axis in signature.axes if axis.name != signature.samples), Axis("", 1, 1, 1))
         head = head_of(outputs, signature.samples)
-        classes = head.columns if head is not None and head.kind is CLASSES else 0
+        classes = head.columns if head is not None and head.kind == CLASSES else 0
         reader = self.reader(signature, readers)
         reason = self.unexplained(reader, target_of(outputs, signature.samples))
         return Source(
@@ -373,7 +373,7 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
     """
     before = distinct(axes, 0) if turn else {}
     found: dict[str, int] = {}
-    for axis in axes:
+    for axis in sorted(axes, key=lambda axis: (axis.most - axis.least) // axis.step):  # few sizes first
         start = -(-(11 + 7 * turn) // axis.step) * axis.step
         sizes = (
             *range(start, start + 40 * axis.step, axis.step),
@@ -386,7 +386,7 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
                 f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
             )
         found[axis.name] = fits[0]
-    return found
+    return {axis.name: found[axis.name] for axis in axes}
 
 
 def unchanged(first: Array, second: Array) -> bool:

@@ -236,6 +236,14 @@ def test_an_attention_that_takes_whole_blocks_is_refused_inside_a_module(tmp_pat
         exports(Headed(), (ids(2, 16, 40) + 4,), tmp_path)
 
 
+def test_axes_of_few_sizes_are_served_first() -> None:
+    """4 of the first axis would leave the second one, which has 3 and 4 alone, without another size."""
+    axes = [Axis("first", 4, 12, 4), Axis("second", 3, 4, 1)]
+    sizes = [distinct(axes, turn) for turn in (0, 1)]
+    assert [list(one) for one in sizes] == [["first", "second"]] * 2
+    assert all(sizes[0][axis.name] != sizes[1][axis.name] for axis in axes)
+
+
 @pytest.mark.parametrize("axis", [Axis("rows", 10, 17, 1), Axis("rows", 2, 4096, 1), Axis("rows", 4, 12, 4)])
 def test_a_module_is_tried_at_two_sizes_of_every_axis(axis: Axis) -> None:
     """At two equal sizes a dynamic output axis would look fixed. The range 10 to 17 once gave 11 twice."""
