@@ -128,7 +128,7 @@ def test_an_axis_that_its_user_called_by_a_new_name_stays_apart_from_the_old_one
     values["variants"][0]["inputs"].append({"name": "other", "dtype": "int64", "shape": ["sequence_length", "batch"]})
     manifest = Manifest.from_dict(values)
     assert manifest.signature is not None
-    assert [axis.name for axis in manifest.signature.axes] == ["batch_size", "sequence", "sequence_length"]
+    assert [axis.name for axis in manifest.signature.axes] == ["sequence", "batch_size", "sequence_length"]
     assert manifest.variants[0].inputs[0].shape == ("sequence", "batch_size")
 
 

@@ -24,6 +24,7 @@ from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Rin
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
 from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.contract import check_contract
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.grid import Cell
@@ -392,7 +393,7 @@ def test_a_choice_is_repeated_where_it_is_a_tie_and_nowhere_else() -> None:
 )
 def test_a_config_that_leaves_no_contract_is_a_sentence(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ExportError, match=sentence) as caught:
-        from_model(small("Reformer", "Model", 2, **changes))
+        check_contract(from_model(small("Reformer", "Model", 2, **changes)))
     assert "\n" not in str(caught.value)
 
 
