@@ -83,7 +83,7 @@ def export(
     require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     from edgexf_exporters.capture import capture_source, wanted_methods
     from edgexf_exporters.graphs import make_graphs
-    from edgexf_exporters.source import frozen
+    from edgexf_exporters.hooks import frozen
     from edgexf_exporters.sources.choose import Request, choose
     from edgexf_exporters.verify.contract import check_contract
     from edgexf_exporters.verify.grid import check_grid

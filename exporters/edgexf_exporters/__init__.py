@@ -3,6 +3,7 @@
     variant      the record of an attention that can be lowered
     sources/     a user's request -> a `Source`
     source       the `Source`: what an export must know about a model
+    hooks        what surrounds a call of the untouched model
     targets      the explained value of a head
     lowerings/   replaces modules of the model by modules that can be traced
     trace/       torch.export, and the translation of a captured program to ONNX

@@ -30,7 +30,7 @@ from edgexf.spec import (
     WindowedAttentionSpec,
 )
 from edgexf_exporters.explain.methods import METHODS
-from edgexf_exporters.source import frozen
+from edgexf_exporters.hooks import frozen
 from edgexf_exporters.sources.reference import from_encoder
 from edgexf_exporters.verify.eager import eager
 

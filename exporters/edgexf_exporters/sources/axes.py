@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from edgexf import names
-from edgexf.errors import UsageError
+from edgexf.bundle.signature import Axis
+from edgexf.errors import ExportError, UsageError
 
 Sizes = Mapping[str, int]
 REMEDY = "see torch.export's dynamic_shapes"
@@ -219,3 +220,26 @@ def listed(examples: Mapping[str, Tensor], chosen: Any) -> dict[str, dict[int, A
             )
         found[name] = rows
     return found
+
+
+def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
+    """A size for each axis. The sizes differ from each other, and between turn 0 and turn 1.
+
+    An axis that ends early takes its smallest sizes. Raises ExportError for an axis with too few sizes.
+    """
+    before = distinct(axes, 0) if turn else {}
+    found: dict[str, int] = {}
+    for axis in sorted(axes, key=lambda axis: (axis.most - axis.least) // axis.step):  # few sizes first
+        start = -(-(11 + 7 * turn) // axis.step) * axis.step
+        sizes = (
+            *range(start, start + 40 * axis.step, axis.step),
+            *range(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)[:40],
+        )
+        taken = {before.get(axis.name), *found.values()}
+        fits = [size for size in sizes if axis.allows(size) and size not in taken]
+        if not fits:
+            raise ExportError(
+                f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
+            )
+        found[axis.name] = fits[0]
+    return {axis.name: found[axis.name] for axis in axes}

@@ -15,7 +15,7 @@ guard sees: a table of positions that arange reads ends somewhere, and only a ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,10 +29,11 @@ from edgexf.bundle import manifest as contract
 from edgexf.bundle.heads import CLASSES, head_of
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
+from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import variants_in
-from edgexf_exporters.source import ModuleInputs, Source, Values, frozen, named_outputs, started_from
-from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
+from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
+from edgexf_exporters.sources.axes import Sizes, distinct, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32, surrounding
 from edgexf_exporters.sources.examples import Array, Draws, is_mask, marks
 from edgexf_exporters.targets import Target, target_of
@@ -364,29 +365,6 @@ def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
         name for name, tensor in whole.items() if tensor.shape == ids.shape and torch.equal(tensor.long(), ids.long())
     ]
     return same or (equal if len(equal) == 1 else [])
-
-
-def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
-    """A size for each axis. The sizes differ from each other, and between turn 0 and turn 1.
-
-    An axis that ends early takes its smallest sizes. Raises ExportError for an axis with too few sizes.
-    """
-    before = distinct(axes, 0) if turn else {}
-    found: dict[str, int] = {}
-    for axis in sorted(axes, key=lambda axis: (axis.most - axis.least) // axis.step):  # few sizes first
-        start = -(-(11 + 7 * turn) // axis.step) * axis.step
-        sizes = (
-            *range(start, start + 40 * axis.step, axis.step),
-            *range(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)[:40],
-        )
-        taken = {before.get(axis.name), *found.values()}
-        fits = [size for size in sizes if axis.allows(size) and size not in taken]
-        if not fits:
-            raise ExportError(
-                f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."
-            )
-        found[axis.name] = fits[0]
-    return {axis.name: found[axis.name] for axis in axes}
 
 
 def unchanged(first: Array, second: Array) -> bool:

@@ -19,7 +19,8 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.mixing import Watching, marked
 from edgexf_exporters.explain.rollout import scores
-from edgexf_exporters.source import Source, Values, started_from, vectors_of
+from edgexf_exporters.hooks import started_from, vectors_of
+from edgexf_exporters.source import Source, Values
 
 Feeds = dict[str, npt.NDArray[Any]]
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from edgexf import names
 from edgexf.bundle.golden import output_difference
 from edgexf_exporters.capture import Program
+from edgexf_exporters.hooks import frozen
 from edgexf_exporters.lowerings.swap import Lowered, lowered
-from edgexf_exporters.source import Source, frozen
+from edgexf_exporters.source import Source
 from edgexf_exporters.verify.compare import reference
 from edgexf_exporters.verify.grid import Feeds, cells
 

@@ -12,7 +12,7 @@ import edgexf
 from edgexf.errors import InputError, UsageError
 from edgexf.spec import LABELS
 from edgexf_exporters.explain.methods import METHODS
-from edgexf_exporters.source import frozen
+from edgexf_exporters.hooks import frozen
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

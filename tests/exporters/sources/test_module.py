@@ -18,6 +18,7 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.signature import Axis
 from edgexf.errors import InputError, UsageError, VerificationError
 from edgexf_exporters.explain.rules import Rules
+from edgexf_exporters.hooks import frozen
 from edgexf_exporters.lowerings.packages import (
     linformer,
     local_attention,
@@ -25,7 +26,6 @@ from edgexf_exporters.lowerings.packages import (
     reformer_pytorch,
     torch_nn,
 )
-from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.calls import surrounding
 
 pytestmark = pytest.mark.slow  # exports or runs many models

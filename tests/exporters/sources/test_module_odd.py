@@ -17,7 +17,7 @@ from torch.export import Dim
 import edgexf
 from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
-from edgexf_exporters.sources.module import distinct
+from edgexf_exporters.sources.axes import distinct
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

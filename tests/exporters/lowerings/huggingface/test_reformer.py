@@ -19,10 +19,10 @@ import edgexf
 from edgexf.bundle.folder import Bundle
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, VerificationError
+from edgexf_exporters.hooks import frozen
 from edgexf_exporters.lowerings.huggingface import reformer, reformer_rotations
 from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Ring
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
-from edgexf_exporters.source import frozen
 from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.contract import check_contract
 from edgexf_exporters.verify.eager import eager
