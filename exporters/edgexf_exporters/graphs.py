@@ -84,6 +84,6 @@ def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset:
         tuple(map(source.samples, source.outputs)),
         source.channels if isinstance(body.embedding, Values) else -1,
     )
-    program = differentiate(method, body.embedding, body.program, spec, inputs, dimensions)
+    program = differentiate(method, body.embedding, body.program, spec, inputs, dimensions, opset)
     outputs = tuple(output.name for output in (*source.outputs, *gives))
     return translate(program, tuple(tensor.name for tensor in tensors), outputs, opset)

@@ -8,8 +8,8 @@ In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -
     relevance  = sum over width of embedding * df/d embedding, 0 at padding
     residual   = f - sum over tokens of relevance
 
-The body is captured first. Then it is traced again with symbolic sizes, while `torch.autograd.grad` differentiates it,
-so batch and length stay dynamic. (`torch.func.vjp` specialises them.) The rules of a method change the derivative:
+The body is captured first. Then it is traced again over the symbols of a captured program, while `torch.autograd.grad`
+differentiates it, so batch and length stay dynamic. (`torch.func.vjp` specialises them.) The rules of a method change the derivative:
 see `edgexf_exporters.explain.rules`.
 Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", section 3.
 """
@@ -21,7 +21,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgexf.errors import UsageError, in_a_sentence
 from edgexf_exporters.explain.methods import METHODS, Method
@@ -29,6 +28,8 @@ from edgexf_exporters.explain.program import ExplainProgram, ExplainSpec
 from edgexf_exporters.explain.reverse import REVERSED
 from edgexf_exporters.source import Source
 from edgexf_exporters.trace.export import Axes, capture
+from edgexf_exporters.trace.prepare import decompositions
+from edgexf_exporters.trace.retrace import retraced
 
 
 class GradientTimesInput(ExplainProgram):
@@ -59,6 +60,13 @@ def check_method(method: str, source: Source) -> None:
         )
 
 
+class Frame(nn.Module):
+    """Captured, it has the inputs of an explain program, whose trace `differentiate` puts in its place."""
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in inputs)
+
+
 def differentiate(
     method: Method,
     tokens: nn.Module,
@@ -66,6 +74,7 @@ def differentiate(
     explained: ExplainSpec,
     example: tuple[Tensor, ...],
     shapes: Sequence[Axes],
+    opset: int,
 ) -> ExportedProgram:
     """Makes the explain program. `example` and `shapes` belong to (input_ids, attention_mask, ..., target).
 
@@ -76,7 +85,5 @@ def differentiate(
         "an explained model must be differentiable from its outputs to its token embeddings",
         "export it with --explain none, or lower the module that this names",
     ):
-        flat = make_fx(module, tracing_mode="symbolic", decomposition_table=REVERSED, _allow_non_fake_inputs=True)(
-            *example
-        )
-    return capture(flat, example, shapes)
+        frame = capture(Frame(), example, shapes)
+        return retraced(frame, module, {**decompositions(opset), **REVERSED}, composite=False)

@@ -4,9 +4,11 @@
     diagnose   finds the line at which a capture stopped
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program
+    prepare    decomposes a captured program into operators that have a translation
+    retrace    traces a function over the inputs of a captured program
     simplify   removes what a translated graph does not need
 
 A module goes into `export.capture`; `diagnose` watches the trace, and says in the error where it stopped. `guards`
-reads the conditions of the captured program. `export.translate` removes the marks, translates the program to ONNX and
-calls `simplify`.
+reads the conditions of the captured program. `export.translate` removes the marks, calls `prepare`, translates the
+program to ONNX and calls `simplify`. `retrace` serves `prepare` and `edgexf_exporters.explain`.
 """

@@ -1,4 +1,4 @@
-"""torch.export and its translation to ONNX: the only module that calls `torch.onnx.export`.
+"""torch.export and its translation to ONNX: the only module that calls torch's exporter.
 
 In: a module over tensors of whole blocks. Out: an `ExportedProgram` with dynamic batch and length, and an
 `onnx.ModelProto`. The exporter leaves stack traces in it, which `edgexf.passes.tidy` drops.
@@ -8,6 +8,10 @@ In: a module over tensors of whole blocks. Out: an `ExportedProgram` with dynami
 Two alternatives were weighed for lengths that are no multiple of the block. Padding inside the traced code yields
 guards that torch.export rejects. Padding in every layer copies each tensor in each layer. So lengths are multiples
 here, and `edgexf.passes.edges` pads once at the start of the graph.
+
+`translate` calls the steps of `torch.onnx.export`, not the function: the function gathers all translations anew for each
+graph, and `edgexf_exporters.trace.prepare` does its first step in less time. These steps are private, so edgexf pins the
+minor version of torch.
 
 Inputs come in blocks, and the model flattens them. If torch only knew that a length is a multiple of the block, it
 would leave length // block unsimplified, and each layer would nest this expression once more. Guards grew tenfold with
@@ -22,20 +26,22 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from inspect import signature
 
 import onnx
 import torch
+from onnxscript.version_converter import convert_version
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
-from torch.onnx._internal.exporter._registration import ONNXRegistry
+from torch.onnx._internal.exporter._core import _exported_program_to_onnx_program as to_onnx
+from torch.onnx._internal.exporter._ir_passes import rename_inputs, rename_outputs
 
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
+from edgexf_exporters.trace.prepare import prepared, translations, write_to_new
+from edgexf_exporters.trace.retrace import REMEDY, lean
 from edgexf_exporters.trace.simplify import simplify
 
 Axes = Mapping[int, object]
@@ -46,7 +52,6 @@ BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
 TOKENS_TRACED = 96  # the length of an example if the block is a single token
 STEPS_TRACED = 17  # the points of a path in an example
 ANY = 1 << 16
-DROPPED = {torch.ops.aten._assert_tensor_metadata.default}  # operators that the exporter leaves out
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,9 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     Raises ExportError where shapes or control flow depend on values; the error names the line of the model.
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
-    with watching(module) as witness:
+    with watching(module) as witness, lean():
         try:
-            return torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
+            program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:
             raise
         except Exception as error:
@@ -125,13 +130,11 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
             raise ExportError(
                 f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; {REMEDY}."
             ) from error
+    write_to_new(program.graph_module)
+    return program
 
 
 FIXED_SIZE = re.compile(r"specialized it to be a constant \((\d+)\)")
-REMEDY = (
-    "compute with tensors instead of asking for values or looping over a length, "
-    "lower the module, or fix the axis with dynamic_shapes"
-)
 
 
 @contextmanager
@@ -148,24 +151,6 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-@cache
-def translations(opset: int) -> ONNXRegistry:
-    """The operators that torch can translate. They are cached: torch needs a third of a second to gather them."""
-    return ONNXRegistry.from_torchlib(opset)
-
-
-def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
-    """Makes the program skip its decomposition if each of its operators has a translation. Returns the same program.
-
-    A decomposition would trace the program once more, which takes a third of the time of an export.
-    """
-    registry = translations(opset)
-    operators = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)} - DROPPED
-    if all(registry.is_registered(operator) and not operator._schema.is_mutable for operator in operators):
-        program.run_decompositions = lambda *_, **__: program
-    return program
-
-
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
     """Translates the program to ONNX. `inputs` and `outputs` are the names, in order.
 
@@ -178,20 +163,9 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
             "lower the module that holds the one that this names",
         ),
     ):
-        translated = torch.onnx.export(
-            decomposed(unmarked(program), opset),
-            (),
-            dynamo=True,
-            verbose=False,
-            optimize=False,
-            opset_version=opset,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            external_data=False,
-        )
-    if translated is None:
-        raise ExportError(
-            "torch.onnx.export must return a program, got None; this edgexf needs the torch that it pins."
-        )
+        translated = to_onnx(prepared(unmarked(program), opset), registry=translations(opset))
+        convert_version(translated.model, opset, fallback=True)
+        rename_inputs(translated.model, inputs)
+        rename_outputs(translated.model, outputs)
     simplify(translated.model)
     return translated.model_proto

@@ -1,0 +1,172 @@
+"""A captured program, made ready for its translation to ONNX.
+
+In: an `ExportedProgram`. Out: a program with the same inputs and outputs, in operators that have a translation, with a
+cast wherever torch promotes a type, and without assertions.
+
+    before  aten.to.dtype(x, int64)   aten.flatten(x, -2)          sym_size(y, 1) // 4   add(int64 x, float32 y)
+    after   aten._to_copy(x, int64)   aten.view(x, [batch, size])  blocks                add(convert_element_type(x), y)
+
+`torch.onnx.export` decomposes a program by two traces over tensors that record each write, which took up to half of an
+export. Then it runs every node again to promote types. Here the program is traced once, over the tensors that its
+capture noted, and the promotion reads the types that were noted. A program that writes to a tensor, or that holds another
+program, still goes torch's way.
+
+Two alternatives were weighed. Single operators can be renamed in the graph, which is faster still. But then views become
+Shape and Slice, and graphs grow by a tenth. torch.export could decompose while it captures, but it takes no table.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.export import ExportedProgram
+from torch.fx import Graph, GraphModule, Interpreter, Node
+from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts
+from torch.fx.node import map_arg
+from torch.onnx._internal.exporter._decomp import (
+    create_onnx_friendly_decomposition_table,
+    get_onnx_implemented_overloads,
+)
+from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, remove_assertion_nodes
+from torch.onnx._internal.exporter._registration import ONNXRegistry
+from torch.onnx._internal.fx.passes import type_promotion
+
+from edgexf_exporters.trace.retrace import Decompositions, retraced
+
+aten = torch.ops.aten
+COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
+DROPPED = {aten._assert_tensor_metadata.default}  # operators that the exporter leaves out
+PROMOTIONS = type_promotion.TypePromotionTable()
+
+
+@cache
+def translations(opset: int) -> ONNXRegistry:
+    """The operators that torch can translate. They are cached: torch needs a third of a second to gather them."""
+    return ONNXRegistry.from_torchlib(opset)
+
+
+@cache
+def decompositions(opset: int) -> Decompositions:
+    """The decompositions by operator, as torch chooses them: of operators without a translation, and of all views."""
+    found: Any = create_onnx_friendly_decomposition_table(set(get_onnx_implemented_overloads(translations(opset))))
+    for name in torch._C._dispatch_get_registrations_for_dispatch_key(COMPOSITE):
+        space, _, operator = name.partition("::")
+        if space == "aten":
+            packet, _, overload = operator.partition(".")
+            target = getattr(getattr(aten, packet), overload or "default")
+            if any(argument.alias_info is not None for argument in target._schema.arguments):
+                found.setdefault(target, target.decompose)
+    found[aten.detach_.default] = aten.detach.default
+    return found  # type: ignore[no-any-return]
+
+
+def write_to_new(module: GraphModule) -> None:
+    """Makes ``x = a + b; x += c`` a new tensor, in place.
+
+    A write stays if anything else could see it, because the written tensor has another reader or may share its memory.
+    """
+    for node in module.graph.nodes:
+        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable and is_unseen(node):
+            node.target = out_of_place(node.target)
+    module.recompile()
+
+
+def is_unseen(node: Node) -> bool:
+    """Whether a write may answer a new tensor instead: nothing else sees the written tensor, and types stay."""
+    written, new = node.all_input_nodes[0], out_of_place(node.target)
+    alone = is_elementwise(written.target) and len(written.users) == 1
+    if not alone or not is_elementwise(new) or not all(map(is_tensor, node.all_input_nodes)):
+        return False
+    args, kwargs = map_arg((node.args, node.kwargs), without_values)
+    return bool(new(*args, **kwargs).dtype == written.meta["val"].dtype)
+
+
+def is_tensor(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), Tensor)
+
+
+def out_of_place(target: Any) -> Any:
+    """The operator that answers what `target` writes: ``aten.add.Tensor`` for ``aten.add_.Tensor``. None if there is none."""
+    packet = getattr(aten, target._schema.name.removeprefix("aten::").removesuffix("_"), None)
+    return getattr(packet, target._overloadname, None)
+
+
+def is_elementwise(target: Any) -> bool:
+    """Whether an operator answers a new tensor, entry by entry."""
+    return isinstance(target, OpOverload) and torch.Tag.pointwise in target.tags and not target._schema.is_mutable
+
+
+def without_values(node: Node) -> Tensor:
+    """A tensor of the node's type and number of axes."""
+    value = node.meta["val"]
+    return torch.empty([1] * value.ndim, dtype=value.dtype, device="meta")
+
+
+def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
+    """Returns the program as `torch.onnx.export` would translate it. `program` may be changed."""
+    found = decomposed(program, opset)
+    promote(found.graph_module)
+    found._graph_module = remove_assertion_nodes(found.graph_module)
+    return found
+
+
+def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
+    """Returns the program in operators that have a translation: itself if it consists of such operators."""
+    table = decompositions(opset)
+    if is_plain(program.graph) and any(target in table for target in calls(program.graph)):
+        run = PropagateUnbackedSymInts(program.graph_module).run
+        program = retraced(program, run, table, composite=True)
+    if not all_translated(program.graph, opset):
+        program = decompose_with_registry(program, translations(opset))
+    return program
+
+
+def is_plain(graph: Graph) -> bool:
+    """Whether a graph writes to no tensor and holds no other graph, such as the body of an autocast."""
+    return not any(
+        target._schema.is_mutable and target is not aten.detach_.default
+        if isinstance(target, OpOverload)
+        else isinstance(target, HigherOrderOperator)
+        for target in calls(graph)
+    )
+
+
+def all_translated(graph: Graph, opset: int) -> bool:
+    """Whether the exporter can take each call of a graph as it is."""
+    registry = translations(opset)
+    return all(
+        target in DROPPED or (registry.is_registered(target) and not target._schema.is_mutable)
+        if isinstance(target, OpOverload)
+        else not isinstance(target, HigherOrderOperator)
+        for target in calls(graph)
+    )
+
+
+def calls(graph: Graph) -> list[Any]:
+    return [node.target for node in graph.nodes if node.op == "call_function"]
+
+
+class Promotion(type_promotion._TypePromotionInterpreter):
+    """torch's pass, but a node that stays as it is keeps the value that was noted: torch runs every node again."""
+
+    def run_node(self, n: Node) -> Any:
+        """Promotes the inputs of a node and returns its value."""
+        if n.op != "call_function" or "val" not in n.meta:
+            return Interpreter.run_node(self, n)
+        rule = type_promotion.get_type_promotion_rule(n, self.type_promotion_table)
+        if rule is not None:
+            with self._set_current_node(n):
+                self._maybe_promote_node(n, rule)
+        return n.meta["val"]
+
+
+def promote(graph: GraphModule) -> None:
+    """Inserts casts where torch promotes types, in the graph and in the graphs inside it."""
+    for module in graph.modules():
+        step = type_promotion.InsertTypePromotion(module)  # type: ignore[arg-type]
+        step.interpreter = Promotion(module, PROMOTIONS)  # type: ignore[arg-type]
+        step.run()
