@@ -29,10 +29,6 @@ class Exported:
     encoder: Encoder
 
 
-# Torch caches the output shapes of operators for later layers. For these small models the cache takes longer than
-# computing the shapes again: a fifth of an export. Graphs are the same to the byte.
-torch._dynamo.config.fake_tensor_cache_enabled = False
-
 EXPLAIN = {"linformer": ("attnlrp", "gradient")}  # the others export their default method, which takes less time
 _exported: dict[str, Exported] = {}
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
@@ -80,7 +76,12 @@ def exported_in(path: Path) -> Bundle:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that need a trained bundle as slow: exporting one takes ten seconds and more."""
+    """Marks the tests that need a trained bundle as slow: exporting one takes five seconds and more.
+
+    Files of slow tests come first, so that the quick ones fill the end of a run, when a worker has no file left.
+    """
     for item in items:
         if {"exported", "linformer"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -13,6 +13,7 @@ import pytest
 from conftest import Exported
 from small import NAMES, small_encoder
 
+from edgexf import export
 from edgexf.models.weights import save
 from edgexf_runtimes.measure.bench import Case, fresh_process
 
@@ -239,8 +240,5 @@ def test_a_kill_in_the_middle_of_an_export_leaves_no_half_bundle(kill: signal.Si
     if kill is not signal.SIGKILL:
         assert list(out.parent.iterdir()) == []
         return  # nothing is left for another export to clean up
-    done = edgexf(
-        "export", "--variant", "linformer", "--weights", tmp_path / "own.safetensors", "-o", out, "--explain", "none"
-    )
-    assert done.returncode == 0, done.stderr
+    export(variant="linformer", weights=tmp_path / "own.safetensors", output=out, explain=())
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]  # the remains of the killed export are gone too
