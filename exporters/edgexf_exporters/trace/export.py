@@ -41,7 +41,7 @@ from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.prepare import prepared, translations, write_to_new
-from edgexf_exporters.trace.retrace import REMEDY, lean
+from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
 
 Axes = Mapping[int, object]
@@ -118,7 +118,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     Raises ExportError where shapes or control flow depend on values; the error names the line of the model.
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
-    with watching(module) as witness, lean():
+    with watching(module) as witness, without_stacks():
         try:
             program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:

@@ -18,8 +18,7 @@ from operator import attrgetter
 from typing import Any
 
 from sympy import expand
-from torch import SymInt, Tensor, fx
-from torch._dynamo import config as dynamo
+from torch import SymInt, Tensor
 from torch._guards import detect_fake_mode
 from torch._ops import OpOverload
 from torch.export import ExportedProgram, ModuleCallEntry
@@ -31,7 +30,7 @@ from torch.export.graph_signature import (
     OutputSpec,
     TensorArgument,
 )
-from torch.fx import Graph, GraphModule
+from torch.fx import Graph, GraphModule, config
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._pytree import tree_structure
@@ -61,7 +60,7 @@ def retraced(
     """
     old = program.graph.find_nodes(op="placeholder")
     inputs = [node.meta["val"] for node in old]
-    with free(detect_fake_mode(inputs)), lean():
+    with free(detect_fake_mode(inputs)), without_stacks():
         traced = make_fx(run, decomposition_table=table, tracing_mode="symbolic", pre_dispatch=composite)(*inputs)
     share_sizes(traced.graph)
     given = [
@@ -89,19 +88,14 @@ def retraced(
 
 
 @contextmanager
-def lean() -> Iterator[None]:
-    """Leaves out of a trace what takes time and is not read.
-
-    No node keeps the lines of code that it comes from. torch caches the shapes of answers, for symbolic shapes by keys that
-    take longer to make than the shapes: a third of the export of a small model, nothing for a deep one.
-    """
-    before = fx.config.do_not_emit_stack_traces
-    fx.config.do_not_emit_stack_traces = True
+def without_stacks() -> Iterator[None]:
+    """Keeps the lines of code that a node comes from out of a trace: nothing reads them, and they take time to collect."""
+    before = config.do_not_emit_stack_traces
+    config.do_not_emit_stack_traces = True
     try:
-        with dynamo.patch(fake_tensor_cache_enabled=False):
-            yield
+        yield
     finally:
-        fx.config.do_not_emit_stack_traces = before
+        config.do_not_emit_stack_traces = before
 
 
 @contextmanager
