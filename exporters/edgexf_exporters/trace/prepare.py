@@ -96,8 +96,13 @@ def out_of_place(target: Any) -> Any:
 
 
 def is_elementwise(target: Any) -> bool:
-    """Whether an operator answers a new tensor, entry by entry."""
-    return isinstance(target, OpOverload) and torch.Tag.pointwise in target.tags and not target._schema.is_mutable
+    """Whether an operator answers a new tensor, entry by entry.
+
+    Operators that consist of others are left out: `positive` and `conj_physical` may answer their input itself.
+    """
+    if not isinstance(target, OpOverload) or torch.Tag.pointwise not in target.tags or target._schema.is_mutable:
+        return False
+    return not torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), COMPOSITE)
 
 
 def without_values(node: Node) -> Tensor:

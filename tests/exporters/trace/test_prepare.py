@@ -119,6 +119,18 @@ def without_gradient(x: Tensor) -> Tensor:
         return x.square() * 2
 
 
+def write_to_another_name(x: Tensor) -> Tensor:
+    doubled = x * 2
+    doubled.positive().add_(1)
+    return doubled * 1
+
+
+def write_to_the_input_of_a_composite(x: Tensor) -> Tensor:
+    doubled = x * 2
+    torch.conj_physical(doubled).add_(1)
+    return doubled * 1
+
+
 def with_autocast(x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         return x * 2
@@ -129,6 +141,8 @@ def with_autocast(x: Tensor) -> Tensor:
     [
         read_twice,
         write_to_a_view,
+        write_to_another_name,
+        write_to_the_input_of_a_composite,
         with_autocast,
         without_gradient,
         lambda x: (x * 2).add_(x.double()),
