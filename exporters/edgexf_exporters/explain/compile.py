@@ -8,9 +8,9 @@ In: token embeddings and a body ``(embeddings, input_ids, attention_mask, ...) -
     relevance  = sum over width of embedding * df/d embedding, 0 at padding
     residual   = f - sum over tokens of relevance
 
-The body is captured first. Then it is traced again over the symbols of a captured program, while `torch.autograd.grad`
-differentiates it, so batch and length stay dynamic. (`torch.func.vjp` specialises them.) The rules of a method change the derivative:
-see `edgexf_exporters.explain.rules`.
+The body is captured first. Then it is traced again, while `torch.autograd.grad` differentiates it. The sizes of this trace
+are those of `Frame`, a captured program with the same inputs, so batch and length stay dynamic. (`torch.func.vjp`
+specialises them.) The rules of a method change the derivative: see `edgexf_exporters.explain.rules`.
 Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", section 3.
 """
 

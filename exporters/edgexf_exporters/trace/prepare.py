@@ -90,9 +90,18 @@ def is_tensor(node: Node) -> bool:
 
 
 def out_of_place(target: Any) -> Any:
-    """The operator that answers what `target` writes: ``aten.add.Tensor`` for ``aten.add_.Tensor``. None if there is none."""
+    """The operator that answers what `target` writes: ``aten.add.Tensor`` for ``aten.add_.Tensor``. None without one.
+
+    Its arguments are those of `target`: ``pow.Scalar`` takes a number and a tensor, ``pow_.Scalar`` a tensor and a number.
+    """
     packet = getattr(aten, target._schema.name.removeprefix("aten::").removesuffix("_"), None)
-    return getattr(packet, target._overloadname, None)
+    found = getattr(packet, target._overloadname, None)
+    return found if found is not None and arguments(found) == arguments(target) else None
+
+
+def arguments(target: Any) -> list[tuple[str, str]]:
+    """The names and types of the arguments of an operator."""
+    return [(argument.name, str(argument.type)) for argument in target._schema.arguments]
 
 
 def is_elementwise(target: Any) -> bool:

@@ -11,9 +11,10 @@ does this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from operator import attrgetter
 from typing import Any
 
@@ -23,14 +24,17 @@ from torch._guards import detect_fake_mode
 from torch._ops import OpOverload
 from torch.export import ExportedProgram, ModuleCallEntry
 from torch.export.graph_signature import (
+    ArgumentSpec,
+    ConstantArgument,
     ExportGraphSignature,
     InputKind,
     InputSpec,
     OutputKind,
     OutputSpec,
+    SymIntArgument,
     TensorArgument,
 )
-from torch.fx import Graph, GraphModule, config
+from torch.fx import Graph, GraphModule, Node, config
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._pytree import tree_structure
@@ -69,10 +73,10 @@ def retraced(
             program.graph_signature.input_specs, traced.graph.find_nodes(op="placeholder"), strict=True
         )
     ]
-    constants = lift(traced, len(program.constants))
+    constants = lift(traced, program.constants)
     lifted = [InputSpec(InputKind.CONSTANT_TENSOR, TensorArgument(name), name) for name in constants]
     (output,) = traced.graph.find_nodes(op="output")
-    outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in output.args[0]]
+    outputs = [OutputSpec(OutputKind.USER_OUTPUT, as_argument(value), None) for value in output.args[0]]
     signature = ExportGraphSignature([*lifted, *given], outputs)
     (call,) = (entry.signature for entry in program.module_call_graph if entry.fqn == "")
     return ExportedProgram(
@@ -100,8 +104,9 @@ def without_stacks() -> Iterator[None]:
 
 @contextmanager
 def free(mode: Any) -> Iterator[None]:
-    """Lets a trace use tensors of its own, and checks that no size of an input becomes a number.
+    """Lets a trace use tensors of its own, and checks that no size of an input becomes a number or an expression.
 
+    Two sizes may become one, since the batch of each input is a size. `dynamic_axes` gives all other axes different sizes.
     Bounds are not checked: torch asks whether a batch is below 16 to choose among kernels, and the trace is the same for
     all of them.
     """
@@ -132,13 +137,21 @@ def share_sizes(graph: Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def lift(module: GraphModule, number: int) -> dict[str, Tensor]:
-    """Makes inputs of the tensors that a trace holds, numbered from `number` on. Returns them by the input's name."""
+def as_argument(value: Any) -> ArgumentSpec:
+    """What an output is: a tensor, a size, or a constant such as None."""
+    if not isinstance(value, Node):
+        return ConstantArgument(name="", value=value)
+    return (SymIntArgument if isinstance(value.meta.get("val"), SymInt) else TensorArgument)(value.name)
+
+
+def lift(module: GraphModule, taken: Container[str]) -> dict[str, Tensor]:
+    """Makes inputs of the tensors that a trace holds, by names that are not taken. Returns the tensors by name."""
     constants: dict[str, Tensor] = {}
+    free_names = (name for name in map("constant_{}".format, count()) if name not in taken)
     start = next(iter(module.graph.nodes))
     for node in module.graph.find_nodes(op="get_attr"):
         with module.graph.inserting_before(start):
-            lifted = module.graph.placeholder(f"constant_{number + len(constants)}")
+            lifted = module.graph.placeholder(next(free_names))
         lifted.meta = node.meta
         constants[lifted.name] = attrgetter(str(node.target))(module).detach()
         node.replace_all_uses_with(lifted)

@@ -147,6 +147,7 @@ def with_autocast(x: Tensor) -> Tensor:
         without_gradient,
         lambda x: (x * 2).add_(x.double()),
         lambda x: (x * 2).gt_(x) + x,
+        lambda x: (x * 2).pow_(2) + x,
         lambda x: torch.zeros_like(x).masked_fill_(x > 0, -3.0),
     ],
 )

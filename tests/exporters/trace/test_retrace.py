@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -42,6 +43,33 @@ def test_a_trace_answers_at_sizes_never_traced_with_the_tensors_that_it_holds(ax
     given = torch.randn(5, 8), torch.randn(5, 6)
     for one, other in zip(found(*given), weighted(*given), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_tensor_that_a_trace_holds_takes_no_name_of_the_program() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("constant_0", torch.ones(14), persistent=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.constant_0
+
+    exported = torch.export.export(Named(), (torch.randn(3, 14),), dynamic_shapes=({0: Dim.DYNAMIC},), strict=False)
+    found = retraced(exported, lambda ones, x: (x * WEIGHT[1] + ones.detach(), None), {}, composite=False)
+    answer, none = found.module(check_guards=False)(torch.zeros(2, 14))
+    assert none is None
+    assert torch.equal(answer, torch.ones(2, 14))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_trace_leaves_the_sizes_of_its_program_as_they_were(fails: bool) -> None:
+    of = program()
+    (mode,) = {node.meta["val"].fake_mode for node in of.graph.find_nodes(op="placeholder")}
+    before = mode.allow_non_fake_inputs, mode.shape_env.frozen
+    with pytest.raises(ExportError) if fails else nullcontext():
+        retraced(of, lambda x, y: (x[:, : int(x.shape[1])] + y.sum() if fails else x * y.sum(),), {}, composite=False)
+    assert (mode.allow_non_fake_inputs, mode.shape_env.frozen) == before
+    assert not torch.fx.config.do_not_emit_stack_traces
 
 
 def test_a_gradient_is_traced() -> None:
