@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from shrunk import SHORT, snapshot
-from small import wide_encoder
 from small_graphs import FLOAT, INPUTS, TABLE, WEIGHT, Maker, relative, run
 
-import edgexf
 from edgexf import bundle, names
 from edgexf.dtypes import in_dtype
 from edgexf.errors import BundleError, RefusedError
@@ -115,19 +112,6 @@ def test_a_branch_is_a_sentence() -> None:
     model = make.model(y=make.node("If", yes, then_branch=ways[0], else_branch=ways[1]))
     with pytest.raises(BundleError, match="If with a graph of its own"):
         as_on_a_device(to_half(model))
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("half") / "bundle"
-    edgexf.export(wide_encoder("linformer"), output=folder)
-    return folder
-
-
-@pytest.fixture
-def copied(exported: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exported, tmp_path / "work" / "bundle")
-    return tmp_path / "work" / "bundle"
 
 
 @pytest.mark.parametrize("mode", EMULATED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from shrunk import SHORT, snapshot
-from small import wide_encoder
 from small_graphs import CHANCE, FLOAT, INPUTS, WEIGHT, Maker, again, layer, relative, run
 
 import edgexf
@@ -122,19 +120,6 @@ def test_no_layer_may_round_its_inputs_to_bytes() -> None:
     QuantizeWeights(BlockwiseInHalf())(model)
     (product,) = (node for node in model.graph if node.op_type == "MatMulNBits")
     assert "accuracy_level" not in product.attributes
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("q4f16") / "bundle"
-    edgexf.export(wide_encoder("linformer"), output=folder)
-    return folder
-
-
-@pytest.fixture
-def copied(exported: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exported, tmp_path / "work" / "bundle")
-    return tmp_path / "work" / "bundle"
 
 
 def test_graphs_run_in_onnxruntime_alone_and_answer_as_the_trial_said(copied: Path) -> None:
