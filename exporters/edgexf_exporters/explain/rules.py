@@ -40,6 +40,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
 from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Shared
+from edgexf_exporters.trace.attention import answered, causal, grouped, hidden
 
 aten = torch.ops.aten
 Operator = Callable[..., Any]
@@ -297,19 +298,17 @@ def exponential(rules: Rules, op: Operator, value: Tensor) -> Any:
 
 def attention(
     rules: Rules, _: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Any = None, _dropout: float = 0.0,
-    causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
+    is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     """Softmax(scale Q K^T + mask) V, computed in parts that have rules; Vaswani et al. 2017, eq. 1."""
     if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = (tokens.repeat_interleave(repeats, dim=-3) for tokens in (key, value))
+        key, value = grouped(query, key, value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = matrix_product(rules, torch.matmul, query * factor, key.transpose(-1, -2))
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
-    if mask is not None:
-        scores = torch.where(mask, scores, -math.inf) if mask.dtype == torch.bool else scores + mask
-    return matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
+    mask = causal(scores) if is_causal else mask
+    scores = scores if mask is None else hidden(scores, mask)
+    found = matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
+    return found if mask is None else answered(found, mask)
 
 
 ACTIVATIONS = [

@@ -17,14 +17,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from types import CodeType
+from typing import Any
 
+import torch
 from torch.export import ExportedProgram
 
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Axis
+from edgexf.errors import ExportError, said_by
 
 FEWEST = 64  # the number of sizes of the axis of samples to try, and the bound of a common size of two axes
 LAYOUT = "max(1,"
+# What a condition may name. torch.sym_float, torch.sym_not and the like also take plain numbers.
+KNOWN: dict[str, Any] = {"max": max, "min": min, "abs": abs, "int": int, "float": float, "math": math, "torch": torch}
 Sizes = dict[str, int]
 
 
@@ -50,7 +55,18 @@ def conditions(captured: ExportedProgram) -> list[CodeType]:
     Conditions on how a tensor lies in memory are left out. They contain ``max(1, size)``.
     """
     texts = [text for text in getattr(captured, "_guards_code", ()) if LAYOUT not in text]
-    return [compile(text, "<guard>", "eval") for text in texts]
+    return [compile(text, text, "eval") for text in texts]
+
+
+def answer(guard: CodeType, inputs: Sequence[Sized]) -> bool:
+    """Whether a condition holds. Raises ExportError for a condition that can't be read."""
+    try:
+        return bool(eval(guard, {"__builtins__": KNOWN, "L": {"inputs": inputs}}))  # noqa: S307 (torch wrote it)
+    except (NameError, AttributeError, TypeError) as error:
+        raise ExportError(
+            f"a condition of the trace must be readable, got `{guard.co_filename}` ({said_by(error)}); "
+            "compute this size in another way, or fix the axis with dynamic_shapes."
+        ) from error
 
 
 def uncovered(
@@ -61,16 +77,12 @@ def uncovered(
     It tries the sizes of each axis alone, and one common size of each pair of axes. The other axes have their `usual`
     sizes.
     """
-    known = {"max": max, "min": min, "math": math}
 
     def holds(sizes: Sizes) -> bool:
         inputs = [
             Sized([sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape]) for tensor in tensors
         ]
-        return all(
-            eval(guard, {"__builtins__": known, **known, "L": {"inputs": inputs}})  # noqa: S307 (torch wrote them)
-            for guard in guards
-        )
+        return all(answer(guard, inputs) for guard in guards)
 
     for axis in axes:
         first = -(-axis.least // axis.step) * axis.step

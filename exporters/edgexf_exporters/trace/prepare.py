@@ -35,11 +35,13 @@ from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, re
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
+from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.retrace import Decompositions, retraced
 
 aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
 DROPPED = {aten._assert_tensor_metadata.default}  # operators that the exporter leaves out
+OWN: Decompositions = {aten.scaled_dot_product_attention.default: attention}  # in place of torch's translation
 PROMOTIONS = type_promotion.TypePromotionTable()
 
 
@@ -61,6 +63,7 @@ def decompositions(opset: int) -> Decompositions:
             if any(argument.alias_info is not None for argument in target._schema.arguments):
                 found.setdefault(target, target.decompose)
     found[aten.detach_.default] = aten.detach.default
+    found |= OWN
     return found  # type: ignore[no-any-return]
 
 
@@ -134,6 +137,8 @@ def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
     if is_plain(program.graph) and any(target in table for target in calls(program.graph)):
         run = PropagateUnbackedSymInts(program.graph_module).run
         program = retraced(program, run, table, composite=True)
+    elif any(target in OWN for target in calls(program.graph)):
+        program = program.run_decompositions(dict(OWN))
     if not all_translated(program.graph, opset):
         program = decompose_with_registry(program, translations(opset))
     return program
