@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from edgexf import names
 from edgexf.bundle.preprocess import Bytes, Text
-from edgexf.bundle.signature import Axis, Signature
+from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import NAMES
 from edgexf.errors import BundleError, UsageError
@@ -357,8 +357,10 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
     if values is None:
         return None
     if kinds == (Signature,):
-        known = record(Signature, values)
-        return Signature(**{**known, "axes": tuple(Axis(**record(Axis, axis)) for axis in known["axes"])})
+        known = record(Signature, values, may_lack=("within", "fixed", "frozen"))
+        read: dict[str, Any] = {"axes": tuple(Axis(**record(Axis, axis)) for axis in known["axes"])}
+        read["within"] = {name: Within(**record(Within, one)) for name, one in known.get("within", {}).items()}
+        return Signature(**{**known, **read, "fixed": tuple(known.get("fixed", ()))})
     named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
     chosen = (named or kinds)[0]
     return chosen(**record(chosen, values))

@@ -5,8 +5,10 @@ In: keyword arguments. Out: frozen values that were checked for kind and range. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from edgexf.bundle.formula import Formula, formula
 from edgexf.checks import is_count, require, require_text
 
 
@@ -30,18 +32,44 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Within:
+    """The values of an input that counts along an axis: from `least` to the size of `axis` minus `short`.
+
+    Lengths of rows go from 1 to the size, places from 0 to the size minus 1.
+    """
+
+    axis: str
+    least: int
+    short: int
+
+    def __post_init__(self) -> None:
+        require_text(self)
+        for name in ("least", "short"):
+            require(is_count(getattr(self, name), 0), f"{name} must be a whole number of at least 0", self)
+
+    def most(self, sizes: Mapping[str, int]) -> int:
+        return sizes[self.axis] - self.short
+
+
+@dataclass(frozen=True)
 class Signature:
     """What a custom module takes.
 
     Attributes:
-        axes: the axes whose sizes vary.
+        axes: the axes whose sizes vary. Other sizes in the shapes of the inputs may follow from them (`bundle.formula`).
         below: for each input that holds ids, the number that all its ids are below, by the name of the input.
         samples: the name of the axis along which outputs are independent; empty if the module has no such axis.
+        within: for each input that counts along an axis, the range of its values, by the name of the input.
+        fixed: the axes of inputs that could not vary, in words; for people, not interpreted.
+        frozen: the arguments that the graph does not take, with the values that it was made with; for people.
     """
 
     axes: tuple[Axis, ...]
     below: dict[str, int]
     samples: str
+    within: dict[str, Within] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+    frozen: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_text(self)
@@ -51,6 +79,27 @@ class Signature:
         require(isinstance(self.below, dict), "below must be a number by input", self.below)
         for name, least in self.below.items():
             require(isinstance(name, str) and is_count(least, 1), "below must be a number by input", self.below)
+        ranges = isinstance(self.within, dict) and all(one.axis in named for one in self.within.values())
+        require(ranges, "within must name an axis by input", self.within)
+        require(all(isinstance(one, str) for one in self.fixed), "fixed must be text", self.fixed)
+        require(isinstance(self.frozen, dict), "frozen must be text by argument", self.frozen)
 
     def axis(self, name: str) -> Axis:
         return next(axis for axis in self.axes if axis.name == name)
+
+    def sizes(self, shapes: Mapping[str, Sequence[int | str]], given: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """The size of each axis, from the declared shapes of inputs and the shapes of the arrays that were given.
+
+        An axis that no input shows is left out.
+        """
+        pairs = [
+            (formula(axis), size)
+            for name, shape in shapes.items()
+            for axis, size in zip(shape, given[name], strict=True)
+            if isinstance(axis, str)
+        ]
+        found = {one.names[0]: size for one, size in reversed(pairs) if one == Formula(((one.names[0], 1),))}
+        for _ in self.axes:
+            for one, size in pairs:
+                found |= one.solved(size, found)
+        return found

@@ -11,7 +11,7 @@ This module works out the axes and their sizes in the example once. Every later 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
@@ -23,6 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.formula import size_of
 from edgexf.errors import ExportError
 from edgexf_exporters.explain.compile import check_method
 from edgexf_exporters.explain.methods import METHODS
@@ -105,10 +106,19 @@ class Program(nn.Module):
         try:
             for module in self.lowering.variable_block_modules:
                 module.frame = tuple(inputs[0].shape[-2:])
-            return tuple(self.source.answer(by_name, self.module).values())
+            return apart(tuple(self.source.answer(by_name, self.module).values()), by_name.values())
         finally:
             for module in self.lowering.variable_block_modules:
                 module.frame = (0, 0)
+
+
+def apart(outputs: Sequence[Tensor], inputs: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The outputs, each a tensor of its own: a copy of an output that is an input, or that was returned before."""
+    seen, found = [*inputs], []
+    for output in outputs:
+        found.append(output.clone() if any(output is other for other in seen) else output)
+        seen.append(output)
+    return tuple(found)
 
 
 class EmbeddingStub(nn.Module):
@@ -187,10 +197,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
         axes = axes_of(source, lowering)
         inputs, dimensions = example(source, source.tensors, axes)
         predict = capture(program, inputs, dimensions)
-        guards: tuple[CodeType, ...] = ()
-        if own is not None:
-            check_reach(predict, own)
-            guards = tuple(conditions(predict))
+        guards = () if own is None else tuple(conditions(predict))
         body, reason = None, source.unexplained
         if methods and source.embedding is not None and source.target is not None:
             try:
@@ -224,7 +231,9 @@ def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
     """The parts of each dynamic axis, by the name of the axis."""
     if source.module_inputs is not None:
         sizes = own_sizes(source, source.module_inputs)
-        return {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
+        found = {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
+        derived = {axis for tensor in source.module_inputs.tensors for axis in tensor.shape if isinstance(axis, str)}
+        return {**{axis: (Traced(size_of(axis, sizes), Dim.AUTO),) for axis in derived}, **found}
     reach = source.decoder.max_length if source.decoder is not None else 0
     shortest = max(source.limits.min_length, SHORTEST)  # torch takes a size of 1 for fixed
     fixed = {
@@ -281,17 +290,3 @@ def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Te
     if tensor.name in (names.INPUT_IDS, names.BASELINE) and not kind.is_floating_point:
         return (torch.arange(math.prod(sizes)).reshape(*sizes) % vocabulary).to(kind)
     return torch.full(tuple(sizes), int(tensor.name == names.ATTENTION_MASK), dtype=kind)
-
-
-def check_reach(captured: ExportedProgram, own: ModuleInputs) -> None:
-    """Raises ExportError if a trace ends before an axis does: ``forward`` takes another path for longer inputs."""
-    given = set(captured.graph_signature.user_inputs)
-    nodes = [node for node in captured.graph.nodes if node.op == "placeholder" and node.name in given]
-    for node, tensor in zip(nodes, own.tensors, strict=True):
-        for size, name in zip(node.meta["val"].shape, tensor.shape, strict=True):
-            known = captured.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
-            if known is not None and isinstance(name, str) and known.upper < own.signature.axis(name).most:
-                raise ExportError(
-                    f"a trace must hold wherever the module answers ({name} up to {own.signature.axis(name).most}), got one up to {known.upper}, "
-                    "beyond which forward goes another way; export each way by its own dynamic_shapes."
-                )

@@ -5,27 +5,32 @@ and symbols, and the ranges that the user gave.
 
     ids int64 [2, 16], mask bool [2, 16]      ->  ids [a0, a1], mask [a0, a1]       equal sizes share a symbol
     source [9, 4], target [7, 4]              ->  source [a0, a1], target [a2, a1]
+    dynamic_shapes {0: 2*Dim("n") + 1}        ->  x [2*n + 1]                     a formula over symbols
 
 By default every axis of an integer input varies. An axis of another input varies if an axis of an integer input has the
-same size; a size of 1 counts for the first axis only. In an input of floats with three or more axes the last axis holds
-features, so it does not vary. Without an integer input, all axes of an input vary except the last axis. Symbols get
-their names later (`renamed`), when it is known along which symbol samples are independent.
+same size, or if an integer input of one axis has this size as its largest value, as the lengths of rows have; a size of
+1 counts for the first axis only. In an input of floats with three or more axes the last axis holds features, so it does
+not vary. Without an integer input, all axes of an input vary except the last axis. `sources.relations` then runs the
+module to find out which of these axes vary, and together with which others. Symbols get their names last (`renamed`),
+when it is known along which symbol samples are independent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from edgexf import names
+from edgexf.bundle.formula import Formula, formula, size_of
 from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, UsageError
 
 Sizes = Mapping[str, int]
+Place = tuple[str, int]  # an axis of an input: the name of the input and the number of the axis
 REMEDY = "see torch.export's dynamic_shapes"
 
 
@@ -34,11 +39,12 @@ class Shapes:
     """The shapes of the inputs of a custom module.
 
     Attributes:
-        axes: the axes of each input, fixed sizes and symbols, by the name of the input.
+        axes: the axes of each input by its name: fixed sizes, symbols, and formulas over symbols (`bundle.formula`).
         examples: the size of each symbol in the example inputs.
         least: the smallest sizes that the user gave, by symbol.
         most: the largest sizes that the user gave, by symbol.
         own: the symbols that the user named.
+        loose: the axes that the user said nothing about.
     """
 
     axes: Mapping[str, tuple[int | str, ...]]
@@ -46,47 +52,77 @@ class Shapes:
     least: Sizes = field(default_factory=dict)
     most: Sizes = field(default_factory=dict)
     own: frozenset[str] = frozenset()
+    loose: frozenset[Place] = frozenset()
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """All symbols, in the order in which they occur."""
-        found = [axis for axes in self.axes.values() for axis in axes if isinstance(axis, str)]
-        return tuple(dict.fromkeys(found))
+        """All symbols, in the order in which they occur. A symbol that occurs in formulas only comes last."""
+        found = [formula(axis) for axes in self.axes.values() for axis in axes if isinstance(axis, str)]
+        plain = [one.names[0] for one in found if str(one) == one.names[0]]
+        return tuple(dict.fromkeys((*plain, *(name for one in found for name in one.names))))
 
     def sizes(self, name: str, sizes: Sizes) -> tuple[int, ...]:
-        return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes[name])
+        return tuple(size_of(axis, sizes) for axis in self.axes[name])
 
-    def fixed(self, symbols: Sequence[str]) -> Shapes:
-        """The same shapes, with the sizes of the examples in place of these symbols."""
+    def places(self, axis: int | str) -> list[Place]:
+        """The axes of inputs that are this size, symbol or formula."""
+        return [(name, place) for name, row in self.axes.items() for place, one in enumerate(row) if one == axis]
+
+    def changed(self, places: Mapping[Place, int | str], examples: Sizes | None = None) -> Shapes:
+        """The same shapes with other axes at some places, and the sizes of new symbols in the example inputs."""
         axes = {
-            name: tuple(self.examples[axis] if axis in symbols else axis for axis in axes)  # type: ignore[index]
-            for name, axes in self.axes.items()
-        }
-        return Shapes(axes, self.examples, self.least, self.most, self.own)
-
-    def renamed(self, samples: str) -> Shapes:
-        """The same shapes, with names in place of symbols.
-
-        The symbol `samples` becomes ``batch_size``, the first other symbol ``sequence_length``, and a later symbol
-        ``<input>_sequence_length``. A symbol that the user named stays as it is.
-        """
-        called: dict[str, str] = {symbol: symbol for symbol in self.own}
-        if samples and samples not in called:
-            called[samples] = free(names.BATCH, called)
-        for name, row in self.axes.items():
-            for axis in row:
-                if isinstance(axis, str) and axis not in called:
-                    plain = names.SEQUENCE not in called.values()
-                    called[axis] = free(names.SEQUENCE if plain else f"{name}_{names.SEQUENCE}", called)
-        axes = {
-            name: tuple(called[axis] if isinstance(axis, str) else axis for axis in row)
+            name: tuple(places.get((name, place), axis) for place, axis in enumerate(row))
             for name, row in self.axes.items()
         }
+        return replace(self, axes=axes, examples={**self.examples, **(examples or {})})
+
+    def fixed(self, symbols: Collection[str]) -> Shapes:
+        """The same shapes, with the sizes of the examples in place of these symbols and of formulas over them."""
+
+        def fixed(axis: int | str) -> int | str:
+            gone = isinstance(axis, str) and any(name in symbols for name in formula(axis).names)
+            return size_of(axis, self.examples) if gone else axis
+
+        return replace(self, axes={name: tuple(map(fixed, row)) for name, row in self.axes.items()})
+
+    def named(self, called: Mapping[str, str]) -> Shapes:
+        """The same shapes, with other names of symbols."""
+
+        def named(axis: int | str) -> int | str:
+            if isinstance(axis, int):
+                return axis
+            known = formula(axis)
+            return str(replace(known, terms=tuple((called[name], factor) for name, factor in known.terms)))
+
+        axes = {name: tuple(map(named, row)) for name, row in self.axes.items()}
         examples, least, most = (
             {called[axis]: size for axis, size in sizes.items() if axis in called}
             for sizes in (self.examples, self.least, self.most)
         )
-        return Shapes(axes, examples, least, most, frozenset(called[axis] for axis in self.own))
+        own = frozenset(called[axis] for axis in self.own if axis in called)
+        return Shapes(axes, examples, least, most, own, self.loose)
+
+    def names(self, samples: str) -> dict[str, str]:
+        """A name for each symbol.
+
+        The symbol `samples` becomes ``batch_size``, the first other symbol ``sequence_length``, and a later symbol
+        ``<input>_sequence_length``. A symbol that the user named stays as it is.
+        """
+        called: dict[str, str] = {symbol: symbol for symbol in self.symbols if symbol in self.own}
+        if samples and samples not in called:
+            called[samples] = free(names.BATCH, called)
+        for symbol in self.symbols:
+            if symbol not in called:
+                holders = [name for name, row in self.axes.items() if symbol in row]
+                holders += [name for name, row in self.axes.items() if any(uses(axis, symbol) for axis in row)]
+                plain = names.SEQUENCE not in called.values()
+                called[symbol] = free(names.SEQUENCE if plain else f"{holders[0]}_{names.SEQUENCE}", called)
+        return called
+
+
+def uses(axis: int | str, symbol: str) -> bool:
+    """Whether an axis is this symbol, or a formula over it."""
+    return isinstance(axis, str) and symbol in formula(axis).names
 
 
 def free(name: str, called: Mapping[str, str]) -> str:
@@ -104,6 +140,7 @@ def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
     if not whole:
         return {name: dict(enumerate(tensor.shape[:-1])) for name, tensor in examples.items()}
     known = {size for tensor in whole.values() for size in tensor.shape}
+    known |= {int(tensor.max()) for tensor in whole.values() if tensor.ndim == 1 and tensor.numel()}
     found = {}
     for name, tensor in examples.items():
         features = tensor.is_floating_point() and tensor.ndim > 2
@@ -122,74 +159,84 @@ def is_whole(tensor: Tensor) -> bool:
 def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
     """The shapes of example inputs, with the user's `dynamic_shapes` as `chosen`.
 
-    Raises UsageError for examples whose axes can't be told apart, and for a `chosen` that does not fit the examples.
+    Raises UsageError for a `chosen` that does not fit the examples.
     """
-    default = by_default(examples)
-    given = listed(examples, chosen)
-    named = {
-        tensor.shape[axis]: symbol
-        for name, tensor in examples.items()
-        for axis, wish in given.get(name, {}).items()
-        for symbol in [read(wish, tensor.shape[axis], True)[0]]
-        if symbol is not None and not symbol.startswith(SIZED)
-    }
-    axes: dict[str, tuple[int | str, ...]] = {}
+    default, given = by_default(examples), listed(examples, chosen)
+    rows: dict[str, list[int | str]] = {name: list(tensor.shape) for name, tensor in examples.items()}
     sizes: dict[str, int] = {}
     least: dict[str, int] = {}
     most: dict[str, int] = {}
     own: set[str] = set()
-    for name, tensor in examples.items():
-        row: list[int | str] = []
-        for axis, size in enumerate(tensor.shape):
-            wish = given[name].get(axis) if name in given else "default"
-            symbol, low, high = read(wish, size, axis in default[name])
-            if wish == "default" and symbol is not None:
-                symbol = named.get(size, symbol)  # takes the name of an axis of the same size
-            if symbol is None:
-                row.append(size)
-                continue
-            if sizes.setdefault(symbol, size) != size:
-                raise UsageError(
-                    f"an axis must have one size in all examples, got {symbol} with {sizes[symbol]} and {size}; {REMEDY}."
-                )
-            if not (low or 0) <= size <= (high or size):
-                raise UsageError(
-                    f"an example must keep to its own bounds, got {size} for {symbol} of {low} to {high}; give a longer or shorter one."
-                )
-            least |= {} if low is None else {symbol: low}
-            most |= {} if high is None else {symbol: high}
-            own |= set() if symbol.startswith(SIZED) else {symbol}
-            row.append(symbol)
-        repeated = {axis for axis in row if isinstance(axis, str) and axis.startswith(SIZED) and row.count(axis) > 1}
-        if repeated and is_whole(tensor):
+    for (name, axis), wish in ((place, wish) for name in given for place, wish in wishes(name, given[name])):
+        asked = read(wish, examples[name].shape[axis])
+        if asked is None:
+            continue
+        if sizes.setdefault(asked.symbol, asked.size) != asked.size:
             raise UsageError(
-                f"axes that vary on their own must have different sizes in an example, got {list(tensor.shape)} for {name}; "
-                "take another batch or length, or name them with dynamic_shapes."
+                f"an axis must have one size in all examples, got {asked.symbol} with {sizes[asked.symbol]} and {asked.size}; {REMEDY}."
             )
-        axes[name] = tuple(row)
-    return Shapes(axes, sizes, least, most, frozenset(own))
+        if not (asked.least or 0) <= asked.size <= (asked.most or asked.size):
+            raise UsageError(
+                f"an example must keep to its own bounds, got {asked.size} for {asked.symbol} of {asked.least} to {asked.most}; give a longer or shorter one."
+            )
+        least |= {} if asked.least is None else {asked.symbol: asked.least}
+        most |= {} if asked.most is None else {asked.symbol: asked.most}
+        own |= {asked.symbol} if not asked.symbol.startswith(SIZED) else set()
+        rows[name][axis] = asked.axis
+    named = {size: symbol for symbol, size in sizes.items() if symbol in own}
+    loose = frozenset((name, axis) for name in examples if name not in given for axis in range(examples[name].ndim))
+    for name, axis in sorted(loose, key=lambda place: (list(examples).index(place[0]), place[1])):
+        size = examples[name].shape[axis]
+        if axis in default[name]:
+            symbol = named.get(size, f"{SIZED}{size}")  # takes the name of an axis of the same size
+            sizes.setdefault(symbol, size)
+            rows[name][axis] = symbol
+    return Shapes({name: tuple(row) for name, row in rows.items()}, sizes, least, most, frozenset(own), loose)
 
 
-SIZED = "size "  # starts the symbol of an axis without a name; the size in the examples follows
+def wishes(name: str, row: Mapping[int, Any]) -> list[tuple[Place, Any]]:
+    return [((name, axis), wish) for axis, wish in row.items()]
 
 
-def read(wish: Any, size: int, varies: bool) -> tuple[str | None, int | None, int | None]:
-    """The symbol of an axis, and the range that the user gave. The symbol of a fixed axis is None."""
-    if wish == "default":
-        return (f"{SIZED}{size}" if varies else None), None, None
+SIZED = "size_"  # starts the symbol of an axis without a name; the size in the examples follows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks of an axis.
+
+    Attributes:
+        axis: the symbol of the axis, or a formula over the symbol.
+        symbol: the symbol.
+        size: the size of the symbol in the examples.
+        least, most: the range of the symbol; None for an end that the user did not give.
+    """
+
+    axis: str
+    symbol: str
+    size: int
+    least: int | None = None
+    most: int | None = None
+
+
+def read(wish: Any, size: int) -> Asked | None:
+    """What an entry of `dynamic_shapes` asks of an axis with this size in the examples; None for a fixed axis."""
     kind = getattr(wish, "type", None)  # only a hint has it: Dim.AUTO, Dim.DYNAMIC, Dim.STATIC
     if wish is None or isinstance(wish, int) or getattr(kind, "name", "") == "STATIC":
-        return None, None, None
+        return None
     if kind is not None and hasattr(wish, "min"):
-        return f"{SIZED}{size}", wish.min, wish.max
-    if isinstance(wish, str):
-        return wish, None, None
-    name = getattr(wish, "__name__", "")
-    if not name.isidentifier():  # a computed Dim such as 8*blocks
-        raise UsageError(
-            f"dynamic_shapes must name axes by Dim, a hint or text, got {wish}; say what it may be with a Dim, the step is found."
-        )
-    return name, getattr(wish, "min", 0) or None, bounded(getattr(wish, "max", None))
+        return Asked(f"{SIZED}{size}", f"{SIZED}{size}", size, wish.min, wish.max)
+    root = getattr(wish, "root", wish)
+    symbol = root if isinstance(root, str) else getattr(root, "__name__", "")
+    if not symbol.isidentifier():
+        raise UsageError(f"dynamic_shapes must name axes by Dim, a hint or a word, got {wish}; {REMEDY}.")
+    least, most = getattr(root, "min", 0) or None, bounded(getattr(root, "max", None))
+    if root is wish:
+        return Asked(symbol, symbol, size, least, most)
+    factor, plus = wish.fn(2) - wish.fn(1), 2 * wish.fn(1) - wish.fn(2)  # torch allows nothing but factor*root + plus
+    if (size - plus) % factor:
+        raise UsageError(f"an example must fit its own axis, got {size} for {wish.__name__}; give a longer or shorter one.")
+    return Asked(str(Formula(((symbol, factor),), plus)), symbol, (size - plus) // factor, least, most)
 
 
 def bounded(most: Any) -> int | None:

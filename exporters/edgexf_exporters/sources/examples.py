@@ -1,14 +1,18 @@
 """Makes inputs of any size that are like the example inputs of a custom module.
 
-In: example inputs, their axes, and which of them hold ids or are masks. Out: arrays, for the sizes of the axes and a
-seed.
+In: example inputs, their axes, and what is known about each of them. Out: arrays, for the sizes of the axes and a seed.
 
-    ids      numbers below the rows of the embedding that reads the ids; otherwise as for others
+    ids      numbers below the rows of the embedding that reads the ids
     mask     real tokens, and padding behind them as the grid asks
-    square   if the last two axes are the same axis: a causal mask as in the example, or the single value of the example
+    counts   whole numbers up to the size of an axis, such as the lengths of rows
+    pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
+    marks    other floats of two values, or with an infinite one: values of the example
+    floats   random values, between those of the example; around 0 if the example has a single value
     others   values of the example
 
-The module understands the values of the example, whatever they mean. So the values are drawn from the example.
+The module understands whatever lies between the values of its example. Values of the example alone would verify little:
+an example of zeros would verify nothing. A single value says nothing about its range, so the module is run to find out
+which of `LEVELS` it understands.
 """
 
 from __future__ import annotations
@@ -22,11 +26,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgexf.bundle.formula import formula
+from edgexf.bundle.signature import Within
 from edgexf.errors import UsageError
-from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole
+from edgexf_exporters.sources.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
 MOST_VALUES = 4096  # the largest number of values of an example to draw from
+HIDES = -1e4  # an added mask hides by such a value or a smaller one
+# How values are drawn where the example has a single value, the hardest first: of any sign, not negative, up to 1, and
+# the value of the example itself.
+LEVELS = ("any", "size", "share", "example")
 
 
 @dataclass(frozen=True)
@@ -38,12 +48,16 @@ class Draws:
         shapes: the axes of the inputs, and the sizes of the symbols in the examples.
         below: for each input that holds ids, the number that all its ids are below, by the name of the input.
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
+        within: for each input that counts along an axis, the range of its values, by the name of the input.
+        levels: the level of `LEVELS` for each input, by name; the last level for an input that is missing.
     """
 
     examples: Mapping[str, Tensor]
     shapes: Shapes
     below: Mapping[str, int] = field(default_factory=dict)
     real: Mapping[str, int] = field(default_factory=dict)
+    within: Mapping[str, Within] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -52,12 +66,13 @@ class Draws:
         tokens are real.
         """
         chance = np.random.default_rng(seed)
-        return {name: self.one(name, self.shapes.sizes(name, sizes), chance, padded) for name in self.examples}
+        return {name: self.one(name, sizes, chance, padded) for name in self.examples}
 
     def one(
-        self, name: str, shape: tuple[int, ...], chance: np.random.Generator, padded: Callable[[int, int], int] | None
+        self, name: str, sizes: Sizes, chance: np.random.Generator, padded: Callable[[int, int], int] | None
     ) -> Array:
-        example = self.examples[name].detach().cpu().numpy()
+        """The array of one input."""
+        example, shape = self.examples[name].detach().cpu().numpy(), self.shapes.sizes(name, sizes)
         if name in self.below:
             return chance.integers(0, self.below[name], shape).astype(example.dtype)
         if name in self.real:
@@ -65,40 +80,107 @@ class Draws:
             real = np.array([padded(row, length) if padded else length for row in range(rows)])
             marked = np.arange(length) < real[:, None]
             return np.where(marked, self.real[name], 1 - self.real[name]).astype(example.dtype)
-        axes = self.shapes.axes[name]
-        if len(axes) > 1 and isinstance(axes[-1], str) and axes[-1] == axes[-2]:
-            return self.square(name, example, shape)
+        if name in self.within:
+            return counted(example, shape, self.within[name].least, self.within[name].most(sizes), chance)
         if example.size == 0:
             raise UsageError(
                 f"an example must hold a value, got {list(example.shape)} for {name}; give one of a real size."
             )
-        values = example.reshape(-1)[:: example.size // MOST_VALUES + 1]
-        return chance.choice(values, shape).astype(example.dtype)
+        if is_pairs(self.shapes.axes[name]) and has_marks(example):
+            return pairs(example, shape, chance)
+        if example.dtype.kind != "f" or has_marks(example):
+            return chosen(example, shape, self.levels.get(name, LEVELS[-1]), chance)
+        return between(example, shape, self.levels.get(name, LEVELS[-1]), chance)
 
-    def square(self, name: str, example: Array, shape: tuple[int, ...]) -> Array:
-        """A mask over pairs of tokens, of the same kind as the example: causal or of a single value.
 
-        Raises UsageError for an example of another kind.
-        """
-        inner = example.reshape(-1, *example.shape[-2:])
-        if np.all(example == example.flat[0]):
-            return np.full(shape, example.flat[0])
-        lower = np.tri(example.shape[-1], dtype=bool)
-        for seen, hidden in ((inner[0, 0, 0], inner[0, 0, -1]), (inner[0, -1, 0], inner[0, 0, 0])):
-            if np.array_equal(inner, np.broadcast_to(np.where(lower, seen, hidden), inner.shape)):
-                found = np.where(np.tri(shape[-1], dtype=bool), seen, hidden).astype(example.dtype)
-                return np.broadcast_to(found, shape).copy()
-        raise UsageError(
-            f"a mask over pairs of tokens must be causal or of one value to be made at other lengths, got another for {name}; "
-            "make it inside forward."
-        )
+def values_of(example: Array) -> Array:
+    """An even sample of the values of an example."""
+    sample: Array = example.reshape(-1)[:: example.size // MOST_VALUES + 1]
+    return sample
+
+
+def is_single(example: Array) -> bool:
+    return bool(np.all(example == example.flat[0]))
+
+
+def has_marks(example: Array) -> bool:
+    """Whether the values of an example are marks, of which there is nothing in between."""
+    if example.dtype.kind != "f":
+        return True
+    kinds = np.unique(values_of(example))
+    return bool(np.isinf(kinds).any() or kinds.min() <= HIDES or (len(kinds) == 2 and np.all(kinds == (0, 1))))
+
+
+def is_pairs(axes: tuple[int | str, ...]) -> bool:
+    """Whether the last two axes are tokens and tokens, or tokens and all tokens so far."""
+    if len(axes) < 2 or not (isinstance(axes[-1], str) and isinstance(axes[-2], str)):
+        return False
+    return bool({*formula(axes[-1]).names} & {*formula(axes[-2]).names})
+
+
+def counted(example: Array, shape: tuple[int, ...], least: int, most: int, chance: np.random.Generator) -> Array:
+    """Whole numbers from `least` to `most`. The first is `most`: some modules take the largest one for the size."""
+    found = chance.integers(min(least, most), most + 1, shape)
+    found.flat[:1] = most
+    return found.astype(example.dtype)
+
+
+def chosen(example: Array, shape: tuple[int, ...], level: str, chance: np.random.Generator) -> Array:
+    """Values of the example. A single whole number gets the next one beside it, if the module understands it.
+
+    A float mask keeps its largest value at the first place of the last axis, so that no row is hidden wholly.
+    """
+    values = values_of(example)
+    if example.dtype.kind in "iu" and is_single(example) and level == LEVELS[0]:
+        values = np.array([example.flat[0], example.flat[0] + 1])
+    found = chance.choice(values, shape).astype(example.dtype)
+    if example.dtype.kind == "f" and found.ndim:
+        found[..., :1] = values.max()
+    return found
+
+
+def between(example: Array, shape: tuple[int, ...], level: str, chance: np.random.Generator) -> Array:
+    """Random floats, each between two values of the example; for an example of a single value, see `LEVELS`."""
+    values = values_of(example)
+    if not is_single(example):
+        one, two = chance.choice(values, shape), chance.choice(values, shape)
+        return np.asarray(one + chance.random(shape) * (two - one)).astype(example.dtype)
+    drawn = {"any": chance.standard_normal, "size": chance.standard_normal, "share": chance.random}.get(level)
+    if drawn is None:
+        return np.full(shape, example.flat[0])
+    found = np.asarray(drawn(shape)).astype(example.dtype)
+    return found if level == "any" else np.asarray(np.abs(found))
+
+
+def pairs(example: Array, shape: tuple[int, ...], chance: np.random.Generator) -> Array:
+    """A mask over pairs of tokens, of the same kind as the example.
+
+    A causal mask may begin with tokens so far, which all tokens see. In a scattered mask each token sees itself if all
+    tokens do in the example.
+    """
+    if is_single(example):
+        return np.full(shape, example.flat[0])
+    rows, columns = example.shape[-2:]
+    inner = example.reshape(-1, rows, columns)
+    seen, hidden = inner[0, -1, 0], inner[0, 0, -1]
+    for start in (0, -1):
+        kept = np.tri(rows, columns, columns - rows + start, dtype=bool)
+        if np.array_equal(inner, np.broadcast_to(np.where(kept, seen, hidden), inner.shape)):
+            later = np.tri(shape[-2], shape[-1], shape[-1] - shape[-2] + start, dtype=bool)
+            return np.broadcast_to(np.where(later, seen, hidden).astype(example.dtype), shape).copy()
+    found = chance.choice(values_of(example), shape).astype(example.dtype)
+    own = np.diagonal(inner, columns - rows, axis1=1, axis2=2)
+    if own.size and is_single(own):
+        itself = np.eye(shape[-2], shape[-1], shape[-1] - shape[-2], dtype=bool)
+        found = np.where(itself, own.flat[0], found).astype(example.dtype)
+    return found
 
 
 def is_mask(name: str, tensor: Tensor, axes: tuple[int | str, ...]) -> bool:
     """Whether an input marks real tokens, judged by its name, its shape and its values."""
     rows = len(axes) == 2 and all(isinstance(axis, str) for axis in axes) and axes[0] != axes[1]
-    kind = tensor.dtype == torch.bool or is_whole(tensor)
-    return rows and kind and "mask" in name and bool(torch.all((tensor == 0) | (tensor == 1)))
+    added = tensor.is_floating_point() and not bool(torch.any(tensor == 1))  # zeros that are added to scores
+    return rows and "mask" in name and not added and bool(torch.all((tensor == 0) | (tensor == 1)))
 
 
 def marks(name: str, tensor: Tensor) -> int:

@@ -22,20 +22,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.heads import CLASSES, head_of
-from edgexf.bundle.signature import Axis, Signature
+from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import variants_in
 from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
-from edgexf_exporters.sources.axes import Sizes, distinct, is_whole, shapes_of
+from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole, shapes_of, uses
 from edgexf_exporters.sources.calls import arguments, in_float32, surrounding
-from edgexf_exporters.sources.examples import Array, Draws, is_mask, marks
+from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_mask, marks
+from edgexf_exporters.sources.outputs import declared, sizes_to_run
+from edgexf_exporters.sources.relations import related
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace.export import ANY
 from edgexf_exporters.variant import Variant
@@ -92,27 +93,96 @@ class Probe:
         self.around = surrounding(module)
 
     def source(self) -> Source:
-        shapes, examples = self.draws.shapes, self.draws.examples
         readers = self.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
-        masks = {
-            name: marks(name, tensor)
-            for name, tensor in examples.items()
-            if name not in below and is_mask(name, tensor, shapes.axes[name])
-        }
-        self.draws = replace(self.draws, below=below, real=masks)
+        self.draws = replace(self.draws, below=below)
+        self.draws = replace(self.draws, real=self.masks())
+        self.draws = replace(self.draws, levels=self.levels())
+        shapes, stuck = related(self.draws.shapes, lambda shapes, sizes: self.answers(sizes, shapes))
+        self.draws = replace(self.draws, shapes=shapes.fixed(stuck))
+        self.draws = replace(self.draws, real=self.masks())
+        self.draws = replace(self.draws, within=self.within())
         samples = self.samples()
-        masks = {name: mark for name, mark in masks.items() if shapes.axes[name][0] == samples}
-        self.draws = replace(self.draws, real=masks)
-        ranges = {symbol: self.range(symbol, samples) for symbol in shapes.symbols}
-        stuck = [symbol for symbol, axis in ranges.items() if axis.least == axis.most and symbol != samples]
-        shapes = shapes.fixed(stuck)
-        named = shapes.renamed(samples)
-        new = dict(zip(shapes.symbols, named.symbols, strict=True))
-        axes = tuple(replace(ranges[symbol], name=name) for symbol, name in new.items())
-        self.draws = replace(self.draws, shapes=named)
+        real = {name: mark for name, mark in self.draws.real.items() if self.draws.shapes.axes[name][0] == samples}
+        self.draws = replace(self.draws, real=real)
+        ranges = {symbol: self.range(symbol, samples) for symbol in self.draws.shapes.symbols}
+        still = [symbol for symbol, axis in ranges.items() if axis.least == axis.most and symbol != samples]
+        shapes = self.draws.shapes.fixed(still)
+        called = shapes.names(samples)
+        within = {name: replace(one, axis=called[one.axis]) for name, one in self.draws.within.items() if one.axis in called}
+        self.draws = replace(self.draws, shapes=shapes.named(called), within=within)
+        axes = tuple(replace(ranges[symbol], name=name) for symbol, name in called.items())
         only = {name: found[0] for name, found in readers.items() if len(found) == 1}
-        return self.described(Signature(axes, below, new.get(samples, "")), only)
+        frozen_to = {name: repr(value) for name, value in self.settings.items()}
+        signature = Signature(axes, below, called.get(samples, ""), within, self.fixed(), frozen_to)
+        return self.described(signature, only)
+
+    def masks(self) -> dict[str, int]:
+        """The value that marks a real token, by the name of each input that is a mask."""
+        return {
+            name: marks(name, tensor)
+            for name, tensor in self.draws.examples.items()
+            if name not in self.draws.below and is_mask(name, tensor, self.draws.shapes.axes[name])
+        }
+
+    def levels(self) -> dict[str, str]:
+        """The first of `LEVELS` at which the module answers with finite values, by the name of each input."""
+        found: dict[str, str] = {}
+        draws, sizes = self.draws, self.draws.shapes.examples
+        usual = self.finite(sizes, draws)
+        for name in draws.examples:
+            tried = (level for level in LEVELS if self.finite(sizes, replace(draws, levels={**found, name: level})))
+            found[name] = next(tried, LEVELS[-1]) if usual else LEVELS[0]
+        return found
+
+    def finite(self, sizes: Sizes, draws: Draws) -> bool:
+        """Whether the module answers with finite values only."""
+        try:
+            answer = self.answer(draws(sizes, seed=1))
+        except EdgexfError:
+            raise
+        except Exception:  # noqa: BLE001 (a custom module may raise any error at a value that it refuses)
+            return False
+        return all(bool(np.isfinite(array).all()) for array in answer.values())
+
+    def within(self) -> dict[str, Within]:
+        """The range of each input that counts along an axis, such as the lengths of rows, by the name of the input.
+
+        The largest value of an example is the size of the axis, or the module refuses such values where the axis is
+        shorter.
+        """
+        found: dict[str, Within] = {}
+        for name, tensor in self.draws.examples.items():
+            if is_whole(tensor) and tensor.numel() and name not in {**self.draws.below, **self.draws.real}:
+                counted = next((one for one in self.counts(name, tensor) if self.counts_along(name, one)), None)
+                found |= {} if counted is None else {name: counted}
+        return found
+
+    def counts(self, name: str, tensor: Tensor) -> list[Within]:
+        """Guesses along which axis an input counts, from its values in the example."""
+        shapes, least, most = self.draws.shapes, int(tensor.min()), int(tensor.max())
+        sizes = {symbol: shapes.examples[symbol] for symbol in shapes.symbols if symbol not in shapes.axes[name]}
+        full = [Within(symbol, min(1, least), 0) for symbol, size in sizes.items() if size == most > 1 and least >= 0]
+        rest = [Within(symbol, min(1, least), 1) for symbol, size in sizes.items() if 0 <= least <= most < size]
+        return [*full, *rest]
+
+    def counts_along(self, name: str, guess: Within) -> bool:
+        """Whether an input counts along the axis of a guess."""
+        size, most = self.draws.shapes.examples[guess.axis], int(self.draws.examples[name].max())
+        known = replace(self.draws, within={**self.draws.within, name: guess})
+        if guess.short == 0:
+            return self.answers({**self.draws.shapes.examples, guess.axis: size + 1}, draws=known)
+        shorter = {**self.draws.shapes.examples, guess.axis: max(most, 1)}
+        return most > 0 and not self.answers(shorter) and self.answers(shorter, draws=known)
+
+    def fixed(self) -> tuple[str, ...]:
+        """The axes that could have varied but don't, in words: all fixed axes, but the features at the end of floats."""
+        return tuple(
+            f"{name} axis {place} at {axis}"
+            for name, row in self.draws.shapes.axes.items()
+            for place, axis in enumerate(row)
+            if isinstance(axis, int) and axis > 1 and (is_whole(self.draws.examples[name]) or place < len(row) - 1)
+        )
 
     def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
         """The source, from what the probe knows at the end."""
@@ -186,29 +256,21 @@ class Probe:
     def called(self, inputs: Mapping[str, Tensor]) -> Answer:
         with torch.no_grad(), self.around(self.module):
             found = self.module(**inputs, **self.settings)
-        parts = (
-            found.items() if isinstance(found, Mapping) else enumerate(found) if isinstance(found, list | tuple) else ()
-        )
-        inside = [
-            str(name)
-            for name, value in parts
-            if isinstance(value, list | tuple | dict) and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
-        ]
-        if inside:
-            raise ExportError(
-                f"an answer must be tensors by name or in a row, got tensors inside {', '.join(inside)}; return each by itself."
-            )
-        return {name: output.detach().numpy() for name, output in named_outputs(found).items()}
+        return {
+            name: output.detach().numpy()
+            for name, output in named_outputs(found, taken=tuple(self.draws.examples)).items()
+        }
 
-    def answers(self, sizes: Sizes) -> bool:
-        """Whether the module answers inputs of these sizes."""
+    def answers(self, sizes: Sizes, shapes: Shapes | None = None, draws: Draws | None = None) -> bool:
+        """Whether the module answers inputs of these sizes, with a value in each output."""
+        draws = draws or (self.draws if shapes is None else replace(self.draws, shapes=shapes))
         try:
-            self.answer(self.draws(sizes, seed=1))
+            answer = self.answer(draws(sizes, seed=1))
         except EdgexfError:
             raise
         except Exception:  # noqa: BLE001 (a custom module may raise any error at a length that it refuses)
             return False
-        return True
+        return all(array.size for array in answer.values())
 
     def readers(self) -> dict[str, list[nn.Embedding]]:
         """The embeddings that read an input, by the name of the input.
@@ -306,7 +368,8 @@ class Probe:
         if step == 0:
             return Axis(symbol, size, size, 1)
         most = longest(works, size // step, top // step, step)
-        wanted = shapes.least.get(symbol, SHORTEST if samples else 1)
+        derived = any(uses(axis, symbol) and axis != symbol for row in shapes.axes.values() for axis in row)
+        wanted = shapes.least.get(symbol, 1 if derived or symbol in shapes.own or not samples else SHORTEST)
         short = (-(-length // step) * step for length in (wanted, *(1 << power for power in range(1, 12))))
         least = next((length for length in short if wanted <= length <= size and works(length)), size)
         for bound, found in (("max", most), ("min", least)):
@@ -328,27 +391,34 @@ class Probe:
     def outputs(self, signature: Signature) -> tuple[contract.Tensor, ...]:
         """The outputs of the module: their names, dtypes and axes.
 
-        An axis has the name of an input axis if its size follows that axis. Any other axis that varies is named after
-        the output. Raises ExportError where axes or names can't be told apart, and for an output without values.
+        Raises ExportError where axes can't be told apart, and for outputs whose number changes with the sizes.
         """
-        sizes = [distinct(signature.axes, turn) for turn in (0, 1)]
-        with in_a_sentence(
-            f"a module must answer when its axes change together (here {sizes[0]}, {sizes[1]})",
-            "fix an axis with dynamic_shapes, or mend what depends on two of them",
-        ):
-            first, second = (self.answer(self.draws(chosen, seed=1)) for chosen in sizes)
-        found = []
-        for name, array in first.items():
-            shape: list[int | str] = []
-            for axis, pair in enumerate(zip(array.shape, second[name].shape, strict=True)):
-                follows = [symbol for symbol in sizes[0] if pair == (sizes[0][symbol], sizes[1][symbol])]
-                shape.append(pair[0] if pair[0] == pair[1] else follows[0] if follows else f"{name}_{axis}")
-            if name in self.draws.examples or 0 in shape:
+        runs: list[tuple[Sizes, Answer]] = []
+        for sizes in sizes_to_run(signature.axes, signature.samples):
+            with in_a_sentence(
+                f"a module must answer when its axes change together (here {sizes})",
+                "fix an axis with dynamic_shapes, or mend what depends on two of them",
+            ):
+                runs.append((sizes, self.answer(self.draws(sizes, seed=1))))
+        first = runs[0][1]
+        kinds = {name: (array.dtype, array.ndim) for name, array in first.items()}
+        for sizes, answer in runs:
+            if {name: (array.dtype, array.ndim) for name, array in answer.items()} != kinds:
                 raise ExportError(
-                    f"an answer must hold values and have a name that no input has, got {name} {shape}; return it by another name, or leave it out."
+                    f"a module must answer with the same outputs at all sizes ({', '.join(first)}), got others at {sizes}; "
+                    "fix an axis with dynamic_shapes, or return the same outputs."
                 )
-            found.append(contract.Tensor(name, str(array.dtype), tuple(shape)))
-        return tuple(found)
+        return tuple(
+            contract.Tensor(
+                name,
+                str(array.dtype),
+                tuple(
+                    declared(name, place, signature.axes, [(sizes, answer[name].shape[place]) for sizes, answer in runs])
+                    for place in range(array.ndim)
+                ),
+            )
+            for name, array in first.items()
+        )
 
 
 def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:

@@ -22,12 +22,14 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from edgexf.bundle.formula import size_of
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, said_by
 
 FEWEST = 64  # the number of sizes of the axis of samples to try, and the bound of a common size of two axes
 LAYOUT = "max(1,"
+FARTHEST = 1 << 31  # no axis is longer
 # What a condition may name. torch.sym_float, torch.sym_not and the like also take plain numbers.
 KNOWN: dict[str, Any] = {"max": max, "min": min, "abs": abs, "int": int, "float": float, "math": math, "torch": torch}
 Sizes = dict[str, int]
@@ -55,13 +57,25 @@ def conditions(captured: ExportedProgram) -> list[CodeType]:
     Conditions on how a tensor lies in memory are left out. They contain ``max(1, size)``.
     """
     texts = [text for text in getattr(captured, "_guards_code", ()) if LAYOUT not in text]
-    return [compile(text, text, "eval") for text in texts]
+    return [compile(text, text, "eval") for text in (*texts, *ends(captured))]
+
+
+def ends(captured: ExportedProgram) -> Iterator[str]:
+    """Yields a condition for each axis that a trace bounds, for example by a slice of a table with so many rows."""
+    nodes = {node.name: node for node in captured.graph.find_nodes(op="placeholder")}
+    for place, name in enumerate(captured.graph_signature.user_inputs):
+        for axis, size in enumerate(nodes[str(name)].meta["val"].shape):
+            known = captured.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
+            if known is not None and known.upper < FARTHEST:
+                yield f"L['inputs'][{place}].size()[{axis}] <= {int(known.upper)}"
 
 
 def answer(guard: CodeType, inputs: Sequence[Sized]) -> bool:
     """Whether a condition holds. Raises ExportError for a condition that can't be read."""
     try:
         return bool(eval(guard, {"__builtins__": KNOWN, "L": {"inputs": inputs}}))  # noqa: S307 (torch wrote it)
+    except (ArithmeticError, ValueError):  # such as a division by a size of 0: the condition says nothing about this size
+        return False
     except (NameError, AttributeError, TypeError) as error:
         raise ExportError(
             f"a condition of the trace must be readable, got `{guard.co_filename}` ({said_by(error)}); "
@@ -80,7 +94,7 @@ def uncovered(
 
     def holds(sizes: Sizes) -> bool:
         inputs = [
-            Sized([sizes[axis] if isinstance(axis, str) else axis for axis in tensor.shape]) for tensor in tensors
+            Sized([size_of(axis, sizes) for axis in tensor.shape]) for tensor in tensors
         ]
         return all(answer(guard, inputs) for guard in guards)
 

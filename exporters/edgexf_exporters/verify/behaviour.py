@@ -20,6 +20,7 @@ import onnxruntime as ort
 from edgexf import names
 from edgexf.bundle.golden import output_difference, relative_difference
 from edgexf.bundle.manifest import Tensor
+from edgexf.bundle.signature import Signature
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import uncovered
 from edgexf_exporters.verify.compare import run
@@ -28,6 +29,7 @@ from edgexf_exporters.verify.grid import Array, Cell, batches, lengths
 from edgexf_exporters.verify.ties import TIE, Choices
 
 MOST_UNCOVERED = 32  # how many sizes are checked one by one, and how many of the later sizes at most
+LONG, MOST_LONG = 512, 6  # a size over LONG costs seconds: how many of them are checked at most, with a single sample
 
 
 BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates
@@ -87,8 +89,7 @@ def check_uncovered(
     signature = own.signature
     usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
     found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
-    later = found[MOST_UNCOVERED:]
-    for count, sizes in enumerate(found[:MOST_UNCOVERED] + later[:: len(later) // MOST_UNCOVERED + 1]):
+    for count, sizes in enumerate(sampled(found, signature)):
         feeds = own.draw(sizes, seed=count)
         with Choices() if source.has_argmax else nullcontext(Choices()) as met:
             answer, wanted = run(predict, feeds), eager(source, feeds)
@@ -99,6 +100,17 @@ def check_uncovered(
             if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
                 return f"{output.name} differs where " + ", ".join(f"{name} is {size}" for name, size in sizes.items())
     return ""
+
+
+def sampled(found: Sequence[dict[str, int]], signature: Signature) -> list[dict[str, int]]:
+    """The first sizes of those found, and an even sample of the others. Few of them are long, and these are batches of one."""
+    tokens = [axis.name for axis in signature.axes if axis.name != signature.samples]
+    long = [sizes for sizes in found if max(sizes[name] for name in tokens) > LONG] if tokens else []
+    short = [sizes for sizes in found if max(sizes[name] for name in tokens) <= LONG] if tokens else list(found)
+    later = short[MOST_UNCOVERED:]
+    kept = [*short[:MOST_UNCOVERED], *later[:: len(later) // MOST_UNCOVERED + 1]]
+    one = {} if not signature.samples else {signature.samples: signature.axis(signature.samples).least}
+    return kept + [{**sizes, **one} for sizes in [*long[:1], *long[:: len(long) // MOST_LONG + 1][1:]]]
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:

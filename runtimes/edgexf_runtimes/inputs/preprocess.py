@@ -20,7 +20,8 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.manifest import Decoder, Globals, Limits, Manifest, Segments
 from edgexf.bundle.preprocess import Bytes
-from edgexf.bundle.signature import Signature
+from edgexf.bundle.formula import formula, known, size_of
+from edgexf.bundle.signature import Signature, Within
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text
 
@@ -192,7 +193,6 @@ def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature
         raise UsageError(
             f"inputs must be the model's ({', '.join(wanted)}), got {', '.join(found) or 'none'}; give these."
         )
-    sizes: dict[str, int] = {}
     arrays = {}
     for name, tensor in wanted.items():
         array = np.asarray(found[name])
@@ -200,16 +200,21 @@ def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature
             raise InputError(
                 f"{name} must be {tensor.dtype} {list(tensor.shape)}, got {array.dtype} {list(array.shape)}; convert or reshape it."
             )
-        for called, size in zip(tensor.shape, array.shape, strict=True):
-            check_axis(name, array, called, sizes.setdefault(str(called), size), size, signature)
+        arrays[name] = array.astype(tensor.dtype)
+    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    sizes = signature.sizes(shapes, {name: array.shape for name, array in arrays.items()})
+    for name, array in arrays.items():
+        for called, size in zip(shapes[name], array.shape, strict=True):
+            check_axis(name, array, called, sizes, size, signature)
         if name in signature.below:
             check_range(name, array, signature.below[name])
-        arrays[name] = array.astype(tensor.dtype)
+        if name in signature.within:
+            check_within(name, array, signature.within[name], sizes)
     return arrays
 
 
 def check_axis(
-    name: str, array: npt.NDArray[Any], called: int | str, first: int, size: int, signature: Signature
+    name: str, array: npt.NDArray[Any], called: int | str, sizes: Mapping[str, int], size: int, signature: Signature
 ) -> None:
     if isinstance(called, int):
         if size != called:
@@ -217,13 +222,24 @@ def check_axis(
                 f"{name} must have {called} entries where it has {size}, got {list(array.shape)}; reshape it."
             )
         return
-    axis = signature.axis(called)
-    if size != first:
-        raise InputError(f"inputs must agree on {called}, got {first} and {size} in {name}; make them alike.")
-    if not axis.allows(size):
-        steps = f" in steps of {axis.step}" if axis.step > 1 else ""
+    if not known(called, sizes):
+        raise InputError(f"{name} must have {called} entries, got {size} in {list(array.shape)}; reshape it.")
+    wanted = size_of(called, sizes)
+    if size != wanted:
+        raise InputError(f"inputs must agree on {called}, got {wanted} and {size} in {name}; make them alike.")
+    for axis in map(signature.axis, formula(called).names):
+        if not axis.allows(sizes[axis.name]):
+            steps = f" in steps of {axis.step}" if axis.step > 1 else ""
+            raise InputError(
+                f"{axis.name} must be {axis.least} to {axis.most}{steps}, got {sizes[axis.name]} in {name}; cut it, or export with dynamic_shapes that allow it."
+            )
+
+
+def check_within(name: str, array: npt.NDArray[Any], within: Within, sizes: Mapping[str, int]) -> None:
+    most = within.most(sizes)
+    if array.size and (array.min() < within.least or array.max() > most):
         raise InputError(
-            f"{called} must be {axis.least} to {axis.most}{steps}, got {size} in {name}; cut it, or export with dynamic_shapes that allow it."
+            f"{name} must be {within.least} to {most}, as {within.axis} is {sizes[within.axis]}, got {array.min()} to {array.max()}; check its values."
         )
 
 

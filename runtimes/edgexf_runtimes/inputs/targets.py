@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.formula import size_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
 
@@ -45,6 +46,9 @@ def check_given(
         for tensor in manifest.variants[0].inputs
         for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
     }
+    if manifest.signature is not None:
+        shapes = {tensor.name: tensor.shape for tensor in manifest.variants[0].inputs}
+        sizes |= manifest.signature.sizes(shapes, {name: inputs[name].shape for name in shapes})
     found = {}
     for name, tensor in wanted.items():
         if name == names.POSITION:
@@ -60,7 +64,7 @@ def check_given(
 
 def checked_weights(value: Any, tensor: Tensor, sizes: Mapping[str, int]) -> Array:
     """float32 of the tensor's shape; zeros if `value` is None."""
-    shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape)
+    shape = tuple(size_of(axis, sizes) for axis in tensor.shape)
     weights = np.zeros(shape, dtype=np.float32) if value is None else np.asarray(value, dtype=np.float32)
     if weights.shape != shape or not np.isfinite(weights).all():
         raise InputError(
@@ -98,7 +102,7 @@ def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, man
     if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
         lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
         return lengths
-    return np.full(rows, sizes[str(tokens)])
+    return np.full(rows, size_of(tokens, sizes))
 
 
 def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:

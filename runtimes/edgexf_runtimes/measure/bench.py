@@ -28,6 +28,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.golden import read
 from edgexf.bundle.preprocess import Bytes
+from edgexf.bundle.formula import size_of
 from edgexf.bundle.signature import Signature
 from edgexf.dtypes import FP32
 from edgexf.errors import EdgexfError, UsageError
@@ -106,14 +107,18 @@ def own_inputs(session: Session, signature: Signature, length: int) -> dict[str,
     that the module takes.
     """
     cell = next(iter(read(session.path / names.GOLDEN_FILE).values()))
+    sizes = {}
+    for axis in signature.axes:
+        most = axis.most // axis.step * axis.step
+        sizes[axis.name] = max(axis.least, 1) if axis.name == signature.samples else min(length, most)
     found = {}
     for tensor in session.manifest.variants[0].inputs:
         array = cell[tensor.name]
-        for place, axis in enumerate(tensor.shape):
-            if isinstance(axis, str):
-                most = signature.axis(axis).most // signature.axis(axis).step * signature.axis(axis).step
-                size = max(signature.axis(axis).least, 1) if axis == signature.samples else min(length, most)
-                array = array.take(np.arange(size), axis=place, mode="wrap")
+        for place, size in enumerate(tensor.shape):
+            if isinstance(size, str):
+                array = array.take(np.arange(size_of(size, sizes)), axis=place, mode="wrap")
+        if tensor.name in signature.within:
+            array = np.full_like(array, signature.within[tensor.name].most(sizes))
         found[tensor.name] = array
     return found
 
