@@ -45,6 +45,10 @@ class VerificationError(EdgexfError):
         self.grid = grid
 
 
+class ExportWarning(UserWarning):
+    """An export succeeded, but the bundle lacks something or keeps something that a user may not expect."""
+
+
 class RefusedError(EdgexfError):
     """Every quantized graph is slower or worse than the user allows. Nothing was written.
 

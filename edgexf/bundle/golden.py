@@ -47,9 +47,13 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
 
     `real` is bool [batch, sequence]. Values at padding are not compared, but must be finite. The scale is the largest
     real value, or the median size of all values if it is larger: if only one token is real, one logit that happens to
-    be near 0 is no measure of the output. Logits that the model bars are compared among themselves.
+    be near 0 is no measure of the output. Logits that the model bars are compared among themselves. Values that the model
+    itself leaves undefined are left out (`defined`).
     """
-    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+    if found.shape != wanted.shape:
+        return math.inf
+    found, wanted = defined(found, wanted)
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
     if wanted.dtype == bool:
         found, wanted = found.astype(np.int8), wanted.astype(np.int8)
@@ -65,6 +69,19 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
         found, wanted = found[~barred], wanted[~barred]
     largest = max(float(np.abs(wanted).max()), scale, float(np.finfo(np.float32).tiny))
     return max(hidden, float(np.abs(found - wanted).max()) / largest)
+
+
+def defined(found: Array, wanted: Array) -> tuple[Array, Array]:
+    """Both arrays, with 0 where the model's own value is NaN, and where both values are the same infinite one.
+
+    A module may answer NaN for a row whose tokens are all hidden, and bar a choice by -inf. Arrays without a finite value
+    stay as they are.
+    """
+    finite = np.isfinite(wanted)
+    if finite.all() or not finite.any():
+        return found, wanted
+    left_out = ~finite & (np.isnan(wanted) | (found == wanted))
+    return np.where(left_out, 0, found), np.where(left_out, 0, wanted)
 
 
 def typical(wanted: Array) -> float:

@@ -48,8 +48,11 @@ class Kind:
 
     def fits(self, outputs: Sequence[Tensor]) -> bool:
         """Whether the first outputs have the names and the rank of this kind."""
-        first = outputs[: len(self.outputs)]
-        return tuple(output.name for output in first) == self.outputs and len(first[0].shape) == self.rank
+        return self.names(outputs) and len(outputs[0].shape) == self.rank
+
+    def names(self, outputs: Sequence[Tensor]) -> bool:
+        """Whether the first outputs have the names of this kind."""
+        return tuple(output.name for output in outputs[: len(self.outputs)]) == self.outputs
 
 
 CLASSES = Kind("logits of classes", (names.LOGITS,), 2)
@@ -59,6 +62,7 @@ SPAN = Kind(
 )
 VECTORS = Kind("a vector for each token", (names.LAST_HIDDEN_STATE,), 3)
 KINDS = (CLASSES, TOKEN_CLASSES, SPAN, VECTORS)
+UNNAMED = (CLASSES, TOKEN_CLASSES)  # what a custom module's first output is taken for, if no kind knows its name
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,17 @@ class Head:
 
 
 def head_of(outputs: Sequence[Tensor], samples: str) -> Head | None:
-    """The head of a model with these outputs; None if none of `KINDS` fits, or if samples are not independent."""
+    """The head of a model with these outputs; None if none of `KINDS` fits, or if samples are not independent.
+
+    A first output whose name no kind knows holds logits, if it has the axes of logits.
+    """
     shape = outputs[0].shape
     if not samples or samples not in shape[:2]:
         return None
-    for kind in KINDS:
-        if kind.fits(outputs) and (shape[0] == samples or kind.turns):
+    called = [kind for kind in KINDS if kind.fits(outputs)]
+    alike = [kind for kind in UNNAMED if kind.rank == len(shape) and not any(one.names(outputs) for one in KINDS)]
+    for kind in (*called, *alike):
+        if shape[0] == samples or kind.turns:
             return Head(kind, tuple(outputs[: len(kind.outputs)]), samples)
     return None
 

@@ -5,12 +5,13 @@ In: a reference model, a checkpoint or a module. Out: a bundle, and the results 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
 
 from edgexf.cli.options import size_options
-from edgexf.errors import UsageError, VerificationError
+from edgexf.errors import ExportWarning, UsageError, VerificationError
 from edgexf_exporters.explain.methods import METHODS
 
 DEFAULT_METHOD, *FURTHER_METHODS = METHODS
@@ -62,7 +63,8 @@ def export(
     methods = () if explain == ("none",) else explain or None
     given = {name: size for name, size in sizes.items() if size is not None}
     try:
-        with stages() as stage:
+        with stages() as stage, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExportWarning)  # the lines below say the same
             bundle = export(
                 model, variant=variant, module=module, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
                 overwrite=overwrite, progress=stage,
@@ -78,8 +80,8 @@ def export(
     origin = bundle.manifest.provenance
     if bundle.manifest.signature is not None:
         click.echo(takes(bundle.manifest, bundle.manifest.signature))
-    if found["growth"]:
-        click.echo(f"note: {found['growth']}")
+    for note in filter(None, (found["growth"], found.get("undefined"))):
+        click.echo(f"note: {note}")
     if UNEXPLAINED in origin:
         click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
     if "tokenizer" in origin:

@@ -23,6 +23,10 @@ def card(source: Source, result: GridResult) -> str:
     table = markdown_table(*grid_table(result.to_dict()))
     defined = any(row.against == "definition" for row in result.rows)
     asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
+    asked += f" Note: {result.undefined}." if result.undefined else ""
+    own = source.module_inputs
+    inputs = [] if own is None else limits_in_words(own.signature)
+    head += "\n## Inputs\n\n" + "".join(f"- {line}\n" for line in inputs) if inputs else ""
     return (
         f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
         f"{result.grid} grid.{asked}\n\n{table}"
@@ -66,4 +70,19 @@ def takes(manifest: Manifest, signature: Signature) -> str:
         for axis in signature.axes
     )
     graph = manifest.variants[0]
-    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}"
+    more = "".join(f"\n{line}" for line in limits_in_words(signature))
+    return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}{more}"
+
+
+def limits_in_words(signature: Signature) -> list[str]:
+    """What else a custom module's graph does not let vary, and what its values must keep to, a line each."""
+    ranges = [
+        f"{name}: values from {one.least} to {one.axis}{f' - {one.short}' if one.short else ''}"
+        for name, one in signature.within.items()
+    ]
+    kept = [f"{name}={value}" for name, value in signature.frozen.items()]
+    return [
+        *ranges,
+        *([f"fixed: {', '.join(signature.fixed)}"] if signature.fixed else []),
+        *([f"kept as given: {', '.join(kept)}"] if kept else []),
+    ]

@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
-from edgexf.errors import UsageError, VerificationError
+from edgexf.errors import ExportWarning, UsageError, VerificationError
 from edgexf.extras import require_packages
 from edgexf.pipeline.card import card
-from edgexf.pipeline.describe_bundle import make_manifest
+from edgexf.pipeline.describe_bundle import UNEXPLAINED, make_manifest
 from edgexf.progress import Stages, no_stages
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgexf.bundle.manifest import Manifest
     from edgexf_exporters.graphs import Graphs
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.judge import Verdict
@@ -60,7 +62,8 @@ def export(
         source: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, a model of
             transformers in memory, an encoder of `edgexf.models`, or with `example_inputs` any `torch.nn.Module`.
         example_inputs: inputs of a custom module: a tuple of tensors in the order of its ``forward``, or a dictionary
-            by name. Every axis of an integer input varies; axes of equal size vary together.
+            by name. Every axis of an integer input varies. Axes of equal size in several inputs vary together; runs of
+            the module tell apart what may differ, and find sizes that depend on others.
         dynamic_shapes: the ``dynamic_shapes`` of `torch.export`, if other axes of a custom module vary.
         module: ``package.module:factory`` that builds a custom module; see `edgexf_exporters.sources.factory`.
         variant: the name of a reference model, with its trained weights or the weights in `weights`.
@@ -117,8 +120,20 @@ def export(
             result.to_dict(),
         )
     progress("writing")
-    path = bundle.write(target, bundle_files(chosen, verdict), make_manifest(chosen, verdict, opset), overwrite)
+    manifest = make_manifest(chosen, verdict, opset)
+    path = bundle.write(target, bundle_files(chosen, verdict), manifest, overwrite)
+    for note in notes(manifest, explained=explain is None or bool(methods)):
+        warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, bundle.read(path))
+
+
+def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
+    """Yields what a user of a bundle may not expect of it. `explained`: an explanation was wanted."""
+    if explained and UNEXPLAINED in manifest.provenance:
+        yield f"no explain graph was written: {manifest.provenance[UNEXPLAINED]}"
+    if manifest.signature is not None:
+        for name, value in manifest.signature.frozen.items():
+            yield f"the graph keeps {name}={value}, since only tensors become inputs; give a tensor to let it vary"
 
 
 def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:

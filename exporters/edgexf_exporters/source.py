@@ -251,9 +251,10 @@ class Source:
         """What an explanation explains. None where `unexplained` gives a reason, such as a missing embedding."""
         if self.embedding is None or (self.multiple_choice and self.per_row is not None):
             return None
-        return target_of(
-            self.outputs, names.BATCH if self.module_inputs is None else self.module_inputs.signature.samples
-        )
+        if self.module_inputs is None:
+            return target_of(self.outputs, names.BATCH)
+        signature = self.module_inputs.signature
+        return target_of(self.outputs, signature.samples, [axis.name for axis in signature.axes])
 
     def explained_by(
         self, path: bool = False, weights: bool = False
@@ -374,7 +375,7 @@ def named_outputs(found: Any, name: str = names.LOGITS, taken: Collection[str] =
     tensors: dict[str, Tensor] = {}
     for key, tensor in (leaf for part in parts for leaf in flat(*part)):
         while key in tensors or key in taken:
-            key += "_out"  # noqa: PLW2901 (the loop looks for a free name)
+            key += "_out"
         tensors[key] = tensor
     if not tensors:
         raise ExportError(f"a module must answer with tensors, got {type(found).__name__} without; return some.")

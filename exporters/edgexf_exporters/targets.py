@@ -15,7 +15,7 @@ stands for the direction of the sample's vector, whose length then counts as a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.formula import known
 from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Head, Kind, head_of
 
 Array = npt.NDArray[Any]
@@ -221,14 +222,17 @@ TARGETS: dict[Kind, Callable[[Head], Target]] = {
 FIXED = (TOKEN_CLASSES, VECTORS)  # kinds whose last axis must have a fixed size
 
 
-def target_of(outputs: Sequence[contract.Tensor], samples: str) -> Target | None:
+def target_of(outputs: Sequence[contract.Tensor], samples: str, axes: Collection[str] | None = None) -> Target | None:
     """The target of a model with these outputs, or None where nothing can be explained.
 
-    `samples` names the axis of independent samples.
+    `samples` names the axis of independent samples. `axes` are the names of the inputs' axes, if outputs may have others:
+    a token that is explained must have a place that can be counted.
     """
     head = head_of(outputs, samples)
     if head is None or head.outputs[0].dtype != "float32" or (head.kind in FIXED and not head.has_fixed_columns):
         return None
     if head.kind == TOKEN_CLASSES and not isinstance(head.tokens, str):
+        return None
+    if axes is not None and any(not known(axis, dict.fromkeys(axes, 0)) for axis in head.shape):
         return None
     return TARGETS[head.kind](head)

@@ -285,7 +285,7 @@ class Predictor:
 
     def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
         """A classifier's answer, from the mean logits of all windows of an input."""
-        logits = np.mean([outputs[names.LOGITS] for outputs, _ in answers], axis=0)
+        logits = np.mean([outputs[self.head.output.name] for outputs, _ in answers], axis=0)
         scores = SCORES[self.manifest.scores](logits)
         best = best_places(scores)
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)

@@ -9,6 +9,8 @@
     tokenizer    the files of a tokenizer, for `checkpoint`
     axes         the axes of a custom module's inputs that vary, for `module`
     examples     inputs of any size that are like the example inputs, for `module`
+    relations    which of these axes vary, and which depend on each other, for `module`
+    outputs      how the sizes of a custom module's outputs follow from its inputs, for `module`
     calls        how a custom module is called, for `module`
 
 A request goes into `choose`. `choose` calls `reference`, `checkpoint` or `module`; for the name of a factory, it calls

@@ -167,7 +167,7 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
     least: dict[str, int] = {}
     most: dict[str, int] = {}
     own: set[str] = set()
-    for (name, axis), wish in ((place, wish) for name in given for place, wish in wishes(name, given[name])):
+    for name, axis, wish in [(name, axis, wish) for name, row in given.items() for axis, wish in row.items()]:
         asked = read(wish, examples[name].shape[axis])
         if asked is None:
             continue
@@ -192,10 +192,6 @@ def shapes_of(examples: Mapping[str, Tensor], chosen: Any = None) -> Shapes:
             sizes.setdefault(symbol, size)
             rows[name][axis] = symbol
     return Shapes({name: tuple(row) for name, row in rows.items()}, sizes, least, most, frozenset(own), loose)
-
-
-def wishes(name: str, row: Mapping[int, Any]) -> list[tuple[Place, Any]]:
-    return [((name, axis), wish) for axis, wish in row.items()]
 
 
 SIZED = "size_"  # starts the symbol of an axis without a name; the size in the examples follows
@@ -235,7 +231,9 @@ def read(wish: Any, size: int) -> Asked | None:
         return Asked(symbol, symbol, size, least, most)
     factor, plus = wish.fn(2) - wish.fn(1), 2 * wish.fn(1) - wish.fn(2)  # torch allows nothing but factor*root + plus
     if (size - plus) % factor:
-        raise UsageError(f"an example must fit its own axis, got {size} for {wish.__name__}; give a longer or shorter one.")
+        raise UsageError(
+            f"an example must fit its own axis, got {size} for {wish.__name__}; give a longer or shorter one."
+        )
     return Asked(str(Formula(((symbol, factor),), plus)), symbol, (size - plus) // factor, least, most)
 
 

@@ -145,11 +145,10 @@ def between(example: Array, shape: tuple[int, ...], level: str, chance: np.rando
     if not is_single(example):
         one, two = chance.choice(values, shape), chance.choice(values, shape)
         return np.asarray(one + chance.random(shape) * (two - one)).astype(example.dtype)
-    drawn = {"any": chance.standard_normal, "size": chance.standard_normal, "share": chance.random}.get(level)
-    if drawn is None:
+    if level == "example":
         return np.full(shape, example.flat[0])
-    found = np.asarray(drawn(shape)).astype(example.dtype)
-    return found if level == "any" else np.asarray(np.abs(found))
+    found = np.asarray(chance.random(shape) if level == "share" else chance.standard_normal(shape))
+    return (found if level == "any" else np.abs(found)).astype(example.dtype)
 
 
 def pairs(example: Array, shape: tuple[int, ...], chance: np.random.Generator) -> Array:

@@ -15,7 +15,7 @@ guard sees: a table of positions that arange reads ends somewhere, and only a ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,7 @@ from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
 from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole, shapes_of, uses
 from edgexf_exporters.sources.calls import arguments, in_float32, surrounding
 from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_mask, marks
-from edgexf_exporters.sources.outputs import declared, sizes_to_run
+from edgexf_exporters.sources.outputs import declared, plain, sizes_apart, sizes_near
 from edgexf_exporters.sources.relations import related
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace.export import ANY
@@ -109,7 +109,9 @@ class Probe:
         still = [symbol for symbol, axis in ranges.items() if axis.least == axis.most and symbol != samples]
         shapes = self.draws.shapes.fixed(still)
         called = shapes.names(samples)
-        within = {name: replace(one, axis=called[one.axis]) for name, one in self.draws.within.items() if one.axis in called}
+        within = {
+            name: replace(one, axis=called[one.axis]) for name, one in self.draws.within.items() if one.axis in called
+        }
         self.draws = replace(self.draws, shapes=shapes.named(called), within=within)
         axes = tuple(replace(ranges[symbol], name=name) for symbol, name in called.items())
         only = {name: found[0] for name, found in readers.items() if len(found) == 1}
@@ -192,7 +194,8 @@ class Probe:
         head = head_of(outputs, signature.samples)
         classes = head.columns if head is not None and head.kind == CLASSES else 0
         reader = self.reader(signature, readers)
-        reason = self.unexplained(reader, target_of(outputs, signature.samples))
+        axes = [axis.name for axis in signature.axes]
+        reason = self.unexplained(reader, target_of(outputs, signature.samples, axes))
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
@@ -393,32 +396,45 @@ class Probe:
 
         Raises ExportError where axes can't be told apart, and for outputs whose number changes with the sizes.
         """
-        runs: list[tuple[Sizes, Answer]] = []
-        for sizes in sizes_to_run(signature.axes, signature.samples):
-            with in_a_sentence(
-                f"a module must answer when its axes change together (here {sizes})",
-                "fix an axis with dynamic_shapes, or mend what depends on two of them",
-            ):
-                runs.append((sizes, self.answer(self.draws(sizes, seed=1))))
+        axes = signature.axes
+        runs = self.runs(sizes_apart(axes))
         first = runs[0][1]
-        kinds = {name: (array.dtype, array.ndim) for name, array in first.items()}
-        for sizes, answer in runs:
-            if {name: (array.dtype, array.ndim) for name, array in answer.items()} != kinds:
-                raise ExportError(
-                    f"a module must answer with the same outputs at all sizes ({', '.join(first)}), got others at {sizes}; "
-                    "fix an axis with dynamic_shapes, or return the same outputs."
-                )
+
+        def shown(name: str, place: int) -> list[tuple[Sizes, int]]:
+            return [(sizes, answer[name].shape[place]) for sizes, answer in runs]
+
+        if any(plain(axes, shown(name, place)) is None for name in first for place in range(first[name].ndim)):
+            runs += self.runs(sizes_near(axes, signature.samples), first)
         return tuple(
             contract.Tensor(
                 name,
                 str(array.dtype),
-                tuple(
-                    declared(name, place, signature.axes, [(sizes, answer[name].shape[place]) for sizes, answer in runs])
-                    for place in range(array.ndim)
-                ),
+                tuple(declared(name, place, axes, shown(name, place)) for place in range(array.ndim)),
             )
             for name, array in first.items()
         )
+
+    def runs(self, chosen: Sequence[Sizes], first: Answer | None = None) -> list[tuple[Sizes, Answer]]:
+        """The answers at some sizes. They must hold the same outputs as `first`, or as each other."""
+        found: list[tuple[Sizes, Answer]] = []
+        for sizes in chosen:
+            with in_a_sentence(
+                f"a module must answer when its axes change together (here {sizes})",
+                "fix an axis with dynamic_shapes, or mend what depends on two of them",
+            ):
+                found.append((sizes, self.answer(self.draws(sizes, seed=1))))
+            first = first or found[0][1]
+            if kinds(found[-1][1]) != kinds(first):
+                raise ExportError(
+                    f"a module must answer with the same outputs at all sizes ({', '.join(first)}), got others at {dict(sizes)}; "
+                    "fix an axis with dynamic_shapes, or return the same outputs."
+                )
+        return found
+
+
+def kinds(answer: Answer) -> dict[str, tuple[str, int]]:
+    """The dtype and the number of axes of each output."""
+    return {name: (str(array.dtype), array.ndim) for name, array in answer.items()}
 
 
 def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
@@ -439,8 +455,11 @@ def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
 
 def unchanged(first: Array, second: Array) -> bool:
     first, second = first.astype(np.float64), second.astype(np.float64)  # also for integers and booleans
-    scale = max(float(np.abs(first).max(initial=0.0)), 1e-30)
-    return bool(np.abs(first - second).max(initial=0.0) <= SAME * scale)
+    finite = np.isfinite(first) & np.isfinite(second)
+    if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
+        return False
+    scale = max(float(np.abs(first[finite]).max(initial=0.0)), 1e-30)
+    return bool(np.abs(first[finite] - second[finite]).max(initial=0.0) <= SAME * scale)
 
 
 def longest(works: Any, good: int, top: int, step: int) -> int:

@@ -23,10 +23,15 @@ NEXT = range(1, 17)  # steps from the first size: all remainders of the usual di
 FAR = 160  # steps to a size at which a factor shows
 
 
-def sizes_to_run(axes: Sequence[Axis], samples: str) -> list[dict[str, int]]:
-    """Sizes of all axes, enough of them to tell formulas apart: two wholly different ones, and changes of one axis."""
+def sizes_apart(axes: Sequence[Axis]) -> list[dict[str, int]]:
+    """Sizes of all axes that show which axis of an output is which axis of the inputs: all differ in two runs."""
+    return [distinct(axes, 0), distinct(axes, 1)]
+
+
+def sizes_near(axes: Sequence[Axis], samples: str) -> list[dict[str, int]]:
+    """Sizes of all axes that tell formulas apart: each axis changes alone, by few steps and by many."""
     first = distinct(axes, 0)
-    found = [first, distinct(axes, 1)]
+    found = []
     for axis in axes:
         longest = min(axis.most, first[axis.name] + FAR * axis.step) // axis.step * axis.step
         near = (first[axis.name] + step * axis.step for step in (NEXT if axis.name != samples else NEXT[:1]))
@@ -34,14 +39,19 @@ def sizes_to_run(axes: Sequence[Axis], samples: str) -> list[dict[str, int]]:
     return found
 
 
-def declared(name: str, place: int, axes: Sequence[Axis], runs: Sequence[tuple[Sizes, int]]) -> int | str:
-    """The declared size of an axis of an output, from its sizes in runs."""
+def plain(axes: Sequence[Axis], runs: Sequence[tuple[Sizes, int]]) -> int | str | None:
+    """The size of an axis of an output that is fixed or is an axis of the inputs; None for any other."""
     sizes = [size for _, size in runs]
     if len(set(sizes)) == 1:
         return sizes[0]
-    plain = [axis.name for axis in axes if all(size == chosen[axis.name] for chosen, size in runs)]
-    if plain:
-        return plain[0]
+    return next((axis.name for axis in axes if all(size == chosen[axis.name] for chosen, size in runs)), None)
+
+
+def declared(name: str, place: int, axes: Sequence[Axis], runs: Sequence[tuple[Sizes, int]]) -> int | str:
+    """The declared size of an axis of an output, from its sizes in runs."""
+    known = plain(axes, runs)
+    if known is not None:
+        return known
     found = next((one for over in DIVISORS for one in [fitted(axes, runs, over)] if one is not None), None)
     return f"{name}_{place}" if found is None else str(found)
 

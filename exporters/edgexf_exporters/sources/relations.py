@@ -95,9 +95,7 @@ def told_apart(shapes: Shapes, symbol: str) -> Iterator[Guess]:
     new = unused(shapes, symbol)
     guesses = sorted(
         product((False, True), repeat=len(others)),
-        key=lambda turned: sum(
-            away != (group[0][1] != here[1]) for away, group in zip(turned, others, strict=True)
-        ),
+        key=lambda turned: sum(away != (group[0][1] != here[1]) for away, group in zip(turned, others, strict=True)),
     )
     for turned in guesses:
         moved = there + joined([group for away, group in zip(turned, others, strict=True) if away])
@@ -121,7 +119,10 @@ def regrouped(shapes: Shapes, symbol: str) -> Iterator[Guess]:
     ]
     for left, taken in changes:
         if len(joined(left)) < len(shapes.places(symbol)):
-            places: dict[Place, int | str] = {**dict.fromkeys(joined(left), new), **dict.fromkeys(joined(taken), symbol)}
+            places: dict[Place, int | str] = {
+                **dict.fromkeys(joined(left), new),
+                **dict.fromkeys(joined(taken), symbol),
+            }
             yield shapes.changed(places, {new: size} if left else {}), (symbol,)
 
 
@@ -155,11 +156,15 @@ def sums(shapes: Shapes, stuck: Sequence[str]) -> Iterator[Guess]:
     sizes = {**loose, **{symbol: shapes.examples[symbol] for symbol in shapes.symbols}}
     for plus, (one, two) in product((0, 1, -1), combinations(sizes, 2)):
         formula = Formula(((one, 1), (two, 1)), plus)
-        promoted = {place: symbol for symbol in {one, two} & set(loose) for place in fixed_places(shapes, loose[symbol])}
+        promoted = {
+            place: symbol for symbol in {one, two} & set(loose) for place in fixed_places(shapes, loose[symbol])
+        }
         for group in targets(shapes, one, formula.at(sizes)):
             touched = {one, two, *(shapes.axes[name][axis] for name, axis in group)}
             if touched & set(stuck) and not set(group) & set(promoted):
-                changed = shapes.changed({**promoted, **dict.fromkeys(group, str(formula))}, {one: sizes[one], two: sizes[two]})
+                changed = shapes.changed(
+                    {**promoted, **dict.fromkeys(group, str(formula))}, {one: sizes[one], two: sizes[two]}
+                )
                 yield changed, (one, two)
 
 

@@ -74,7 +74,10 @@ def answer(guard: CodeType, inputs: Sequence[Sized]) -> bool:
     """Whether a condition holds. Raises ExportError for a condition that can't be read."""
     try:
         return bool(eval(guard, {"__builtins__": KNOWN, "L": {"inputs": inputs}}))  # noqa: S307 (torch wrote it)
-    except (ArithmeticError, ValueError):  # such as a division by a size of 0: the condition says nothing about this size
+    except (
+        ArithmeticError,
+        ValueError,
+    ):  # such as a division by a size of 0: the condition says nothing about this size
         return False
     except (NameError, AttributeError, TypeError) as error:
         raise ExportError(
@@ -93,9 +96,7 @@ def uncovered(
     """
 
     def holds(sizes: Sizes) -> bool:
-        inputs = [
-            Sized([size_of(axis, sizes) for axis in tensor.shape]) for tensor in tensors
-        ]
+        inputs = [Sized([size_of(axis, sizes) for axis in tensor.shape]) for tensor in tensors]
         return all(answer(guard, inputs) for guard in guards)
 
     for axis in axes:

@@ -28,8 +28,8 @@ from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, batches, lengths
 from edgexf_exporters.verify.ties import TIE, Choices
 
-MOST_UNCOVERED = 32  # how many sizes are checked one by one, and how many of the later sizes at most
-LONG, MOST_LONG = 512, 6  # a size over LONG costs seconds: how many of them are checked at most, with a single sample
+MOST_UNCOVERED, MOST_LATER = 32, 16  # how many sizes are checked one by one, and how many of the later sizes at most
+LONG, MOST_LONG = 512, 2  # a size over LONG costs seconds: how many of them are checked at most, with a single sample
 
 
 BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates
@@ -108,9 +108,9 @@ def sampled(found: Sequence[dict[str, int]], signature: Signature) -> list[dict[
     long = [sizes for sizes in found if max(sizes[name] for name in tokens) > LONG] if tokens else []
     short = [sizes for sizes in found if max(sizes[name] for name in tokens) <= LONG] if tokens else list(found)
     later = short[MOST_UNCOVERED:]
-    kept = [*short[:MOST_UNCOVERED], *later[:: len(later) // MOST_UNCOVERED + 1]]
+    kept = [*short[:MOST_UNCOVERED], *later[:: len(later) // MOST_LATER + 1]]
     one = {} if not signature.samples else {signature.samples: signature.axis(signature.samples).least}
-    return kept + [{**sizes, **one} for sizes in [*long[:1], *long[:: len(long) // MOST_LONG + 1][1:]]]
+    return kept + [{**sizes, **one} for sizes in long[:: len(long) // MOST_LONG + 1]]
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:

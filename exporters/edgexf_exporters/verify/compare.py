@@ -21,12 +21,15 @@ from edgexf import names
 from edgexf.bundle.golden import output_difference, relative_difference, residual_difference, thinned
 from edgexf.errors import in_a_sentence
 from edgexf_exporters.source import Source
+from edgexf_exporters.verify.declared import undeclared
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, cells
 from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
 from edgexf_exporters.verify.ties import TIE, Choices
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
+DECLARED = "outputs have the sizes that the manifest declares"
+UNDEFINED = "where the model itself answers no finite number, nothing is compared but an infinite one"
 BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
 
 
@@ -72,6 +75,7 @@ class GridResult:
         checks: what each check found, by the name of the check. An empty string is a pass.
         growth: what grows faster than the length in a custom module. It is no failure, because edgexf promises nothing
             about the growth of a custom module.
+        undefined: what was not compared, because the model itself answers no finite number there; empty if all was.
     """
 
     grid: str
@@ -79,6 +83,7 @@ class GridResult:
     rows: list[Row] = field(default_factory=list)
     checks: dict[str, str] = field(default_factory=dict)
     growth: str = ""
+    undefined: str = ""
 
     @property
     def worst(self) -> float:
@@ -156,6 +161,10 @@ def compare(
         sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
         with sentence, Choices() if source.has_argmax else nullcontext(Choices()) as met:
             wanted = reference(source, feeds, list(explain))
+        if source.module_inputs is not None and not result.checks.get(DECLARED):
+            result.checks[DECLARED] = undeclared(source, feeds, wanted)
+        if any(not np.isfinite(wanted[output.name]).all() for output in source.outputs):
+            result.undefined = UNDEFINED
         found = [run_with(session, feeds) for session in (predict, *explain.values())]
         row = measured(source, cell, source.real(feeds), found, [wanted] * len(found), list(explain))
         if choosing is not None and not row.worst <= tolerance:

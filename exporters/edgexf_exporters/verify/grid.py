@@ -18,6 +18,7 @@ from edgexf import names
 from edgexf.bundle.signature import Signature
 from edgexf.errors import UsageError
 from edgexf_exporters.source import Source
+from edgexf_exporters.verify.declared import sizes_of
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
@@ -114,11 +115,7 @@ class Cell:
         """The inputs, and what an explain graph takes besides: a baseline, a path and the arrays of the target."""
         if source.target is None:
             return feeds
-        sizes = {
-            str(axis): size
-            for tensor in source.tensors
-            for axis, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
-        }
+        sizes = sizes_of(source, feeds)
         shown = source.shown(feeds) if source.mask is not None else None
         first = feeds[source.inputs[0]]
         chance = np.random.default_rng(self.seed)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.heads import SPAN, head_of
+from edgexf.bundle.heads import SPAN, UNNAMED, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
 from edgexf.progress import Steps
@@ -131,13 +131,14 @@ def value_of(manifest: Manifest, given: Mapping[str, Array], real: Array, output
     The `outputs` of the unchanged sample decide what is predicted. `real` is bool, of the shape of the sample's tokens.
     """
     first = manifest.variants[0].outputs[0].name
+    head = head_of(manifest.variants[0].outputs, manifest.samples)
     if names.TARGET_START in given:
         asked = any(np.any(weights) for weights in given.values())
         best = {name: one_hot(np.where(real, outputs[logits], -inf)) for name, logits in ENDS.items()}
         weights = given if asked else best
         return lambda other: sum(dot(weights[name], other[logits]) for name, logits in ENDS.items())
     target, place = given[names.TARGET].astype(np.float64), given.get(names.POSITION)
-    if first == names.LOGITS:
+    if head is not None and head.kind in UNNAMED:
         read = reader(first, place, None)
         chosen = target if np.any(target) else one_hot(read(outputs))
         return lambda other: dot(chosen, read(other))

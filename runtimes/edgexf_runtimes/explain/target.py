@@ -122,7 +122,7 @@ class Labelled(ExplanationTarget):
             raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
 
     def logits(self, outputs: Outputs) -> Array:
-        logits = outputs[names.LOGITS]
+        logits = outputs[self.predictor.head.output.name]
         return logits if self.position is None else logits[self.position]
 
     def chosen(self, outputs: Outputs) -> dict[int, float]:

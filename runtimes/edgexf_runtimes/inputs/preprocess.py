@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.formula import formula, known, size_of
 from edgexf.bundle.manifest import Decoder, Globals, Limits, Manifest, Segments
 from edgexf.bundle.preprocess import Bytes
-from edgexf.bundle.formula import formula, known, size_of
 from edgexf.bundle.signature import Signature, Within
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text

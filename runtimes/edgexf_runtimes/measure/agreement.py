@@ -216,9 +216,9 @@ def targets_for(reference: Session, method: str, case: Case) -> dict[str, Array]
 
 def predicted(session: Session, case: Case) -> dict[str, Array]:
     """The target for the class that fp32 predicts, so that both graphs explain it. Empty for other heads."""
-    if not CLASSES.fits(session.manifest.variants[0].outputs):
+    if session.head.kind != CLASSES:
         return {}
-    answer = session.run(**case.arrays)[names.LOGITS]
+    answer = session.run(**case.arrays)[session.head.output.name]
     target = np.zeros_like(answer)
     target[np.arange(len(answer)), answer.argmax(axis=-1)] = 1
     return {names.TARGET: target}

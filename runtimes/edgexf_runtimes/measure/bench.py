@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.formula import size_of
 from edgexf.bundle.golden import read
 from edgexf.bundle.preprocess import Bytes
-from edgexf.bundle.formula import size_of
 from edgexf.bundle.signature import Signature
 from edgexf.dtypes import FP32
 from edgexf.errors import EdgexfError, UsageError
