@@ -9,6 +9,7 @@
     tokenizer    the files of a tokenizer, for `checkpoint`
     axes         the axes of a custom module's inputs that vary, for `module`
     examples     inputs of any size that are like the example inputs, for `module`
+    probe        runs a custom module to find out about its axes and values, for `module`
     relations    which of these axes vary, and which depend on each other, for `module`
     outputs      how the sizes of a custom module's outputs follow from its inputs, for `module`
     calls        how a custom module is called, for `module`

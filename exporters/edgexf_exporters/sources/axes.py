@@ -10,7 +10,7 @@ and symbols, and the ranges that the user gave.
 By default every axis of an integer input varies. An axis of another input varies if an axis of an integer input has the
 same size, or if an integer input of one axis has this size as its largest value, as the lengths of rows have; a size of
 1 counts for the first axis only. In an input of floats with three or more axes the last axis holds features, so it does
-not vary. Without an integer input, all axes of an input vary except the last axis. `sources.relations` then runs the
+not vary. Without an integer input of two or more axes, all axes of an input vary except the last axis. `sources.relations` then runs the
 module to find out which of these axes vary, and together with which others. Symbols get their names last (`renamed`),
 when it is known along which symbol samples are independent.
 """
@@ -137,18 +137,22 @@ def free(name: str, called: Mapping[str, str]) -> str:
 def by_default(examples: Mapping[str, Tensor]) -> dict[str, dict[int, int]]:
     """For each input, the axes that vary by default and their sizes."""
     whole = {name: tensor for name, tensor in examples.items() if is_whole(tensor)}
-    if not whole:
-        return {name: dict(enumerate(tensor.shape[:-1])) for name, tensor in examples.items()}
-    known = {size for tensor in whole.values() for size in tensor.shape}
-    known |= {int(tensor.max()) for tensor in whole.values() if tensor.ndim == 1 and tensor.numel()}
+    counts = {int(tensor.max()) for tensor in whole.values() if tensor.ndim == 1 and tensor.numel()}
+    rows = [tensor for tensor in whole.values() if tensor.ndim > 1]
+    known = {size for tensor in whole.values() for size in tensor.shape} | counts
     found = {}
     for name, tensor in examples.items():
-        features = tensor.is_floating_point() and tensor.ndim > 2
-        axes = list(enumerate(tensor.shape[:-1] if features else tensor.shape))
-        # A size of 1 says little: behind the first axis it is probably a broadcast axis, not a batch of one sample.
-        found[name] = {
-            axis: size for axis, size in axes if name in whole or (size in known and (size > 1 or axis == 0))
-        }
+        axes = dict(enumerate(tensor.shape))
+        last = tensor.ndim - 1
+        if name in whole:
+            found[name] = axes
+        elif not rows:
+            found[name] = {axis: size for axis, size in axes.items() if axis != last or (last == 1 and size in counts)}
+        else:
+            features = last if tensor.is_floating_point() and tensor.ndim > 2 else None
+            # A size of 1 says little: behind the first axis it is probably a broadcast axis, not a batch of one sample.
+            alike = {axis: size for axis, size in axes.items() if size in known and (size > 1 or axis == 0)}
+            found[name] = {axis: size for axis, size in alike.items() if axis != features}
     return found
 
 
