@@ -44,6 +44,11 @@ class Formula:
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.terms)
 
+    @property
+    def is_axis(self) -> bool:
+        """Whether the formula is an axis itself."""
+        return self == Formula(((self.names[0], 1),))
+
     def at(self, sizes: Mapping[str, int]) -> int:
         """The size, where the axes have these sizes."""
         return (sum(factor * sizes[name] for name, factor in self.terms) + self.plus) // self.over

@@ -48,11 +48,8 @@ class Kind:
 
     def fits(self, outputs: Sequence[Tensor]) -> bool:
         """Whether the first outputs have the names and the rank of this kind."""
-        return self.names(outputs) and len(outputs[0].shape) == self.rank
-
-    def names(self, outputs: Sequence[Tensor]) -> bool:
-        """Whether the first outputs have the names of this kind."""
-        return tuple(output.name for output in outputs[: len(self.outputs)]) == self.outputs
+        first = outputs[: len(self.outputs)]
+        return tuple(output.name for output in first) == self.outputs and len(first[0].shape) == self.rank
 
 
 CLASSES = Kind("logits of classes", (names.LOGITS,), 2)
@@ -132,7 +129,8 @@ def head_of(outputs: Sequence[Tensor], samples: str) -> Head | None:
     if not samples or samples not in shape[:2]:
         return None
     called = [kind for kind in KINDS if kind.fits(outputs)]
-    alike = [kind for kind in UNNAMED if kind.rank == len(shape) and not any(one.names(outputs) for one in KINDS)]
+    known = any(outputs[0].name in kind.outputs for kind in KINDS)
+    alike = [] if known else [kind for kind in UNNAMED if kind.rank == len(shape)]
     for kind in (*called, *alike):
         if shape[0] == samples or kind.turns:
             return Head(kind, tuple(outputs[: len(kind.outputs)]), samples)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgexf.bundle.formula import Formula, formula
+from edgexf.bundle.formula import formula
 from edgexf.checks import is_count, require, require_text
 
 
@@ -98,7 +98,7 @@ class Signature:
             for axis, size in zip(shape, given[name], strict=True)
             if isinstance(axis, str)
         ]
-        found = {one.names[0]: size for one, size in reversed(pairs) if one == Formula(((one.names[0], 1),))}
+        found = {one.names[0]: size for one, size in reversed(pairs) if one.is_axis}
         for _ in self.axes:
             for one, size in pairs:
                 found |= one.solved(size, found)

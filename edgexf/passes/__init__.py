@@ -1,6 +1,7 @@
 """Graph passes: onnx_ir models in, onnx_ir models out.
 
     edges               pads inputs to whole blocks, and crops outputs: the graph then takes any length
+    identities          drops copies of values, and keeps outputs apart
     linear              linear layers as products
     canonical_weights   weights with the names and the orientation of the model's own parameters
     share               one file of weights for all graphs of a bundle
@@ -17,6 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgexf.passes.edges import Edges, PadInputsToBlocks
+from edgexf.passes.identities import DropIdentities
 from edgexf.passes.tidy import DropTraces
 
 
@@ -30,7 +32,7 @@ def after_export(edges: Edges) -> ir.passes.Sequential:
         PadInputsToBlocks(edges),
         common.CommonSubexpressionEliminationPass(),
         common.DeduplicateInitializersPass(size_limit=1 << 30),
-        common.IdentityEliminationPass(),
+        DropIdentities(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
         common.TopologicalSortPass(),

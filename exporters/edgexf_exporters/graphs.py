@@ -84,6 +84,7 @@ def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset:
         tuple(map(source.samples, source.outputs)),
         source.channels if isinstance(body.embedding, Values) else -1,
     )
-    program = differentiate(method, body.embedding, body.program, spec, inputs, dimensions, opset)
+    declared = [tensor.shape for tensor in tensors] if source.module_inputs is not None else []
+    program = differentiate(method, body.embedding, body.program, spec, inputs, dimensions, opset, declared)
     outputs = tuple(output.name for output in (*source.outputs, *gives))
     return translate(program, tuple(tensor.name for tensor in tensors), outputs, opset)

@@ -17,11 +17,13 @@ Source of gradient x input: Shrikumar et al. 2016, "Not just a black box", secti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from edgexf.bundle.formula import formula, known, size_of
 from edgexf.errors import UsageError, in_a_sentence
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.program import ExplainProgram, ExplainSpec
@@ -61,9 +63,25 @@ def check_method(method: str, source: Source) -> None:
 
 
 class Frame(nn.Module):
-    """Captured, it has the inputs of an explain program, whose trace `differentiate` puts in its place."""
+    """Captured, it has the inputs of an explain program, whose trace `differentiate` puts in its place.
+
+    `declared` are the shapes of the inputs by their axes. The capture learns which sizes follow from others.
+    """
+
+    def __init__(self, declared: Sequence[tuple[int | str, ...]] = ()) -> None:
+        super().__init__()
+        self.declared = declared
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        axes = [
+            pair
+            for shape, tensor in zip(self.declared, inputs, strict=False)
+            for pair in zip(shape, tensor.shape, strict=False)
+        ]
+        sizes: dict[str, Any] = {str(axis): size for axis, size in axes}
+        for axis, size in axes:
+            if isinstance(axis, str) and not formula(axis).is_axis and known(axis, sizes):
+                torch._check(size == size_of(axis, sizes))
         return tuple(tensor.clone() for tensor in inputs)
 
 
@@ -75,8 +93,9 @@ def differentiate(
     example: tuple[Tensor, ...],
     shapes: Sequence[Axes],
     opset: int,
+    declared: Sequence[tuple[int | str, ...]] = (),
 ) -> ExportedProgram:
-    """Makes the explain program. `example` and `shapes` belong to (input_ids, attention_mask, ..., target).
+    """Makes the explain program. `example`, `shapes` and `declared` belong to (input_ids, attention_mask, ..., target).
 
     Raises ExportError where the body has no gradient, a gradient that depends on values, or an operator without a rule.
     """
@@ -85,5 +104,5 @@ def differentiate(
         "an explained model must be differentiable from its outputs to its token embeddings",
         "export it with --explain none, or lower the module that this names",
     ):
-        frame = capture(Frame(), example, shapes)
+        frame = capture(Frame(declared), example, shapes)
         return retraced(frame, module, {**decompositions(opset), **REVERSED}, composite=False)

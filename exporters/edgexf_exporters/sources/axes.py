@@ -58,7 +58,7 @@ class Shapes:
     def symbols(self) -> tuple[str, ...]:
         """All symbols, in the order in which they occur. A symbol that occurs in formulas only comes last."""
         found = [formula(axis) for axes in self.axes.values() for axis in axes if isinstance(axis, str)]
-        plain = [one.names[0] for one in found if str(one) == one.names[0]]
+        plain = [one.names[0] for one in found if one.is_axis]
         return tuple(dict.fromkeys((*plain, *(name for one in found for name in one.names))))
 
     def sizes(self, name: str, sizes: Sizes) -> tuple[int, ...]:

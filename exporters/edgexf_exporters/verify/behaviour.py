@@ -64,7 +64,7 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
             found.setdefault("a sample is independent of its batch mates", "")
             alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
             for name, answer in first.items():
-                if (
+                if source.samples(kinds[name]) is not None and (
                     output_difference(kinds[name], first_sample(source, kinds[name], answer), alone[name], real[:1])
                     > BATCH_TOLERANCE
                 ):
@@ -98,7 +98,8 @@ def check_uncovered(
         real = source.real(feeds)
         for output in source.outputs:
             if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
-                return f"{output.name} differs where " + ", ".join(f"{name} is {size}" for name, size in sizes.items())
+                where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
+                return f"{output.name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
     return ""
 
 
