@@ -68,10 +68,18 @@ def test_logits_are_told_apart_by_their_axes(shape: tuple[int | str, ...], sampl
 def test_other_names_are_no_head() -> None:
     shape = ("batch_size", "sequence_length")
     assert head_of([Tensor(names.START_LOGITS, "float32", shape)], "batch_size") is None  # the end logits are missing
-    assert head_of([Tensor("hidden", "float32", (*shape, 8))], "batch_size") is None
+    assert head_of([Tensor(names.LAST_HIDDEN_STATE, "float32", shape)], "batch_size") is None  # no vectors
     both = [Tensor(name, "float32", shape) for name in SPAN.outputs]
     assert head_of(both, "batch_size") is not None
     assert head_of(both[::-1], "batch_size") is None
+
+
+def test_a_first_output_that_no_kind_knows_holds_logits() -> None:
+    for name, shape, kind in (("scores", (3,), CLASSES), ("tags", ("sequence_length", 3), TOKEN_CLASSES)):
+        head = head_of([Tensor(name, "float32", ("batch_size", *shape))], "batch_size")
+        assert head is not None
+        assert head.kind is kind
+        assert head.outputs[0].name == name
 
 
 def test_a_decoders_vector_is_explained_at_a_position_and_an_encoders_as_a_mean() -> None:

@@ -59,8 +59,12 @@ class Probe:
     def answers(self, sizes: Sizes, shapes: Shapes | None = None, draws: Draws | None = None) -> bool:
         """Whether the module answers inputs of these sizes, with a value in each output."""
         draws = draws or (self.draws if shapes is None else replace(self.draws, shapes=shapes))
+        return self.takes(draws(sizes, seed=1))
+
+    def takes(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether the module answers these inputs, with a value in each output."""
         try:
-            answer = self.answer(draws(sizes, seed=1))
+            answer = self.answer(inputs)
         except EdgexfError:
             raise
         except Exception:  # noqa: BLE001 (a custom module may raise any error at a length that it refuses)
@@ -157,7 +161,8 @@ class Probe:
         if guess.short == 0:
             return self.answers({**self.draws.shapes.examples, guess.axis: size + 1}, draws=known)
         shorter = {**self.draws.shapes.examples, guess.axis: max(most, 1)}
-        return most > 0 and not self.answers(shorter) and self.answers(shorter, draws=known)
+        inputs = known(shorter, seed=1)
+        return most > 0 and self.takes(inputs) and not self.takes({**inputs, name: np.full_like(inputs[name], most)})
 
     def samples(self) -> str:
         """The symbol along which samples are independent; empty if there is no such symbol.
