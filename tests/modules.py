@@ -122,6 +122,26 @@ def ids(batch: int, length: int, below: int = VOCABULARY, seed: int = 0) -> Tens
     return torch.randint(0, below, (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
+class Step(nn.Module):
+    """A step of a decoder: one layer that reads a cache, and returns the longer cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.value, self.head = nn.Embedding(VOCABULARY, 16), nn.Linear(16, 16), nn.Linear(16, 50)
+
+    def forward(self, ids: Tensor, mask: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        query = self.embed(ids).unflatten(2, (2, 8)).transpose(1, 2)
+        known = torch.cat((past, self.value(query.transpose(1, 2).flatten(2)).unflatten(2, (2, 8)).transpose(1, 2)), 2)
+        found = torch.softmax(query @ known.transpose(-1, -2) + mask, -1) @ known
+        return self.head(found.transpose(1, 2).flatten(2)), known
+
+
+def step_inputs(batch: int, new: int, past: int) -> dict[str, Tensor]:
+    mask = torch.full((new, past + new), float("-inf")).triu(past + 1)[None, None]
+    return {"ids": ids(batch, new), "mask": mask, "past": torch.randn(batch, 2, past, 8)}
+
+
 def small(kind: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """Returns a module in eval mode and example inputs.
 
