@@ -1,5 +1,6 @@
 """A bundle on disk: a folder of graphs, weights and JSON, versioned and hashed.
 
+    formula      sizes that follow from other sizes
     signature    the inputs of a custom module, and how their axes vary
     preprocess   how text or bytes become token ids
     manifest     `edgexf.json`: all that a reader needs to run the graphs

@@ -1,6 +1,7 @@
 """Trace: torch.export, and the translation of a captured program to ONNX.
 
     export     captures a module, and translates a captured program
+    attention  scaled dot-product attention in operators that ONNX has, for `prepare` and the rules of explanations
     diagnose   finds the line at which a capture stopped
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program

@@ -2,6 +2,7 @@
 
     contract       before the export: whether a model keeps what its config promises
     grid           the cells of the contract grid, and the inputs of each cell
+    declared       the sizes of the outputs that the manifest declares
     eager          what the graphs must answer, from the untouched model and torch autograd
     row_by_row     the same for each row alone, for a model whose answers depend on batch mates or padding
     ties           discrete choices that rounding decides: the model repeats the graph's choices

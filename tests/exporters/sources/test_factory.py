@@ -100,7 +100,7 @@ def test_a_module_is_exported_with_its_weights(folder: Path, kind: str, monkeypa
 def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
     done = export("--module", "tagger:bounded")
     assert done.exit_code == 0, done.output
-    assert "axes: rows 1 to 65,536, words 2 to 30" in done.output
+    assert "axes: rows 1 to 65,536, words 1 to 30" in done.output
     assert (folder / "bundle" / "edgexf.json").exists()
 
 
