@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
 
@@ -28,6 +28,7 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.compile import check_method
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.explain.mixing import marked
+from edgexf_exporters.lowerings.padded import rows_read
 from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
 from edgexf_exporters.source import SHORTEST, ModuleInputs, Source, Values
 from edgexf_exporters.targets import Target
@@ -137,8 +138,7 @@ class EmbeddingStub(nn.Module):
         return getattr(self.__dict__["tied"][0], name)
 
     def forward(self, _: Tensor, **__: object) -> Tensor:
-        vectors: Tensor = self.vectors
-        return vectors
+        return rows_read(self.tied[0], self.vectors)
 
 
 class Body(nn.Module):
@@ -186,12 +186,13 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
     user `asked` for the methods by name, this is an ExportError instead.
     """
     program = Program(source)
-    with lowered(program, source.limits) as lowering:
-        own = source.module_inputs
-        if own is not None and (lowering.blocked or lowering.block != 1):
+    own = source.module_inputs
+    limits = source.limits if own is None else replace(source.limits, max_global=own.max_global)
+    with lowered(program, limits, inside=own is not None) as lowering:
+        if own is not None and lowering.blocked:
             raise ExportError(
-                "a custom module may hold attentions that take any length, got one that takes whole blocks of "
-                "tokens; export that model of transformers by itself, or give it a head of its library."
+                f"a custom module may hold models whose lengths can be padded, got an attention alone that takes whole blocks of {lowering.block} "
+                "tokens; hold the whole model of its library, or export that model by itself."
             )
         program.lowering = lowering
         axes = axes_of(source, lowering)

@@ -126,12 +126,14 @@ class ModuleInputs:
         signature: the axes of the inputs.
         draw: makes further inputs.
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
+        max_global: how many tokens of a row the module may make global in a library model that it holds.
     """
 
     tensors: tuple[contract.Tensor, ...]
     signature: Signature
     draw: Drawing
     real: Mapping[str, int]
+    max_global: int = 1
 
 
 @dataclass(frozen=True)

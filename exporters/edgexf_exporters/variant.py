@@ -55,6 +55,8 @@ class Variant:
         limits: the limits of an input in words.
         globals: the model takes a ``global_attention_mask``.
         describe: ``module:function`` from a transformers model to its `Family`.
+        pads: ``module:Class`` of the library's model that is padded to whole blocks inside a custom module; by default
+            the original module of `lowers`.
         call_context: ``module:function`` from a custom module to the context that surrounds each call of the module.
             The context is for a library that draws random numbers, or whose answers depend on batch mates.
         has_argmax: the answers of a custom module with this attention depend on its ``argmax``.
@@ -78,6 +80,7 @@ class Variant:
     limits: str = "trained to 4,097 tokens"
     globals: bool = False
     describe: str = ""
+    pads: str = ""
     call_context: str = ""
     has_argmax: bool = False
     mixing: Mixing | None = None

@@ -2,6 +2,7 @@
 
 In: a model. Inside the ``with`` block, lowered modules that share the model's weights stand in for its attentions and
 for the modules of `SUPPORT`. After the block, also after an error, the model holds the same module objects as before.
+Inside a custom module, a library model that needs whole blocks is padded by itself (`edgexf_exporters.lowerings.padded`).
 
 Two alternatives were weighed. A deep copy also leaves the user's object alone, but doubles the memory of a large model.
 Patching `forward` of the classes changes every model in the process.
@@ -10,7 +11,7 @@ Patching `forward` of the classes changes every model in the process.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from torch import nn
 
 from edgexf.bundle.manifest import Limits
 from edgexf_exporters import VARIANTS
+from edgexf_exporters.lowerings.padded import Padded, Padding
+from edgexf_exporters.source import Family
 from edgexf_exporters.variant import Variant, load
 
 # Further modules that export better in another form: (original, lowering).
@@ -84,6 +87,14 @@ class Lowered:
     variable_block_modules: tuple[Any, ...]
     padding_mark: int = 0
 
+    @classmethod
+    def of(cls, modules: Iterable[Any]) -> Lowered:
+        """What these lowered modules ask for together."""
+        modules = list(modules)
+        variable = tuple(module for module in modules if hasattr(module, "frame"))
+        padding_mark = min((getattr(module, "padding_mark", 0) for module in modules), default=0)
+        return cls(math.lcm(*(module.block for module in modules)), variable, padding_mark)
+
     @property
     def variable_block(self) -> bool:
         """Whether the size of a block is free."""
@@ -96,16 +107,51 @@ class Lowered:
 
 
 @contextmanager
-def lowered(model: nn.Module, limits: Limits) -> Iterator[Lowered]:
-    """Lowers the known modules of `model` for the duration."""
+def lowered(model: nn.Module, limits: Limits, inside: bool = False) -> Iterator[Lowered]:
+    """Lowers the known modules of `model` for the duration.
+
+    With `inside`, each library model that needs whole blocks is padded by itself, wherever it is in `model`.
+    """
     lowerings = {variant.lowers: variant.lowering for variant in VARIANTS} | dict(SUPPORT)
-    replacements = {
+    replacements: dict[nn.Module, nn.Module] = {
         module: load(lowerings[class_name(module)])(module, limits)
         for module in model.modules()
         if class_name(module) in lowerings
     }
-    with replaced(model, replacements):
-        modules: list[Any] = list(replacements.values())
-        variable = tuple(module for module in modules if hasattr(module, "frame"))
-        padding_mark = min((getattr(module, "padding_mark", 0) for module in modules), default=0)
-        yield Lowered(math.lcm(*(module.block for module in modules)), variable, padding_mark)
+    padded = padded_inside(model, replacements, limits) if inside else {}
+    covered = {part for holder in padded for part in holder.modules()}
+    with replaced(model, {**replacements, **padded}):
+        yield Lowered.of(new for old, new in replacements.items() if old not in covered)
+
+
+def library_models(model: nn.Module) -> Iterator[tuple[nn.Module, Variant, Family]]:
+    """The library models of known families that `model` holds: the modules that are padded, if lengths need padding.
+
+    Raises ExportError for a model that its family does not export.
+    """
+    holders = {variant.pads or variant.lowers: variant for variant in VARIANTS if variant.describe}
+    for module in model.modules():
+        variant = holders.get(class_name(module))
+        if variant is not None:
+            yield module, variant, load(variant.describe)(module)
+
+
+def padded_inside(
+    model: nn.Module, replacements: Mapping[nn.Module, nn.Module], limits: Limits
+) -> dict[nn.Module, nn.Module]:
+    """The library models of `model` that need whole blocks, each with the `Padded` that stands in for it."""
+    found: dict[nn.Module, nn.Module] = {}
+    for module, variant, about in library_models(model):
+        asked = Lowered.of(replacements[part] for part in module.modules() if part in replacements)
+        if asked.blocked:
+            config: Any = module.config
+            padding = Padding(
+                asked.block,
+                about.switch if asked.variable_block else 0,
+                asked.variable_block_modules,
+                asked.padding_mark,
+                config.pad_token_id or 0 if about.padding_id is None else about.padding_id,
+                limits.max_global if variant.globals else 0,
+            )
+            found[module] = Padded(module, replacements.get(module, module), padding)
+    return found

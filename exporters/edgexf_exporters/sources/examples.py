@@ -2,7 +2,8 @@
 
 In: example inputs, their axes, and what is known about each of them. Out: arrays, for the sizes of the axes and a seed.
 
-    ids      numbers below the rows of the embedding that reads the ids
+    ids      numbers below the rows of the embedding that reads the ids, but not its id of padding: a library may take
+             such a token for padding, and count positions without it
     mask     real tokens, and padding behind them as the grid asks
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
@@ -50,6 +51,7 @@ class Draws:
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
         within: for each input that counts along an axis, the range of its values, by the name of the input.
         levels: the level of `LEVELS` for each input, by name; the last level for an input that is missing.
+        spared: for inputs that hold ids, the id of padding if there is one, by the name of the input.
     """
 
     examples: Mapping[str, Tensor]
@@ -58,6 +60,7 @@ class Draws:
     real: Mapping[str, int] = field(default_factory=dict)
     within: Mapping[str, Within] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
+    spared: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -74,7 +77,9 @@ class Draws:
         """The array of one input."""
         example, shape = self.examples[name].detach().cpu().numpy(), self.shapes.sizes(name, sizes)
         if name in self.below:
-            return chance.integers(0, self.below[name], shape).astype(example.dtype)
+            ids = chance.integers(0, self.below[name], shape).astype(example.dtype)
+            padding = self.spared.get(name, -1)
+            return np.where(ids == padding, (ids + 1) % self.below[name], ids)
         if name in self.real:
             rows, length = shape
             real = np.array([padded(row, length) if padded else length for row in range(rows)])

@@ -29,13 +29,13 @@ from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import ExportError, in_a_sentence, said_by
 from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
-from edgexf_exporters.lowerings.swap import variants_in
+from edgexf_exporters.lowerings.swap import library_models, variants_in
 from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
 from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32
 from edgexf_exporters.sources.examples import Draws
 from edgexf_exporters.sources.outputs import declared, plain, sizes_apart, sizes_near
-from edgexf_exporters.sources.probe import Answer, Probe
+from edgexf_exporters.sources.probe import Answer, Probe, padding_ids
 from edgexf_exporters.sources.relations import related
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Variant
@@ -78,6 +78,7 @@ class Described:
         self.probe = probe
         self.module = probe.module
         self.settings = probe.settings
+        self.families = [about for _, _, about in library_models(probe.module)]
 
     @property
     def draws(self) -> Draws:
@@ -90,7 +91,7 @@ class Described:
     def source(self) -> Source:
         probe, readers = self.probe, self.probe.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
-        self.learn(below=below)
+        self.learn(below=below, spared=padding_ids(readers))
         self.learn(real=probe.masks())
         self.learn(levels=probe.levels())
         shapes, stuck = related(self.draws.shapes, lambda shapes, sizes: probe.answers(sizes, shapes))
@@ -101,7 +102,7 @@ class Described:
         self.learn(real={name: mark for name, mark in self.draws.real.items() if self.rows(name) == samples})
         ranges = {symbol: probe.range(symbol, samples) for symbol in self.draws.shapes.symbols}
         axes = self.named(ranges, samples)
-        only = {name: found[0] for name, found in readers.items() if len(found) == 1}
+        only = {name: self.start(found[0]) for name, found in readers.items() if len(found) == 1}
         given = {name: repr(value) for name, value in self.settings.items() if value is not None}
         called = axes[samples].name if samples in axes else ""
         within = dict(self.draws.within)
@@ -128,7 +129,12 @@ class Described:
             if isinstance(axis, int) and axis > 1 and (is_whole(self.draws.examples[name]) or place < len(row) - 1)
         )
 
-    def described(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> Source:
+    def start(self, reader: nn.Embedding) -> nn.Module:
+        """Where an explanation starts that starts from `reader`, by the family of the library model that holds it."""
+        starts = [about.embedding for about in self.families if about.embedding is not None]
+        return next((start for start in starts if any(part is reader for part in start.modules())), reader)
+
+    def described(self, signature: Signature, readers: Mapping[str, nn.Module]) -> Source:
         """The source, from what the probe knows at the end."""
         tensors, outputs = self.tensors(), self.outputs(signature)
         first, found = tensors[0], variants_in(self.module)
@@ -151,18 +157,19 @@ class Described:
             first_id=0,
             padding_id=0,
             module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real),
-            has_argmax=any(variant.has_argmax for variant in found),
+            has_argmax=any(about.has_argmax for about in (*found, *self.families)),
             settings=self.settings,
             call_context=self.probe.around,
             reason=reason,
             config={"architectures": [type(self.module).__name__]},
             provenance={
+                **{name: value for about in self.families for name, value in about.provenance.items()},
                 "architecture": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
                 **({"seed": SEED} if any(variant.call_context for variant in found) else {}),
             },
         )
 
-    def reader(self, signature: Signature, readers: Mapping[str, nn.Embedding]) -> nn.Module | None:
+    def reader(self, signature: Signature, readers: Mapping[str, nn.Module]) -> nn.Module | None:
         """The module from which an explanation starts; None without a first input that an explanation can start from.
 
         It is the embedding that reads the token ids [samples, tokens], or `Values` if the first input is float32.
@@ -190,7 +197,7 @@ class Described:
         try:
             with started_from(reader, inputs) as (given, leaves), self.probe.around(self.module):
                 outputs = named_outputs(self.module(**given, **self.settings))
-            torch.autograd.grad(next(iter(outputs.values())).sum(), leaves)
+                torch.autograd.grad(next(iter(outputs.values())).sum(), leaves)
         except Exception as error:  # noqa: BLE001 (a custom module may raise any error; the reason is reported)
             return f"its eager model has no gradient ({said_by(error)})"
         return "" if len(leaves) == 1 else f"its embedding reads {len(leaves)} times"

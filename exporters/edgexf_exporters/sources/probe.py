@@ -7,7 +7,7 @@ independent. `sources.module` asks them in order, and gives the probe the `Draws
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +90,7 @@ class Probe:
         seen: list[tuple[nn.Embedding, Tensor]] = []
 
         def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
-            if isinstance(reader, nn.Embedding) and given:
+            if isinstance(reader, nn.Embedding) and given and isinstance(given[0], Tensor):  # LED's positions take a size
                 seen.append((reader, given[0]))
 
         parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
@@ -244,16 +244,27 @@ def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
     """The names of the inputs that an embedding reads.
 
     They are the inputs with the same memory as `ids`. If the memory was copied, it is the input with the same values,
-    unless several inputs have these values.
+    unless several inputs have these values. A library may pad the ids at the end.
     """
     whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor)}
     same = [
         name for name, tensor in whole.items() if tensor.data_ptr() == ids.data_ptr() and tensor.numel() == ids.numel()
     ]
-    equal = [
-        name for name, tensor in whole.items() if tensor.shape == ids.shape and torch.equal(tensor.long(), ids.long())
-    ]
+    equal = [name for name, tensor in whole.items() if begins_with(ids, tensor)]
     return same or (equal if len(equal) == 1 else [])
+
+
+def begins_with(ids: Tensor, given: Tensor) -> bool:
+    """Whether each row of `ids` begins with the row of `given`."""
+    if ids.ndim != given.ndim or ids.shape[:-1] != given.shape[:-1] or ids.shape[-1:] < given.shape[-1:]:
+        return False
+    return torch.equal(ids[..., : given.shape[-1]].long(), given.long()) if ids.ndim else torch.equal(ids, given)
+
+
+def padding_ids(readers: Mapping[str, Sequence[nn.Embedding]]) -> dict[str, int]:
+    """The id of padding, by the name of the input, where an embedding that reads the input names it."""
+    known = {name: [one.padding_idx for one in found if one.padding_idx is not None] for name, found in readers.items()}
+    return {name: found[0] for name, found in known.items() if found}
 
 
 def unchanged(first: Array, second: Array) -> bool:

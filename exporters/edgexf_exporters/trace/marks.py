@@ -26,7 +26,7 @@ def _(value: Tensor) -> Tensor:
 def unmarked(program: ExportedProgram) -> ExportedProgram:
     """Removes the marks from the program in place: no translation knows the operators of edgexf."""
     for node in list(program.graph.nodes):
-        if getattr(node.target, "namespace", "") == "edgexf":
+        if node.target in MARKS:
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
     program.graph_module.recompile()
@@ -45,3 +45,6 @@ def mixing(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # no
 def are_marked() -> bool:
     """Whether values must go through their projections, even if a lowering has a shorter way."""
     return MARKED.get()
+
+
+MARKS = (torch.ops.edgexf.constant.default, torch.ops.edgexf.mixing.default)

@@ -35,20 +35,27 @@ from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, re
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
+from edgexf_exporters.trace import blocks
 from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.retrace import Decompositions, retraced
 
 aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
-DROPPED = {aten._assert_tensor_metadata.default}  # operators that the exporter leaves out
+DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  # operators that the exporter leaves out
 OWN: Decompositions = {aten.scaled_dot_product_attention.default: attention}  # in place of torch's translation
 PROMOTIONS = type_promotion.TypePromotionTable()
 
 
 @cache
 def translations(opset: int) -> ONNXRegistry:
-    """The operators that torch can translate. They are cached: torch needs a third of a second to gather them."""
-    return ONNXRegistry.from_torchlib(opset)
+    """The operators that torch can translate, and those of edgexf that stay in a graph.
+
+    They are cached: torch needs a third of a second to gather them.
+    """
+    found = ONNXRegistry.from_torchlib(opset)
+    for target, function in blocks.TRANSLATIONS.items():
+        found.register_op(target, function)
+    return found
 
 
 @cache

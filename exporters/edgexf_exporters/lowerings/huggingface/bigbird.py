@@ -6,7 +6,8 @@
             one bias for each block, Softmax, MatMul; the first and the last block attend to everything
 
 In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers 5.23). So the keys
-of block 0 count once more for each place: a bias of log(1 + num_random_blocks).
+of block 0 count once more for each place: a bias of log(1 + num_random_blocks). A hidden token mixes nothing where
+attention is sparse, as in the library: a head may read its output.
 
 Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as [batch, blocks,
 block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the last, with no
@@ -58,7 +59,9 @@ class BlockSparseAttention(nn.Module):
         keys = around(key.unflatten(2, frame).transpose(-1, -2), -1)
         values = around(value.unflatten(2, frame), -2)
         middle = (blocks[:, :, 1:-1] @ keys + bias).softmax(dim=-1) @ values
-        return join_heads(torch.cat((first, middle.flatten(2, 3), last), dim=2))
+        mixed = join_heads(torch.cat((first, middle.flatten(2, 3), last), dim=2))
+        full = torch.arange(frame[0]).amax(dim=0) < 2  # two blocks, which attend fully
+        return torch.where((real | full).unsqueeze(-1), mixed, 0.0)
 
 
 def around(blocks: Tensor, join: int) -> Tensor:

@@ -7,7 +7,7 @@
 
 The length is a multiple of every layer's one-sided window and at least `max_global`; the graph pads at its edge. An
 additional column of the keys hides padding and global keys among the neighbours; the gathered copies of the global keys
-stay visible. The keys and values for the global queries alone are not projected where that is cheaper: for few queries,
+stay visible. A hidden token mixes nothing, as in the library: a head may read its output. The keys and values for the global queries alone are not projected where that is cheaper: for few queries,
 (q W_k) x^T and (a x) W_v give the same numbers, and the bias of the key cancels in the softmax.
 Source: Beltagy et al. 2020, section 3.1; `LongformerSelfAttention` of transformers.
 """
@@ -85,7 +85,7 @@ class LongformerAttention(nn.Module):
         local = self.local(hidden, seen)  # [batch, sequence, width]
         places = seen.place.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         kept = torch.where(seen.taken.unsqueeze(-1), self.everywhere(hidden, seen), local.gather(1, places))
-        return local.scatter(1, places, kept)
+        return torch.where(seen.real.unsqueeze(-1), local.scatter(1, places, kept), 0.0)
 
     def blocks(self, tokens: Tensor) -> Tensor:
         """[batch, heads, sequence, any] -> [batch, heads, blocks, window, any]."""

@@ -22,7 +22,8 @@ landmarks needs a number of elements that is linear in n.
 
 The library divides the first guess of Z by a maximum over the whole batch, and its convolution reads padded values. So
 its answer to a row depends on the other rows and on padding. The graph gives the answer that the library gives to the
-row alone, without padding. At lengths where the library has no answer, `Definition` stands in for the library.
+row alone, without padding. Where the library has no answer, `Definition` stands in for the library: at other lengths,
+and inside a custom module, whose rows can't be asked alone.
 
 With num_landmarks equal to segment_means_seq_len the library attends fully at every length, and so does the graph.
 Source: Xiong et al. 2021, eq. 13 to 17 and algorithm 1; `NystromformerSelfAttention` of transformers.
@@ -33,7 +34,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -170,35 +171,70 @@ class Nystromformer(nn.Module):
 
 
 class Definition(nn.Module):
-    """Defines the answer at lengths where the library has none, in float64 from the paper's matrices.
+    """Defines the answer where the library has none, in float64 from the paper's matrices, for each row by itself.
 
-    It takes rows without padding and cuts them into segments; the last segment may be short. Every segment has a
-    landmark, and there are no other landmarks.
+    Tokens are cut into segments; the last segment may be short. A landmark is the mean over the real tokens of a
+    segment, and a segment without real tokens has none. Hidden tokens are no keys, and their values are 0.
     """
 
     def __init__(self, original: NystromformerSelfAttention) -> None:
         super().__init__()
         self.original = original
 
-    def forward(self, hidden_states: Tensor, _: object = None, output_attentions: bool = False) -> tuple[Tensor, ...]:
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Takes and returns what the library's attention does. Raises ValueError for more tokens than segments hold."""
         own = self.original
+        size = own.seq_len // own.num_landmarks
+        if hidden_states.shape[1] > size * own.num_landmarks:
+            raise ValueError(f"{own.num_landmarks} segments of {size} tokens hold no {hidden_states.shape[1]} tokens")
         query, key, value = (
             in_float64(project, hidden_states).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
             for project in (own.query, own.key, own.value)
         )  # [batch, heads, tokens, head_width]
-        segments = [tokens.split(own.seq_len // own.num_landmarks, dim=2) for tokens in (query, key)]
-        far_query, far_key = (torch.stack([part.mean(dim=2) for part in parts], dim=2) for parts in segments)
-
-        def softmax(queries: Tensor, keys: Tensor) -> Tensor:
-            return (queries @ keys.mT / math.sqrt(own.attention_head_size)).softmax(dim=-1)
-
-        inverse = torch.cat([own.iterative_inv(row) for row in softmax(far_query, far_key).split(1)])
-        weights = softmax(query, far_key) @ inverse
-        mixed = weights @ (softmax(far_query, key) @ value)
+        real = real_tokens(hidden_states, attention_mask)
+        value = value * real[:, None, :, None]
+        rows = [self.row(*row) for row in zip(query, key, value, real, strict=True)]
+        mixed, weights = (torch.stack(parts) for parts in zip(*rows, strict=True))
         if own.conv_kernel_size is not None:
             mixed = mixed + in_float64(own.conv, value)
         answer = join_heads(mixed).to(hidden_states.dtype)
         return (answer, weights) if output_attentions else (answer,)
+
+    def row(self, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """One row: its mixed values and the weights that mix them, [heads, tokens, head_width and any].
+
+        query, key and value are [heads, tokens, head_width], and `real` bool [tokens].
+        """
+        own = self.original
+        if own.num_landmarks == own.seq_len:
+            weights = self.softmax(query, key, real)
+            return weights @ value, weights
+        size = own.seq_len // own.num_landmarks
+        far_query, far_key = (means(tokens, real, size) for tokens in (query, key))
+        inverse = own.iterative_inv(self.softmax(far_query, far_key)[None])[0]
+        weights = self.softmax(query, far_key) @ inverse
+        mixed = weights @ (self.softmax(far_query, key, real) @ value)
+        return mixed, F.pad(weights, (0, own.num_landmarks - weights.shape[-1]))  # rows have different landmarks
+
+    def softmax(self, queries: Tensor, keys: Tensor, real: Tensor | None = None) -> Tensor:
+        scores = queries @ keys.mT / math.sqrt(self.original.attention_head_size)
+        return (scores if real is None else scores.masked_fill(~real, -math.inf)).softmax(dim=-1)
+
+
+def means(tokens: Tensor, real: Tensor, size: int) -> Tensor:
+    """The mean over the real tokens of each segment that has some: [heads, tokens, any] -> [heads, segments, any]."""
+    segments = zip(tokens.split(size, dim=1), real.split(size), strict=True)
+    return torch.stack([part[:, seen].mean(dim=1) for part, seen in segments if seen.any()], dim=1)
+
+
+def real_tokens(hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Which tokens are real, bool [batch, tokens], from the mask [batch, 1, tokens, tokens] that the library makes."""
+    if attention_mask is None:
+        return torch.ones(hidden.shape[:2], dtype=torch.bool)
+    row = attention_mask[:, 0, 0]
+    return row if row.dtype == torch.bool else row > -1
 
 
 def in_float64(module: nn.Module, tokens: Tensor) -> Tensor:
@@ -226,6 +262,17 @@ def inverse_marked(model: nn.Module) -> Iterator[None]:
         return lambda kernel: constant(own.__class__.iterative_inv(own, kernel))
 
     with changed([(own, "iterative_inv", marked(own)) for own in attentions_of(model)]):
+        yield
+
+
+@contextmanager
+def each_row(model: nn.Module) -> Iterator[None]:
+    """Makes a custom module answer as its graph does: by the definition, which knows padding and no batch mates.
+
+    Inside another such context it changes nothing.
+    """
+    inside = any(isinstance(module, Definition) for module in model.modules())
+    with nullcontext() if inside else inverse_marked(model), nullcontext() if inside else defined(model):
         yield
 
 

@@ -1,0 +1,174 @@
+"""A library model inside a custom module: padded to whole blocks around the model, not around the module.
+
+    before  LongformerModel(input_ids [batch, length], ...)          it pads by itself, in a way that no trace can follow
+    after   places -> input_ids [batch, blocks * block], ... -> the lowered model -> last_hidden_state [batch, length]
+
+A head may do anything with the tokens of a library model: a mean over all of them, a convolution, an LSTM. So it must
+see as many tokens as without edgexf. Tokens behind the end of an input have the id of padding, and the mask hides them.
+`edgexf_exporters.trace.blocks` says why lengths trace.
+
+A caller may choose global tokens in `forward`, so no runtime counts them. Where a row has more of them than the graph
+takes, the answers of this row are NaN: a wrong number would go unseen.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgexf import names
+from edgexf.errors import ExportError
+from edgexf_exporters.trace.blocks import places
+
+TOKENS = (names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS, names.GLOBAL_ATTENTION_MASK)
+HIDDEN = "last_hidden_state"
+READ: ContextVar[Reading | None] = ContextVar("READ", default=None)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The tokens that an embedding reads inside a padded model.
+
+    Attributes:
+        place: the places of whole blocks, int64 [blocks * block].
+        length: the number of tokens before padding.
+        padding: the id of the padding token.
+    """
+
+    place: Tensor
+    length: int
+    padding: int
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        """`tokens` [batch, length, ...] at each place, with any of them behind the end."""
+        return tokens.index_select(1, self.place.clamp(max=self.length - 1))
+
+    @property
+    def inside(self) -> Tensor:
+        """Whether a place holds a token, bool [blocks * block]."""
+        return self.place < self.length
+
+
+def rows_read(embedding: nn.Module, vectors: Tensor) -> Tensor:
+    """What `embedding` answers inside a padded model, if it reads `vectors` [batch, length, width]."""
+    reading = READ.get()
+    if reading is None:
+        return vectors
+    behind = embedding(torch.full((1, 1), reading.padding))
+    return torch.where(reading.inside.unsqueeze(-1), reading.rows(vectors), behind)
+
+
+@contextmanager
+def read(reading: Reading) -> Iterator[None]:
+    """Embeddings read padded tokens for the duration."""
+    token = READ.set(reading)
+    try:
+        yield
+    finally:
+        READ.reset(token)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a library model pads.
+
+    Attributes:
+        block: the number of tokens in a block.
+        switch: the largest length that is split into two blocks of half the length, or 0.
+        variable: the lowered modules that must know the number of blocks and the tokens of a block.
+        mark: the value of ``attention_mask`` behind the end of an input.
+        token: the id of the padding token.
+        max_global: how many tokens of a row may be global; 0 for a model without global tokens.
+    """
+
+    block: int
+    switch: int
+    variable: tuple[Any, ...]
+    mark: int
+    token: int
+    max_global: int
+
+
+class Padded(nn.Module):
+    """Stands in for `original`. `inner` takes whole blocks: the lowered model, or the original with lowered parts."""
+
+    def __init__(self, original: nn.Module, inner: nn.Module, padding: Padding) -> None:
+        super().__init__()
+        self.inner = inner
+        self.padding = padding
+        self.original = (original,)  # in a tuple, so that torch does not make it a part of this module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes and returns what the library's model does. Raises ExportError for arguments that are not lowered."""
+        (original,) = self.original
+        given = arguments_of(original, args, kwargs)
+        asked = given.pop("return_dict", None)
+        ids = given[names.INPUT_IDS]
+        blocks = places(ids, self.padding.block, self.padding.switch)
+        reading = Reading(blocks.flatten(), ids.shape[1], self.padding.token)
+        for module in self.padding.variable:
+            module.frame = tuple(blocks.shape)
+        with read(reading):
+            found = self.inner(**{name: self.padded(name, rows, reading) for name, rows in self.tokens(given).items()})
+        found[HIDDEN] = found[HIDDEN].index_select(1, torch.arange(ids.shape[1]))
+        if self.padding.max_global:
+            found[HIDDEN] = self.checked(found[HIDDEN], given)
+        whole: Any = original.config
+        return found if (whole.return_dict if asked is None else asked) else found.to_tuple()
+
+    def tokens(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The inputs of `inner`, [batch, length] each: those that were given, and those that the library makes."""
+        ids = given[names.INPUT_IDS]
+        found = {names.ATTENTION_MASK: torch.ones_like(ids), **given}
+        if self.padding.max_global:
+            found.setdefault(names.GLOBAL_ATTENTION_MASK, torch.zeros_like(ids))
+        return found
+
+    def padded(self, name: str, tokens: Tensor, reading: Reading) -> Tensor:
+        """`tokens` [batch, length] -> [batch, blocks * block]."""
+        filler = {names.INPUT_IDS: self.padding.token, names.ATTENTION_MASK: self.padding.mark}.get(name, 0)
+        return torch.where(reading.inside, reading.rows(tokens.to(torch.int64)), filler)
+
+    def checked(self, hidden: Tensor, given: Mapping[str, Any]) -> Tensor:
+        """`hidden` [batch, length, width]; NaN in rows with too many global tokens."""
+        chosen = given.get(names.GLOBAL_ATTENTION_MASK)
+        if chosen is None:
+            return hidden
+        many = ((chosen > 0) & (given.get(names.ATTENTION_MASK, chosen) > 0)).sum(dim=1) > self.padding.max_global
+        return torch.where(many[:, None, None], torch.nan, hidden)
+
+
+def arguments_of(original: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without those that are None or False.
+
+    Raises ExportError for an argument that a lowered model does not take, and for a mask over pairs of tokens.
+    """
+    given = {}
+    bound = inspect.signature(original.forward).bind(*args, **kwargs)
+    named = {**bound.arguments, **bound.arguments.get("kwargs", {})}
+    named.pop("kwargs", None)
+    for name, value in named.items():
+        if name == "return_dict":
+            given[name] = value
+        elif value is None or value is False or name == "use_cache":
+            continue
+        elif name not in TOKENS or value.ndim != 2:
+            axes = f" with {value.ndim} axes" if isinstance(value, Tensor) else ""
+            raise ExportError(
+                f"a {type(original).__name__} inside a custom module must be called with {', '.join(TOKENS)} [batch, tokens], "
+                f"got {name}{axes}; leave it out, or export that model by itself."
+            )
+        else:
+            given[name] = value
+    if names.INPUT_IDS not in given:
+        raise ExportError(
+            f"a {type(original).__name__} inside a custom module must be called with input_ids, got a call without; give it the token ids."
+        )
+    return given
