@@ -1,6 +1,7 @@
 """Lowerings: modules that share the weights of a model's modules, compute the same, and can be traced.
 
     swap           replaces known modules by their lowerings for the duration of an export
+    padded         pads a library model inside a custom module to whole blocks
     reference/     the lowerings of the reference models
     huggingface/   the lowerings of the families of transformers
     packages/      the lowerings of attentions from other packages, which occur in custom modules

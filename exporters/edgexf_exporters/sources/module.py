@@ -157,7 +157,7 @@ class Described:
             first_id=0,
             padding_id=0,
             module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real),
-            has_argmax=any(about.has_argmax for about in (*found, *self.families)),
+            has_argmax=any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families),
             settings=self.settings,
             call_context=self.probe.around,
             reason=reason,

@@ -90,7 +90,9 @@ class Probe:
         seen: list[tuple[nn.Embedding, Tensor]] = []
 
         def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
-            if isinstance(reader, nn.Embedding) and given and isinstance(given[0], Tensor):  # LED's positions take a size
+            if (
+                isinstance(reader, nn.Embedding) and given and isinstance(given[0], Tensor)
+            ):  # LED's positions take a size
                 seen.append((reader, given[0]))
 
         parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]

@@ -2,6 +2,7 @@
 
     export     captures a module, and translates a captured program
     attention  scaled dot-product attention in operators that ONNX has, for `prepare` and the rules of explanations
+    blocks     an operator that cuts an input of any length into whole blocks
     diagnose   finds the line at which a capture stopped
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program

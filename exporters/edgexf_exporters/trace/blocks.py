@@ -18,8 +18,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor
+
+op: Any = opset18  # its types don't follow what a node answers
 
 
 @torch.library.custom_op("edgexf::places", mutates_args=())
