@@ -44,6 +44,7 @@ JS_CONFIG = "transformers.js_config"  # the key of config.json that tells transf
 TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.npz"
 CARD_FILE = "README.md"
+ROUNDED = "@rounded"  # in golden.npz; no tensor has such a name
 PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
 QUANTIZE_FILE = "quantize_config.json"

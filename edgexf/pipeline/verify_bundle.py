@@ -31,7 +31,7 @@ class Part:
 
     @property
     def passed(self) -> bool:
-        return all(row.worst <= self.tolerance for row in self.rows)
+        return all(row.passes(self.tolerance) for row in self.rows)
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,24 @@ In: sessions of the graphs. Out: for each check, an empty string or what is wron
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import cache, partial
 from types import CodeType
 
 import onnxruntime as ort
 
 from edgexf import names
-from edgexf.bundle.golden import output_difference, relative_difference
+from edgexf.bundle.golden import relative_difference
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Signature
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import uncovered
-from edgexf_exporters.verify.compare import run
+from edgexf_exporters.verify.compare import explanations_compared, outputs_compared, reference, run, run_with
 from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.grid import Array, Cell, batches, lengths
+from edgexf_exporters.verify.grid import Array, Cell, Feeds, batches, lengths
+from edgexf_exporters.verify.rounding import Compared, Wide, reached
 from edgexf_exporters.verify.ties import TIE, Choices
 
 MOST_UNCOVERED, MOST_LATER = 32, 16  # how many sizes are checked one by one, and how many of the later sizes at most
@@ -35,40 +37,27 @@ LONG, MOST_LONG = 512, 2  # a size over LONG costs seconds: how many of them are
 BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates
 
 
-def check_behaviour(source: Source, block: int, sessions: Sequence[ort.InferenceSession]) -> dict[str, str]:
+def check_behaviour(
+    source: Source, block: int, predict: ort.InferenceSession, explain: Mapping[str, ort.InferenceSession]
+) -> dict[str, str]:
     """Checks that runs repeat, that samples are independent of batch mates, and that relevance follows the input.
 
-    Returns an empty string or what is wrong, by the name of the check.
+    `explain` holds the session of each explain graph by its method. Returns an empty string or what is wrong, by the name
+    of the check.
     """
     chosen = "scattered" if source.limits.max_global else ""
     mask = "none" if source.mask is None else "right"
     cell = Cell(lengths(source, block)[-2:][0], batches(source)[-1], mask, 97, chosen)  # long, but not the longest
     feeds = cell.feeds(source)
-    real = source.real(feeds)
-    kinds = {
-        tensor.name: tensor
-        for tensor in (
-            *source.tensors,
-            *source.outputs,
-            *itertools.chain(*source.explained_by(path=True, weights=True)),
-        )
-    }
     found = {"two runs are bit-equal": ""}
-    for session in sessions:
+    answers = []
+    for session in (predict, *explain.values()):
         given = {value.name: feeds[value.name] for value in session.get_inputs()}
         first, second = run(session, given), run(session, given)
+        answers.append(first)
         for name in first:
             if first[name].tobytes() != second[name].tobytes():
                 found["two runs are bit-equal"] = f"{name} differs between two runs"
-        if batches(source)[0] == 1 and any(source.samples(tensor) is not None for tensor in source.tensors):
-            found.setdefault("a sample is independent of its batch mates", "")
-            alone = run(session, {name: first_sample(source, kinds[name], value) for name, value in given.items()})
-            for name, answer in first.items():
-                if source.samples(kinds[name]) is not None and (
-                    output_difference(kinds[name], first_sample(source, kinds[name], answer), alone[name], real[:1])
-                    > BATCH_TOLERANCE
-                ):
-                    found["a sample is independent of its batch mates"] = f"{name} changes with the batch"
         if names.RELEVANCE in first:
             turned = {name: value[::-1].copy() for name, value in given.items() if name in source.inputs}
             other = run(session, {**given, **turned})[names.RELEVANCE]
@@ -76,7 +65,50 @@ def check_behaviour(source: Source, block: int, sessions: Sequence[ort.Inference
             found.setdefault("relevance follows the input", "")
             if constant:
                 found["relevance follows the input"] = "it is the same for two inputs"
+    if batches(source)[0] == 1 and any(source.samples(tensor) is not None for tensor in source.tensors):
+        sessions = {"": predict, **explain}
+        found["a sample is independent of its batch mates"] = changed_by_batch(source, feeds, sessions, answers)
     return found
+
+
+def changed_by_batch(
+    source: Source, feeds: Feeds, sessions: Mapping[str, ort.InferenceSession], answers: Sequence[Feeds]
+) -> str:
+    """The name of what changes if the first sample is alone; empty if nothing changes but by rounding.
+
+    `sessions` holds the predict graph by an empty name, and the explain graphs by their methods. `answers` are their answers
+    to `feeds`.
+    """
+    both = source.explained_by(path=True, weights=True)
+    kinds = {tensor.name: tensor for tensor in (*source.tensors, *source.outputs, *both[0], *both[1])}
+    one = {name: first_sample(source, kinds[name], array) for name, array in feeds.items() if name in kinds}
+    methods = [method for method in sessions if method]
+    eager_answer = cache(partial(reference, source, one, methods))
+    answers_wide = cache(partial(Wide(source, reference).answers, one, methods, ()))
+    for (method, session), answer in zip(sessions.items(), answers, strict=True):
+        alone = run_with(session, one)
+        in_batch = {name: first_sample(source, kinds[name], array) for name, array in answer.items()}
+        for pair in zip(
+            *(compared(source, one, found, alone, method, methods) for found in (in_batch, alone)), strict=True
+        ):
+            kind = kinds.get(pair[0].name)
+            if pair[0].difference <= BATCH_TOLERANCE or (kind is not None and source.samples(kind) is None):
+                continue
+            right = eager_answer()[pair[0].name]
+            if source.has_argmax or not reached([replace(each, wanted=right) for each in pair], 0.0, answers_wide):
+                return f"{pair[0].name} changes with the batch"
+    return ""
+
+
+def compared(
+    source: Source, feeds: Feeds, found: Feeds, alone: Feeds, method: str, methods: Sequence[str]
+) -> list[Compared]:
+    """What a graph answers to the first sample, beside what it answers to this sample alone."""
+    plain = bool(method) and methods[0] == method
+    named = {names.relevance_of(method, plain): names.RELEVANCE, names.residual_of(method, plain): names.RESIDUAL}
+    wanted = {**alone, **{new: alone[old] for new, old in named.items() if old in alone}}
+    outputs = outputs_compared(source, found, wanted, source.real(feeds))
+    return outputs + (explanations_compared(source, found, wanted, method, plain) if method else [])
 
 
 def check_uncovered(
@@ -88,6 +120,7 @@ def check_uncovered(
     """
     signature = own.signature
     usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
+    wide = Wide(source, reference)
     found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
     for count, sizes in enumerate(sampled(found, signature)):
         feeds = own.draw(sizes, seed=count)
@@ -95,11 +128,11 @@ def check_uncovered(
             answer, wanted = run(predict, feeds), eager(source, feeds)
         if met.closest <= TIE:
             continue  # a tie, which rounding decides; only in the grid does the model repeat the graph's choice
-        real = source.real(feeds)
-        for output in source.outputs:
-            if not output_difference(output, answer[output.name], wanted[output.name], real) <= tolerance:
-                where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
-                return f"{output.name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
+        found_here = outputs_compared(source, answer, wanted, source.real(feeds))
+        wrong = [one for one in found_here if not one.difference <= tolerance]
+        if wrong and not reached(found_here, tolerance, partial(wide.answers, feeds, (), met.made)):
+            where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
+            return f"{wrong[0].name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
     return ""
 
 

@@ -12,18 +12,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from edgexf import names
-from edgexf.bundle.golden import output_difference, relative_difference, residual_difference, thinned
+from edgexf.bundle.golden import PARTS, output_difference, relative_difference, residual_difference, thinned
+from edgexf.bundle.manifest import Tensor
 from edgexf.errors import in_a_sentence
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import undeclared
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, cells
+from edgexf_exporters.verify.rounding import Compared, Wide, reached
 from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
 from edgexf_exporters.verify.ties import TIE, Choices
 
@@ -47,6 +50,8 @@ class Row:
         globals: the kind of global tokens, as in `Cell`.
         against: what the graphs are compared with: the `MODEL`, or the `DEFINITION` that stands in for the model.
         ties: how many ties the graphs and the model break in different ways.
+        rounded: the tolerance that ``outputs``, ``relevance`` or ``residual`` asked for, where rounding alone exceeds the
+            tolerance of the grid (`edgexf_exporters.verify.rounding`).
     """
 
     length: int
@@ -58,10 +63,16 @@ class Row:
     globals: str = ""
     against: str = MODEL
     ties: int = 0
+    rounded: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def worst(self) -> float:
         return max(self.outputs, self.relevance or 0.0, self.residual or 0.0)
+
+    def passes(self, tolerance: float) -> bool:
+        """Whether each difference keeps the tolerance, or the tolerance that it asked for."""
+        parts = {"outputs": self.outputs, "relevance": self.relevance or 0.0, "residual": self.residual or 0.0}
+        return all(found <= max(tolerance, self.rounded.get(part, 0.0)) for part, found in parts.items())
 
 
 @dataclass
@@ -95,7 +106,7 @@ class GridResult:
         rows = [
             f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}{'' if row.worst < math.inf else ', values that are not finite or of another shape'}"
             for row in self.rows
-            if not row.worst <= self.tolerance
+            if not row.passes(self.tolerance)
         ]
         return rows + [f"{name}: {found}" for name, found in self.checks.items() if found]
 
@@ -153,29 +164,31 @@ def compare(
         choosing: makes sessions of the same graphs that also output the discrete choices of the graphs; None for a
             model without discrete choices.
     """
-    result, references = GridResult(grid, tolerance), []
+    result, references, methods, wide = GridResult(grid, tolerance), [], list(explain), Wide(source, reference)
     padding = "relevance of padding is exactly 0"
     for cell in cells(source, block, grid):
         feeds = cell.feeds(source)
         remedy = BROKEN_CONFIG if source.module_inputs is None else BROKEN_MODULE
         sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
         with sentence, Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            wanted = reference(source, feeds, list(explain))
+            wanted = reference(source, feeds, methods)
         if source.module_inputs is not None and not result.checks.get(DECLARED):
             result.checks[DECLARED] = undeclared(source, feeds, wanted)
         if any(not np.isfinite(wanted[output.name]).all() for output in source.outputs):
             result.undefined = UNDEFINED
         found = [run_with(session, feeds) for session in (predict, *explain.values())]
-        row = measured(source, cell, source.real(feeds), found, [wanted] * len(found), list(explain))
-        if choosing is not None and not row.worst <= tolerance:
-            row = untied(source, cell, feeds, found, list(explain), choosing())
+        asked = Asked(feeds, methods, [(wanted, met.made)] * len(found))
+        row = measured(source, cell, found, asked, tolerance, wide)
+        if choosing is not None and not row.passes(tolerance):
+            row = untied(source, cell, found, asked, choosing(), tolerance, wide)
         result.rows.append(row)
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         if met.closest > TIE:
             taken = {value.name for session in (predict, *explain.values()) for value in session.get_inputs()}
             kept = {name: array for name, array in feeds.items() if name in taken}
             right = {name: array for name, array in wanted.items() if name != names.ATTENTION}  # relevance is its mean
-            references.append((cell, {**kept, **right, **small}))
+            asks = {names.ROUNDED: np.array([row.rounded.get(part, 0.0) for part in PARTS])} if row.rounded else {}
+            references.append((cell, {**kept, **right, **small, **asks}))
         for answer in found[1:]:
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
@@ -186,44 +199,85 @@ def compare(
     return result, references
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What was asked in a cell: the inputs, the methods, and for each graph the eager answer with the choices in it."""
+
+    feeds: Feeds
+    methods: Sequence[str]
+    right: Sequence[tuple[Feeds, Sequence[Array]]]
+
+
 def untied(
-    source: Source, cell: Cell, feeds: Feeds, found: Sequence[Feeds], methods: Sequence[str], choosing: Sequence[ort.InferenceSession]
+    source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, choosing: Sequence[ort.InferenceSession], tolerance: float, wide: Wide
 ) -> Row:  # fmt: skip
     """The row of a cell, where the model repeats the choices of each graph that are ties."""
-    wanted, ties = [], 0
+    right, ties = [], 0
     for answer, session in zip(found, choosing, strict=True):
-        again = run_with(session, feeds)
+        again = run_with(session, asked.feeds)
         same = all(again[name].tobytes() == value.tobytes() for name, value in answer.items())
         given = [value for name, value in again.items() if name not in answer] if same else []
         with Choices(given) as met:
-            wanted.append(reference(source, feeds, methods))
+            right.append((reference(source, asked.feeds, asked.methods), met.made))
         ties += met.broken
-    return replace(measured(source, cell, source.real(feeds), found, wanted, methods), ties=ties)
+    return replace(measured(source, cell, found, replace(asked, right=right), tolerance, wide), ties=ties)
 
 
-def measured(
-    source: Source, cell: Cell, real: Array, found: Sequence[Feeds], wanted: Sequence[Feeds], methods: Sequence[str]
-) -> Row:
+def measured(source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, tolerance: float, wide: Wide) -> Row:
     """The row of a cell, with the largest differences of all graphs.
 
-    `found` holds the outputs of each graph, and `wanted` what each graph must answer. The first graph predicts, the
-    others explain by `methods`. `real` is bool [batch, sequence].
+    `found` holds the outputs of each graph. The first graph predicts, the others explain by the methods of `asked`.
     """
-    outputs = max(
-        output_difference(output, answer[output.name], right[output.name], real)
-        for answer, right in zip(found, wanted, strict=True)
-        for output in source.outputs
-    )
-    relevance, residual = [], []
-    for place, (method, answer, right) in enumerate(zip(methods, found[1:], wanted[1:], strict=True)):
-        scores = right[names.relevance_of(method, place == 0)]
-        relevance.append(relative_difference(answer[names.RELEVANCE], scores))
-        left = right[names.residual_of(method, place == 0)]
-        residual.append(residual_difference(answer[names.RESIDUAL], left, scores, source.row_axis))
-        if names.PATH_VALUES in answer:
-            along, wanted_along = answer[names.PATH_VALUES].T, right[names.PATH_VALUES].T
-            residual.append(residual_difference(along, wanted_along, scores, source.row_axis))
-        if names.ATTENTION in answer:
-            relevance.append(relative_difference(answer[names.ATTENTION], right[names.ATTENTION]))
-    worst = outputs, max(relevance, default=None), max(residual, default=None)
-    return Row(cell.length, cell.batch, cell.mask, *worst, cell.globals, compared_with(source, real))
+    real, parts, kept = source.real(asked.feeds), [], True
+    rounded: dict[str, float] = {}
+    for place, (answer, (wanted, made)) in enumerate(zip(found, asked.right, strict=True)):
+        compared = outputs_compared(source, answer, wanted, real)
+        if place > 0:
+            compared += explanations_compared(source, answer, wanted, asked.methods[place - 1], place == 1)
+        parts += compared
+        answers = cache(partial(wide.answers, asked.feeds, asked.methods, tuple(made)))
+        asks = reached(compared, tolerance, answers)
+        kept = kept and (bool(asks) or all(one.difference <= tolerance for one in compared))
+        rounded |= {part: max(rounded.get(part, 0.0), most) for part, most in asks.items()}
+    worst = {part: max((one.difference for one in parts if one.part == part), default=None) for part in PARTS}
+    against = compared_with(source, real)
+    return Row(
+        cell.length, cell.batch, cell.mask, worst["outputs"] or 0.0, worst["relevance"], worst["residual"],
+        cell.globals, against, rounded=rounded if kept else {},
+    )  # fmt: skip
+
+
+def outputs_compared(source: Source, answer: Feeds, wanted: Feeds, real: Array) -> list[Compared]:
+    """The outputs of a graph. `real` is bool [batch, sequence]."""
+
+    def measure(output: Tensor, found: Array, right: Array) -> float:
+        return output_difference(output, found, right, real)
+
+    return [
+        Compared("outputs", one.name, answer[one.name], wanted[one.name], partial(measure, one))
+        for one in source.outputs
+    ]
+
+
+def explanations_compared(source: Source, answer: Feeds, wanted: Feeds, method: str, plain: bool) -> list[Compared]:
+    """What an explain graph of `method` gives besides the outputs. `plain` is for the first method, whose names are plain."""
+    relevance, residual = names.relevance_of(method, plain), names.residual_of(method, plain)
+    scores, rows = wanted[relevance], source.row_axis
+
+    def left(found: Array, right: Array) -> float:
+        return residual_difference(found, right, scores, rows)
+
+    def along(found: Array, right: Array) -> float:
+        return residual_difference(found.T, right.T, scores, rows)
+
+    found = [
+        Compared("relevance", relevance, answer[names.RELEVANCE], scores, relative_difference),
+        Compared("residual", residual, answer[names.RESIDUAL], wanted[residual], left),
+    ]
+    if names.PATH_VALUES in answer:
+        path = names.PATH_VALUES
+        found.append(Compared("residual", path, answer[path], wanted[path], along))
+    if names.ATTENTION in answer:
+        weights = names.ATTENTION
+        found.append(Compared("relevance", weights, answer[weights], wanted[weights], relative_difference))
+    return found

@@ -88,7 +88,7 @@ def compared(
 
         asked = choosing if source.has_argmax else None
         result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked)
-        result.checks |= check_behaviour(source, graphs.block, [predict, *explain.values()])
+        result.checks |= check_behaviour(source, graphs.block, predict, explain)
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
             result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)

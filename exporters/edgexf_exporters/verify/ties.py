@@ -53,6 +53,7 @@ class Choices(TorchFunctionMode):
         repeated: the choices to repeat, an array for each call of `torch.argmax`, in order. A row of it that is no tie
             is not repeated.
         broken: the number of rows where a repeated choice differs from the model's choice.
+        made: the choices that were made, an array for each call of `torch.argmax`, in order.
         closest: the smallest distance of any row between its best and its second best score, relative to the mean size
             of the scores.
     """
@@ -61,6 +62,7 @@ class Choices(TorchFunctionMode):
         super().__init__()
         self.repeated = iter(repeated)
         self.broken, self.closest = 0, math.inf
+        self.made: list[npt.NDArray[Any]] = []
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -73,9 +75,11 @@ class Choices(TorchFunctionMode):
         best, second = scores.topk(2, dim=-1).values.unbind(-1)
         self.closest = min(self.closest, float((best - second).min() / size))
         if given is None:
+            self.made.append(own.numpy())
             return own
         theirs = torch.from_numpy(given).reshape(own.shape)  # a library may join axes that the graph keeps separate
         tied = best - scores.gather(-1, theirs.unsqueeze(-1)).squeeze(-1) <= TIE * size
         chosen = torch.where(tied, theirs, own)
         self.broken += int((chosen != own).sum())
+        self.made.append(chosen.numpy())
         return chosen

@@ -1,0 +1,115 @@
+"""Rounding or error: judges what exceeds the tolerance by the same model in float64.
+
+In: an answer of a graph, the eager answer in float32, and the inputs of both. Out: whether the difference is rounding,
+and the tolerance that it asks for.
+
+    error of the graph against float64  <=  2 x error of eager float32 against float64        ->  rounding
+
+A relevance may cancel almost wholly, and then eager float32 itself is far from the truth, often further than the graph.
+A fixed tolerance refuses such a graph, and a larger one would let wrong graphs pass. The difference of two such answers
+is at most three errors of eager float32, which is the tolerance that a device must keep (`edgexf.bundle.golden`).
+
+Two alternatives were weighed. float64 for every cell doubles the time of an export. Other random inputs for such a cell
+choose what is compared by its result.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+from edgexf_exporters.hooks import frozen
+from edgexf_exporters.source import Source
+from edgexf_exporters.verify.ties import Choices
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+MOST = 2  # errors of eager float32 that an error of the graph may have
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An answer of a graph beside the eager answer.
+
+    Attributes:
+        part: what the answer is: ``outputs``, ``relevance`` or ``residual``.
+        name: the name of the eager answer.
+        found: what the graph answers.
+        wanted: what the eager model answers in float32.
+        measure: takes an answer and the right answer, and gives their relative difference.
+    """
+
+    part: str
+    name: str
+    found: Array
+    wanted: Array
+    measure: Callable[[Array, Array], float]
+
+    @cached_property
+    def difference(self) -> float:
+        return self.measure(self.found, self.wanted)
+
+
+class Wide:
+    """A source in float64. It is made when it is asked for the first time: most exports never ask.
+
+    `ask` takes a source, inputs and methods, and answers as `edgexf_exporters.verify.eager.eager` does.
+    """
+
+    def __init__(self, source: Source, ask: Callable[[Source, Feeds, Sequence[str]], Feeds]) -> None:
+        self.narrow = source
+        self.ask = ask
+
+    @cached_property
+    def source(self) -> Source:
+        module = copy.deepcopy(self.narrow.module).double()
+        parts = {part: path for path, part in self.narrow.module.named_modules()}
+        start = self.narrow.embedding
+        return replace(
+            self.narrow, module=module, embedding=module.get_submodule(parts[start]) if start in parts else start
+        )
+
+    def answers(self, feeds: Feeds, methods: Sequence[str], made: Sequence[Array]) -> Feeds | None:
+        """The answers in float64. `made` are the choices of the model in float32, which it repeats if they are ties.
+
+        None where it must choose differently, and for a model that does not run in float64, such as one with constants
+        in float32: such a model has no better answer than its own.
+        """
+        given = {
+            name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()
+        }
+        try:
+            with frozen(self.source.module), Choices(made) as met:
+                found = self.ask(self.source, given, methods)
+        except (RuntimeError, TypeError, ValueError):  # torch's errors for operands of two dtypes
+            return None
+        same = len(met.made) == len(made) and all(map(np.array_equal, met.made, made))
+        return found if same else None
+
+
+def reached(
+    compared: Iterable[Compared], tolerance: float, wide: Callable[[], Mapping[str, Array] | None]
+) -> dict[str, float]:
+    """The tolerance that each part asks for, where a difference exceeds `tolerance` by rounding alone.
+
+    Empty if one of them is no rounding. `wide` gives the answers in float64.
+    """
+    found: dict[str, float] = {}
+    for one in compared:
+        if one.difference <= tolerance:
+            continue
+        right = wide()
+        if right is None:
+            return {}
+        own = one.measure(one.wanted, right[one.name])
+        if not one.measure(one.found, right[one.name]) <= MOST * own:
+            return {}
+        found[one.part] = max(found.get(one.part, 0.0), (MOST + 1) * own)
+    return found
