@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.ties import Choices
