@@ -24,6 +24,7 @@ BIG_BIRD = {
 DENSE = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 130,
 }  # fmt: skip
+ESM = {"position_embedding_type": "rotary", "token_dropout": True, "mask_token_id": 5, "pad_token_id": 1}
 FUNNEL = {
     "vocab_size": VOCABULARY, "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 37, "num_decoder_layers": 1,
     "max_position_embeddings": 130,
@@ -57,8 +58,8 @@ def config(family: str, layers: int, **changes: Any) -> Any:
         return transformers.ReformerConfig(**{**REFORMER, "attn_layers": kinds, **changes})
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
-    if family in ("Bert", "Roberta"):
-        sizes = {**DENSE, "intermediate_size": 37, "num_hidden_layers": layers}
+    if family in ("Bert", "Roberta", "XLMRoberta", "Camembert", "MPNet", "Esm"):
+        sizes = {**DENSE, "intermediate_size": 37, "num_hidden_layers": layers, **(ESM if family == "Esm" else {})}
         return getattr(transformers, f"{family}Config")(**sizes)
     if family == "DistilBert":
         return transformers.DistilBertConfig(**DENSE, hidden_dim=37, num_hidden_layers=layers)

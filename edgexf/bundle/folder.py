@@ -127,6 +127,8 @@ def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
 
 def check_target(target: Path, overwrite: bool) -> None:
     """UsageError if `target` can't take a bundle. An export calls this before its long work."""
+    if not is_utf8(target):
+        raise UsageError(f"an output's path must be UTF-8 for onnxruntime, got {shown(target)}; choose another folder.")
     try:
         taken = sorted(listing(target)) if target.is_dir() else []
         empty = not target.is_dir() or not any(target.iterdir())
@@ -149,6 +151,16 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UsageError(
             f"an output must be in a folder that can be written, got {target} in {parent}; choose another."
         )
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the absolute path can be written in UTF-8. ONNX Runtime opens no file at another path."""
+    return str(path.absolute()) == shown(path.absolute())
+
+
+def shown(path: Path) -> str:
+    """The path for a sentence. Bytes that are not UTF-8 are shown as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def check_replaceable(target: Path, taken: list[str]) -> None:
@@ -242,6 +254,8 @@ def read(folder: Path, verify: bool = True) -> Manifest:
 
 
 def checked(folder: Path, verify: bool) -> Manifest:
+    if not is_utf8(folder):
+        raise BundleError(f"a bundle's path must be UTF-8 for onnxruntime, got {shown(folder)}; rename the folder.")
     if not folder.is_dir():
         raise BundleError(
             f"a bundle must be a folder that `edgexf export` wrote, got {folder}, which is none; check the path."
@@ -346,3 +360,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        graphs = ", ".join(dict.fromkeys(f"{graph.method} {graph.dtype}" for graph in self.manifest.variants))
+        return f"Bundle({shown(self.path)!r}: {self.manifest.name}, {self.manifest.task}: {graphs})"

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from edgexf.cli.options import size_options
-from edgexf.errors import ExportWarning, UsageError, VerificationError
+from edgexf.errors import ExportWarning, UsageError, VerificationError, first_three
 from edgexf_exporters.explain.methods import METHODS
 
 DEFAULT_METHOD, *FURTHER_METHODS = METHODS
@@ -84,6 +84,8 @@ def export(
         click.echo(f"note: {note}")
     if UNEXPLAINED in origin:
         click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
+    if origin.get("ignored"):
+        click.echo(f"weights of the checkpoint that change no answer: {first_three(origin['ignored'])}")
     if "tokenizer" in origin:
         click.echo(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())

@@ -87,7 +87,7 @@ class Predictor:
     def __init__(
         self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
     ) -> None:
-        self.path = path
+        self.path = path.absolute()  # graphs open later, perhaps from another working directory
         self.whole = manifest  # of the whole bundle; `manifest` holds only the graphs in this session's dtype
         self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
@@ -97,6 +97,12 @@ class Predictor:
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
         self._open(PREDICT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise UsageError(
+            f"an open bundle stays in its process, got {type(self).__name__} of {self.path.name} to copy or to pickle; "
+            "call edgexf.load in each worker."
+        )
 
     def __enter__(self) -> Self:
         return self

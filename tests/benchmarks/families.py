@@ -40,11 +40,12 @@ from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.graph_checks import sizes
 
 ENCODER = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")
-DENSE = ("Bert", "DistilBert", "Roberta")
+DENSE = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "MPNet")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
     "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
     **dict.fromkeys(("BigBird", "Nystromformer", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
+    "Esm": ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM"),
     "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
 }
 LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert")

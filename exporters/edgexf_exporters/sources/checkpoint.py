@@ -1,8 +1,8 @@
 """Models of transformers as sources.
 
 In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel` in memory.
-Out: a `Source` in float32, with the inputs that the family of the model takes. A checkpoint must hold exactly the
-weights of its head: transformers draws missing weights at random and only warns.
+Out: a `Source` in float32, with the inputs that the family of the model takes. A checkpoint must hold all weights of
+its model: transformers draws missing weights at random and only warns. The weights of other heads are not used.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
+CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # the parts of a base model, in any family
 
 
@@ -181,7 +182,7 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
             path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
             output_loading_info=True, ignore_mismatched_sizes=True,  # the report names them all, the error names none
         )  # fmt: skip
-    ignored = check_weights(cls, report, task is not None)
+    ignored = check_weights(cls, report)
     origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
     revision = getattr(config, "_commit_hash", None)
     name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
@@ -192,12 +193,13 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     )
 
 
-def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str]:
+def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
     """The names of the missing and the unused weights, which change no answer.
 
-    Older versions of the library saved the numbers of the positions, and a pooler that most heads don't have. A pooler
-    may also be missing if no answer comes from it. If the user has `chosen` a task, the weights of other heads are
-    unused. Raises ExportError for other weights that are missing or extra, and for weights of another shape.
+    Published checkpoints carry the heads of the training, and older versions of the library saved constants and a
+    pooler that most heads don't have. A pooler may also be missing if no answer comes from it. Raises ExportError for
+    other weights that are missing, for extra weights of the base model, whose layers the config then does not name, and
+    for weights of another shape.
     """
     variant, task, _ = family_of(cls)
     pooled = task.name in variant.pooled
@@ -205,7 +207,7 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     extra = [
         key
         for key in report["unexpected_keys"]
-        if ".pooler." not in f".{key}" and not key.endswith("position_ids") and not (chosen and is_of_a_head(cls, key))
+        if ".pooler." not in f".{key}" and not key.endswith(CONSTANTS) and not is_of_a_head(cls, key)
     ]
     problems = {
         "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
@@ -213,7 +215,7 @@ def check_weights(cls: Any, report: Mapping[str, Any], chosen: bool) -> list[str
     found = "; ".join(f"{what}: {first_three(keys)}" for what, keys in problems.items() if keys)
     if found:
         raise ExportError(
-            f"a checkpoint must hold exactly the weights of {cls.__name__}, got {found}; "
+            f"a checkpoint must hold the weights of {cls.__name__} as its config says, got {found}; "
             "name the --task that it was trained for, or save it again with its own config."
         )
     return sorted({*report["missing_keys"], *report["unexpected_keys"]})

@@ -2,8 +2,8 @@
 
 In: example inputs, their axes, and what is known about each of them. Out: arrays, for the sizes of the axes and a seed.
 
-    ids      numbers below the rows of the embedding that reads the ids, but not its id of padding: a library may take
-             such a token for padding, and count positions without it
+    ids      numbers below the rows of the embedding that reads the ids, without special ids; padding behind real
+             tokens where the embedding has an id for it
     mask     real tokens, and padding behind them as the grid asks
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgexf.bundle.formula import formula
 from edgexf.bundle.signature import Within
@@ -51,7 +51,8 @@ class Draws:
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
         within: for each input that counts along an axis, the range of its values, by the name of the input.
         levels: the level of `LEVELS` for each input, by name; the last level for an input that is missing.
-        spared: for inputs that hold ids, the id of padding if there is one, by the name of the input.
+        special: the ids that no real token has: a padding id inside a text is no text, and moves positions.
+        padding: for each input whose embedding has a padding id, this id, by the name of the input.
     """
 
     examples: Mapping[str, Tensor]
@@ -60,7 +61,8 @@ class Draws:
     real: Mapping[str, int] = field(default_factory=dict)
     within: Mapping[str, Within] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
-    spared: Mapping[str, int] = field(default_factory=dict)
+    special: frozenset[int] = frozenset()
+    padding: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -76,15 +78,14 @@ class Draws:
     ) -> Array:
         """The array of one input."""
         example, shape = self.examples[name].detach().cpu().numpy(), self.shapes.sizes(name, sizes)
+        axes = self.shapes.axes[name]
         if name in self.below:
-            ids = chance.integers(0, self.below[name], shape).astype(example.dtype)
-            padding = self.spared.get(name, -1)
-            return np.where(ids == padding, (ids + 1) % self.below[name], ids)
+            ids = self.ids(self.below[name], shape, chance)
+            masked = name in self.padding and any(self.shapes.axes[mask] == axes for mask in self.real)
+            ids = np.where(marked(shape, padded), ids, self.padding[name]) if masked else ids
+            return ids.astype(example.dtype)
         if name in self.real:
-            rows, length = shape
-            real = np.array([padded(row, length) if padded else length for row in range(rows)])
-            marked = np.arange(length) < real[:, None]
-            return np.where(marked, self.real[name], 1 - self.real[name]).astype(example.dtype)
+            return np.where(marked(shape, padded), self.real[name], 1 - self.real[name]).astype(example.dtype)
         if name in self.within:
             return counted(example, shape, self.within[name].least, self.within[name].most(sizes), chance)
         if example.size == 0:
@@ -96,6 +97,11 @@ class Draws:
         if example.dtype.kind != "f" or has_marks(example):
             return chosen(example, shape, self.levels.get(name, LEVELS[-1]), chance)
         return between(example, shape, self.levels.get(name, LEVELS[-1]), chance)
+
+    def ids(self, below: int, shape: tuple[int, ...], chance: np.random.Generator) -> Array:
+        """Token ids below a number, of any kind if all of them are special."""
+        usual = np.setdiff1d(np.arange(below), sorted(self.special))
+        return chance.choice(usual if len(usual) else below, shape)
 
 
 def values_of(example: Array) -> Array:
@@ -178,6 +184,22 @@ def pairs(example: Array, shape: tuple[int, ...], chance: np.random.Generator) -
         itself = np.eye(shape[-2], shape[-1], shape[-1] - shape[-2], dtype=bool)
         found = np.where(itself, own.flat[0], found).astype(example.dtype)
     return found
+
+
+def marked(shape: tuple[int, ...], padded: Callable[[int, int], int] | None) -> Array:
+    """Which tokens are real, bool [rows, tokens]; all of them without `padded`."""
+    rows, length = shape
+    real = np.array([padded(row, length) if padded else length for row in range(rows)])
+    found: Array = np.arange(length) < real[:, None]
+    return found
+
+
+def special_ids(module: nn.Module) -> frozenset[int]:
+    """The ids that the embeddings of a module, or the configs of library models inside it, call special."""
+    configs = (part.config for part in module.modules() if hasattr(getattr(part, "config", None), "__dict__"))
+    named = (value for config in configs for key, value in vars(config).items() if key.endswith("_token_id"))
+    padding = (part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding))
+    return frozenset(one for one in (*named, *padding) if isinstance(one, int))
 
 
 def is_mask(name: str, tensor: Tensor, axes: tuple[int | str, ...]) -> bool:

@@ -33,7 +33,7 @@ from edgexf_exporters.lowerings.swap import library_models, variants_in
 from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
 from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32
-from edgexf_exporters.sources.examples import Draws
+from edgexf_exporters.sources.examples import Draws, special_ids
 from edgexf_exporters.sources.outputs import declared, plain, sizes_apart, sizes_near
 from edgexf_exporters.sources.probe import Answer, Probe, padding_ids
 from edgexf_exporters.sources.relations import related
@@ -91,7 +91,7 @@ class Described:
     def source(self) -> Source:
         probe, readers = self.probe, self.probe.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
-        self.learn(below=below, spared=padding_ids(readers))
+        self.learn(below=below, special=special_ids(self.module), padding=padding_ids(readers))
         self.learn(real=probe.masks())
         self.learn(levels=probe.levels())
         shapes, stuck = related(self.draws.shapes, lambda shapes, sizes: probe.answers(sizes, shapes))

@@ -30,13 +30,14 @@ def hide(query: Tensor, key: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat((query, torch.ones_like(query[..., :1])), dim=-1), torch.cat((key, bias), dim=-1)
 
 
-def attend(query: Tensor, key_transposed: Tensor, value: Tensor) -> Tensor:
+def attend(query: Tensor, key_transposed: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """Mixed values [..., queries, head_width].
 
     query [..., queries, any], already divided by sqrt(head_width); key_transposed [..., any, keys];
-    value [..., keys, head_width].
+    value [..., keys, head_width]; bias is added to the scores, broadcast to [..., queries, keys].
     """
-    return (query @ key_transposed).softmax(dim=-1) @ value
+    scores = query @ key_transposed
+    return (scores if bias is None else scores + bias).softmax(dim=-1) @ value
 
 
 class Full(nn.Module):

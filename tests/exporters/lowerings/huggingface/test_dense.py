@@ -1,4 +1,4 @@
-"""BERT, DistilBERT and RoBERTa: every head against the library, real weights on real sentences, refused models."""
+"""BERT and its dense relatives: every head against the library, real weights on real sentences, refused models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from edgexf_exporters.verify.float64 import worst_difference
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
-FAMILIES = ("Bert", "DistilBert", "Roberta")
+FAMILIES = ("Bert", "DistilBert", "Roberta", "MPNet", "Esm")
+RENAMED = ("XLMRoberta", "Camembert")  # RoBERTa under other names
+SHIFTED = ("Roberta", "XLMRoberta", "Camembert", "MPNet", "Esm")  # their positions start behind the padding id
+TYPED = ("Bert", "Roberta", "XLMRoberta", "Camembert")  # they take token types
 HEADS = (
     "Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM",
     "ForMultipleChoice",
@@ -53,7 +56,8 @@ def built(family: str, head: str = "Model", **changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("family", "head"),
     [*(("Bert", head) for head in HEADS), ("DistilBert", "ForMaskedLM"), ("Roberta", "ForQuestionAnswering"),
-     ("Roberta", "ForMultipleChoice")],
+     ("Roberta", "ForMultipleChoice"), ("XLMRoberta", "ForTokenClassification"), ("Camembert", "ForMaskedLM"),
+     ("MPNet", "Model"), ("Esm", "ForSequenceClassification")],
 )  # fmt: skip
 def test_every_head_answers_as_the_library_at_lengths_never_traced(family: str, head: str, tmp_path: Path) -> None:
     """Exports through the command line, from a folder that save_pretrained wrote."""
@@ -64,16 +68,18 @@ def test_every_head_answers_as_the_library_at_lengths_never_traced(family: str, 
         main, ["export", "--model", str(tmp_path / "checkpoint"), "--explain", "none", "-o", str(out)]
     )
     assert done.exit_code == 0, done.output
-    longest = 128 if family == "Roberta" else 130
+    longest = 128 if family in SHIFTED else 130
     for length in (2, 41, longest):
         check(out, model, inputs(model, length, choices=3 if head == "ForMultipleChoice" else 0))
     with edgexf.load(out) as session:
         limits = session.manifest.limits
-    assert limits == Limits(50, 2, longest, 1, 0, "invariant", 0 if family == "DistilBert" else 2)
+    assert limits == Limits(50, 2, longest, 1, 0, "invariant", 2 if family in TYPED else 0)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [(family, head) for family in (*FAMILIES, *RENAMED) for head in HEADS if hasattr(transformers, family + head)],
+)
 def test_in_float64_every_lowered_head_is_the_library(family: str, head: str) -> None:
     assert worst_difference(from_model(small(family, head, layers=2))) <= ROUNDING
 
@@ -89,6 +95,10 @@ def test_in_float64_every_lowered_head_is_the_library(family: str, head: str) ->
         ("Roberta", {"type_vocab_size": 1, "num_hidden_layers": 3}),
         ("Roberta", {"pad_token_id": 0}),
         ("Roberta", {"pad_token_id": 17, "attn_implementation": "eager"}),
+        ("XLMRoberta", {"pad_token_id": 17}),
+        ("MPNet", {"pad_token_id": 7, "num_attention_heads": 2, "num_hidden_layers": 3}),
+        ("Esm", {"position_embedding_type": "absolute", "emb_layer_norm_before": True, "pad_token_id": 17}),
+        ("Esm", {"position_embedding_type": "rotary", "num_attention_heads": 2, "pad_token_id": 0}),
         ("DistilBert", {"sinusoidal_pos_embds": True}),
         ("DistilBert", {"activation": "relu", "num_attention_heads": 2, "num_hidden_layers": 3}),
     ],
@@ -180,6 +190,12 @@ def test_padding_changes_no_answer_of_the_library(family: str) -> None:
         ("Roberta", "ForCausalLM", {"is_decoder": True}, "RobertaForCausalLM"),
         ("Bert", "ForPreTraining", {}, "BertForPreTraining"),
         ("Bert", "Model", {"position_embedding_type": "relative_key"}, "absolute, got .* 'relative_key'"),
+        (
+            "Esm",
+            "Model",
+            {"position_embedding_type": "relative_key", "pad_token_id": 1},
+            "rotary, got .* 'relative_key'",
+        ),
         ("Bert", "Model", {"max_position_embeddings": 1}, "positions for 2"),
         ("Roberta", "Model", {"max_position_embeddings": 3}, "positions for 2"),
         ("DistilBert", "Model", {"pad_token_id": None}, "pad_token_id"),
@@ -241,6 +257,11 @@ def forget_the_scale(query: Tensor, *others: Any, right: Any = dense.mixed) -> T
     return found
 
 
+def forget_distances_and_turns(*projected: Any, right: Any = dense.mixed, **_: Any) -> Tensor:
+    found: Tensor = right(*projected[:5])
+    return found
+
+
 def forget_the_last_token(*projected: Any, right: Any = dense.mixed) -> Tensor:
     *others, mask = projected
     found: Tensor = right(*others, mask * (mask.cumsum(1) < mask.sum(1, keepdim=True)))
@@ -252,8 +273,15 @@ def swap_queries_and_keys(query: Tensor, key: Tensor, *others: Any, right: Any =
     return found
 
 
-@pytest.mark.parametrize("broken", [see_padding, forget_the_scale, forget_the_last_token, swap_queries_and_keys])
-@pytest.mark.parametrize("family", ["Bert", "DistilBert"])
+@pytest.mark.parametrize(
+    ("family", "broken"),
+    [
+        *(("Bert", broken) for broken in (see_padding, forget_the_scale, forget_the_last_token, swap_queries_and_keys)),
+        ("DistilBert", see_padding),
+        ("MPNet", forget_distances_and_turns),
+        ("Esm", forget_distances_and_turns),
+    ],
+)
 def test_a_lowering_that_is_broken_never_becomes_a_bundle(
     family: str, broken: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
