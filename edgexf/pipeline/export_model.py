@@ -9,7 +9,6 @@ This module passes the records on and decides nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
+from edgexf.dtypes import FP32
 from edgexf.errors import ExportWarning, UsageError, VerificationError
 from edgexf.extras import require_packages
+from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
 from edgexf.pipeline.describe_bundle import UNEXPLAINED, make_manifest
 from edgexf.progress import Stages, no_stages
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from edgexf_exporters.verify.judge import Verdict
 
 OPSETS = range(20, 24)
-JS_CONFIG = {"dtype": "fp32", "use_external_data_format": True}  # what transformers.js must know about a bundle
 
 
 def export(
@@ -69,7 +69,8 @@ def export(
         variant: the name of a reference model, with its trained weights or the weights in `weights`.
         task: what a model of transformers is exported for; by default what it was saved for.
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.
-        tokenizer: the tokenizer of transformers, for a model in memory that reads text.
+        tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if
+            its inputs are called ``input_ids``, ``attention_mask`` and ``token_type_ids``, or some of them.
         output: the folder to write; ``./<name>-bundle`` by default.
         weights: a safetensors file for `variant`; a safetensors file or a saved state_dict for `module`.
         sizes: sizes such as ``layers``, if the file of `weights` holds no specification.
@@ -162,11 +163,7 @@ def bundle_files(source: Source, verdict: Verdict) -> dict[str, bytes]:
     return {
         **verdict.files,
         **source.files,
-        names.CONFIG_FILE: json_bytes({**source.config, names.JS_CONFIG: JS_CONFIG}),
+        names.CONFIG_FILE: in_browsers(source.config, verdict.files, FP32),
         names.GOLDEN_FILE: verdict.golden,
         names.CARD_FILE: card(source, verdict.result).encode(),
     }
-
-
-def json_bytes(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n"

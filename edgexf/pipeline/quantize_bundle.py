@@ -12,7 +12,6 @@ This needs no torch, so a device can do it. This module only composes:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import DTYPES, FP32, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
+from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.search_kept import Search
 from edgexf.pipeline.verdict import judged
 from edgexf.progress import Progress, unseen
@@ -303,31 +303,25 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
     outcomes = [*{**before, **told}.values(), outcome]
     variants = (*stays, *(graph for graph in graphs_in(manifest, outcome.dtype) if graph.file in built.files))
+    files = {*manifest.files, *built.files} - (set(dropped) - set(built.files))
+    config = bundle.read_json(folder / names.CONFIG_FILE)
     changed = {
         **built.files,
         names.QUANTIZE_FILE: to_json(outcomes).encode() + b"\n",
-        names.CONFIG_FILE: in_browsers(folder / names.CONFIG_FILE, outcomes),
+        names.CONFIG_FILE: in_browsers(config, files, *browser_dtypes(outcomes)),
         names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
     }
     bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
 
 
-def in_browsers(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The bundle's config.json, which tells transformers.js what to load.
-
-    By default it loads the best dtype for wasm that was kept. On WebGPU it loads the best dtype that was kept, or that
-    was only slow on the CPU that measured it.
+def browser_dtypes(outcomes: Sequence[Outcome]) -> tuple[str, str]:
+    """The best dtype for wasm that was kept, and the best for WebGPU that was kept or that was only slow on the CPU that
+    measured it; empty if there is none.
     """
-    config = bundle.read_json(path)
     kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
     fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
-    wasm = [dtype for dtype in preferred("wasm") if dtype in kept]
-    webgpu = [dtype for dtype in preferred("webgpu") if dtype in fast]
-    told = {**config.get(names.JS_CONFIG, {}), "dtype": wasm[0] if wasm else FP32}
-    told.pop("device_config", None)
-    if webgpu:
-        told["device_config"] = {"webgpu": {"dtype": webgpu[0]}}
-    return json.dumps({**config, names.JS_CONFIG: told}, indent=1, ensure_ascii=False).encode() + b"\n"
+    wasm = next((dtype for dtype in preferred("wasm") if dtype in kept), FP32)
+    return wasm, next((dtype for dtype in preferred("webgpu") if dtype in fast), "")
 
 
 def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:

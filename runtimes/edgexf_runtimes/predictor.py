@@ -249,9 +249,13 @@ class Predictor:
         """The checked inputs of the graph, int64 [windows, longest]."""
         reader = self.reader
         ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
+        types, _ = preprocess.pad([window.types for window in windows], 0)
         given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
-        if isinstance(reader, Text) and reader.segments and self.manifest.segments is not None:
-            given[names.TOKEN_TYPE_IDS], _ = preprocess.pad([window.types for window in windows], 0)
+        if self.manifest.signature is not None:  # a custom module has no rule for what a caller leaves out
+            every = {**given, names.TOKEN_TYPE_IDS: types}
+            given = {tensor.name: every[tensor.name] for tensor in self.manifest.variants[0].inputs}
+        elif isinstance(reader, Text) and reader.segments and self.manifest.segments is not None:
+            given[names.TOKEN_TYPE_IDS] = types
         if self.manifest.decoder is not None:
             given[names.DECODER_INPUT_IDS] = np.full((len(ids), 1), self.manifest.decoder.start_id)
         inputs = preprocess.check_inputs(given, self.manifest)

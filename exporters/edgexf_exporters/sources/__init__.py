@@ -6,7 +6,8 @@
     module       a custom module, from its example inputs
     factory      a custom module by the name of its factory, for the command line
     heads        the task and the scores of a model of transformers, for `checkpoint`
-    tokenizer    the files of a tokenizer, for `checkpoint`
+    text         a custom module that reads text by a tokenizer
+    tokenizer    the files of a tokenizer, for `checkpoint` and `text`
     axes         the axes of a custom module's inputs that vary, for `module`
     examples     inputs of any size that are like the example inputs, for `module`
     probe        runs a custom module to find out about its axes and values, for `module`

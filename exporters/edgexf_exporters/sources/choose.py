@@ -65,8 +65,9 @@ def choose(request: Request) -> Source:
     if request.has("variant", "weights", "sizes"):
         raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
     if request.has("example_inputs", "dynamic_shapes"):
-        others = request.task, request.max_global, request.tokenizer
-        return choose_module(request.source, request.example_inputs, request.dynamic_shapes, others)
+        others = request.task, request.max_global
+        made = choose_module(request.source, request.example_inputs, request.dynamic_shapes, others)
+        return made if request.tokenizer is None else with_tokenizer(made, request.tokenizer)
     return choose_model(request.source, request.task, request.max_global, request.tokenizer)
 
 
@@ -140,6 +141,14 @@ def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others:
 
     if not isinstance(source, nn.Module) or example_inputs is None or any(given is not None for given in others):
         raise UsageError(
-            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task, max_global and tokenizer don't, got {type(source).__name__}; leave the others out."
+            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task and max_global don't, got {type(source).__name__}; leave the others out."
         )
     return from_module(source, example_inputs, dynamic_shapes)
+
+
+def with_tokenizer(source: Source, tokenizer: Any) -> Source:
+    """A custom module that reads text by a tokenizer of transformers."""
+    require_packages("export", "transformers")
+    from edgexf_exporters.sources.text import reads_text
+
+    return reads_text(source, tokenizer)

@@ -11,6 +11,7 @@ tokenizer from the class and the config. So a published file may give other ids 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
     files = {name: path.read_bytes() for name, path in found.items() if path is not None and name not in SLOW}
     made = of_tokenizer(tokenizer, vocabulary)
     came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
-    return Carried(checked({**files, **made.files}, vocabulary), made.segments, note_of(came, made.files))
+    return Carried(checked({**made.files, **files}, vocabulary), made.segments, note_of(came, made.files))
 
 
 def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
@@ -76,13 +77,24 @@ def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
 
 
 def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
-    """A tokenizer in memory. Raises ExportError for a tokenizer that is written in Python only."""
+    """A tokenizer in memory, with the files that it saves beside tokenizer.json.
+
+    Raises ExportError for a tokenizer that is written in Python only, and for one that can't be saved.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ExportError(
             f"a tokenizer must be one that tokenizer.json can hold, got {type(tokenizer).__name__}; use the fast one of the same name."
         )
-    files = checked({names.TOKENIZER_FILE: backend.to_str().encode()}, vocabulary)
+    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+        with in_a_sentence("a tokenizer must be one that can be saved", "mend it, so that save_pretrained works"):
+            tokenizer.save_pretrained(folder)
+        files = {
+            path.name: path.read_bytes()
+            for path in sorted(Path(folder).iterdir())
+            if path.is_file() and path.name not in SLOW
+        }
+    files = checked({**files, names.TOKENIZER_FILE: backend.to_str().encode()}, vocabulary)
     return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names)
 
 
@@ -105,15 +117,17 @@ def checked(files: Mapping[str, bytes], vocabulary: int) -> dict[str, bytes]:
 
     with in_a_sentence("tokenizer.json must be whole", "save the tokenizer again beside the model"):
         tokenizer = tokenizers.Tokenizer.from_str(files[names.TOKENIZER_FILE].decode())
-        beside = {name: json.loads(files[name]) for name in BESIDE if name in files}
+        settings = {name: json.loads(files[name]) for name in BESIDE if name in files}
     highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
     if highest >= vocabulary:
         raise ExportError(
             f"every token must have an embedding, got the id {highest} in tokenizer.json for a vocabulary of {vocabulary}; "
             "resize the model's embeddings, or save it with its own tokenizer."
         )
-    kept = {name: {key: value for key, value in values.items() if key not in PLACES} for name, values in beside.items()}
+    kept = {
+        name: {key: value for key, value in values.items() if key not in PLACES} for name, values in settings.items()
+    }
     return {
-        names.TOKENIZER_FILE: files[names.TOKENIZER_FILE],
+        **files,
         **{name: json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n" for name, values in kept.items()},
     }
