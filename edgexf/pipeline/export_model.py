@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.dtypes import FP32
-from edgexf.errors import ExportWarning, UsageError, VerificationError
+from edgexf.errors import ExportWarning, VerificationError
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
 from edgexf.pipeline.describe_bundle import UNEXPLAINED, make_manifest
 from edgexf.progress import Stages, no_stages
+from edgexf_exporters.options import check_options
+from edgexf_exporters.sources.request import Request, check_request
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from edgexf_exporters.graphs import Graphs
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.judge import Verdict
-
-OPSETS = range(20, 24)
 
 
 def export(
@@ -85,28 +85,27 @@ def export(
     VerificationError where a graph differs from its model.
     """
     require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
-    from edgexf_exporters.capture import capture_source, wanted_methods
-    from edgexf_exporters.graphs import make_graphs
-    from edgexf_exporters.hooks import frozen
-    from edgexf_exporters.sources.choose import Request, choose
-    from edgexf_exporters.verify.contract import check_contract
-    from edgexf_exporters.verify.grid import check_grid
-    from edgexf_exporters.verify.judge import judge
-    from edgexf_runtimes.device.providers import create
-
-    check_grid(grid)
-    if opset not in OPSETS:
-        raise UsageError(
-            f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."
-        )
     request = Request(
         source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}
     )
+    check_options(explain, grid, opset)
+    check_request(request)
+    target = output if output is not None else f"{request.name}-bundle" if request.name else None
+    if target is not None:
+        bundle.check_target(Path(target), overwrite)
+    from edgexf_exporters.capture import capture_source, wanted_methods
+    from edgexf_exporters.graphs import make_graphs
+    from edgexf_exporters.hooks import frozen
+    from edgexf_exporters.sources.choose import choose
+    from edgexf_exporters.verify.contract import check_contract
+    from edgexf_exporters.verify.judge import judge
+    from edgexf_runtimes.device.providers import create
+
     chosen, asked = choose(request), explain is not None
     with chosen.quiet(), frozen(chosen.module):
         check_contract(chosen)
-        target = Path(output) if output is not None else Path(f"{chosen.name}-bundle")
-        bundle.check_target(target, overwrite)
+        folder = Path(target or f"{chosen.name}-bundle")
+        bundle.check_target(folder, overwrite)
         methods = wanted_methods(chosen, explain)
         progress("tracing and translating")
         graphs = make_graphs(capture_source(chosen, methods, asked), opset, asked)
@@ -122,7 +121,7 @@ def export(
         )
     progress("writing")
     manifest = make_manifest(chosen, verdict, opset)
-    path = bundle.write(target, bundle_files(chosen, verdict), manifest, overwrite)
+    path = bundle.write(folder, bundle_files(chosen, verdict), manifest, overwrite)
     for note in notes(manifest, explained=explain is None or bool(methods)):
         warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, bundle.read(path))

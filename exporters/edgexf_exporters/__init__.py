@@ -1,6 +1,7 @@
 """Exporters: a PyTorch model goes in, verified ONNX graphs come out.
 
     variant      the record of an attention that can be lowered
+    options      checks what needs no model
     sources/     a user's request -> a `Source`
     source       the `Source`: what an export must know about a model
     hooks        what surrounds a call of the untouched model

@@ -1,5 +1,8 @@
 """Sources: from what a user asks to export to a `Source`.
 
+    request      what a user asks for, checked as far as that needs no model
+    on_disk      what stands at the place that a user names as a model, for `request`
+    wrapped      takes wrappers off a module, for `choose`
     choose       decides which kind of source a request asks for
     reference    a reference model with its trained weights or a user's weights, or an encoder in memory
     checkpoint   a model of transformers, from a folder, from the hub or from memory

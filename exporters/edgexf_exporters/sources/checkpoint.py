@@ -27,6 +27,8 @@ from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
+from edgexf_exporters.sources.on_disk import check_config, check_model
+from edgexf_exporters.sources.request import check_task
 from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
@@ -158,11 +160,9 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     Raises UsageError for an unknown task, and ExportError for a checkpoint that can't be read, or whose weights and
     config don't fit each other. From a pickle file only tensors are loaded.
     """
+    check_task(task)
+    check_model(path_or_id)
     local = Path(path_or_id).is_dir()
-    if Path(path_or_id).exists() and not local:
-        raise ExportError(
-            f"a model must be a folder that save_pretrained wrote, got the file {path_or_id}; name its folder."
-        )
     where = f"{path_or_id}, " + ("a local folder" if local else "no local folder")
     with (
         quiet(),
@@ -172,6 +172,7 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
         ),
     ):
         config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
+    check_config(config.to_dict(), where)
     cls = model_class(config, task)
     family_of(cls)  # raises before gigabytes are downloaded
     with (
@@ -235,7 +236,7 @@ def is_of_a_head(cls: Any, key: str) -> bool:
 def model_class(config: Any, task: str | None) -> Any:
     """The class to load: the library's class for the task, or by default the class that the checkpoint names.
 
-    Raises UsageError for an unknown task, and ExportError if transformers has no such class for the config.
+    Raises ExportError if transformers has no such class for the config.
     """
     if task is None:
         named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
@@ -246,10 +247,12 @@ def model_class(config: Any, task: str | None) -> Any:
                 f"{transformers.__version__} has, got {config.architectures}; name the --task."
             )
         return found
-    known = sorted({task for variant in VARIANTS if variant.family == "transformers" for task in variant.tasks})
-    if task not in known:
-        raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
-    loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
+    try:
+        loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
+    except KeyError as error:
+        raise ExportError(
+            f"a model of {config.model_type} must have a head for {task}, got none in optimum; choose another task, or name the class in architectures of config.json."
+        ) from error
     classes = loader._model_mapping  # an Auto class: config class -> model class
     if type(config) not in classes:
         raise ExportError(

@@ -12,39 +12,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle
 from edgexf.errors import UsageError
 from edgexf.extras import require_packages
+from edgexf_exporters.sources.request import Request, check_request
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edgexf_exporters.source import Source
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `edgexf.export` that say what is exported; `edgexf.export` describes them."""
-
-    source: nn.Module | str | os.PathLike[str] | None = None
-    example_inputs: Any = None
-    dynamic_shapes: Any = None
-    module: str | None = None
-    variant: str | None = None
-    task: str | None = None
-    max_global: int | None = None
-    tokenizer: Any = None
-    weights: str | os.PathLike[str] | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-
-    def has(self, *names: str) -> bool:
-        """Whether one of these arguments was given; an empty `sizes` counts as none."""
-        given = {**vars(self), "sizes": self.sizes or None}
-        return any(given[name] is not None for name in names)
 
 
 def choose(request: Request) -> Source:
@@ -52,39 +29,29 @@ def choose(request: Request) -> Source:
 
     Raises UsageError for arguments that do not go together, and ExportError for a model that can't be read.
     """
+    check_request(request)
     if request.module is not None:
-        if request.has("source", "variant", "task", "max_global", "tokenizer", "sizes"):
-            raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
         return choose_factory(request.module, request.weights, request.example_inputs, request.dynamic_shapes)
     if request.source is None:
-        if request.has("task", "max_global", "tokenizer", "example_inputs", "dynamic_shapes"):
-            raise UsageError(
-                "task, max_global, tokenizer, example_inputs and dynamic_shapes belong to a model, got one without it; leave it out."
-            )
-        return choose_reference(request.variant, request.weights, request.sizes)
-    if request.has("variant", "weights", "sizes"):
-        raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
+        return choose_reference(request.variant or "", request.weights, request.sizes)
+    from edgexf_exporters.sources.wrapped import unwrapped
+
+    source = unwrapped(request.source)
     if request.has("example_inputs", "dynamic_shapes"):
         others = request.task, request.max_global
-        made = choose_module(request.source, request.example_inputs, request.dynamic_shapes, others)
+        made = choose_module(source, request.example_inputs, request.dynamic_shapes, others)
         return made if request.tokenizer is None else with_tokenizer(made, request.tokenizer)
-    return choose_model(request.source, request.task, request.max_global, request.tokenizer)
+    return choose_model(source, request.task, request.max_global, request.tokenizer)
 
 
-def choose_reference(variant: str | None, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
+def choose_reference(variant: str, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
     """A reference model with its trained weights or with the user's weights."""
-    from edgexf_exporters import VARIANTS
     from edgexf_exporters.sources import reference
 
-    if variant is None:
-        known = ", ".join(record.name for record in VARIANTS if record.reference)
-        raise UsageError(f"an export needs a model or a variant ({known}), got neither; name one.")
     return reference.from_variant(variant, None if weights is None else Path(weights), sizes)
 
 
-def choose_model(
-    source: nn.Module | str | os.PathLike[str], task: str | None, max_global: int | None, tokenizer: Any
-) -> Source:
+def choose_model(source: Any, task: str | None, max_global: int | None, tokenizer: Any) -> Source:
     """A checkpoint of transformers by its folder or hub id, a model of transformers in memory, or an encoder."""
     from edgexf.models.encoder import Encoder
     from edgexf_exporters.sources import reference
@@ -102,8 +69,6 @@ def choose_model(
 
         from edgexf_exporters.sources import checkpoint
 
-        if isinstance(source, str | os.PathLike) and tokenizer is not None:
-            raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
         if isinstance(source, str | os.PathLike):
             return checkpoint.from_checkpoint(os.fspath(source), task, max_global)
         if isinstance(source, PreTrainedModel) and task is None:
@@ -122,8 +87,10 @@ def choose_factory(
     """A custom module by the name of its factory. The factory may also give example inputs and dynamic shapes."""
     from edgexf_exporters.sources import factory
     from edgexf_exporters.sources.module import from_module
+    from edgexf_exporters.sources.wrapped import unwrapped
 
     built, examples, shapes = factory.build(reference)
+    built = unwrapped(built)
     if weights is not None:
         factory.load_weights(built, Path(weights))
     examples = example_inputs if example_inputs is not None else examples

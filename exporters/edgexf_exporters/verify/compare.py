@@ -80,7 +80,7 @@ class GridResult:
     """What the grid found.
 
     Attributes:
-        grid: the name of the grid, as in `GRIDS`.
+        grid: the name of the grid, as in `edgexf_exporters.options`.
         tolerance: the bound of every difference.
         rows: the cells.
         checks: what each check found, by the name of the check. An empty string is a pass.

@@ -16,14 +16,12 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.signature import Signature
-from edgexf.errors import UsageError
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import sizes_of
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
 
-GRIDS = ("quick", "full")
 GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
 MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
 CHOICES = 2  # the choices of a row; every other cell of a multiple-choice model has one more
@@ -166,11 +164,6 @@ def stepped(least: int, most: int, step: int, block: int) -> list[int]:
         -(-length // step) * step for length in (least, block - 1, block, block + 1, 3 * block + 5, most // step * step)
     }
     return sorted(length for length in wanted if least <= length <= most)
-
-
-def check_grid(grid: str) -> None:
-    if grid not in GRIDS:
-        raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
 
 
 def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:

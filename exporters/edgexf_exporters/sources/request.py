@@ -1,0 +1,86 @@
+"""What a call of `edgexf.export` asks for, checked as far as that needs neither torch nor a model.
+
+In: the arguments of the call. Out: a `Request` whose arguments go together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgexf.errors import UsageError
+from edgexf_exporters import VARIANTS
+from edgexf_exporters.sources.on_disk import check_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `edgexf.export` that say what is exported; `edgexf.export` describes them."""
+
+    source: nn.Module | str | os.PathLike[str] | None = None
+    example_inputs: Any = None
+    dynamic_shapes: Any = None
+    module: str | None = None
+    variant: str | None = None
+    task: str | None = None
+    max_global: int | None = None
+    tokenizer: Any = None
+    weights: str | os.PathLike[str] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of these arguments was given; an empty `sizes` counts as none."""
+        given = {**vars(self), "sizes": self.sizes or None}
+        return any(given[name] is not None for name in names)
+
+    @property
+    def name(self) -> str:
+        """The name of the model as far as the request tells it; empty for a module."""
+        if not isinstance(self.source, str | os.PathLike):
+            return self.variant or ""
+        path = Path(self.source)
+        return path.resolve().name if path.is_dir() else os.fspath(self.source).rpartition("/")[2]
+
+
+def check_request(request: Request) -> None:
+    """Raises UsageError for arguments that don't go together or name nothing, and ExportError for no checkpoint."""
+    if request.module is not None:
+        if request.has("source", "variant", "task", "max_global", "tokenizer", "sizes"):
+            raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
+    elif request.source is None:
+        check_variant(request)
+    elif request.has("variant", "weights", "sizes"):
+        raise UsageError("a model brings its own attention, weights and sizes, got others beside it; leave them out.")
+    elif isinstance(request.source, str | os.PathLike) and not request.has("example_inputs", "dynamic_shapes"):
+        check_task(request.task)
+        if request.tokenizer is not None:
+            raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
+        check_model(request.source)
+
+
+def check_variant(request: Request) -> None:
+    if request.has("task", "max_global", "tokenizer", "example_inputs", "dynamic_shapes"):
+        raise UsageError(
+            "task, max_global, tokenizer, example_inputs and dynamic_shapes belong to a model, got one without it; leave it out."
+        )
+    known = [record.name for record in VARIANTS if record.reference]
+    if request.variant is None:
+        raise UsageError(f"an export needs a model or a variant ({', '.join(known)}), got neither; name one.")
+    if request.variant not in known:
+        raise UsageError(f"variant must be one of {', '.join(known)}, got {request.variant!r}; choose one of them.")
+    if request.weights is None and request.sizes:
+        raise UsageError(
+            f"sizes describe the weights of a file, got {', '.join(request.sizes)} without them; add --weights FILE or leave the sizes out."
+        )
+
+
+def check_task(task: str | None) -> None:
+    known = sorted({task for record in VARIANTS if record.family == "transformers" for task in record.tasks})
+    if task is not None and task not in known:
+        raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")
