@@ -84,6 +84,8 @@ def export(
         click.echo(f"note: {note}")
     if UNEXPLAINED in origin:
         click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
+    if "longest" in origin:
+        click.echo(f"longest input: {bundle.manifest.limits.max_length:,} tokens, {origin['longest']}")
     if origin.get("ignored"):
         click.echo(f"weights of the checkpoint that change no answer: {first_three(origin['ignored'])}")
     if "tokenizer" in origin:

@@ -35,8 +35,10 @@ def check_mode(mode: str) -> None:
     from edgexf.extras import require_packages
 
     require_packages("quantize", "onnx", "onnx_ir")
+    from edgexf.pipeline.quantize_bundle import Request, check_name, chosen_modes
+
+    check_name(mode)
     from edgexf.passes.quantize.modes import modes
-    from edgexf.pipeline.quantize_bundle import Request, chosen_modes
 
     known = modes()
     if mode in known and known[mode].needs_calibration:

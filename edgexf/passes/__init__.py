@@ -6,6 +6,7 @@
     canonical_weights   weights with the names and the orientation of the model's own parameters
     share               one file of weights for all graphs of a bundle
     tidy                drops what the exporter leaves behind
+    ir_version          the lowest IR version that a graph needs
     quantize/           weights in fewer bits
 
 A pass is an `onnx_ir.passes` pass: ``pass_(model) -> PassResult(model, modified)``. A new pass is a file, its test, and

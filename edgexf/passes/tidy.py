@@ -1,7 +1,7 @@
 """Drop what the exporter leaves in a graph: stack traces, source paths of the exporting machine, inferred shapes.
 
     before  node.metadata_props {"pkg.torch.onnx.stack_trace": "File ..."}, value_info for every tensor
-    after   neither; producer is edgexf
+    after   neither; producer is edgexf, and the IR version is the lowest that the graph needs
 
 They are most of the bytes of a graph without its weights. Stale shapes break quantizers later.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 from onnx_ir.passes import common
+
+from edgexf.passes.ir_version import LowestIrVersion
 
 PRODUCER = "edgexf"
 
@@ -35,4 +37,5 @@ class DropTraces(ir.passes.InPlacePass):
             value.metadata_props.clear()
             value.doc_string = None
         graph.name = PRODUCER
+        LowestIrVersion()(model)
         return ir.passes.PassResult(model, modified=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
-from edgexf.dtypes import DTYPES, FP32, in_dtype, preferred
+from edgexf.dtypes import DTYPES, FP32, MODES, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
@@ -125,14 +125,19 @@ def quantize(
     return (best, *others)
 
 
+def check_name(mode: str) -> None:
+    """Raises UsageError for an unknown mode, before the passes load."""
+    if mode not in (*MODES, AUTO):
+        raise UsageError(f"mode must be one of {', '.join((*MODES, AUTO))}, got {mode!r}; choose one of them.")
+
+
 def chosen_modes(request: Request) -> list[Mode]:
     """The modes to try, in order. UsageError for an unknown mode, and for options that don't fit."""
+    check_name(request.mode)
     from edgexf.passes.quantize.calibrate import METHODS
     from edgexf.passes.quantize.modes import modes as all_modes
 
     known = all_modes()
-    if request.mode not in (*known, AUTO):
-        raise UsageError(f"mode must be one of {', '.join((*known, AUTO))}, got {request.mode!r}; choose one of them.")
     if request.calibration_method not in METHODS:
         raise UsageError(
             f"a calibration method must be one of {', '.join(METHODS)}, got {request.calibration_method!r}; choose one."

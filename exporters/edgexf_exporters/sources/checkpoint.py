@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
 from edgexf_exporters.sources.on_disk import check_config, check_model
 from edgexf_exporters.sources.request import check_task
-from edgexf_exporters.sources.tokenizer import Carried, of_checkpoint, of_tokenizer
+from edgexf_exporters.sources.tokenizer import Carried, Longest, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
 CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
@@ -63,9 +64,10 @@ def from_model(
     with quiet():
         about: Family = load(variant.describe)(model)
     padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
-    limits = limits_of(config, about, padding, variant, task, max_global)
-    first = getattr(config, "bos_token_id", None) or 0
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
+    longest = min(Longest(about.longest, "the model's positions"), carried.longest, key=attrgetter("tokens"))
+    limits = limits_of(config, about, padding, variant, task, max_global, longest.tokens)
+    first = getattr(config, "bos_token_id", None) or 0
     sizes = {LABELS: config.num_labels, HIDDEN: about.width or config.hidden_size, VOCABULARY: config.vocab_size}
     return Source(
         name=name or config.model_type,
@@ -95,18 +97,25 @@ def from_model(
             **about.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
+            "longest": f"by {longest.setting}",
             "tokenizer": (carried.note or "as transformers reads it") if carried.files else "none",
         },
         quiet=quiet,
     )
 
 
-def limits_of(config: Any, about: Family, padding: Any, variant: Variant, task: Task, max_global: int | None) -> Limits:
+def limits_of(
+    config: Any, about: Family, padding: Any, variant: Variant, task: Task, max_global: int | None, most: int
+) -> Limits:
     """What an input must keep to, with the caller's `max_global` or the number that the task needs.
 
+    `most` is the longest input in tokens. It is no shorter than the model's shortest input and its switch.
     Raises ExportError for a config without a padding id or without positions, and UsageError for a wrong `max_global`.
     """
-    reach, types = about.longest, max(about.token_types, getattr(config, "type_vocab_size", 1))
+    reach, types = (
+        min(about.longest, max(most, about.shortest, about.switch)),
+        max(about.token_types, getattr(config, "type_vocab_size", 1)),
+    )
     if padding is None or reach < about.shortest:
         raise ExportError(
             f"a config must name its pad_token_id and leave positions for {about.shortest} tokens, got {padding} and {max(reach, 0)}; mend it."
@@ -115,9 +124,9 @@ def limits_of(config: Any, about: Family, padding: Any, variant: Variant, task: 
         raise UsageError(
             f"max_global must be 1 to {reach} for a family with global tokens, got {max_global} for {variant.name}; leave it out."
         )
-    most = max_global or min(task.max_global, reach) if variant.globals else 0
+    chosen = max_global or min(task.max_global, reach) if variant.globals else 0
     segments = types if types > 1 else 0
-    return Limits(config.vocab_size, about.shortest, reach, 1, most, about.padding, segments, about.switch)
+    return Limits(config.vocab_size, about.shortest, reach, 1, chosen, about.padding, segments, about.switch)
 
 
 def portable(config: Any, architecture: str) -> dict[str, Any]:

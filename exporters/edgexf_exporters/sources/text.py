@@ -40,11 +40,14 @@ def reads_text(source: Source, tokenizer: Any) -> Source:
         )
     vocabulary = about.signature.below[names.INPUT_IDS]
     carried = of_tokenizer(tokenizer, vocabulary)
+    longest = min(
+        source.limits.max_length, carried.longest.tokens
+    )  # of a text; arrays may be as long as the module takes
     padding = getattr(tokenizer, "pad_token_id", None) or 0
     return replace(
         source,
         preprocess=Text("text", padding, carried.segments),
         files={**source.files, **carried.files},
-        limits=replace(source.limits, vocab=vocabulary),
+        limits=replace(source.limits, vocab=vocabulary, max_length=max(longest, source.limits.min_length)),
         provenance={**source.provenance, "tokenizer": "as transformers reads it"},
     )

@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,21 @@ from edgexf.errors import ExportError, in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+SENTENCES = "sentence_bert_config.json"
 # They try case, accents, spaces, compatibility forms, an unknown sign, and a pair.
 PROBES = (("Hello World",), ("naïve café",), ("two  spaces, and\na line",), ("ﬁne ２",), ("☃",), ("one", "Two"))
 PLACES = ("name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
+
+
+@dataclass(frozen=True)
+class Longest:
+    """A number of tokens, and the setting that says it."""
+
+    tokens: int
+    setting: str
+
+
+UNLIMITED = Longest(1 << 30, "no setting")  # transformers writes 1e30 tokens for a tokenizer without a limit
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,13 @@ class Carried:
     Attributes:
         files: the files of the tokenizer, by name; empty without a tokenizer.
         segments: the tokenizer marks the two texts of a pair with token types.
+        longest: the largest number of tokens that the model was meant for; `UNLIMITED` if nothing says it.
         note: how the tokenizer differs from the checkpoint's tokenizer.json; empty if it does not differ.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     segments: bool = False
+    longest: Longest = UNLIMITED
     note: str = ""
 
 
@@ -57,7 +72,23 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
     files = {name: path.read_bytes() for name, path in found.items() if path is not None and name not in SLOW}
     made = of_tokenizer(tokenizer, vocabulary)
     came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
-    return Carried(checked({**made.files, **files}, vocabulary), made.segments, note_of(came, made.files))
+    longest = min(made.longest, of_sentences(path_or_id, local), key=attrgetter("tokens"))
+    return Carried(checked({**made.files, **files}, vocabulary), made.segments, longest, note_of(came, made.files))
+
+
+def of_sentences(path_or_id: str, local: bool) -> Longest:
+    """The longest text of a model of sentence-transformers, which keeps a limit of its own."""
+    path = fetched(path_or_id, SENTENCES, local)
+    if path is None:
+        return UNLIMITED
+    with in_a_sentence(f"{SENTENCES} must be whole", "save the model again"):
+        found = json.loads(path.read_bytes()).get("max_seq_length")
+    return longest_of(found, f"max_seq_length of {SENTENCES}")
+
+
+def longest_of(found: Any, setting: str) -> Longest:
+    """The limit that a setting gives; `UNLIMITED` where it gives none."""
+    return Longest(found, setting) if isinstance(found, int) and 0 < found < UNLIMITED.tokens else UNLIMITED
 
 
 def note_of(came: bytes, made: Mapping[str, bytes]) -> str:
@@ -95,7 +126,8 @@ def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
             if path.is_file() and path.name not in SLOW
         }
     files = checked({**files, names.TOKENIZER_FILE: backend.to_str().encode()}, vocabulary)
-    return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names)
+    longest = longest_of(tokenizer.model_max_length, "model_max_length of the tokenizer")
+    return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names, longest)
 
 
 def fetched(path_or_id: str, name: str, local: bool) -> Path | None:

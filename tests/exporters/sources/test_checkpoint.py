@@ -12,6 +12,7 @@ import transformers
 from click.testing import CliRunner
 from families import check, inputs, small
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
 from torch import Tensor
 
 from edgexf.cli import main
@@ -85,3 +86,27 @@ def test_a_weight_that_is_missing_or_of_another_shape_is_an_error(fault: str, tm
 
     with pytest.raises(ExportError, match=f"got {fault}: {key}"):
         from_checkpoint(str(saved("Roberta", "ForMaskedLM", tmp_path, change)))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "sentences", "longest", "setting"),
+    [
+        (None, None, 130, "the model's positions"),
+        (int(1e30), None, 130, "the model's positions"),
+        (512, 1000, 130, "the model's positions"),
+        (40, 256, 40, "model_max_length of the tokenizer"),
+        (40, 20, 20, "max_seq_length of sentence_bert_config.json"),
+        (1, None, 2, "model_max_length of the tokenizer"),
+    ],
+)
+def test_the_longest_input_is_the_smallest_limit_that_a_checkpoint_names(
+    tokenizer: int | None, sentences: int | None, longest: int, setting: str, tmp_path: Path
+) -> None:
+    small("Bert", "Model").save_pretrained(tmp_path)
+    words = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))  # noqa: S106
+    limit = {} if tokenizer is None else {"model_max_length": tokenizer}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, **limit).save_pretrained(tmp_path)
+    if sentences is not None:
+        (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": sentences}))
+    source = from_checkpoint(str(tmp_path))
+    assert (source.limits.max_length, source.provenance["longest"]) == (longest, f"by {setting}")

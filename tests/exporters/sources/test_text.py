@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 import edgexf
-from edgexf.errors import ExportError, UsageError
+from edgexf.errors import ExportError, InputError, UsageError
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat")
 
@@ -80,6 +80,22 @@ def test_texts_and_pairs_are_answered_as_the_module_answers_what_transformers_to
         with torch.no_grad():
             wanted = module(**given)["logits"].softmax(-1)[0].numpy()
         assert np.abs(np.array([scores[f"LABEL_{index}"] for index in range(3)]) - wanted).max() <= 1e-6
+
+
+def test_a_text_over_the_tokenizers_limit_is_truncated_as_transformers_does_and_says_so(
+    sentences: tuple[nn.Module, Path],
+) -> None:
+    module, path = sentences
+    text = "the cat sat on a mat " * 20
+    given = tokenizer(model_max_length=40)(text, truncation=True, return_token_type_ids=True, return_tensors="pt")
+    with edgexf.load(path) as session:
+        with pytest.raises(InputError, match="at most 40 tokens, got 122"):
+            session.predict([text])
+        (answer,) = session.predict([text], truncate=True)
+    with torch.no_grad():
+        wanted = module(**given)["logits"].softmax(-1)[0].numpy()
+    assert answer.truncated
+    assert np.abs(np.array([dict(answer.top)[f"LABEL_{index}"] for index in range(3)]) - wanted).max() <= 1e-6
 
 
 def test_a_text_is_explained_word_by_word(sentences: tuple[nn.Module, Path]) -> None:
