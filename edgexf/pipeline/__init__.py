@@ -1,7 +1,8 @@
 """The tasks of a user. Each file composes the rooms below, and decides nothing that these rooms decide.
 
     export_model      a model -> a verified bundle
-                      (describe_bundle: its manifest; card: its model card; browser_config: what transformers.js loads)
+                      (describe_bundle: its manifest; card: its model card, with usage; browser_config: what
+                      transformers.js loads)
     verify_bundle     a bundle -> a verdict on this device
     quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the

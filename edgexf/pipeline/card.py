@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgexf.pipeline.usage import usage
 from edgexf.report.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from edgexf_exporters.verify.compare import GridResult
 
 
-def card(source: Source, result: GridResult) -> str:
-    """The README.md of a bundle: the model's card if it has one, and the grid."""
+def card(source: Source, result: GridResult, manifest: Manifest) -> str:
+    """The README.md of a bundle: the model's card if it has one, how to run it, and the grid."""
     head = source.card or f"# {source.name}\n\nExported by edgexf.\n"
     table = markdown_table(*grid_table(result.to_dict()))
     defined = any(row.against == "definition" for row in result.rows)
@@ -28,7 +29,7 @@ def card(source: Source, result: GridResult) -> str:
     inputs = [] if own is None else limits_in_words(own.signature)
     head += "\n## Inputs\n\n" + "".join(f"- {line}\n" for line in inputs) if inputs else ""
     return (
-        f"{head}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
+        f"{head}\n{usage(manifest)}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
         f"{result.grid} grid.{asked}\n\n{table}"
     )
 

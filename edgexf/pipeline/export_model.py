@@ -121,7 +121,7 @@ def export(
         )
     progress("writing")
     manifest = make_manifest(chosen, verdict, opset)
-    path = bundle.write(folder, bundle_files(chosen, verdict), manifest, overwrite)
+    path = bundle.write(folder, bundle_files(chosen, verdict, manifest), manifest, overwrite)
     for note in notes(manifest, explained=explain is None or bool(methods)):
         warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, bundle.read(path))
@@ -157,12 +157,12 @@ def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
     return share_weights(models, names.WEIGHTS_FILE)
 
 
-def bundle_files(source: Source, verdict: Verdict) -> dict[str, bytes]:
+def bundle_files(source: Source, verdict: Verdict, manifest: Manifest) -> dict[str, bytes]:
     """Everything that a bundle holds besides its manifest, by path."""
     return {
         **verdict.files,
         **source.files,
         names.CONFIG_FILE: in_browsers(source.config, verdict.files, FP32),
         names.GOLDEN_FILE: verdict.golden,
-        names.CARD_FILE: card(source, verdict.result).encode(),
+        names.CARD_FILE: card(source, verdict.result, manifest).encode(),
     }
