@@ -267,7 +267,11 @@ def model_class(config: Any, task: str | None) -> Any:
         raise ExportError(
             f"a model of {config.model_type} must have a head for {task}, got none in transformers; choose another task."
         )
-    return classes[type(config)]
+    found = classes[type(config)]
+    if not isinstance(found, tuple):
+        return found
+    named = [one for one in found if one.__name__ in (config.architectures or ())]  # Funnel has two base models
+    return (named or found)[0]
 
 
 def class_named(name: str) -> Any:

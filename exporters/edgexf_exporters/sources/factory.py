@@ -14,6 +14,7 @@ import inspect
 import os
 import pickle
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from edgexf.errors import ExportError, InputError, UsageError, in_a_sentence
 
+WRAPPED = ("_orig_mod.", "module.")  # what the names of a compiled or data-parallel module begin with
 BATCH = 2
 LENGTHS = (24, 64, 128, 256, 512, 1024, 4096)  # tokens, tried in turn until the module answers
 
@@ -86,6 +88,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
             f"weights must be a dictionary of tensors by name, got {type(state).__name__} in {path}; save module.state_dict()."
         )
     own = module.state_dict()
+    state = without_wrapper(state, own)
     problems = {
         "missing": sorted(set(own) - set(state)),
         "extra": sorted(set(state) - set(own)),
@@ -101,6 +104,14 @@ def load_weights(module: nn.Module, path: Path) -> None:
             f"weights must be exactly those of {type(module).__name__}, got {found}; build the module as it was when they were saved."
         )
     module.load_state_dict(state)
+
+
+def without_wrapper(state: dict[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """The weights by the names of the module inside the wrapper that was saved, of torch.compile or DataParallel."""
+    for prefix in WRAPPED:
+        if state and all(name.startswith(prefix) for name in state) and not any(name in own for name in state):
+            return without_wrapper({name.removeprefix(prefix): tensor for name, tensor in state.items()}, own)
+    return state
 
 
 def guess(name: str, length: int) -> Tensor:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from families import small
 from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import EdgexfError, ExportError, UsageError
-from edgexf_exporters.sources.checkpoint import from_checkpoint
+from edgexf_exporters.sources.checkpoint import from_checkpoint, model_class
+from edgexf_exporters.sources.factory import load_weights
 from edgexf_exporters.sources.request import Request, check_request
 from edgexf_exporters.sources.wrapped import unwrapped
 
@@ -152,3 +154,30 @@ except edgexf.errors.EdgexfError: print("torch" in sys.modules or "transformers"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda module: module, torch.compile, lambda module: nn.DataParallel(torch.compile(module))]
+)
+def test_weights_that_a_wrapper_saved_fit_the_module_inside(wrap: Any, tmp_path: Path) -> None:
+    saved, fresh = Tagger(), Tagger()
+    torch.save(wrap(saved).state_dict(), tmp_path / "weights.pt")
+    load_weights(fresh, tmp_path / "weights.pt")
+    assert all(torch.equal(one, fresh.state_dict()[name]) for name, one in saved.state_dict().items())
+    inside = nn.ModuleDict({"module": saved})  # a module that is called so itself
+    torch.save(inside.state_dict(), tmp_path / "weights.pt")
+    load_weights(inside, tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "found"), [("FunnelModel", "FunnelModel"), ("FunnelBaseModel", "FunnelBaseModel")]
+)
+def test_a_task_with_two_classes_takes_the_one_that_the_config_names(architecture: str, found: str) -> None:
+    """transformers lists two base models for Funnel."""
+    config = transformers.FunnelConfig(architectures=[architecture])
+    assert model_class(config, "feature-extraction").__name__ == found
+
+
+def test_a_task_that_a_family_has_no_head_for_is_a_sentence() -> None:
+    with pytest.raises(ExportError, match="a model of esm must have a head for question-answering, got none"):
+        model_class(transformers.EsmConfig(vocab_size=30, pad_token_id=1), "question-answering")
