@@ -7,6 +7,7 @@
     rollout      the program of attention weights
     mixing       marks where attention mixes tokens, for `rollout`
     rules        how each operator passes relevance to its inputs
+    recurrent    the reverse pass and the rules of LSTM, GRU and RNN
     gradients    the gradients of these rules
     reverse      gradients that ONNX has no operator for, in operators that ONNX has
 

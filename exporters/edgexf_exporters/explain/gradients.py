@@ -21,6 +21,12 @@ SMALLEST = 1e-6  # the least magnitude of an activation's input, which the gradi
 constant.register_autograd(lambda _, gradient: gradient)
 
 
+def divisor(value: Tensor) -> Tensor:
+    """The same values, but no magnitude below `SMALLEST`."""
+    least = torch.where(value < 0, -SMALLEST, SMALLEST)
+    return torch.where(value.abs() < SMALLEST, least, value)
+
+
 class Shared(Function):
     """Forward: the same values. Backward: the gradient's share of `count`.
 
@@ -48,8 +54,7 @@ class Activation(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         value, answer = ctx.saved_tensors
-        least = torch.where(value < 0, -SMALLEST, SMALLEST)
-        return gradients[0] * answer / torch.where(value.abs() < SMALLEST, least, value), None
+        return gradients[0] * answer / divisor(value), None
 
 
 class Normalised(Function):

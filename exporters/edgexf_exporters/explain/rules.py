@@ -9,6 +9,7 @@ relevance.
     softmax                              its gradient                   a constant
     product of k operands                1/k of its gradient            the same
     LayerNorm, a norm, a denominator     its scale is a constant        the same
+    LSTM, GRU                            gates are constants            the same
 
 Only operands that depend on the input count; autograd marks them (`requires_grad`). Linformer's projections are
 parameters, so a product with them is a linear layer. The first entry of `TABLE` that names an operator is the rule of
@@ -39,6 +40,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
+from edgexf_exporters.explain import recurrent
 from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Shared
 from edgexf_exporters.trace.attention import answered, causal, grouped, hidden
 
@@ -345,6 +347,8 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     (" ".join(ACTIVATIONS), activation),
     ("softmax log_softmax", softmax),
     ("scaled_dot_product_attention", attention),
+    ("lstm gru rnn_tanh rnn_relu", recurrent.layer_rule),
+    ("recurrent", recurrent.lowered_rule),
     ("logsumexp", normaliser),
     ("exp", exponential),
     ("sub", difference),

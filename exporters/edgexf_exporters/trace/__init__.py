@@ -6,6 +6,7 @@
     diagnose   finds the line at which a capture stopped
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program
+    recurrent  recurrent layers as single operators, and their translation
     prepare    decomposes a captured program into operators that have a translation
     retrace    traces a function over the inputs of a captured program
     simplify   removes what a translated graph does not need

@@ -23,8 +23,18 @@ def _(value: Tensor) -> Tensor:
     return torch.empty_like(value)
 
 
+@torch.library.custom_op("edgexf::mixing", mutates_args=())
+def mixing(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # noqa: ARG001 (`explain.mixing` reads them)
+    """Marks the values [rows, tokens, width] that attention mixes, or with `mixed` the mixed values."""
+    return tokens.clone()
+
+
+MARKS = {torch.ops.edgexf.constant.default, torch.ops.edgexf.mixing.default}
+MARKED = ContextVar("MARKED", default=False)
+
+
 def unmarked(program: ExportedProgram) -> ExportedProgram:
-    """Removes the marks from the program in place: no translation knows the operators of edgexf."""
+    """Removes the marks from the program in place: they have no translation."""
     for node in list(program.graph.nodes):
         if node.target in MARKS:
             node.replace_all_uses_with(node.args[0])
@@ -33,18 +43,6 @@ def unmarked(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-MARKED = ContextVar("MARKED", default=False)
-
-
-@torch.library.custom_op("edgexf::mixing", mutates_args=())
-def mixing(tokens: Tensor, layer: int, heads: int, mixed: bool) -> Tensor:  # noqa: ARG001 (`explain.mixing` reads them)
-    """Marks the values [rows, tokens, width] that attention mixes, or with `mixed` the mixed values."""
-    return tokens.clone()
-
-
 def are_marked() -> bool:
     """Whether values must go through their projections, even if a lowering has a shorter way."""
     return MARKED.get()
-
-
-MARKS = (torch.ops.edgexf.constant.default, torch.ops.edgexf.mixing.default)

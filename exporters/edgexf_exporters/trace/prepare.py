@@ -35,7 +35,7 @@ from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, re
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import blocks
+from edgexf_exporters.trace import blocks, recurrent
 from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.retrace import Decompositions, retraced
 
@@ -53,7 +53,7 @@ def translations(opset: int) -> ONNXRegistry:
     They are cached: torch needs a third of a second to gather them.
     """
     found = ONNXRegistry.from_torchlib(opset)
-    for target, function in blocks.TRANSLATIONS.items():
+    for target, function in (blocks.TRANSLATIONS | recurrent.TRANSLATIONS).items():
         found.register_op(target, function)
     return found
 

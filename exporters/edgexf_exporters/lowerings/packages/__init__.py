@@ -1,6 +1,7 @@
-"""The lowerings of attentions from other packages, which occur in custom modules.
+"""The lowerings of attentions and recurrent layers from other packages, which occur in custom modules.
 
     torch_nn            the attention of torch.nn, and its encoder and decoder stacks
+    torch_rnn           LSTM, GRU and RNN of torch.nn
     linformer           projected keys and values, and the reversible stack of this package
     nystrom_attention   landmarks
     reformer_stack      the reversible stack, the feed-forward layer and the padding around `reformer_pytorch`
