@@ -4,6 +4,7 @@
     attention  scaled dot-product attention in operators that ONNX has, for `prepare` and the rules of explanations
     blocks     an operator that cuts an input of any length into whole blocks
     diagnose   finds the line at which a capture stopped
+    deadline   the time limit of a capture
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program
     recurrent  recurrent layers as single operators, and their translation

@@ -18,7 +18,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import FrameType
@@ -72,14 +72,19 @@ def of_error(error: BaseException, model: nn.Module) -> str:
 
 
 class Witness(logging.Handler):
-    """A log handler that remembers where symbols became numbers: `at` holds a clause for each number."""
+    """A log handler that remembers where symbols became numbers: `at` holds a clause for each number.
 
-    def __init__(self, model: nn.Module) -> None:
+    It calls `noted` whenever torch notes something about a size.
+    """
+
+    def __init__(self, model: nn.Module, noted: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
         self.model = model
+        self.noted = noted
         self.at: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.noted()
         text = record.getMessage()
         if text.startswith(FIXED):
             _, _, became = text.partition(" = ")
@@ -88,9 +93,9 @@ class Witness(logging.Handler):
 
 
 @contextmanager
-def watching(model: nn.Module) -> Iterator[Witness]:
+def watching(model: nn.Module, noted: Callable[[], None]) -> Iterator[Witness]:
     """Yields a witness of the trace inside. Drops what torch prints about a failure, because the error reports it."""
-    logger, witness, printed = logging.getLogger(SYMBOLS), Witness(model), io.StringIO()
+    logger, witness, printed = logging.getLogger(SYMBOLS), Witness(model, noted), io.StringIO()
     level, before = logger.level, (logger.propagate, logger.disabled, logger.handlers)
     try:
         logger.setLevel(logging.INFO)

@@ -38,6 +38,7 @@ from torch.onnx._internal.exporter._ir_passes import rename_inputs, rename_outpu
 
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
+from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.prepare import prepared, translations, write_to_new
@@ -118,7 +119,8 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     Raises ExportError where shapes or control flow depend on values; the error names the line of the model.
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
-    with watching(module) as witness, without_stacks():
+    deadline = Deadline(module)
+    with watching(module, deadline.check) as witness, without_stacks(), deadline.checked():
         try:
             program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:

@@ -91,8 +91,12 @@ class Direction(nn.Module):
     def __init__(self, original: nn.RNNBase, name: str, backward: bool) -> None:
         super().__init__()
         self.cell, self.backward = original.mode, backward
-        parts: list[Any] = [getattr(original, f"{kind}_{name}", None) for kind in KINDS]
-        given, hidden, given_bias, hidden_bias, projection = (one if one is None else one.detach() for one in parts)
+
+        def part(kind: str) -> Any:
+            found = getattr(original, f"{kind}_{name}", None)
+            return None if found is None else found.detach()
+
+        given, hidden, given_bias, hidden_bias, projection = map(part, KINDS)
         none = given.new_zeros(len(given))
         biases = [none if one is None else in_order(one, self.cell) for one in (given_bias, hidden_bias)]
         joined = hidden if projection is None else hidden @ projection
