@@ -1,0 +1,102 @@
+"""Images of sizes that were never traced: positions that are interpolated to the grid of patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.nn import functional as F
+from transformers import DeiTConfig, DeiTForImageClassification
+
+import edgexf
+from edgexf_exporters.explain.rules import Rules
+from edgexf_exporters.hooks import frozen
+
+TOLERANCE = 1e-4  # of the contract grid
+SIZES = {"pixel_values": {0: Dim("batch"), 2: Dim("height", min=8, max=40), 3: Dim("width", min=8, max=40)}}
+SHAPES = ((1, 9, 39), (3, 32, 32), (2, 37, 15))  # other proportions, and sizes that are no multiple of a patch
+
+
+WAYS: tuple[dict[str, Any], ...] = (
+    {"mode": "bicubic", "align_corners": False},
+    {"mode": "bicubic", "align_corners": True},
+    {"mode": "bicubic", "antialias": True},
+    {"mode": "bilinear"},
+    {"mode": "nearest"},
+)
+
+
+class Patches(nn.Module):
+    """Positions of a 6 x 6 grid, resized to the grid of the image in each of `WAYS`, then attention over the patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.positions = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.randn(len(WAYS), 1, 16, 6, 6))
+        self.attention, self.head = nn.MultiheadAttention(16, 2, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        patches = self.patch(pixel_values)
+        for positions, way in zip(self.positions, WAYS, strict=True):
+            patches = patches + F.interpolate(positions, size=patches.shape[-2:], **way)
+        tokens = patches.flatten(2).transpose(1, 2)
+        found: Tensor = self.head((tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]).mean(dim=1))
+        return found
+
+
+class Resized(nn.Module):
+    """DeiT at any size of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+        self.model = DeiTForImageClassification(DeiTConfig(**sizes, image_size=32, patch_size=4, num_labels=3))
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        logits: Tensor = self.model(pixel_values, interpolate_pos_encoding=True).logits
+        return logits
+
+
+MODULES = {"patches": Patches, "DeiT": Resized}
+
+
+def module_of(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    module = MODULES[kind]().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module
+
+
+def difference(found: Any, wanted: Tensor) -> float:
+    expected = wanted.detach().numpy()
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_positions_are_interpolated_to_any_image(kind: str, tmp_path: Path) -> None:
+    module, explained = module_of(kind), kind == "patches"
+    edgexf.export(
+        module,
+        example_inputs=(torch.randn(2, 3, 40, 36),),
+        dynamic_shapes=SIZES,
+        output=tmp_path / "bundle",
+        explain=("attnlrp",) if explained else (),
+    )
+    with edgexf.load(tmp_path / "bundle") as session, frozen(module):
+        for batch, height, width in SHAPES:
+            image = torch.randn(batch, 3, height, width)
+            assert difference(session.run(pixel_values=image.numpy())["logits"], module(image)) <= TOLERANCE
+            if explained:
+                with Rules():
+                    leaf = image.clone().requires_grad_(True)
+                    (gradient,) = torch.autograd.grad(module(leaf)[:, 2].sum(), leaf)
+                target = np.eye(3, dtype=np.float32)[[2] * batch]
+                found = session.run_explain(pixel_values=image.numpy(), target=target)
+                assert difference(found["relevance"], (gradient * image).sum(dim=1)) <= TOLERANCE
