@@ -22,6 +22,7 @@ from edgexf import names
 from edgexf.bundle.golden import relative_difference
 from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Signature
+from edgexf.errors import ExportError
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import uncovered
 from edgexf_exporters.verify.compare import explanations_compared, outputs_compared, reference, run, run_with
@@ -116,6 +117,8 @@ def check_uncovered(
 ) -> str:
     """What is wrong at sizes that a condition of the trace excludes; empty if nothing is wrong.
 
+    Raises ExportError if the graph stops at one of them.
+
     It checks the first sizes, and an even sample of the others if they are many: many conditions are about memory only.
     """
     signature = own.signature
@@ -124,14 +127,14 @@ def check_uncovered(
     found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
     for count, sizes in enumerate(sampled(found, signature)):
         feeds = own.draw(sizes, seed=count)
+        where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
         with Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            answer, wanted = run(predict, feeds), eager(source, feeds)
+            answer, wanted = run_where(predict, feeds, where), eager(source, feeds)
         if met.closest <= TIE:
             continue  # a tie, which rounding decides; only in the grid does the model repeat the graph's choice
         found_here = outputs_compared(source, answer, wanted, source.real(feeds))
         wrong = [one for one in found_here if not one.difference <= tolerance]
         if wrong and not reached(found_here, tolerance, partial(wide.answers, feeds, (), met.made)):
-            where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
             return f"{wrong[0].name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
     return ""
 
@@ -145,6 +148,17 @@ def sampled(found: Sequence[dict[str, int]], signature: Signature) -> list[dict[
     kept = [*short[:MOST_UNCOVERED], *later[:: len(later) // MOST_LATER + 1]]
     one = {} if not signature.samples else {signature.samples: signature.axis(signature.samples).least}
     return kept + [{**sizes, **one} for sizes in long[:: len(long) // MOST_LONG + 1]]
+
+
+def run_where(predict: ort.InferenceSession, feeds: dict[str, Array], where: str) -> dict[str, Array]:
+    """Runs the graph at sizes that a condition of the trace excludes. Raises ExportError with `where` if it stops."""
+    try:
+        return run(predict, feeds)
+    except ExportError as error:
+        raise ExportError(
+            f"a graph must run at all sizes that the module answers, got one that stops where {where}: forward goes "
+            "another way there; fix an axis with dynamic_shapes, or compute without branches on sizes."
+        ) from error
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:

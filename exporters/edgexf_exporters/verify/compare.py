@@ -102,13 +102,13 @@ class GridResult:
 
     @property
     def failures(self) -> list[str]:
-        """One sentence for each row and check that fails."""
+        """One sentence for each check and row that fails. Checks come first, because they say what is wrong."""
         rows = [
             f"length {row.length}, batch {row.batch}, mask {row.mask}{f', globals {row.globals}' if row.globals else ''}: {row.worst:.1e}{'' if row.worst < math.inf else ', values that are not finite or of another shape'}"
             for row in self.rows
             if not row.passes(self.tolerance)
         ]
-        return rows + [f"{name}: {found}" for name, found in self.checks.items() if found]
+        return [f"{name}: {found}" for name, found in self.checks.items() if found] + rows
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "worst": self.worst}

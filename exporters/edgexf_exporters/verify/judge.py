@@ -86,6 +86,9 @@ def compared(
             count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
             return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
 
+        missed = ""
+        if source.module_inputs is not None:  # before the grid, because it says why cells of the grid fail
+            missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
         asked = choosing if source.has_argmax else None
         result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked)
         result.checks |= check_behaviour(source, graphs.block, predict, explain)
@@ -97,7 +100,6 @@ def compared(
                 if found is not None:
                     result.checks[f"nothing grows as length squared in {path}"] = found
         if source.module_inputs is not None:
-            missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
             result.checks["sizes that the trace does not cover agree"] = missed
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
     # Batch 1 comes first, since the same bytes then hold more lengths.

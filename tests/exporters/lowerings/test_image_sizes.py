@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import DeiTConfig, DeiTForImageClassification
 
 import edgexf
+from edgexf.errors import EdgexfError
 from edgexf_exporters.explain.rules import Rules
 from edgexf_exporters.hooks import frozen
 
@@ -100,3 +101,24 @@ def test_positions_are_interpolated_to_any_image(kind: str, tmp_path: Path) -> N
                 target = np.eye(3, dtype=np.float32)[[2] * batch]
                 found = session.run_explain(pixel_values=image.numpy(), target=target)
                 assert difference(found["relevance"], (gradient * image).sum(dim=1)) <= TOLERANCE
+
+
+class Windows(nn.Module):
+    """Pads to whole windows where a size asks for it, as Swin does: another path for each case."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        height = pixel_values.shape[2]
+        if height % 8 != 0:
+            pixel_values = F.pad(pixel_values, (0, 0, 0, 8 - height % 8))
+        return pixel_values.unflatten(2, (-1, 8)).softmax(dim=3).mean(dim=(2, 3, 4))
+
+
+def test_a_branch_on_a_size_is_refused_with_the_sizes_of_the_other_path(tmp_path: Path) -> None:
+    with pytest.raises(EdgexfError, match=r"height is \d+.*forward goes another way there.*dynamic_shapes"):
+        edgexf.export(
+            Windows(),
+            example_inputs=(torch.randn(2, 3, 40, 36),),
+            dynamic_shapes=SIZES,
+            output=tmp_path / "bundle",
+            explain=(),
+        )
