@@ -31,15 +31,14 @@ def choose(request: Request) -> Source:
     """
     check_request(request)
     if request.module is not None:
-        return choose_factory(request.module, request.weights, request.example_inputs, request.dynamic_shapes)
+        return choose_factory(request)
     if request.source is None:
         return choose_reference(request.variant or "", request.weights, request.sizes)
     from edgexf_exporters.sources.wrapped import unwrapped
 
     source = unwrapped(request.source)
     if request.has("example_inputs", "dynamic_shapes"):
-        others = request.task, request.max_global
-        made = choose_module(source, request.example_inputs, request.dynamic_shapes, others)
+        made = choose_module(source, request)
         return made if request.tokenizer is None else with_tokenizer(made, request.tokenizer)
     return choose_model(source, request.task, request.max_global, request.tokenizer)
 
@@ -81,36 +80,36 @@ def choose_model(source: Any, task: str | None, max_global: int | None, tokenize
     )
 
 
-def choose_factory(
-    reference: str, weights: str | os.PathLike[str] | None, example_inputs: Any, dynamic_shapes: Any
-) -> Source:
+def choose_factory(request: Request) -> Source:
     """A custom module by the name of its factory. The factory may also give example inputs and dynamic shapes."""
     from edgexf_exporters.sources import factory
     from edgexf_exporters.sources.module import from_module
     from edgexf_exporters.sources.wrapped import unwrapped
 
-    built, examples, shapes = factory.build(reference)
+    name, weights = request.module or "", request.weights
+    built, examples, shapes = factory.build(name)
     built = unwrapped(built)
     if weights is not None:
         factory.load_weights(built, Path(weights))
-    examples = example_inputs if example_inputs is not None else examples
+    examples = request.example_inputs if request.example_inputs is not None else examples
     if examples is None:
         examples = factory.guess_examples(built)
-    origin = {"source": reference, **({} if weights is None else {"weights_sha256": bundle.sha256(Path(weights))})}
-    return from_module(built, examples, shapes if dynamic_shapes is None else dynamic_shapes, origin)
+    shapes = shapes if request.dynamic_shapes is None else request.dynamic_shapes
+    origin = {"source": name, **({} if weights is None else {"weights_sha256": bundle.sha256(Path(weights))})}
+    return from_module(built, examples, shapes, origin, request.max_global)
 
 
-def choose_module(source: Any, example_inputs: Any, dynamic_shapes: Any, others: tuple[Any, ...]) -> Source:
+def choose_module(source: Any, request: Request) -> Source:
     """A custom module, by inputs that it answers."""
     from torch import nn
 
     from edgexf_exporters.sources.module import from_module
 
-    if not isinstance(source, nn.Module) or example_inputs is None or any(given is not None for given in others):
+    if not isinstance(source, nn.Module) or request.example_inputs is None or request.task is not None:
         raise UsageError(
-            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task and max_global don't, got {type(source).__name__}; leave the others out."
+            f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task doesn't, got {type(source).__name__}; leave the others out."
         )
-    return from_module(source, example_inputs, dynamic_shapes)
+    return from_module(source, request.example_inputs, request.dynamic_shapes, max_global=request.max_global)
 
 
 def with_tokenizer(source: Source, tokenizer: Any) -> Source:

@@ -5,6 +5,7 @@ In: example inputs, their axes, and what is known about each of them. Out: array
     ids      numbers below the rows of the embedding that reads the ids, without special ids; padding behind real
              tokens where the embedding has an id for it
     mask     real tokens, and padding behind them as the grid asks
+    choice   a ``global_attention_mask``: up to `max_global` tokens of a row, anywhere among the real ones
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
     marks    other floats of two values, or with an infinite one: values of the example
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from edgexf import names
 from edgexf.bundle.formula import formula
 from edgexf.bundle.signature import Within
 from edgexf.errors import UsageError
@@ -53,6 +55,7 @@ class Draws:
         levels: the level of `LEVELS` for each input, by name; the last level for an input that is missing.
         special: the ids that no real token has: a padding id inside a text is no text, and moves positions.
         padding: for each input whose embedding has a padding id, this id, by the name of the input.
+        max_global: how many tokens of a row may be global.
     """
 
     examples: Mapping[str, Tensor]
@@ -63,6 +66,7 @@ class Draws:
     levels: Mapping[str, str] = field(default_factory=dict)
     special: frozenset[int] = frozenset()
     padding: Mapping[str, int] = field(default_factory=dict)
+    max_global: int = 1
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -86,6 +90,8 @@ class Draws:
             return ids.astype(example.dtype)
         if name in self.real:
             return np.where(marked(shape, padded), self.real[name], 1 - self.real[name]).astype(example.dtype)
+        if is_choice(name) and len(shape) == 2:
+            return few(marked(shape, padded), self.max_global, chance).astype(example.dtype)
         if name in self.within:
             return counted(example, shape, self.within[name].least, self.within[name].most(sizes), chance)
         if example.size == 0:
@@ -186,6 +192,18 @@ def pairs(example: Array, shape: tuple[int, ...], chance: np.random.Generator) -
     return found
 
 
+def is_choice(name: str) -> bool:
+    """Whether an input marks the tokens that attend to all others."""
+    return name == names.GLOBAL_ATTENTION_MASK
+
+
+def few(real: Array, most: int, chance: np.random.Generator) -> Array:
+    """Marks up to `most` of the real tokens of each row, bool [rows, tokens]."""
+    rank = np.where(real, chance.random(real.shape), np.inf).argsort(axis=1).argsort(axis=1)
+    found: Array = real & (rank < chance.integers(0, most + 1, (len(real), 1)))
+    return found
+
+
 def marked(shape: tuple[int, ...], padded: Callable[[int, int], int] | None) -> Array:
     """Which tokens are real, bool [rows, tokens]; all of them without `padded`."""
     rows, length = shape
@@ -204,7 +222,7 @@ def special_ids(module: nn.Module) -> frozenset[int]:
 
 def is_mask(name: str, tensor: Tensor, axes: tuple[int | str, ...]) -> bool:
     """Whether an input marks real tokens, judged by its name, its shape and its values."""
-    rows = len(axes) == 2 and all(isinstance(axis, str) for axis in axes) and axes[0] != axes[1]
+    rows = len(axes) == 2 and not is_choice(name) and all(isinstance(axis, str) for axis in axes) and axes[0] != axes[1]
     added = tensor.is_floating_point() and not bool(torch.any(tensor == 1))  # zeros that are added to scores
     return rows and "mask" in name and not added and bool(torch.all((tensor == 0) | (tensor == 1)))
 

@@ -33,7 +33,7 @@ from edgexf_exporters.lowerings.swap import library_models, variants_in
 from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
 from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32
-from edgexf_exporters.sources.examples import Draws, special_ids
+from edgexf_exporters.sources.examples import Draws, is_choice, special_ids
 from edgexf_exporters.sources.outputs import declared, plain, sizes_apart, sizes_near
 from edgexf_exporters.sources.probe import Answer, Probe, padding_ids
 from edgexf_exporters.sources.relations import related
@@ -52,11 +52,16 @@ RESERVED = {
 
 
 def from_module(
-    module: nn.Module, example_inputs: Any, dynamic_shapes: Any = None, origin: Mapping[str, Any] | None = None
+    module: nn.Module,
+    example_inputs: Any,
+    dynamic_shapes: Any = None,
+    origin: Mapping[str, Any] | None = None,
+    max_global: int | None = None,
 ) -> Source:
     """The source of a custom module.
 
-    `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name.
+    `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name. `max_global` tokens of a
+    row may be global in a library model inside the module; by default as many as in the examples.
 
     Raises UsageError for examples that don't fit ``forward``, and ExportError for a module that does not answer them.
     """
@@ -64,7 +69,7 @@ def from_module(
     module = in_float32(module)
     with frozen(module):
         probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
-        source = Described(probe).source()
+        source = Described(probe, max_global).source()
     return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
 
 
@@ -74,11 +79,12 @@ MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=
 class Described:
     """Asks a `Probe` in order, and makes the `Source` of its module."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, max_global: int | None = None) -> None:
         self.probe = probe
         self.module = probe.module
         self.settings = probe.settings
         self.families = [about for _, _, about in library_models(probe.module)]
+        self.max_global = max_global or max(probe.global_tokens(), 1)
 
     @property
     def draws(self) -> Draws:
@@ -91,6 +97,7 @@ class Described:
     def source(self) -> Source:
         probe, readers = self.probe, self.probe.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
+        self.learn(max_global=self.max_global)
         self.learn(below=below, special=special_ids(self.module), padding=padding_ids(readers))
         self.learn(real=probe.masks())
         self.learn(levels=probe.levels())
@@ -142,6 +149,7 @@ class Described:
         head = head_of(outputs, signature.samples)
         classes = head.columns if head is not None and head.kind == CLASSES else 0
         reader = self.reader(signature, readers)
+        chosen = self.max_global if any(is_choice(tensor.name) for tensor in tensors) else 0
         axes = [axis.name for axis in signature.axes]
         reason = self.unexplained(reader, target_of(outputs, signature.samples, axes))
         return Source(
@@ -151,12 +159,12 @@ class Described:
             module=self.module,
             embedding=None if reason else reader,
             outputs=outputs,
-            limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, 0, "none"),
+            limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, chosen, "none"),
             labels=tuple(f"LABEL_{index}" for index in range(classes if isinstance(classes, int) else 0)),
             preprocess=None,
             first_id=0,
             padding_id=0,
-            module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real),
+            module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real, self.max_global),
             has_argmax=any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families),
             settings=self.settings,
             call_context=self.probe.around,

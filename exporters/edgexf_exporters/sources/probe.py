@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgexf import names
 from edgexf.bundle.signature import Axis, Within
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence
+from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.source import named_outputs
 from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole, uses
 from edgexf_exporters.sources.calls import surrounding
-from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_mask, marks
+from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_choice, is_mask, marks
 from edgexf_exporters.trace.export import ANY
 
 LONGEST = 4096  # tokens, unless the examples or the user say more: the grid runs the module at its longest input
@@ -90,9 +93,7 @@ class Probe:
         seen: list[tuple[nn.Embedding, Tensor]] = []
 
         def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
-            if (
-                isinstance(reader, nn.Embedding) and given and isinstance(given[0], Tensor)
-            ):  # LED's positions take a size
+            if isinstance(reader, nn.Embedding) and isinstance(next(iter(given), None), Tensor):  # LED's take a size
                 seen.append((reader, given[0]))
 
         parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
@@ -116,6 +117,27 @@ class Probe:
                 found.setdefault(name, [])
                 found[name] += [] if reader in found[name] else [reader]
         return found
+
+    def global_tokens(self) -> int:
+        """The largest number of global tokens that a row of the examples has in a library model inside the module."""
+        counts = [0]
+
+        def count(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = signature(model.forward).bind(*args, **kwargs).arguments.get(names.GLOBAL_ATTENTION_MASK)
+            counts.extend([] if given is None else (given > 0).sum(dim=-1).flatten().tolist())
+
+        models = [model for model, variant, _ in library_models(self.module) if variant.globals]
+        hooks = [model.register_forward_pre_hook(count, with_kwargs=True) for model in models]
+        try:
+            if models:
+                with in_a_sentence(
+                    "a module must answer its example inputs", "call it with them, and mend what it says"
+                ):
+                    self.called({name: tensor.cpu().clone() for name, tensor in self.draws.examples.items()})
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return max(counts)
 
     def masks(self) -> dict[str, int]:
         """The value that marks a real token, by the name of each input that is a mask."""
@@ -246,13 +268,14 @@ def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
     """The names of the inputs that an embedding reads.
 
     They are the inputs with the same memory as `ids`. If the memory was copied, it is the input with the same values,
-    unless several inputs have these values. A library may pad the ids at the end.
+    unless several inputs have these values. A library may pad the ids at the end, so the longest such input counts.
     """
-    whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor)}
+    whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor) and not is_choice(name)}
     same = [
         name for name, tensor in whole.items() if tensor.data_ptr() == ids.data_ptr() and tensor.numel() == ids.numel()
     ]
-    equal = [name for name, tensor in whole.items() if begins_with(ids, tensor)]
+    begin = {name: tensor.shape[-1:] for name, tensor in whole.items() if begins_with(ids, tensor)}
+    equal = [name for name, length in begin.items() if length == max(begin.values())]
     return same or (equal if len(equal) == 1 else [])
 
 

@@ -51,7 +51,7 @@ class Request:
 def check_request(request: Request) -> None:
     """Raises UsageError for arguments that don't go together or name nothing, and ExportError for no checkpoint."""
     if request.module is not None:
-        if request.has("source", "variant", "task", "max_global", "tokenizer", "sizes"):
+        if request.has("source", "variant", "task", "tokenizer", "sizes"):
             raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
     elif request.source is None:
         check_variant(request)

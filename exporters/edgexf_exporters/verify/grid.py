@@ -181,6 +181,6 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
         rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]
         for (place, batch), (row, mask) in product(enumerate(rows), enumerate(masks)):
             taken = GLOBALS if full else (GLOBALS[(turn + place + row) % len(GLOBALS)],)
-            for chosen in taken if limits.max_global else ("",):
+            for chosen in taken if limits.max_global and source.module_inputs is None else ("",):
                 seed += 1
                 yield Cell(length, batch, mask, seed, chosen)

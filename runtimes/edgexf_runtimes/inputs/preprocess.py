@@ -201,6 +201,8 @@ def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature
                 f"{name} must be {tensor.dtype} {list(tensor.shape)}, got {array.dtype} {list(array.shape)}; convert or reshape it."
             )
         arrays[name] = array.astype(tensor.dtype)
+    if names.GLOBAL_ATTENTION_MASK in arrays and manifest.limits.max_global:
+        check_globals((arrays[names.GLOBAL_ATTENTION_MASK] > 0).astype(np.int64), manifest.limits)
     shapes = {name: tensor.shape for name, tensor in wanted.items()}
     sizes = signature.sizes(shapes, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():

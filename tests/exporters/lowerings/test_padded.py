@@ -1,0 +1,230 @@
+"""Library models inside custom modules: padded around the model, whatever the head does with its tokens."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    BigBirdConfig,
+    BigBirdModel,
+    FunnelConfig,
+    FunnelModel,
+    LEDConfig,
+    LEDModel,
+    LongformerConfig,
+    LongformerModel,
+    NystromformerConfig,
+    NystromformerModel,
+    ReformerConfig,
+    ReformerModel,
+)
+
+import edgexf
+from edgexf.bundle.manifest import Limits
+from edgexf.errors import ExportError, InputError
+from edgexf_exporters.lowerings.swap import lowered
+from edgexf_exporters.sources.calls import surrounding
+
+VOCABULARY, LONGEST = 60, 48
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+}  # fmt: skip
+BASES: dict[str, Callable[[], nn.Module]] = {
+    "longformer": lambda: LongformerModel(
+        LongformerConfig(**SIZES, max_position_embeddings=LONGEST + 2, attention_window=[4, 8], pad_token_id=1)
+    ),
+    "bigbird": lambda: BigBirdModel(
+        BigBirdConfig(**SIZES, max_position_embeddings=LONGEST, block_size=4, num_random_blocks=1)
+    ),
+    "led": lambda: LEDModel(
+        LEDConfig(
+            vocab_size=VOCABULARY, d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, attention_window=8,
+            max_encoder_position_embeddings=LONGEST, max_decoder_position_embeddings=LONGEST,
+        )
+    ),
+    "reformer": lambda: ReformerModel(
+        ReformerConfig(
+            vocab_size=VOCABULARY, hidden_size=16, num_attention_heads=2, attention_head_size=8, feed_forward_size=24,
+            attn_layers=["local", "lsh"], local_attn_chunk_length=4, lsh_attn_chunk_length=4, num_buckets=4,
+            max_position_embeddings=LONGEST, axial_pos_shape=[6, 8], axial_pos_embds_dim=[8, 8], hash_seed=3,
+            is_decoder=False,
+        )
+    ),
+    "funnel": lambda: FunnelModel(
+        FunnelConfig(
+            vocab_size=VOCABULARY, d_model=16, n_head=2, d_head=8, d_inner=24, block_sizes=[1, 1, 1], num_decoder_layers=1
+        )
+    ),
+    "nystromformer": lambda: NystromformerModel(
+        NystromformerConfig(
+            **SIZES, max_position_embeddings=LONGEST, segment_means_seq_len=LONGEST, num_landmarks=8, conv_kernel_size=3
+        )
+    ),
+}  # fmt: skip
+WIDTHS = {"reformer": 32}
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1)
+
+
+HEADS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "first": lambda _, tokens, __: tokens[:, 0],
+    "masked mean": lambda _, tokens, mask: masked_mean(tokens, mask),
+    "mean": lambda _, tokens, __: tokens.mean(1),
+    "convolution": lambda own, tokens, _: own.convolution(tokens.transpose(1, 2)).amax(2),
+    "lstm": lambda own, tokens, _: own.lstm(tokens)[0][:, -1],
+}
+
+
+class Classifier(nn.Module):
+    """A library model, and a head that reads its tokens in one of the ways of `HEADS`."""
+
+    def __init__(self, base: str, head: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        width = WIDTHS.get(base, 16)
+        self.base, self.head = BASES[base](), HEADS[head]
+        self.convolution, self.lstm = nn.Conv1d(width, width, 3, padding=1), nn.LSTM(width, width, batch_first=True)
+        self.classify = nn.Linear(width, 3)
+        self.eval()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        tokens = self.base(input_ids, attention_mask=attention_mask)[0]
+        answer: Tensor = self.classify(self.head(self, tokens, attention_mask))
+        return answer
+
+
+def inputs(rows: int, length: int, padding: int) -> tuple[Tensor, Tensor]:
+    """Ids and a mask; the last row has `padding` hidden tokens."""
+    ids = torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(length))
+    mask = torch.ones_like(ids)
+    mask[-1, length - padding :] = 0
+    return ids, mask
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("base", BASES)
+def test_a_head_sees_as_many_tokens_as_without_edgexf(base: str, head: str) -> None:
+    """In float64, so that a difference is no rounding; a softmax of Longformer's library stays in float32."""
+    module = Classifier(base, head).double()
+    around = surrounding(module)
+    limits = Limits(VOCABULARY, 1, LONGEST, 1, 1, "none")
+    for rows, length, padding in ((1, 6, 0), (2, 13, 5), (1, 17, 16), (2, 40, 9), (3, LONGEST, 20)):
+        ids, mask = inputs(rows, length, padding)
+        with torch.no_grad(), around(module):
+            wanted = module(ids, mask)
+        with torch.no_grad(), lowered(module, limits, inside=True) as asked:
+            found = module(ids, mask)
+        assert not asked.blocked
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6, msg=f"{rows} rows of {length}")
+
+
+class Pair(nn.Module):
+    """Two encoders that share a head, and answer with a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two, self.classify = BASES["longformer"](), BASES["bigbird"](), nn.Linear(16, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, other_ids: Tensor) -> dict[str, Tensor]:
+        chosen = torch.zeros_like(input_ids)
+        chosen[:, 0] = 1
+        one = self.one(input_ids, attention_mask, chosen).pooler_output
+        two = self.two(other_ids, return_dict=False)[0]
+        return {"logits": self.classify(one) + self.classify(two.mean(1)), "tokens": two}
+
+
+@pytest.mark.slow
+def test_two_encoders_export_and_explain_and_quantize(tmp_path: Path) -> None:
+    module = Pair().eval()
+    ids, mask = inputs(2, 20, 0)
+    edgexf.export(module, example_inputs=(ids, mask, ids[:, :11].clone()), output=tmp_path / "out", explain="attnlrp")
+    edgexf.quantize(tmp_path / "out", "int8", force=True)
+    ids, mask = inputs(2, 41, 8)
+    others = inputs(2, 30, 0)[0]
+    with torch.no_grad(), surrounding(module)(module):
+        wanted = module(ids, mask, others)["logits"].numpy()
+    feeds = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "other_ids": others.numpy()}
+    for dtype, tolerance in (("fp32", 1e-5), ("q8", 0.05)):  # the second is the bound of rounding to 8 bits
+        with edgexf.load(tmp_path / "out", dtype=dtype) as session:
+            np.testing.assert_allclose(session.run(**feeds)["logits"], wanted, atol=tolerance)
+
+
+class Chosen(nn.Module):
+    """A Longformer whose global tokens the caller chooses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.base, self.classify = BASES["longformer"](), nn.Linear(16, 3)
+
+    def forward(self, input_ids: Tensor, global_attention_mask: Tensor) -> Tensor:
+        answer: Tensor = self.classify(self.base(input_ids, global_attention_mask=global_attention_mask)[0].mean(1))
+        return answer
+
+
+@pytest.mark.slow
+def test_global_tokens_are_as_many_as_the_export_takes(tmp_path: Path) -> None:
+    module = Chosen().eval()
+    ids, mask = inputs(2, 20, 0)
+    edgexf.export(module, example_inputs=(ids, 1 - mask), output=tmp_path / "out", explain=(), max_global=3)
+    ids, chosen = inputs(2, 30, 0)[0], torch.zeros(2, 30, dtype=torch.int64)
+    chosen[0, [4, 9, 25]] = 1
+    with torch.no_grad():
+        wanted = module(ids, chosen).numpy()
+    with edgexf.load(tmp_path / "out") as session:
+        found = session.run(input_ids=ids.numpy(), global_attention_mask=chosen.numpy())["logits"]
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        chosen[1, :4] = 1
+        with pytest.raises(InputError, match="at most 3 global tokens, got 4"):
+            session.run(input_ids=ids.numpy(), global_attention_mask=chosen.numpy())
+
+
+def test_a_row_with_too_many_global_tokens_answers_nan() -> None:
+    """No runtime counts tokens that forward itself makes global."""
+    module = Chosen().eval()
+    ids, chosen = inputs(2, 20, 0)
+    chosen[0, 1:] = 0
+    with torch.no_grad(), lowered(module, Limits(VOCABULARY, 1, LONGEST, 1, 2, "none"), inside=True):
+        answer = module(ids, chosen)
+    assert answer[0].isfinite().all()
+    assert answer[1].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda base, ids: base(inputs_embeds=torch.zeros(*ids.shape, 16)), "got inputs_embeds with 3 axes"),
+        (lambda base, ids: base(ids, attention_mask=torch.ones(2, 1, 20, 20)), "got attention_mask with 4 axes"),
+        (lambda base, ids: base(ids, output_hidden_states=True), "got output_hidden_states"),
+        (lambda base, _: base(), "must be called with input_ids"),
+    ],
+)
+def test_a_call_that_is_not_lowered_is_refused(call: Callable[[Any, Tensor], object], said: str) -> None:
+    base = BASES["bigbird"]()
+    holder = nn.ModuleList([base])
+    ids, _ = inputs(2, 20, 0)
+    with (
+        lowered(holder, Limits(VOCABULARY, 1, LONGEST, 1, 1, "none"), inside=True),
+        pytest.raises(ExportError, match=said),
+    ):
+        call(holder[0], ids)
+
+
+def test_a_module_is_as_before_after_an_export() -> None:
+    module = Classifier("funnel", "mean")
+    before = copy.copy(module.base.__dict__["_modules"])
+    with lowered(module, Limits(VOCABULARY, 1, LONGEST, 1, 1, "none"), inside=True):
+        assert module._modules["base"] is not None
+    assert module.base.__dict__["_modules"] == before
