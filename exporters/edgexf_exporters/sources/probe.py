@@ -27,6 +27,7 @@ from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_choice, i
 from edgexf_exporters.trace.export import ANY
 
 LONGEST = 4096  # tokens, unless the examples or the user say more: the grid runs the module at its longest input
+SQUARE = 512  # the same where every input holds the axis twice: the work of such a module may grow with its third power
 SHORTEST = 2
 SAME = 1e-5  # the largest relative difference that counts as no change of an answer
 Answer = Mapping[str, Array]
@@ -239,7 +240,9 @@ class Probe:
         size = shapes.examples[symbol]
         if symbol == samples:
             return Axis(symbol, shapes.least.get(symbol, 1) or 1, shapes.most.get(symbol, ANY), 1)
-        top = shapes.most.get(symbol, max(LONGEST, size))
+        held = [row.count(symbol) for row in shapes.axes.values() if symbol in row]
+        twice = bool(held) and min(held) > 1
+        top = shapes.most.get(symbol, max(SQUARE if twice else LONGEST, size))
 
         def works(length: int) -> bool:
             one = {samples: shapes.least.get(samples, 1)} if samples else {}

@@ -74,6 +74,15 @@ def test_a_batch_as_long_as_the_sequence_is_told_apart_and_no_probe_is_large() -
     assert largest <= LARGEST
 
 
+def test_pairs_of_tokens_stay_pairs_and_are_tried_at_fewer_tokens() -> None:
+    def does(pairs: Tensor) -> Tensor:
+        return (pairs @ torch.eye(6) + pairs.transpose(0, 1)).mean(1)
+
+    source = from_module(Features(does), (torch.randn(16, 16, 6),))
+    assert shapes(source) == [("sequence_length", "sequence_length", 6)]
+    assert signature(source).axis("sequence_length").most == 512
+
+
 def test_ids_and_a_mask_of_equal_sizes_are_told_apart_together() -> None:
     def does(hidden: Tensor, mask: Tensor, head: nn.Module) -> Tensor:
         return head((hidden * mask[..., None]).sum(1))
