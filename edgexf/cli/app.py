@@ -1,8 +1,8 @@
 """The group of all commands, which turns errors into sentences and exit codes.
 
 In: the arguments of the command line. Out: results on standard output, progress and errors on standard error, and an
-exit code: 1 for a refused result, 2 for wrong usage. A command imports what it needs inside its function, so `--help`
-is quick and no command but `export` loads torch.
+exit code: 1 for a refused result, 2 for wrong usage, 130 for Ctrl-C. A command imports what it needs inside its
+function, so `--help` is quick and no command but `export` loads torch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -17,14 +19,17 @@ import click
 
 from edgexf import __version__
 from edgexf.cli import bench, explain, export, info, quantize, run
+from edgexf.cli.streams import OutputError, guarded_streams, plain
 from edgexf.errors import EdgexfError
+
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class Refusal(click.ClickException):
     """An EdgexfError in the form that click shows: one sentence, and the exit code of its class."""
 
     def __init__(self, error: EdgexfError) -> None:
-        super().__init__(str(error))
+        super().__init__(str(error).replace("\n", "\\n"))  # one line, also where a name holds a line break
         self.error = error
 
     @property
@@ -35,11 +40,36 @@ class Refusal(click.ClickException):
 class Commands(click.Group):
     """Turns every EdgexfError into a sentence. Any other exception is a bug and keeps its traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EdgexfError as error:
-            raise Refusal(error) from error
+    def main(  # type: ignore[override]  # click declares an overload for each mode
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:  # fmt: skip
+        """Runs a command. In standalone mode it ends the process with an exit code."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **extra)
+        sys.exit(self.code_of(args, prog_name, **extra))
+
+    def code_of(self, args: Sequence[str] | None, prog_name: str | None, **extra: Any) -> int:
+        """Runs a command and shows its error. Returns the exit code of the process."""
+        with guarded_streams():
+            try:
+                code: int = super().main(args, prog_name, standalone_mode=False, **extra) or 0
+                click.echo(nl=False)  # flushes
+                return code
+            except click.Abort:  # click's name for Ctrl-C
+                return INTERRUPTED
+            except click.ClickException as error:
+                return shown(error)
+            except EdgexfError as error:
+                return shown(Refusal(error))
+
+
+def shown(error: click.ClickException) -> int:
+    """Shows an error, with names in place of characters that could control the terminal. Returns the exit code."""
+    text = io.StringIO()
+    error.show(text)
+    with suppress(OutputError):  # the exit code still tells
+        click.echo(plain(text.getvalue()), nl=False, err=True)
+    return error.exit_code
 
 
 def stop(*_: int | FrameType | None) -> None:
@@ -52,9 +82,6 @@ def stop(*_: int | FrameType | None) -> None:
 def main() -> None:
     """Efficient transformers as verified, self-explaining ONNX bundles."""
     signal.signal(signal.SIGTERM, stop)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show must not stop a run
 
 
 for command in (

@@ -13,9 +13,7 @@ from edgexf.cli.options import bundle_argument, dtype_option, threads_option, wr
 @bundle_argument
 @click.option(
     "--lengths",
-    default="128,256,512,1024,2048,4096",
-    show_default=True,
-    help="Bytes a run (tokens, for a model that takes token ids), separated by commas.",
+    help="Bytes a run (tokens, special ones included, for a model that takes tokens), separated by commas; by default 128 to 4096, as far as the model takes them.",
 )
 @click.option(
     "--json",
@@ -33,16 +31,15 @@ from edgexf.cli.options import bundle_argument, dtype_option, threads_option, wr
 @dtype_option
 @threads_option
 def bench(
-    bundle: Path, lengths: str, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], dtype: str, threads: int | None
+    bundle: Path, lengths: str | None, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], dtype: str, threads: int | None
 ) -> None:  # fmt: skip
     """Measure latency, load time and memory over lengths."""
-    from edgexf.cli.console import progress, show_table
+    from edgexf.cli.console import progress, show_records, show_table
     from edgexf.report.latency import LATENCY_HEADER, latency_cells
     from edgexf_runtimes.measure.bench import measure, parse_lengths
 
-    wanted = parse_lengths(lengths)
-    with progress(None, "runs") as advance:
-        report = measure(bundle, wanted, threads, advance, methods, dtype)
+    wanted = None if lengths is None else parse_lengths(lengths)
+    report = measure(bundle, wanted, threads, progress, methods, dtype)
     if markdown is not None:
         write_text(markdown, report.to_markdown())
     if json_file is not None and str(json_file) != "-":
@@ -50,7 +47,5 @@ def bench(
     if str(json_file) == "-":
         click.echo(report.to_json())
     else:
+        show_records([report.about()])
         show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
-        click.echo(
-            f"session load {report.load_ms:.0f} ms (median of {report.load_runs} fresh processes), {report.threads} threads"
-        )

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from edgexf.cli.streams import plain
+
 TEXT_WIDTH = 100  # columns of running text; longer lines are hard to read
 PIPE_WIDTH = 160  # columns of a table in a pipe, which has no width
 
@@ -31,7 +33,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], to_stderr: 
         numeric = index > 0 and all(row[index][:1].isdigit() or row[index] == "-" for row in rows)
         table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     output(to_stderr).print(table)
 
 
@@ -40,7 +42,7 @@ def show_records(records: Iterable[Mapping[str, str]]) -> None:
     for place, record in enumerate(records):
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in record.items():
-            table.add_row(Text(name), Text(value))
+            table.add_row(Text(plain(name)), Text(plain(value)))
         if place:
             output().print()
         output().print(table)

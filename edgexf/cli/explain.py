@@ -13,12 +13,14 @@ import click
 from edgexf.cli.options import (
     bundle_argument,
     dtype_option,
+    input_timeout_option,
     method_options,
     target_options,
     threads_option,
     truncate_option,
     write_text,
 )
+from edgexf.cli.streams import say
 
 
 @click.command()
@@ -35,10 +37,11 @@ from edgexf.cli.options import (
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
+@input_timeout_option
 @dtype_option
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, dtype: str, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, input_timeout: float, dtype: str, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -61,14 +64,14 @@ def explain(
                 "--html": html,
             },
         )
-        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads)
+        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads, input_timeout)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
-    with load(bundle, dtype=dtype, threads=threads) as session:
+    with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
         found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position)
     if html is not None:
         write_text(html, page_of(found))
-        click.echo(f"wrote {html}", err=True)
+        say(f"wrote {html}", to_stderr=True)
     if as_json:
         for explanation in found:
             click.echo(explanation.to_json())
@@ -78,14 +81,14 @@ def explain(
 
 
 def show_evaluation(
-    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None
+    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None, input_timeout: float
 ) -> None:  # fmt: skip
     """Shows how faithful methods are on labelled data, as a table or JSON."""
     from edgexf.cli.console import progress, show_table
     from edgexf.pipeline.evaluate_methods import evaluate
     from edgexf_runtimes import load
 
-    with load(bundle, dtype=dtype, threads=threads) as session:
+    with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
         found = evaluate(session, listing, methods, options, truncate, progress)
     if as_json:
         click.echo(found.to_json())

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from edgexf.cli.options import size_options
+from edgexf.cli.streams import say
 from edgexf.errors import ExportWarning, UsageError, VerificationError, first_three
 from edgexf_exporters.explain.methods import METHODS
 
@@ -79,17 +80,17 @@ def export(
     )
     origin = bundle.manifest.provenance
     if bundle.manifest.signature is not None:
-        click.echo(takes(bundle.manifest, bundle.manifest.signature))
+        say(takes(bundle.manifest, bundle.manifest.signature))
     for note in filter(None, (found["growth"], found.get("undefined"))):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     if UNEXPLAINED in origin:
-        click.echo(f"no explain graph was written: {origin[UNEXPLAINED]}")
+        say(f"no explain graph was written: {origin[UNEXPLAINED]}")
     if "longest" in origin:
-        click.echo(f"longest input: {bundle.manifest.limits.max_length:,} tokens, {origin['longest']}")
+        say(f"longest input: {bundle.manifest.limits.max_length:,} tokens, {origin['longest']}")
     if origin.get("ignored"):
-        click.echo(f"weights of the checkpoint that change no answer: {first_three(origin['ignored'])}")
+        say(f"weights of the checkpoint that change no answer: {first_three(origin['ignored'])}")
     if "tokenizer" in origin:
-        click.echo(f"tokenizer: {origin['tokenizer']}")
+        say(f"tokenizer: {origin['tokenizer']}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
-    click.echo(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
+    say(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
     quantize_each(bundle.path, modes)

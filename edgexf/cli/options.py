@@ -25,6 +25,13 @@ dtype_option = click.option(
     show_default=True,
     help=f"Of the graphs: {', '.join(NAMES)}, or what suits this device.",
 )
+input_timeout_option = click.option(
+    "--input-timeout",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds that a pipe or a device may give nothing, when it is read as an input.",
+)
 truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 
 

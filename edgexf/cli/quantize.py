@@ -12,7 +12,15 @@ from typing import Any
 
 import click
 
-from edgexf.cli.options import bundle_argument, quantize_options, report_options, threads_option, write_text
+from edgexf.cli.options import (
+    bundle_argument,
+    input_timeout_option,
+    quantize_options,
+    report_options,
+    threads_option,
+    write_text,
+)
+from edgexf.cli.streams import say
 from edgexf.dtypes import MODES
 from edgexf.errors import RefusedError, UsageError
 
@@ -22,6 +30,7 @@ from edgexf.errors import RefusedError, UsageError
 @click.option("--mode", required=True, help=f"{', '.join(MODES)}, or auto for the smallest that is good enough.")
 @quantize_options
 @report_options
+@input_timeout_option
 @threads_option
 def quantize(
     bundle: Path, mode: str, json_file: Path | None, markdown: Path | None, html: Path | None, **options: Any
@@ -79,7 +88,7 @@ def run_quantize(
     else:
         show_table(quantization.HEADER, [quantization.cells(outcome) for outcome in outcomes])
         for outcome in outcomes:
-            click.echo("\n".join(quantization.notes(outcome)))
+            say("\n".join(quantization.notes(outcome)))
     if mode == AUTO and options.get("calibration") is None:
         from edgexf.passes.quantize.modes import modes
 
@@ -106,6 +115,6 @@ def quantize_each(bundle: Path, modes: Sequence[str]) -> None:
         except RefusedError as error:
             refusals.append(error)
     for refusal in refusals[:-1]:
-        click.echo(f"Error: {refusal}", err=True)
+        say(f"Error: {refusal}", to_stderr=True)
     if refusals:
         raise refusals[-1]

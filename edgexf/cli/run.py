@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgexf.cli.options import bundle_argument, dtype_option, threads_option, truncate_option
+from edgexf.cli.options import bundle_argument, dtype_option, input_timeout_option, threads_option, truncate_option
+from edgexf.cli.streams import say
 from edgexf.errors import EdgexfError, UsageError
 
 if TYPE_CHECKING:
@@ -24,34 +25,45 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
 @click.command()
 @bundle_argument
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--text", help="Text to classify instead of, or before, files.")
+@click.option("--text", "texts", multiple=True, help="Text to classify instead of, or before, files; may be repeated.")
 @truncate_option
 @click.option("--stride", type=int, help="Read a text that is too long in windows that share so many tokens.")
+@input_timeout_option
 @dtype_option
 @threads_option
 def run(
-    bundle: Path, inputs: tuple[str, ...], text: str | None, truncate: bool, stride: int | None, dtype: str, threads: int | None
+    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, input_timeout: float, dtype: str, threads: int | None
 ) -> None:  # fmt: skip
     """Classify files (- is standard input); a JSON line each, in the order given."""
     from edgexf.cli.console import progress
     from edgexf_runtimes import load
 
-    sources: list[str | Path] = ([text] if text is not None else []) + [Path(name) for name in inputs]
-    if not sources:
-        raise UsageError("a run needs an input, got none; name files, - for standard input, or --text.")
+    sources: list[str | Path] = [*texts, *map(Path, inputs)]
+    check_sources(sources)
     failed = False
-    with load(bundle, dtype=dtype, threads=threads) as session, progress(len(sources), "inputs") as advance:
+    with (
+        load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session,
+        progress(len(sources), "inputs") as advance,
+    ):
         for start in range(0, len(sources), AT_ONCE):
             part = sources[start : start + AT_ONCE]
             predictions, errors = predict_readable(session, part, truncate, stride)
             failed |= bool(errors)
             for error in errors:
-                click.echo(f"Error: {error}", err=True)
+                say(f"Error: {error}", to_stderr=True)
             for prediction in predictions:
                 click.echo(prediction.to_json())
             advance(len(part))
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def check_sources(sources: Sequence[str | Path]) -> None:
+    """UsageError for no input, and for standard input that is named twice: it can be read once."""
+    if not sources:
+        raise UsageError("a run needs an input, got none; name files, - for standard input, or --text.")
+    if sources.count(Path("-")) > 1:
+        raise UsageError("standard input can be read once, got - twice or more; name it once.")
 
 
 def predict_readable(

@@ -51,6 +51,6 @@ def evaluate(
     by_method = given_options(own, {method: takes(method) for method in chosen})
     for method, given in by_method.items():
         given.update({name: value for name, value in common.items() if name in takes(method)})
-    inputs = read_labelled(listing, session.manifest.labels)
+    inputs = read_labelled(listing, session.manifest.labels, session.input_timeout)
     with progress(len(inputs) * (len(chosen) + 1), "explanations") as advance:
         return measure(session, inputs, chosen, options=by_method, truncate=truncate, advance=advance, **common)

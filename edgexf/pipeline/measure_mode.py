@@ -80,7 +80,7 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
             golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
         )
     manifest = session.manifest
-    given, cases = read_labelled(evaluate, manifest.labels if session.classifies else ()), []
+    given, cases = read_labelled(evaluate, manifest.labels if session.classifies else (), session.input_timeout), []
     labelled = sum(one.label is not None for one in given)
     if 0 < labelled < len(given):
         raise InputError(

@@ -64,6 +64,7 @@ class Request:
         overwrite: replaces a dtype that the bundle already holds.
         lengths: the lengths at which graphs are timed, in tokens.
         threads: the number of threads of the sessions; None for ONNX Runtime's default.
+        input_timeout: the time in seconds that a pipe among the data may give nothing; see `edgexf.load`.
     """
 
     mode: str
@@ -75,6 +76,7 @@ class Request:
     overwrite: bool = False
     lengths: tuple[int, ...] = LENGTHS
     threads: int | None = None
+    input_timeout: float = 30.0
 
 
 def quantize(
@@ -99,7 +101,9 @@ def quantize(
     manifest = bundle.read(folder)
     check_bundle(folder, manifest, modes, request)
     tried, broken = [], []
-    with load(folder, dtype=FP32, threads=request.threads, verify="never") as reference:
+    with load(
+        folder, dtype=FP32, threads=request.threads, verify="never", input_timeout=request.input_timeout
+    ) as reference:
         data, answers = data_of(reference, request.evaluate), Answers(reference)
         for one in modes:
             try:

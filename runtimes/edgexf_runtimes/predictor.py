@@ -32,6 +32,7 @@ from edgexf_runtimes.device import providers
 from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
+from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 from edgexf_runtimes.scores import SCORES, best_places
@@ -85,9 +86,16 @@ class Predictor:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, dtype: str, threads: int | None, provider_names: Sequence[str]
+        self,
+        path: Path,
+        manifest: Manifest,
+        dtype: str,
+        threads: int | None,
+        provider_names: Sequence[str],
+        input_timeout: float = INPUT_TIMEOUT,
     ) -> None:
         self.path = path.absolute()  # graphs open later, perhaps from another working directory
+        self.input_timeout = check_timeout(input_timeout)
         self.whole = manifest  # of the whole bundle; `manifest` holds only the graphs in this session's dtype
         self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
@@ -186,10 +194,10 @@ class Predictor:
             return source
         reader = self.reader
         if isinstance(reader, Text):
-            return preprocess.read_text(source)
+            return preprocess.read_text(source, self.input_timeout)
         if isinstance(source, tuple):
             raise UsageError("a pair of texts is for models that read text, got one for a model of bytes; join them.")
-        return preprocess.read_raw(source, reader.max_bytes)
+        return preprocess.read_raw(source, reader.max_bytes, self.input_timeout)
 
     @property
     def reader(self) -> Bytes | Text:

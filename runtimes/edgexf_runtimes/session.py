@@ -19,6 +19,7 @@ from edgexf_runtimes.device.dtype import choose, warn
 from edgexf_runtimes.explain import graph, methods, perturbation
 from edgexf_runtimes.explain.perturbation import Options
 from edgexf_runtimes.explain.target import Target, target_of
+from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.predictor import Array, Pair, Predictor
 
@@ -29,12 +30,14 @@ def load(
     threads: int | None = None,
     providers: Sequence[str] = ("cpu",),
     verify: str = "always",
+    input_timeout: float = INPUT_TIMEOUT,
 ) -> Session:
     """Opens a bundle.
 
     `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
     `threads` defaults to the number that this process may use. `verify`: ``always`` hashes every listed file, ``never``
-    checks only names and sizes.
+    checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
+    is read as an input.
 
     Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice.
     """
@@ -45,7 +48,7 @@ def load(
     manifest = bundle.read(Path(path), verify=verify == "always")
     chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
     warn(Path(path), manifest, chosen)
-    return Session(Path(path), manifest, chosen, threads, tuple(providers))
+    return Session(Path(path), manifest, chosen, threads, tuple(providers), input_timeout)
 
 
 class Session(Predictor):

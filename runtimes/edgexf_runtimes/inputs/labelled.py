@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.errors import InputError
+from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, read_listing
 from edgexf_runtimes.inputs.preprocess import Source
 
 Array = npt.NDArray[Any]
@@ -45,18 +46,13 @@ class Labelled:
     arrays: Mapping[str, Array] | None = None
 
 
-def read_labelled(path: Path, labels: Sequence[str]) -> list[Labelled]:
+def read_labelled(path: Path, labels: Sequence[str], timeout: float = INPUT_TIMEOUT) -> list[Labelled]:
     """Reads the inputs of a listing, at least one, and turns each label into its name among `labels`.
 
     If `labels` is empty, each label stays as it is. Otherwise a label that is not among `labels` raises InputError,
     which names the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"labelled data must be a readable file of JSON lines, got {path} ({error}); check it."
-        ) from error
+    lines = read_listing(path, timeout).split("\n")
     numbered = [(f"line {number} of {path.name}", line) for number, line in enumerate(lines, 1) if line.strip()]
     found = [one_line(line, where, path.parent) for where, line in numbered]
     if not found:

@@ -8,7 +8,6 @@ an empty sequence.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,12 @@ from edgexf.bundle.manifest import Decoder, Globals, Limits, Manifest, Segments
 from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature, Within
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, read_file
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text
 
 Tokens = npt.NDArray[np.int64]
 Source = str | bytes | os.PathLike[str]
 
-STDIN = "-"
 MAX_TEXT = 1 << 26  # bytes of one text: a bound, far above the limit of every model
 SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
 BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
@@ -51,16 +50,18 @@ class Raw:
     text: Text | None = None
 
 
-def read_raw(source: Source, max_bytes: int) -> Raw:
+def read_raw(source: Source, max_bytes: int, timeout: float = INPUT_TIMEOUT) -> Raw:
     """Reads the first `max_bytes` of a source: text as UTF-8, bytes as they are, the content of a path.
+
+    `timeout` is the time in seconds that a pipe may give nothing.
 
     Raises InputError for a path that can't be read and for an empty input.
     """
-    name, data = named(source, max_bytes + 1)
+    name, data = named(source, max_bytes + 1, timeout)
     return Raw(name, data[:max_bytes], len(data) > max_bytes)
 
 
-def read_text(source: Source | tuple[str, str]) -> Raw:
+def read_text(source: Source | tuple[str, str], timeout: float = INPUT_TIMEOUT) -> Raw:
     """Reads a whole source as text. A pair of texts stays as it is.
 
     Raises InputError for a source that is not UTF-8, is empty or has more than `MAX_TEXT` bytes.
@@ -70,7 +71,7 @@ def read_text(source: Source | tuple[str, str]) -> Raw:
             kinds = [type(text).__name__ for text in source]
             raise UsageError(f"a tuple must be a pair of texts, got {len(source)} values of {kinds}; make it two.")
         return Raw("pair", as_bytes("\n".join(source)), False, source)
-    name, data = named(source, MAX_TEXT + 1)
+    name, data = named(source, MAX_TEXT + 1, timeout)
     if len(data) > MAX_TEXT:
         raise InputError(f"a text must have at most {MAX_TEXT:,} bytes, got more in {name}; cut it into parts.")
     try:
@@ -82,14 +83,14 @@ def read_text(source: Source | tuple[str, str]) -> Raw:
     return Raw(name, data, False, text)
 
 
-def named(source: Source, size: int) -> tuple[str, bytes]:
+def named(source: Source, size: int, timeout: float) -> tuple[str, bytes]:
     """The name and the bytes of a source, at most `size` bytes of a file. Raises InputError for an empty source."""
     if isinstance(source, str):
         name, data = "text", as_bytes(source)
     elif isinstance(source, bytes):
         name, data = "bytes", source
     else:
-        name, data = os.fspath(source), read_file(Path(source), size)
+        name, data = os.fspath(source), read_file(Path(source), size, timeout)
     if not data:
         raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
     return name, data
@@ -104,24 +105,6 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
-
-
-def read_file(path: Path, size: int) -> bytes:
-    """Reads at most `size` bytes of a file, or of standard input for ``-``."""
-    if str(path) == STDIN:
-        if sys.stdin is None:
-            raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
-        return sys.stdin.buffer.read(size)
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except IsADirectoryError as error:
-        raise InputError(f"an input must be a file, got {path}, which is a folder; name the files in it.") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"an input must be a readable file, got {path} ({reason}); check the path and its permissions."
-        ) from error
 
 
 def encode(raw: Raw, preprocess: Bytes) -> Encoded:

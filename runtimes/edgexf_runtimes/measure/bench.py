@@ -17,8 +17,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,16 @@ from edgexf.bundle.formula import size_of
 from edgexf.bundle.golden import read
 from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature
-from edgexf.dtypes import FP32
 from edgexf.errors import EdgexfError, UsageError
+from edgexf.progress import Progress, unseen
 from edgexf.report.latency import LatencyReport, LengthLatency
-from edgexf_runtimes.device.device import describe
+from edgexf_runtimes.device.device import describe, installed
 from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.inputs.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.predictor import PREDICT
 from edgexf_runtimes.session import Session, load
 
+LENGTHS = (128, 256, 512, 1024, 2048, 4096)  # by default, as far as a model takes them
 RUNS = 50
 RUNS_FOR_P90 = 44
 SECONDS = 30.0  # a row that takes longer than this for all its runs gets fewer
@@ -47,10 +49,10 @@ WARM_UP = 3
 CHOICES = 2
 PATH_STEPS = 8  # of integrated gradients
 LOADS = 5  # at least this many fresh processes
+RUNTIME = ("edgexf", "onnxruntime", "numpy")  # the packages whose versions decide a latency
 
 STATUS = Path("/proc/self/status")
 CHILD = "import sys; from edgexf_runtimes.measure.bench import child; child(*sys.argv[1:])"
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,20 @@ def longest(session: Session) -> int:
     return manifest.preprocess.max_bytes if isinstance(manifest.preprocess, Bytes) else manifest.limits.max_length
 
 
+def shortest(session: Session) -> int:
+    """The smallest length, counted as in `random_inputs`."""
+    manifest = session.manifest
+    if manifest.signature is not None:
+        return 1
+    least = manifest.limits.min_length - (1 if isinstance(manifest.preprocess, Bytes) else 0)  # the class token
+    return max(least, 1)
+
+
+def tokens_of(session: Session, length: int) -> int:
+    """The number of tokens in one row of an input of this length: a model of bytes adds its class token."""
+    return length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0)
+
+
 def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
     """The inputs of a graph. An explanation explains what the model predicts, at the first position if there are
     several.
@@ -162,55 +178,97 @@ def run(session: Session, case: Case, inputs: Mapping[str, npt.NDArray[Any]]) ->
         session.run_explain(method=case.graph, **inputs)
 
 
+def chosen_lengths(session: Session, wanted: Sequence[int] | None) -> list[int]:
+    """The lengths to measure: those in `wanted`, or by default those of `LENGTHS` that the model takes.
+
+    The model's greatest length takes the place of greater defaults. Raises UsageError for a length in `wanted` that the
+    model does not take.
+    """
+    least, most = shortest(session), longest(session)
+    if wanted is None:
+        return sorted({min(max(length, least), most) for length in LENGTHS})
+    wrong = [length for length in wanted if not least <= length <= most]
+    if wrong:
+        raise UsageError(
+            f"lengths must be the bundle's {least} to {most}, got {', '.join(map(str, wrong))}; leave it out."
+        )
+    return sorted(set(wanted))
+
+
 def measure(
     path: Path,
-    lengths: Sequence[int],
-    threads: int | None,
-    advance: Advance = lambda _: None,
+    lengths: Sequence[int] | None = None,
+    threads: int | None = None,
+    progress: Progress = unseen,
     methods: Sequence[str] = (),
     dtype: str = "auto",
 ) -> LatencyReport:
-    """Measures the bundle. `advance` is called after each run.
+    """Measures the bundle. See `chosen_lengths` for `lengths`.
 
-    Raises UsageError for a length over the bundle's limit, and for a method that the bundle does not hold.
+    Raises UsageError for a length outside the bundle's limits, and for a method that the bundle does not hold.
     """
     with load(path, dtype=dtype, threads=threads) as session:
-        most = longest(session)
-        if max(lengths) > most:
-            raise UsageError(
-                f"lengths must be at most the bundle's {most}, got {max(lengths)}; leave the longer ones out."
-            )
+        wanted = chosen_lengths(session, lengths)
         graphs = (PREDICT, *dict.fromkeys(map(session.method, methods)))
-        cases = [Case(graph, length) for graph in graphs for length in lengths]
-        dtype = session.dtype
-        fresh = [fresh_process(path, case, dtype, threads) for case in cases]
-        loads = [load_ms for load_ms, _ in fresh]
-        loads += [fresh_process(path, cases[0], dtype, threads)[0] for _ in range(LOADS - len(loads))]
-        times = in_turns(session, cases, advance)
-        name = session.manifest.name + ("" if dtype == FP32 else f" in {dtype}")
-    facts = {key: value if isinstance(value, str) else ", ".join(value) for key, value in describe().items()}
-    rows = tuple(summary(case, times[case], peak) for case, (_, peak) in zip(cases, fresh, strict=True))
-    return LatencyReport(name, threads or available_threads(), facts, float(np.median(loads)), len(loads), rows)
+        cases = [Case(graph, length) for graph in graphs for length in wanted]
+        fresh = in_fresh_processes(path, cases, session.dtype, threads, progress)
+        times = in_turns(session, cases, progress)
+    rows = (
+        summary(case, times[case], peak, tokens_of(session, case.length))
+        for case, (_, peak) in zip(cases, fresh, strict=False)
+    )
+    machine = {name: fact if isinstance(fact, str) else ", ".join(fact) for name, fact in describe().items()}
+    del machine["versions"]  # of every package of edgexf, also those that a session does not run
+    return LatencyReport(
+        model=session.manifest.name,
+        digest=session.model_sha256,
+        dtype=session.dtype,
+        others=tuple(dict.fromkeys(graph.dtype for graph in session.whole.variants if graph.dtype != session.dtype)),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        threads=threads or available_threads(),
+        machine=machine,
+        versions={package: installed(package) for package in RUNTIME},
+        load_ms=float(np.median([load_ms for load_ms, _ in fresh])),
+        load_runs=len(fresh),
+        rows=tuple(rows),
+    )
 
 
-def in_turns(session: Session, cases: Sequence[Case], advance: Advance) -> dict[Case, list[float]]:
-    """The seconds of each run, by case. In each turn, every case runs once."""
+def in_fresh_processes(
+    path: Path, cases: Sequence[Case], dtype: str, threads: int | None, progress: Progress
+) -> list[tuple[float, float]]:
+    """The time to load and the peak of memory, as in `fresh_process`: for each case, and for the first case again until
+    there are `LOADS`.
+    """
+    wanted = [*cases, *[cases[0]] * (LOADS - len(cases))]
+    found = []
+    with progress(len(wanted), "loading in fresh processes") as advance:
+        for case in wanted:
+            found.append(fresh_process(path, case, dtype, threads))
+            advance(1)
+    return found
+
+
+def in_turns(session: Session, cases: Sequence[Case], progress: Progress) -> dict[Case, list[float]]:
+    """The seconds of each run, by case. In each turn, every case runs once, unless its time is over."""
     inputs = {case: feeds(session, case) for case in cases}
-    for case, given in inputs.items():
-        for _ in range(WARM_UP):
-            run(session, case, given)
     times: dict[Case, list[float]] = {case: [] for case in cases}
-    for _ in range(RUNS):
+    with progress((WARM_UP + RUNS) * len(cases), f"timing in {session.dtype}") as advance:
         for case, given in inputs.items():
-            if len(times[case]) < FEWEST_RUNS or sum(times[case]) < SECONDS:
-                start = time.perf_counter()
+            for _ in range(WARM_UP):
                 run(session, case, given)
-                times[case].append(time.perf_counter() - start)
+                advance(1)
+        for _ in range(RUNS):
+            for case, given in inputs.items():
+                if len(times[case]) < FEWEST_RUNS or sum(times[case]) < SECONDS:
+                    start = time.perf_counter()
+                    run(session, case, given)
+                    times[case].append(time.perf_counter() - start)
                 advance(1)
     return times
 
 
-def summary(case: Case, seconds: Sequence[float], peak_mib: float) -> LengthLatency:
+def summary(case: Case, seconds: Sequence[float], peak_mib: float, tokens: int) -> LengthLatency:
     p50, p90 = np.percentile(seconds, [50, 90]) * 1e3
     return LengthLatency(
         graph=case.graph,
@@ -218,7 +276,7 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float) -> LengthLate
         runs=len(seconds),
         p50_ms=float(p50),
         p90_ms=float(p90) if len(seconds) >= RUNS_FOR_P90 else None,
-        tokens_per_second=(case.length + 1) / (float(p50) / 1e3),
+        tokens_per_second=tokens / (float(p50) / 1e3),
         peak_mib=peak_mib,
     )
 

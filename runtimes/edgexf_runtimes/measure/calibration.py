@@ -25,6 +25,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.files import check_regular
 from edgexf_runtimes.inputs.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session
 
@@ -55,6 +56,7 @@ def stream(session: Session, path: Path) -> Iterator[Arrays]:
 def lines(session: Session, path: Path) -> Iterator[tuple[str, Labelled]]:
     """Yields for each line its name in error messages, and its input."""
     kind = None
+    check_regular(path, "calibration data are read several times, so they must be a file")
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -99,6 +101,7 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
 
 def read_arrays(path: Any) -> Arrays:
     """Reads the arrays of an ``.npz`` file, by name."""
+    check_regular(Path(path), "a file for a model of arrays must be an .npz of them by name")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
