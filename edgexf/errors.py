@@ -4,6 +4,7 @@ The class of an error says who must act. The command line takes its exit code fr
 refused result, 2 for a wrong call.
 """
 
+import errno
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,6 +87,23 @@ def in_a_sentence(rule: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ExportError(f"{rule}, got {said_by(error)}; {remedy}.") from error
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@contextmanager
+def temporary_room(what: str) -> Iterator[None]:
+    """Raises UsageError if the folder for temporary files can't hold what the block writes. `what` names the work."""
+    try:
+        yield
+    except OSError as error:
+        nowhere = error.errno == errno.ENOENT and error.filename is None  # what tempfile raises without a folder
+        if error.errno not in NO_ROOM and not nowhere:
+            raise
+        raise UsageError(
+            f"{what} needs room in the folder for temporary files, got none ({error.strerror}); make room, or set TMPDIR."
+        ) from error
 
 
 def first_three(keys: Collection[str]) -> str:

@@ -6,18 +6,32 @@ A terminal shows a bar or a spinner, and colours. A pipe gets none of them, and 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from edgexf.cli.streams import plain
+from edgexf.cli.streams import plain, say
+from edgexf.progress import Stages, Steps, no_stages
 
 TEXT_WIDTH = 100  # columns of running text; longer lines are hard to read
+LONG = 10.0  # seconds from which on a cost is announced
 PIPE_WIDTH = 160  # columns of a table in a pipe, which has no width
 
 
@@ -58,14 +72,20 @@ def width() -> int:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str], None]]:
-    """Yields a function that shows the stage of long work: beside a spinner on a terminal, nothing in a pipe."""
-    console = Console(stderr=True)
+def stages() -> Iterator[Stages]:
+    """Yields a function that shows the stage of long work and its steps: on a terminal, nothing in a pipe."""
+    console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal:
-        yield lambda _: None
+        yield no_stages
         return
-    with console.status("starting") as status:
-        yield lambda stage: status.update(stage)
+    with shown_bar(console, "starting", None) as (bar, task):
+
+        def show_stage(stage: str, done: int = 0, total: int = 0) -> None:
+            if bar.tasks[0].description != stage:
+                bar.reset(task, description=stage)
+            bar.update(task, completed=done, total=total or None)
+
+        yield show_stage
 
 
 @contextmanager
@@ -83,19 +103,87 @@ def progress(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def told_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows a bar for work that reports the steps that are done and their total. Yields None in a pipe."""
+def told_progress(what: str) -> Iterator[Steps]:
+    """Shows a bar for work that reports the steps that are done and their total, and announces its cost.
+
+    A pipe gets the announcement only.
+    """
     console = Console(stderr=True, soft_wrap=True)
+    cost = Cost(what)
     if not console.is_terminal:
-        yield None
+        yield lambda done, total: cost.announce(done, total, partial(say, to_stderr=True))
         return
     with shown_bar(console, what, None) as (bar, task):
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def show_steps(done: int, total: int) -> None:
+            cost.announce(done, total, bar.console.print)
+            bar.update(task, completed=done, total=total)
+
+        yield show_steps
+
+
+@dataclass
+class Cost:
+    """What long work will cost: announced once, after its second steps, and only if it is long.
+
+    The first steps also open and warm up the model, so they say nothing about the others.
+
+    Attributes:
+        what: the name of the work.
+        first: the steps and the time at the first call, in the seconds of `time.monotonic`; None before it.
+        known: whether the cost was judged.
+    """
+
+    what: str
+    first: tuple[int, float] | None = None
+    known: bool = False
+
+    def announce(self, done: int, total: int, tell: Callable[[str], object]) -> None:
+        now = time.monotonic()
+        if self.first is None or self.known:
+            self.first = self.first or (done, now)
+            return
+        self.known = True
+        seconds = (now - self.first[1]) / max(done - self.first[0], 1) * total
+        if seconds >= LONG:
+            tell(
+                f"{plain(self.what)} runs the model {total:,} times, about {duration(seconds)} in all; --budget and --time-limit make it shorter"
+            )
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 @contextmanager
 def shown_bar(console: Console, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar with the time that has passed and, where the end is known, the time that is left."""
     shared = sys.stdout.isatty()  # lines for a terminal go above the bar, lines for a file go to the file
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, redirect_stdout=shared) as bar:
-        yield bar, bar.add_task(what, total=total)
+    with Progress(*columns(), console=console, transient=True, redirect_stdout=shared) as bar:
+        yield bar, bar.add_task(plain(what), total=total)
+
+
+def columns() -> list[ProgressColumn]:
+    return [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        Share(),
+        TimeElapsedColumn(),
+        Left(),
+    ]
+
+
+class Share(ProgressColumn):
+    """The steps that are done, of all; empty without a known end."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{int(task.completed)}/{int(task.total)}" if task.total else "")
+
+
+class Left(ProgressColumn):
+    """The time that is left; empty until it can be told."""
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        return Text(f"about {duration(left)} left" if left is not None and not task.finished else "")

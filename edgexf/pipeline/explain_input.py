@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import UsageError
+from edgexf.progress import Steps
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 EACH = "each"
 
 Target = str | dict[str, float] | None
-Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
+Bar = Callable[[str], AbstractContextManager[Steps]]
 
 
 def only_input(text: str | None, source: Path | None) -> str | Path:

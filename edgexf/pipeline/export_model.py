@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.dtypes import FP32
-from edgexf.errors import ExportWarning, VerificationError
+from edgexf.errors import ExportWarning, VerificationError, temporary_room
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
@@ -102,7 +102,7 @@ def export(
     from edgexf_runtimes.device.providers import create
 
     chosen, asked = choose(request), explain is not None
-    with chosen.quiet(), frozen(chosen.module):
+    with chosen.quiet(), frozen(chosen.module), temporary_room("an export"):
         check_contract(chosen)
         folder = Path(target or f"{chosen.name}-bundle")
         bundle.check_target(folder, overwrite)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.bundle.preprocess import Text
 from edgexf.dtypes import FP32, in_dtype
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, temporary_room
 from edgexf.passes.quantize.layer_check import Check
 from edgexf.passes.quantize.sample import TEXTS
 from edgexf.report.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
@@ -175,15 +175,9 @@ def drop_of(found: Sequence[Compared]) -> float:
     return 1 - float(np.mean([one.agreement for one in found]))
 
 
-@contextmanager
-def room() -> Iterator[None]:
+def room() -> AbstractContextManager[None]:
     """Raises UsageError if the folder for temporary files has no room."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"a trial of quantized graphs needs room in the folder for temporary files, got none ({error.strerror}); make room, or set TMPDIR."
-        ) from error
+    return temporary_room("a trial of quantized graphs")
 
 
 @contextmanager
