@@ -37,11 +37,14 @@ from edgexf.cli.streams import say
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each target and method.")
+@click.option(
+    "--label", "truth", default="", help="The true label, which the page and the JSON show beside the answer."
+)
 @input_timeout_option
 @dtype_option
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, input_timeout: float, dtype: str, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, input_timeout: float, dtype: str, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -62,13 +65,14 @@ def explain(
                 "--against": against,
                 "--position": position is not None,
                 "--html": html,
+                "--label": truth,
             },
         )
         return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads, input_timeout)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
     with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
-        found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position)
+        found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position, truth)
     if html is not None:
         write_text(html, page_of(found))
         say(f"wrote {html}", to_stderr=True)

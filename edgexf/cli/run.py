@@ -5,6 +5,7 @@ In: a bundle, and files or a text. Out: a JSON line for each input.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,11 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
 def run(
     bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, input_timeout: float, dtype: str, threads: int | None
 ) -> None:  # fmt: skip
-    """Classify files (- is standard input); a JSON line each, in the order given."""
+    """Classify files (- is standard input); a JSON line each, in the order given.
+
+    The key `ms` is the time of the input. Inputs of similar length run together: then `ms` is an equal share of their
+    time, and the key `batch` says how many they are.
+    """
     from edgexf.cli.console import progress
     from edgexf_runtimes import load
 
@@ -52,7 +57,7 @@ def run(
             for error in errors:
                 say(f"Error: {error}", to_stderr=True)
             for prediction in predictions:
-                click.echo(prediction.to_json())
+                click.echo(json.dumps(prediction.to_line()))
             advance(len(part))
     if failed:
         raise click.exceptions.Exit(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,10 +99,11 @@ def explain_each(
     truncate: bool = False,
     bar: Bar | None = None,
     position: int | None = None,
+    truth: str = "",
 ) -> list[Explanation]:
     """An explanation for each target and method, in their order. All explain the same input: the source is read once.
 
-    `bar` opens a progress bar from its title.
+    `bar` opens a progress bar from its title. `truth` is the true label, if the caller knows it.
     """
     from edgexf_runtimes.explain.methods import METHODS, find, takes
 
@@ -113,11 +115,10 @@ def explain_each(
     found = []
     for target, method in product(targets, each):
         with nullcontext() if bar is None else bar(method or "") as told:
-            found.append(
-                session.explain(
-                    raw, target, method, truncate, position=position, progress=told, **own.get(method or "", {})
-                )
+            why = session.explain(
+                raw, target, method, truncate, position=position, progress=told, **own.get(method or "", {})
             )
+        found.append(replace(why, truth=truth))
     return found
 
 

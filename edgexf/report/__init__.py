@@ -3,6 +3,7 @@
     prediction, explanation, latency, quantization   computed and measured values, with their JSON and Markdown
     comparison, ranks                                several explanations of one input
     words, segments, relevance, runs                 an explanation by words, tokens and bytes, and its strongest runs
+    reading                                          checks of values that were read from JSON
     characters, colours, markdown                    text and colours that every view shares
     html/, terminal/                                 the pages and the coloured terminal views
 

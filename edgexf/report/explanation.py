@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,10 +28,12 @@ import numpy.typing as npt
 from edgexf.checks import is_count, require
 from edgexf.errors import EdgexfError, InputError
 from edgexf.names import SHARES
-from edgexf.report.prediction import Prediction, score_text
+from edgexf.report.prediction import Prediction, score_text, shortest
+from edgexf.report.reading import check_keys, listed, number, of_kind, offsets_of
 from edgexf.report.words import Word, words_of
 
-SCHEMA_VERSION = 2  # version 1 had no `data`, so no view can show it
+SCHEMA_VERSION = 3  # version 2 named no date, machine and true label; version 1 had no `data`, so no view can show it
+READ_VERSIONS = (2, SCHEMA_VERSION)
 REMEDY = "write it with this edgexf's to_json"
 
 
@@ -64,6 +66,9 @@ class Explanation:
         baseline: the name of what replaced tokens; empty for a method that replaces none.
         settings: values of the method, in types that JSON has, such as its seed, its samples or its error.
         position: the token whose logits are explained; None for a model with one answer to its input.
+        date: when the input was explained, in UTC by ISO 8601; empty if it is not known.
+        machine: the device that explained it, in words; empty if it is not known.
+        truth: the true label, if the caller knows it; else empty.
     """
 
     input: str
@@ -84,6 +89,15 @@ class Explanation:
     baseline: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     position: int | None = None
+    date: str = ""
+    machine: str = ""
+    truth: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, those of the scores to the last bit."""
+        return to_values(self) == to_values(other) if isinstance(other, Explanation) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # scores can change
 
     def __post_init__(self) -> None:
         count = len(self.tokens)
@@ -147,16 +161,9 @@ def to_values(explanation: Explanation) -> dict[str, Any]:
         "offsets": [list(offset) for offset in explanation.offsets],
         "scores": shortest(explanation.scores),
         "words": [[word.text, word.start, word.end, score_text(word.score)] for word in explanation.words],
-        "prediction": None if explanation.prediction is None else prediction_values(explanation.prediction),
+        "prediction": None if explanation.prediction is None else explanation.prediction.to_dict(),
         "settings": dict(explanation.settings),
     }
-
-
-def shortest(scores: npt.NDArray[np.float32]) -> list[float]:
-    """Each score with the fewest digits that tell its float32 from every other float32."""
-    short = np.array([float(str(score)) for score in scores])
-    exact: list[float] = np.where(short.astype(np.float32) == scores, short, scores.astype(np.float64)).tolist()
-    return exact
 
 
 def data_values(data: bytes) -> dict[str, str]:
@@ -166,11 +173,6 @@ def data_values(data: bytes) -> dict[str, str]:
         return {"encoding": "base64", "data": b64encode(data).decode("ascii")}
 
 
-def prediction_values(prediction: Prediction) -> dict[str, Any]:
-    """All fields of the prediction, unrounded."""
-    return {**asdict(prediction), "top": [[label, score] for label, score in prediction.top]}
-
-
 def from_text(text: str | bytes) -> Explanation:
     """Reads the JSON of an explanation. InputError for any other text."""
     try:
@@ -178,12 +180,12 @@ def from_text(text: str | bytes) -> Explanation:
     except (ValueError, RecursionError) as error:
         raise InputError(f"an explanation must be JSON, got something else ({error}); {REMEDY}.") from error
     found = values.get("schema_version") if isinstance(values, dict) else None
-    if found != SCHEMA_VERSION:
+    if type(found) is not int or found not in READ_VERSIONS:
         raise InputError(
-            f"schema_version of an explanation must be {SCHEMA_VERSION}, got {found!r}; explain the input again, or read it with the edgexf that wrote it."
+            f"schema_version of an explanation must be {' or '.join(map(str, READ_VERSIONS))}, got {found!r}; explain the input again, or read it with the edgexf that wrote it."
         )
     try:
-        return Explanation(**restored(values))
+        return Explanation(**restored(values if found == SCHEMA_VERSION else renewed(values)))
     except (TypeError, ValueError, KeyError, OverflowError, EdgexfError) as error:
         raise InputError(
             f"an explanation must hold what to_json writes, got other values ({error}); {REMEDY}."
@@ -194,10 +196,17 @@ def no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
 
 
+def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of version 2 as those of today."""
+    prediction = values.get("prediction")
+    added = {"prediction": {"batch": 1, **prediction}} if isinstance(prediction, dict) else {}
+    return {"date": "", "machine": "", "truth": "", **values, **added}
+
+
 def restored(values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `Explanation`. ValueError for wrong keys, and for values of the wrong kind."""
     check_keys(Explanation, values, {"schema_version", "encoding", "words"})
-    for name in ("input", "method", "baseline", "model", "model_sha256", "graph_sha256"):
+    for name in ("input", "method", "baseline", "model", "model_sha256", "graph_sha256", "date", "machine", "truth"):
         of_kind(values, name, str)
     listed(values["words"], None)
     prediction = values["prediction"]
@@ -205,11 +214,11 @@ def restored(values: Mapping[str, Any]) -> dict[str, Any]:
         **{item.name: values[item.name] for item in fields(Explanation)},
         "data": data_of(values),
         "tokens": tuple(listed(values["tokens"], None, str)),
-        "offsets": tuple(tuple(listed(offset, 2, int)) for offset in listed(values["offsets"], None)),
+        "offsets": offsets_of(values["offsets"]),
         "scores": scores_of(values["scores"]),
         "target": {label: number(weight) for label, weight in of_kind(values, "target", dict).items()},
         **{name: number(values[name]) for name in ("explained", "residual", "ms")},
-        "prediction": None if prediction is None else prediction_of(prediction),
+        "prediction": None if prediction is None else Prediction.from_dict(prediction),
         "truncated": of_kind(values, "truncated", bool),
         "settings": of_kind(values, "settings", dict),
     }
@@ -220,51 +229,7 @@ def scores_of(values: Any) -> npt.NDArray[np.float32]:
         return np.array(listed(values, None, int, float), dtype=np.float32)
 
 
-def prediction_of(values: Any) -> Prediction:
-    check_keys(Prediction, values, set())
-    for name, kind in (("input", str), ("label", str), ("truncated", bool), ("windows", int), ("probabilities", bool)):
-        of_kind(values, name, kind)
-    top = [listed(row, 2) for row in listed(values["top"], None)]
-    require(all(isinstance(label, str) for label, _ in top), "labels must be text", values["top"])
-    return Prediction(
-        **{
-            **values,
-            "top": tuple((label, number(score)) for label, score in top),
-            **{name: number(values[name]) for name in ("score", "ms")},
-        }
-    )
-
-
 def data_of(values: Mapping[str, Any]) -> bytes:
     data, encoding = of_kind(values, "data", str), values["encoding"]
     require(encoding in ("utf-8", "base64"), "encoding must be utf-8 or base64", encoding)
     return b64decode(data, validate=True) if encoding == "base64" else data.encode("utf-8")
-
-
-def check_keys(kind: type, values: Any, further: set[str]) -> None:
-    require(isinstance(values, dict), f"{kind.__name__} must be an object", values)
-    wanted = {item.name for item in fields(kind)} | further
-    other = sorted(set(values) ^ wanted)
-    require(not other, f"{kind.__name__} takes exactly its keys", other)
-
-
-def of_kind(values: Mapping[str, Any], name: str, kind: type) -> Any:
-    require(type(values[name]) is kind, f"{name} must be of kind {kind.__name__}", values[name])
-    return values[name]
-
-
-def listed(values: Any, count: int | None, *kinds: type) -> list[Any]:
-    """Checks a list: `count` values, if that is not None, each of one of `kinds`. True and false are no numbers.
-
-    ValueError for any other value.
-    """
-    require(isinstance(values, list), "a list must be one", type(values).__name__)
-    require(count in (None, len(values)), f"a list must have {count} values", len(values))
-    others = [value for value in values if kinds and type(value) not in kinds]
-    require(not others, f"a list must hold values of kind {kinds[0].__name__ if kinds else ''}", others[:1])
-    return list(values)
-
-
-def number(value: Any) -> float:
-    require(type(value) in (int, float), "a number must be one", value)
-    return float(value)

@@ -1,13 +1,23 @@
-"""Predictions and features as plain values, with their JSON."""
+"""Predictions and features as plain values, with their JSON.
+
+Law: ``Prediction.from_json(given.to_json()) == given``, and the same for `Features`. `to_line` is the rounded form that
+`edgexf run` prints.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from edgexf.checks import require
+from edgexf.errors import InputError
+from edgexf.report.reading import check_keys, listed, number, of_kind, offsets_of
+
+KINDS = {"input": str, "label": str, "truncated": bool, "windows": int, "probabilities": bool, "batch": int}
 
 
 def score_text(value: float) -> float:
@@ -27,8 +37,9 @@ class Prediction:
         score: the score of the best label.
         top: the best labels with their scores, best first.
         truncated: whether the input continues behind the part that the model read.
-        ms: the share of the input in the time of its batch, in milliseconds.
+        ms: the time in milliseconds; of inputs that ran together, each has an equal share of their time.
         windows: the number of windows in which the model read the input.
+        batch: the most windows, of this input or of others, that shared the time of one run.
         probabilities: whether scores are probabilities, as for every model that tells classes apart.
     """
 
@@ -40,21 +51,43 @@ class Prediction:
     ms: float
     windows: int = 1
     probabilities: bool = True
+    batch: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        values = asdict(self)
-        del values["probabilities"]  # the same for all answers of a model; the manifest says it
-        if self.windows == 1:
-            del values["windows"]
+        """All fields, unrounded, in types that JSON has."""
+        return {**asdict(self), "top": [[label, score] for label, score in self.top]}
+
+    def to_line(self) -> dict[str, Any]:
+        """What `edgexf run` prints: rounded values, and `windows` and `batch` only where they are more than one."""
+        several = {name: value for name in ("windows", "batch") if (value := getattr(self, name)) > 1}
         return {
-            **values,
+            "input": self.input,
+            "label": self.label,
             "score": round(self.score, 6),
             "top": [[label, round(score, 6)] for label, score in self.top],
+            "truncated": self.truncated,
             "ms": round(self.ms, 3),
+            **several,
         }
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict())
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Prediction:
+        """The inverse of `to_json`. InputError for any other text."""
+        return read(Prediction, text)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The inverse of `to_dict`. ValueError for other values."""
+        check_keys(cls, values)
+        for name, kind in KINDS.items():
+            of_kind(values, name, kind)
+        top = [listed(row, 2) for row in listed(values["top"], None)]
+        require(all(isinstance(label, str) for label, _ in top), "labels must be text", values["top"])
+        numbers = {name: number(values[name]) for name in ("score", "ms")}
+        return cls(**{**values, **numbers, "top": tuple((label, number(score)) for label, score in top)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +100,8 @@ class Features:
         offsets: the [start, end) of each token in the bytes of the input.
         outputs: the outputs by name; the padding is cut off outputs that have a row for each token.
         truncated: whether the input continues behind the part that the model read.
-        ms: the share of the input in the time of its batch, in milliseconds.
+        ms: the time in milliseconds; of inputs that ran together, each has an equal share of their time.
+        batch: the number of inputs that ran together.
     """
 
     input: str
@@ -76,19 +110,76 @@ class Features:
     outputs: dict[str, npt.NDArray[np.float32]]
     truncated: bool
     ms: float
+    batch: int = 1
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, those of the outputs to the last bit."""
+        return self.to_dict() == other.to_dict() if isinstance(other, Features) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # outputs can change
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields in types that JSON has. Each number of an output has the digits that tell its float32."""
         return {
-            "input": self.input,
+            **{name: getattr(self, name) for name in ("input", "truncated", "ms", "batch")},
             "tokens": list(self.tokens),
             "offsets": [list(offset) for offset in self.offsets],
+            "outputs": {name: shortest(array) for name, array in self.outputs.items()},
+        }
+
+    def to_line(self) -> dict[str, Any]:
+        """What `edgexf run` prints: rounded values, and `batch` only where inputs ran together."""
+        values = self.to_dict()
+        return {
+            **{name: values[name] for name in ("input", "tokens", "offsets")},
             "outputs": {name: rounded(array.tolist()) for name, array in self.outputs.items()},
             "truncated": self.truncated,
             "ms": round(self.ms, 3),
+            **({"batch": self.batch} if self.batch > 1 else {}),
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict())
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Features:
+        """The inverse of `to_json`. InputError for any other text."""
+        return read(Features, text)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The inverse of `to_dict`. ValueError for other values."""
+        check_keys(cls, values)
+        for name, kind in (("input", str), ("truncated", bool), ("batch", int), ("outputs", dict)):
+            of_kind(values, name, kind)
+        return cls(
+            **{
+                **values,
+                "tokens": tuple(listed(values["tokens"], None, str)),
+                "offsets": offsets_of(values["offsets"]),
+                "outputs": {name: np.array(rows, dtype=np.float32) for name, rows in values["outputs"].items()},
+                "ms": number(values["ms"]),
+            }
+        )
+
+
+Answer = TypeVar("Answer", Prediction, Features)
+
+
+def read(kind: type[Answer], text: str | bytes) -> Answer:
+    """Reads the JSON of an answer. InputError for any other text."""
+    try:
+        return kind.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"the JSON of a {kind.__name__} must be what to_json writes, got something else ({error}); write it again."
+        ) from error
+
+
+def shortest(values: npt.NDArray[np.float32]) -> Any:
+    """The values as nested lists, each with the fewest digits that tell its float32 from every other float32."""
+    short = np.array([float(str(value)) for value in values.ravel()]).reshape(values.shape)
+    return np.where(short.astype(np.float32) == values, short, values.astype(np.float64)).tolist()
 
 
 def rounded(values: Any) -> Any:

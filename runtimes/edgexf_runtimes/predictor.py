@@ -39,7 +39,7 @@ from edgexf_runtimes.scores import SCORES, best_places
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
-Answer = tuple[dict[str, Array], float]  # outputs of one row, and the row's share of the time in milliseconds
+Answer = tuple[dict[str, Array], float, int]  # outputs of a row, its share of the run in milliseconds, rows of the run
 
 PREDICT = "predict"
 REFUSED = (
@@ -212,7 +212,7 @@ class Predictor:
         """Turns an input into windows of tokens: one window, or several if a stride is given."""
         reader = self.reader
         if isinstance(reader, Text):
-            return self._open_tokenizer().encode(raw.text or "", truncate, stride)
+            return self._open_tokenizer().encode(raw.text or "", truncate, stride, raw.name)
         if stride is not None:
             raise UsageError(f"a stride is for models that read text, got {stride} for a model of bytes; leave it out.")
         return [preprocess.encode(raw, reader)]
@@ -280,7 +280,7 @@ class Predictor:
             found = self.run_graph(PREDICT, self._arrays([windows[i] for i in batch]))
             share = (time.perf_counter() - start) * 1e3 / len(batch)
             for row, index in enumerate(batch):
-                answers[index] = {name: array[row] for name, array in found.items()}, share
+                answers[index] = {name: array[row] for name, array in found.items()}, share, len(batch)
         in_order = iter([answers[index] for index in range(len(windows))])
         mine = [[next(in_order) for _ in given.windows] for given in inputs]
         if self.classifies:
@@ -299,23 +299,23 @@ class Predictor:
 
     def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
         """A classifier's answer, from one row of outputs."""
-        return self._prediction(given, [(dict(outputs), ms)])
+        return self._prediction(given, [(dict(outputs), ms, 1)])
 
     def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
         """A classifier's answer, from the mean logits of all windows of an input."""
-        logits = np.mean([outputs[self.head.output.name] for outputs, _ in answers], axis=0)
+        logits = np.mean([outputs[self.head.output.name] for outputs, _, _ in answers], axis=0)
         scores = SCORES[self.manifest.scores](logits)
         best = best_places(scores)
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
-        ms = sum(ms for _, ms in answers)
+        ms, batch = sum(ms for _, ms, _ in answers), max(batch for _, _, batch in answers)
         sure = self.manifest.scores != "none"
-        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure)
+        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure, batch)
 
     def _features(self, given: Prepared, answer: Answer) -> Features:
-        (window,), (outputs, ms) = given.windows, answer
+        (window,), (outputs, ms, batch) = given.windows, answer
         tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
         kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
-        return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms)
+        return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms, batch)
 
     @cached_property
     def model_sha256(self) -> str:

@@ -78,6 +78,10 @@ class Session(Predictor):
         Raises UsageError if the bundle does not hold the method in this session's dtype.
         """
         have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
+        if methods.find(method) is not None:
+            raise UsageError(
+                f"a method with a graph must be one of the bundle's in {self.dtype} ({', '.join(have) or 'none'}), got {method!r}, which has no graph and runs the predict graph many times; explain an input by it instead."
+            )
         if not have:
             raise UsageError(
                 f"a bundle must hold an explain graph to explain by itself, got one without; export it with a method, or name one that needs none ({at_run_time})."

@@ -39,8 +39,15 @@ def overview(comparison: Comparison) -> str:
         for label, one in zip(comparison.labels, comparison.explanations, strict=True)
     )
     note = "Explained = sum + residual, each in the unit of the explained value: logits, for a model with labels."
+    note += "".join(f" {fact}." for fact in origin(comparison.explanations[0]) if fact)
     note += f" {SHARES_NOTE}" if any(one.scores_are_attention for one in comparison.explanations) else ""
     return section("Side by side", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", note)
+
+
+def origin(explanation: Explanation) -> list[str]:
+    """Where and when an explanation was made, as HTML."""
+    found = [f"Bundle sha256 {safe(explanation.model_sha256)}"]
+    return [*found, safe(explanation.machine), safe(explanation.date)]
 
 
 def cells(explanation: Explanation, several_models: bool) -> list[str]:

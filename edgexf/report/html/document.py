@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from edgexf.report.html.style import STYLE
-from edgexf.report.html.views import palette
+from edgexf.report.html.views import SIDEWAYS, palette
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -25,7 +25,7 @@ def document(title: str, main: str) -> str:
 
 def scrolled(name: str, table: str) -> str:
     """A table with a scroll bar if it is wider than the page; the keyboard can scroll it too."""
-    return f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{table}</div>'
+    return SIDEWAYS + f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{table}</div>'
 
 
 def section(title: str, table: str, note: str = "") -> str:

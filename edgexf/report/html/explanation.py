@@ -8,13 +8,13 @@ or could control the display, so the page shows the real bytes.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
-from itertools import accumulate
 
 from edgexf.report.characters import ascii_of
 from edgexf.report.explanation import Explanation
 from edgexf.report.html.document import document
-from edgexf.report.html.views import caption_of, chosen_of, coloured, panes_of, safe, switch
+from edgexf.report.html.views import caption_of, chosen_of, panes_of, safe, shade, switch
 from edgexf.report.prediction import Prediction
 from edgexf.report.relevance import (
     SHARES_NOTE,
@@ -39,7 +39,7 @@ def explanation_page(explanation: Explanation) -> str:
     relevance, target = relevance_of(explanation), target_text(explanation.target)
     cards = [value_card(explanation, relevance, target), model_card(explanation)]
     if explanation.prediction is not None:
-        cards.insert(0, prediction_card(explanation.prediction))
+        cards.insert(0, prediction_card(explanation.prediction, explanation.truth))
     main = [
         header(explanation, relevance),
         f'<div class="cards">{"".join(cards)}</div>',
@@ -69,21 +69,28 @@ def answer_sentence(explanation: Explanation) -> str:
     """The answer of the model; for a model without labels, the explained value."""
     answer, place = explanation.prediction, place_text(explanation)
     if answer is None:
-        return f"The explained value is <strong>{signed(explanation.explained)}</strong>."
+        return f"The explained value is <strong>{signed(explanation.explained)}</strong>.{truth_sentence(explanation)}"
     kind = "probability" if answer.probabilities else "score"
     where = f" {escape(place)}" if place else ""
-    return f"The model answers <strong>{safe(answer.label)}</strong>{where} with {kind} {answer_text(answer)}."
+    return f"The model answers <strong>{safe(answer.label)}</strong>{where} with {kind} {answer_text(answer)}.{truth_sentence(explanation)}"
+
+
+def truth_sentence(explanation: Explanation) -> str:
+    """The true label; empty if it is not known."""
+    return f" The true label is <strong>{safe(explanation.truth)}</strong>." if explanation.truth else ""
 
 
 def card(title: str, content: str) -> str:
     return f'<section class="card"><h2>{title}</h2>{content}</section>\n'
 
 
-def prediction_card(answer: Prediction) -> str:
+def prediction_card(answer: Prediction, truth: str) -> str:
     rows = "".join(score_row(label, score, answer.probabilities) for label, score in answer.top)
     kind = "Probability" if answer.probabilities else "Score"
     head = f'<tr><th scope="col">Label</th><td></td><th scope="col">{kind}</th></tr>'
-    return card("Prediction", f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
+    right = "right" if answer.label == truth else "wrong"
+    note = f"<p>True label: {safe(truth)}; the answer is {right}.</p>" if truth else ""
+    return card("Prediction", f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{note}")
 
 
 def score_row(label: str, score: float, probability: bool) -> str:
@@ -130,8 +137,10 @@ def model_card(explanation: Explanation) -> str:
         ("Baseline", safe(explanation.baseline)),
         ("Explained", escape(place_text(explanation))),
         *((safe(name.capitalize()), safe(setting_text(value))) for name, value in explanation.settings.items()),
-        ("Model sha256", digest(explanation.model_sha256)),
+        ("Bundle sha256", f"<code>{safe(explanation.model_sha256)}</code>"),
         ("Graph sha256", digest(explanation.graph_sha256)),
+        ("Machine", safe(explanation.machine)),
+        ("Date", safe(explanation.date)),
         ("Time", f"{explanation.ms:,.1f} ms"),
         ("Input truncated", "yes" if explanation.truncated else "no"),
     ]
@@ -160,39 +169,51 @@ def input_section(explanation: Explanation, target: str) -> str:
 
 def runs_section(explanation: Explanation, target: str) -> str:
     relevance, what = in_runs(explanation), "characters" if reads_bytes(explanation) else "words"
-    tables = runs_table(relevance, 1, "Most attended" if explanation.scores_are_attention else f"For {escape(target)}")
-    tables += "" if explanation.scores_are_attention else runs_table(relevance, -1, f"Against {escape(target)}")
+    titles = {1: f"For {escape(target)}", -1: f"Against {escape(target)}"}
+    if explanation.scores_are_attention:
+        titles = {1: "Most attended"}
+    runs = {sign: strongest_runs(relevance.pieces, sign, RUNS) for sign in titles}
+    peak = max((abs(run.score) for found in runs.values() for run in found), default=0.0)
+    tables = "".join(runs_table(relevance, runs[sign], title, peak) for sign, title in titles.items())
     return (
         f'<section><h2>Strongest runs</h2>\n<div class="pair">{tables}</div>\n'
         f'<p class="note">A run is a stretch of neighbouring {what} that score above half the root mean square of all scores, '
-        "taken together; its score is their sum. Offset and length are in bytes.</p></section>"
+        "taken together; its score is their sum, and its colour is that of this sum, full at the strongest run. Offset and "
+        "length are in bytes.</p></section>"
     )
 
 
-def text_run(relevance: Relevance, run: Run) -> str:
+def text_run(relevance: Relevance, run: Run, peak: float) -> str:
     """The first cells of a row: text, line and offset."""
-    lengths = accumulate(len(piece.char) for piece in run.pieces)
-    pieces = run.pieces[: max(1, sum(length <= EXCERPT for length in lengths))]
-    shown = coloured(one_line(pieces), (piece.score for piece in pieces), relevance.peak)
+    text = "".join(one_line(run.pieces))
     line = relevance.data[: run.start].count(b"\n") + 1
-    return f"{shown}{'…' if len(run.pieces) > len(pieces) else ''}</th><td>{line}</td><td>{run.start}</td>"
+    return f"{painted(shortened(text, EXCERPT), run, peak)}</th><td>{line}</td><td>{run.start}</td>"
 
 
-def hex_run(relevance: Relevance, run: Run) -> str:
+def hex_run(relevance: Relevance, run: Run, peak: float) -> str:
     """The first cells of a row: hexadecimal digits above readable characters, and the offset."""
-    end = min(run.end, run.start + HEX_EXCERPT)
-    values, scores = relevance.data[run.start : end], relevance.byte_scores[run.start : end].tolist()
-    digits = coloured((f"{value:02X} " for value in values), scores, relevance.peak)
-    readable = coloured((ascii_of(value) for value in values), scores, relevance.peak)
-    return f"{digits}{'…' if end < run.end else ''}\n{readable}</th><td>0x{run.start:X}</td>"
+    values = relevance.data[run.start : min(run.end, run.start + HEX_EXCERPT)]
+    more = "…" if run.start + HEX_EXCERPT < run.end else ""
+    digits, readable = values.hex(" ").upper(), "".join(map(ascii_of, values))
+    return f"{painted(digits + more, run, peak)}\n{painted(readable, run, peak)}</th><td>0x{run.start:X}</td>"
 
 
-def runs_table(relevance: Relevance, sign: int, title: str) -> str:
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def painted(text: str, run: Run, peak: float) -> str:
+    """The text of a run in the colour of the run's score, so that the colours of a table have the order of its scores."""
+    return f'<span class="{shade(run.score, peak)}">{escape(text)}</span>'
+
+
+def runs_table(relevance: Relevance, runs: Sequence[Run], title: str, peak: float) -> str:
+    """The table of runs, whose colour is full at a run of the score `peak`."""
     names, cells_of = (("Text", "Line", "Offset"), text_run) if relevance.is_text else (("Bytes", "Offset"), hex_run)
     head = "".join(f'<th scope="col">{name}</th>' for name in (*names, "Length", "Score"))
     rows = "".join(
-        f'<tr><th scope="row">{cells_of(relevance, run)}<td>{run.end - run.start}</td><td>{signed(run.score)}</td></tr>'
-        for run in strongest_runs(relevance.pieces, sign, RUNS)
+        f'<tr><th scope="row">{cells_of(relevance, run, peak)}<td>{run.end - run.start}</td><td>{signed(run.score)}</td></tr>'
+        for run in runs
     )
     rows = rows or '<tr><td colspan="5">none</td></tr>'
     return f'<table class="runs"><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'

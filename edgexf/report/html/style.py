@@ -17,7 +17,7 @@ h1 { margin: 0; font-size: 26px; line-height: 1.25; overflow-wrap: anywhere }
 h2 { margin: 0 0 10px; font-size: 16px; overflow-wrap: anywhere }
 p { margin: 8px 0 0 } .kicker { margin: 0; font-size: 12px; letter-spacing: .08em; text-transform: uppercase }
 .kicker, .note, figcaption, .card p, dt, thead th { color: var(--soft) }
-.note, figcaption, .card p { font-size: 13px }
+.note, figcaption, .card p { font-size: 13px; overflow-wrap: anywhere } .runs td { white-space: nowrap }
 section { min-width: 0; padding: 16px 18px; background: #fff; border: 1px solid var(--line); border-radius: 8px }
 .cards, .detail { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 290px), 1fr)); gap: 16px; margin-top: 16px }
 .detail { grid-template-columns: minmax(0, 1fr); align-items: start }
@@ -66,14 +66,17 @@ article { min-width: 0 } h3 { margin: 12px 0 0; font-size: 15px; overflow-wrap: 
 .view-hex tr > :last-child { padding-left: 18px; text-align: left }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px 36px }
 .runs { align-self: start; font-size: 13px } .runs caption { text-align: left; font-weight: 600; font-size: 15px; padding-bottom: 4px }
-.runs tbody > * > * { border-top: 1px solid var(--line) } .runs tbody th { white-space: pre-wrap } .runs span { color: INK }
+.runs tbody > * > * { border-top: 1px solid var(--line) } .runs tbody th { min-width: 72px; white-space: pre-wrap } .runs span { color: INK }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 @media screen and (min-width: 1080px) { .detail:not(.wide) { grid-template-columns: minmax(0, 1fr) 380px } }
+.sideways { display: none; margin: 0 0 6px }
 @media (max-width: 600px) {
+  .sideways { display: block }
   main { padding: 16px 10px 32px } section { padding: 12px }
   .line { padding: 0 6px 0 40px } .line::before { width: 32px }
 }
 @media print {
+  .sideways { display: none }
   * { print-color-adjust: exact } tr, .line { break-inside: avoid }
   .view, .wide .view { max-height: none; overflow: visible }
 }

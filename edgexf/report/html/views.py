@@ -29,6 +29,7 @@ NAMED_BYTES = 8  # the most unreadable characters between words that a page name
 NAMED_SPECIAL = 8  # the most special tokens that a note lists
 TITLES = {"words": "Words", "tokens": "Tokens", "text": "Text", "hex": "Hex"}
 THINGS = {"words": "word", "tokens": "token", "text": "character", "hex": "byte"}
+SIDEWAYS = '<p class="note sideways">What is wider than the screen scrolls sideways.</p>'
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def panes_of(explanation: Explanation, group: str = "") -> list[Pane]:
     return [
         words,
         Pane("text", relevance.peak, region("text", text_view(relevance))),
-        Pane("hex", relevance.peak, region("hex", hex_view(relevance))),
+        Pane("hex", relevance.peak, SIDEWAYS + region("hex", hex_view(relevance))),
     ]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,6 +34,7 @@ INSTRUCTION_SETS = (
     "sve",
 )
 PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
+RUNTIME = ("edgexf", "onnxruntime", "numpy")  # the packages that a session runs
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # products of bytes, added in 32 bits
 X86 = ("x86_64", "AMD64", "i386", "i686")
 UNKNOWN = "unknown"
@@ -76,6 +79,19 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+@cache
+def machine() -> str:
+    """The device in a line, for a report: its processor, system and versions."""
+    facts = describe()
+    runtime = ", ".join(f"{package} {installed(package)}" for package in RUNTIME)
+    return f"{facts['processor']}, {facts['system']}, {runtime}"
+
+
+def now() -> str:
+    """The date and time in UTC by ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe() -> dict[str, str | list[str]]:

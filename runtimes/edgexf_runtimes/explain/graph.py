@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
+from edgexf_runtimes.device.device import machine, now
 from edgexf_runtimes.explain.coalitions import real_places
 from edgexf_runtimes.explain.integrated_gradients import integrate
 from edgexf_runtimes.explain.perturbation import Options
@@ -98,4 +99,6 @@ def explain(
         baseline=baseline,
         settings=settings,
         position=question.position,
+        date=now(),
+        machine=machine(),
     )

@@ -30,6 +30,7 @@ from edgexf import names
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
+from edgexf_runtimes.device.device import machine, now
 from edgexf_runtimes.explain.coalitions import Array, Outputs, ValueFunction, Values, real_places, spans
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ def explain(
         baseline=found.baseline,
         settings=found.settings,
         position=question.position,
+        date=now(),
+        machine=machine(),
     )
 
 

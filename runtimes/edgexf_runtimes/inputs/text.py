@@ -90,8 +90,10 @@ class Tokenizer:
         found: str | None = model.get("unk_token")
         return found
 
-    def encode(self, text: Text, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
-        """Encodes a text into windows.
+    def encode(
+        self, text: Text, truncate: bool = False, stride: int | None = None, name: str = "text"
+    ) -> list[Encoded]:
+        """Encodes a text into windows. `name` tells it from others in an error.
 
         If the text is too long, `truncate` keeps the first window. `stride` keeps all windows; each window shares
         `stride` tokens with the window before it. Of a pair, only the second text is cut.
@@ -107,7 +109,7 @@ class Tokenizer:
             return [encoded(whole, start)]
         if not truncate and stride is None:
             raise InputError(
-                f"a text must have at most {self.longest} tokens, got {len(whole.ids)}; shorten it, truncate it, or read it with a stride."
+                f"a text must have at most {self.longest} tokens, got {len(whole.ids)} in {name}; shorten it, read only its beginning (--truncate, truncate=True), or predict it in windows (--stride N, stride=N)."
             )
         fixed = sum(whole.special_tokens_mask) + (0 if pair[1] is None else whole.sequence_ids.count(0))
         room = self.longest - fixed

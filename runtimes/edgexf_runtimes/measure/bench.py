@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from edgexf.bundle.signature import Signature
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency import LatencyReport, LengthLatency
-from edgexf_runtimes.device.device import describe, installed
+from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.device.session_options import available_threads
 from edgexf_runtimes.inputs.preprocess import Raw, Tokens, encode
 from edgexf_runtimes.predictor import PREDICT
@@ -49,7 +48,6 @@ WARM_UP = 3
 CHOICES = 2
 PATH_STEPS = 8  # of integrated gradients
 LOADS = 5  # at least this many fresh processes
-RUNTIME = ("edgexf", "onnxruntime", "numpy")  # the packages whose versions decide a latency
 
 STATUS = Path("/proc/self/status")
 CHILD = "import sys; from edgexf_runtimes.measure.bench import child; child(*sys.argv[1:])"
@@ -224,7 +222,7 @@ def measure(
         digest=session.model_sha256,
         dtype=session.dtype,
         others=tuple(dict.fromkeys(graph.dtype for graph in session.whole.variants if graph.dtype != session.dtype)),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=now(),
         threads=threads or available_threads(),
         machine=machine,
         versions={package: installed(package) for package in RUNTIME},
