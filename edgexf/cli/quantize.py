@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,19 +24,29 @@ from edgexf.cli.streams import say
 from edgexf.dtypes import MODES
 from edgexf.errors import RefusedError, UsageError
 
+if TYPE_CHECKING:
+    from edgexf.report.quantization import Outcome
+
 
 @click.command()
 @bundle_argument
 @click.option("--mode", required=True, help=f"{', '.join(MODES)}, or auto for the smallest that is good enough.")
 @quantize_options
 @report_options
+@click.option("--details", is_flag=True, help="Show every measurement, as the reports do.")
 @input_timeout_option
 @threads_option
 def quantize(
-    bundle: Path, mode: str, json_file: Path | None, markdown: Path | None, html: Path | None, **options: Any
+    bundle: Path,
+    mode: str,
+    json_file: Path | None,
+    markdown: Path | None,
+    html: Path | None,
+    details: bool,
+    **options: Any,
 ) -> None:
     """Make a bundle smaller and faster, measured against fp32 on this machine; or refuse, with the reason."""
-    run_quantize(bundle, mode, options, json_file, markdown, html)
+    run_quantize(bundle, mode, options, json_file, markdown, html, details)
 
 
 def check_mode(mode: str) -> None:
@@ -58,11 +68,11 @@ def check_mode(mode: str) -> None:
 
 
 def run_quantize(
-    bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None
+    bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None, details: bool = False
 ) -> None:  # fmt: skip
     """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError."""
     from edgexf.bundle.folder import SIGNING_FILE
-    from edgexf.cli.console import progress, show_table
+    from edgexf.cli.console import progress
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
     from edgexf.report import quantization
     from edgexf.report.html.quantization import quantization_page
@@ -86,9 +96,7 @@ def run_quantize(
     if str(json_file) == "-":
         click.echo(quantization.to_json(outcomes))
     else:
-        show_table(quantization.HEADER, [quantization.cells(outcome) for outcome in outcomes])
-        for outcome in outcomes:
-            say("\n".join(quantization.notes(outcome)))
+        show_outcomes(outcomes, details)
     if mode == AUTO and options.get("calibration") is None:
         from edgexf.passes.quantize.modes import modes
 
@@ -104,6 +112,20 @@ def run_quantize(
         write_text(json_path, quantization.to_json(outcomes) + "\n")
     if refusal is not None:
         raise refusal
+
+
+def show_outcomes(outcomes: Sequence[Outcome], details: bool) -> None:
+    """Shows the verdicts in a user's words, or with every measurement."""
+    from edgexf.cli.console import show_table
+    from edgexf.report import quantization, verdicts
+
+    if details:
+        show_table(quantization.HEADER, [quantization.cells(outcome) for outcome in outcomes])
+        lines = [note for outcome in outcomes for note in quantization.notes(outcome)]
+    else:
+        show_table(verdicts.HEADER, [verdicts.cells(outcome) for outcome in outcomes])
+        lines = [sentence for outcome in outcomes for sentence in verdicts.sentences(outcome)]
+    say("\n".join(lines))
 
 
 def quantize_each(bundle: Path, modes: Sequence[str]) -> None:

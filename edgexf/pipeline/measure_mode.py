@@ -76,9 +76,10 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
     InputError if only some inputs have a label, or if an input does not fit the model.
     """
     if evaluate is None:
-        return Data(
-            golden_cases(session), (), "the bundle's golden inputs (random tokens; name better ones with --evaluate)"
-        )
+        reads_tokens = session.manifest.variants[0].inputs[0].name == names.INPUT_IDS
+        kind = "tokens" if reads_tokens else "values"
+        said = f"the bundle's golden inputs, which are random {kind}; judge by real ones with --evaluate FILE"
+        return Data(golden_cases(session), (), said)
     manifest = session.manifest
     given, cases = read_labelled(evaluate, manifest.labels if session.classifies else (), session.input_timeout), []
     labelled = sum(one.label is not None for one in given)

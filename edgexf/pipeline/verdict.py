@@ -45,6 +45,6 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
         reasons.append("is no smaller than fp32")
     typical, low = overall(outcome.speed)
     if low > 1:
-        reasons.append(f"{SLOWER} {typical:.2f} times fp32's time on this machine")
+        reasons.append(f"{SLOWER[0]}: it has {1 / typical:.2f}x fp32's speed on this machine")
     verdict = KEPT if not reasons else FORCED if force else REFUSED
     return replace(outcome, verdict=verdict, reasons=tuple(reasons))

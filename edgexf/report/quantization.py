@@ -2,7 +2,7 @@
 
 In: measurements. Out: `Outcome`s, and ``quantize_config.json``: a JSON object with `schema_version` and `modes`, which
 maps the name of each mode to its outcome. Ratios of size and time compare with the fp32 graph, measured in the same
-run; below 1 is better.
+run. A JSON ratio is this graph's over fp32's; texts turn that of times into a speed, above 1 is faster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ KEPT, FORCED, REFUSED, PASSED_OVER = "kept", "forced", "refused", "passed over" 
 # half way between two steps may go either way; if one in a hundred goes the other way, the error is a tenth of 1e-2.
 EXACT = 1e-3
 SLACK = 1.001  # of `Layer.apart`: scales are rounded to float32
-SLOWER = "takes"  # the first word of the reason against a slow graph
+# How the reason against a slow graph begins; the second in reports of earlier versions.
+SLOWER = ("is slower", "takes")
 
 
 @dataclass(frozen=True)
@@ -225,25 +226,30 @@ class Outcome:
 
 
 PARTS: dict[str, type] = {"errors": ErrorRow, "speed": Speed, "explain": ExplainRow, "layers": Layer, "curve": Point}
-HEADER = ("mode", "MB", "size", "worst error", "mean", "agree", "metric", "time", "explain", "verdict")
+HEADER = ("mode", "MB", "size", "worst error", "mean", "agree", "metric", "speed", "explain", "verdict")
 
 
 def cells(outcome: Outcome) -> tuple[str, ...]:
-    """The cells of a table row, in the order of `HEADER`; sizes and times are relative to fp32."""
+    """The cells of a table row, in the order of `HEADER`; sizes and speeds are relative to fp32."""
     metric = "-" if outcome.metric is None else f"{outcome.fp32_metric:.3f} -> {outcome.metric:.3f}"
     explain = explain_text(outcome.explain[0]) if outcome.explain else "-"
     return (
         outcome.mode,
         f"{outcome.bytes / 1e6:.2f}",
-        f"{outcome.size_ratio:.1%}",
+        f"{outcome.size_ratio:.2f}x",
         f"{outcome.worst:.1e}",
         f"{outcome.mean:.1e}",
         f"{outcome.agreement:.4f}",
         metric,
-        " ".join(f"{row.ratio:.2f}x@{row.length:,}" for row in outcome.speed) or "-",
+        by_length(outcome.speed),
         explain,
         outcome.verdict,
     )
+
+
+def by_length(speed: Sequence[Speed]) -> str:
+    """The speed at each length, in times of fp32's: above 1 is faster."""
+    return ", ".join(f"{1 / row.ratio:.2f}x@{row.length:,}" for row in speed) or "-"
 
 
 def explain_text(row: ExplainRow) -> str:
@@ -252,7 +258,7 @@ def explain_text(row: ExplainRow) -> str:
 
 
 LEGEND = (
-    "size and time: against fp32, below 1 is better; errors: largest difference over the largest value; "
+    "size and speed: in times of fp32's, so a size below 1 is smaller and a speed above 1 is faster; errors: largest difference over the largest value; "
     "explain: Spearman correlation with fp32's relevance by the bundle's first method, share of the 5 strongest tokens"
 )
 

@@ -15,6 +15,7 @@ from edgexf import names
 from edgexf.dtypes import in_dtype
 from edgexf.passes.linear import GemmToMatMul
 from edgexf.passes.quantize.calibrate import calibrate
+from edgexf.passes.quantize.flatten import FlattenWeights
 from edgexf.passes.quantize.layer_check import Check, check
 from edgexf.passes.quantize.modes import BuildInputs, Feeds, Mode
 from edgexf.passes.quantize.walk import Entry, QuantizeWeights
@@ -72,9 +73,11 @@ class Builder:
         """
         graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
         made, emulated, entries = {}, {}, []
+        flat: set[bytes] = set()
         for path, model in graphs:
             if self.scheme is not None:
                 GemmToMatMul()(model)
+                FlattenWeights(flat, first=path == names.PREDICT_FILE)(model)
                 walk = QuantizeWeights(self.scheme, keep or {}, self.axes, first=path == names.PREDICT_FILE)
                 walk(model)
                 entries.append(walk.entries)
@@ -106,7 +109,8 @@ class Builder:
 
 
 def predict_graph(models: Models) -> ir.Model:
-    """The predict graph with its linear layers as products."""
+    """The predict graph with its linear layers as products, and its weights as matrices."""
     model = next(iter(models().values()))
     GemmToMatMul()(model)
+    FlattenWeights()(model)
     return model

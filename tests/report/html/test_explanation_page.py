@@ -289,7 +289,7 @@ def test_the_page_names_the_place_the_baseline_and_the_settings() -> None:
     for text in (page_of(shown).text("main"), plain(shown)):
         assert "at token 2 (“<b>cd”)" in text
     facts = page_of(shown).text("dl")
-    for said in ("Baseline[MASK]", "Steps[1, 2]", f"Model sha256{shown.model_sha256[:12]}…"):
+    for said in ("Baseline[MASK]", "Steps[1, 2]", f"Bundle sha256{shown.model_sha256}"):
         assert said in facts
 
 
@@ -321,7 +321,7 @@ def test_the_tables_of_binary_data_name_the_bytes_in_hexadecimal() -> None:
     scores = [0.0] * 20
     scores[16:18] = [1.0, 1.0]
     page = page_of(explanation(bytes(16) + b"\x89P\x00\x00", scores))
-    assert ["89 50 \n·P", "0x10", "2", "+2.000"] in rows_of(page)
+    assert ["89 50\n·P", "0x10", "2", "+2.000"] in rows_of(page)
 
 
 @pytest.mark.parametrize(
