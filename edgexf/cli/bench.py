@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from edgexf.cli.options import bundle_argument, dtype_option, threads_option, write_text
+from edgexf.cli.options import (
+    LazyHelp,
+    bundle_argument,
+    check_output,
+    compiled_methods,
+    dtype_option,
+    threads_option,
+    write_text,
+)
 
 
 @click.command()
@@ -26,7 +34,10 @@ from edgexf.cli.options import bundle_argument, dtype_option, threads_option, wr
     "--method",
     "methods",
     multiple=True,
-    help="Explanation method of the bundle to measure beside its answers. May be repeated.",
+    cls=LazyHelp,
+    text=lambda: (
+        f"Explanation method of the bundle to measure beside its answers: {compiled_methods()}. May be repeated."
+    ),
 )
 @dtype_option
 @threads_option
@@ -38,6 +49,7 @@ def bench(
     from edgexf.report.latency import LATENCY_HEADER, latency_cells
     from edgexf_runtimes.measure.bench import measure, parse_lengths
 
+    check_output(json_file, markdown)
     wanted = None if lengths is None else parse_lengths(lengths)
     report = measure(bundle, wanted, threads, progress, methods, dtype)
     if markdown is not None:

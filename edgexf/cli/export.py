@@ -12,6 +12,7 @@ import click
 
 from edgexf.cli.options import size_options
 from edgexf.cli.streams import say
+from edgexf.dtypes import MODES
 from edgexf.errors import ExportWarning, UsageError, VerificationError, first_three
 from edgexf_exporters.explain.methods import METHODS
 
@@ -42,7 +43,7 @@ DEFAULT_METHOD, *FURTHER_METHODS = METHODS
     "--quantize",
     "modes",
     multiple=True,
-    help="Mode to quantize the bundle with as well; may be repeated. See `edgexf quantize`.",
+    help=f"Mode to quantize the bundle with as well: {', '.join(MODES)}, or auto; may be repeated. See `edgexf quantize`.",
 )
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)

@@ -6,6 +6,7 @@ In: a command. Out: the command with the options. `edgexf.pipeline.explain_input
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,37 @@ input_timeout_option = click.option(
 truncate_option = click.option("--truncate", is_flag=True, help="Read only the beginning of a text that is too long.")
 
 
+class LazyHelp(click.Option):
+    """An option whose help needs imports: a function makes the text when `--help` shows it."""
+
+    def __init__(self, *arguments: Any, text: Callable[[], str], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.text = text
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
+        self.help = self.text()
+        return super().get_help_record(context)
+
+
+def compiled_methods() -> str:
+    """The names of the methods that an export can compile."""
+    from edgexf_exporters.explain.methods import METHODS
+
+    return ", ".join(METHODS)
+
+
+def method_help() -> str:
+    from edgexf_runtimes.explain.methods import METHODS
+
+    return f"Explanation method; by default the bundle's first. Compiled at export: {compiled_methods()}. For any bundle: {', '.join(method.name for method in METHODS)}. May be repeated; each stands for all of them."
+
+
+def calibration_help() -> str:
+    from edgexf.passes.quantize.calibrate import METHODS
+
+    return f"Of int8-static: {', '.join(METHODS)}."
+
+
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Makes one decorator of several options, which `--help` lists in this order."""
 
@@ -61,7 +93,8 @@ method_options = all_of(
         "--method",
         "methods",
         multiple=True,
-        help="Explanation method; by default the bundle's first. May be repeated; each stands for all of them.",
+        cls=LazyHelp,
+        text=method_help,
     ),
     click.option("--seed", type=int, help="Of methods that draw at random: the seed."),
     click.option("--budget", type=int, help="Of methods that run the model often: the forward passes they may take."),
@@ -77,9 +110,7 @@ quantize_options = all_of(
         type=click.Path(dir_okay=False, path_type=Path),
         help="Inputs to calibrate on: JSON lines, a text on each line, or a file on each line.",
     ),
-    click.option(
-        "--calibration-method", default="minmax", show_default=True, help="Of int8-static: minmax, percentile, entropy."
-    ),
+    click.option("--calibration-method", default="minmax", show_default=True, cls=LazyHelp, text=calibration_help),
     click.option(
         "--evaluate",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -120,6 +151,16 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, text in reversed(sizes.items()):
         command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
     return command
+
+
+def check_output(*paths: Path | None) -> None:
+    """UsageError for an output file that can't be written, before the long work whose report it gets."""
+    for path in paths:
+        if path is None or str(path) == "-":
+            continue
+        there = path if path.exists() else path.parent
+        if not there.exists() or not os.access(there, os.W_OK):
+            raise UsageError(f"an output file must be in a folder that can be written, got {path}; choose another.")
 
 
 def write_text(path: Path, text: str) -> None:

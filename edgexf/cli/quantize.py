@@ -14,6 +14,7 @@ import click
 
 from edgexf.cli.options import (
     bundle_argument,
+    check_output,
     input_timeout_option,
     quantize_options,
     report_options,
@@ -52,11 +53,10 @@ def quantize(
 def check_mode(mode: str) -> None:
     """Raises UsageError for a mode that `edgexf export` can't apply."""
     from edgexf.extras import require_packages
+    from edgexf.pipeline.quantize_bundle import Request, chosen_modes
 
+    Request(mode)
     require_packages("quantize", "onnx", "onnx_ir")
-    from edgexf.pipeline.quantize_bundle import Request, check_name, chosen_modes
-
-    check_name(mode)
     from edgexf.passes.quantize.modes import modes
 
     known = modes()
@@ -86,6 +86,7 @@ def run_quantize(
             raise UsageError(
                 f"a report must lie outside the bundle, which holds listed files alone, got {path}; name another folder."
             )
+    check_output(json_path, *files.values())
     if "lengths" in options:
         options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
     signed, refusal = (bundle / SIGNING_FILE).exists(), None

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
+from edgexf.checks import require_choice
 from edgexf.dtypes import DTYPES, FP32, MODES, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_packages
@@ -51,7 +52,7 @@ SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for.
+    """What the user asks for. UsageError for a value out of range.
 
     Attributes:
         mode: the name of a quantization mode, or ``auto``.
@@ -78,6 +79,26 @@ class Request:
     threads: int | None = None
     input_timeout: float = 30.0
 
+    def __post_init__(self) -> None:
+        require_choice(
+            self.mode in (*MODES, AUTO),
+            f"mode must be one of {', '.join((*MODES, AUTO))}",
+            self.mode,
+            "choose one of them",
+        )
+        require_choice(
+            bool(self.lengths) and min(self.lengths) >= 1,
+            "lengths must be whole numbers of at least 1",
+            self.lengths,
+            "name those that matter, such as (128, 512)",
+        )
+        require_choice(
+            self.max_drop is None or 0 <= self.max_drop <= 1,
+            "max_drop must be a share from 0 to 1",
+            self.max_drop,
+            "half a point of accuracy is 0.005",
+        )
+
 
 def quantize(
     path: str | os.PathLike[str], mode: str | Request, progress: Progress = unseen, **options: Any
@@ -89,8 +110,8 @@ def quantize(
     UsageError for a wrong choice, BundleError for a bundle without fp32, InputError for data that can't be read,
     RefusedError if no requested mode may be kept.
     """
-    require_packages("quantize", "onnx", "onnx_ir")
     request = mode if isinstance(mode, Request) else Request(mode, **options)
+    require_packages("quantize", "onnx", "onnx_ir")
     from edgexf.pipeline.measure_mode import data_of
     from edgexf_runtimes import load
     from edgexf_runtimes.measure.agreement import Answers
@@ -129,15 +150,8 @@ def quantize(
     return (best, *others)
 
 
-def check_name(mode: str) -> None:
-    """Raises UsageError for an unknown mode, before the passes load."""
-    if mode not in (*MODES, AUTO):
-        raise UsageError(f"mode must be one of {', '.join((*MODES, AUTO))}, got {mode!r}; choose one of them.")
-
-
 def chosen_modes(request: Request) -> list[Mode]:
-    """The modes to try, in order. UsageError for an unknown mode, and for options that don't fit."""
-    check_name(request.mode)
+    """The modes to try, in order. UsageError for options that don't fit."""
     from edgexf.passes.quantize.calibrate import METHODS
     from edgexf.passes.quantize.modes import modes as all_modes
 
@@ -145,14 +159,6 @@ def chosen_modes(request: Request) -> list[Mode]:
     if request.calibration_method not in METHODS:
         raise UsageError(
             f"a calibration method must be one of {', '.join(METHODS)}, got {request.calibration_method!r}; choose one."
-        )
-    if not request.lengths or min(request.lengths) < 1:
-        raise UsageError(
-            f"lengths must be whole numbers of at least 1, got {request.lengths}; name those that matter, such as (128, 512)."
-        )
-    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
-        raise UsageError(
-            f"max_drop must be a share from 0 to 1, got {request.max_drop}; half a point of accuracy is 0.005."
         )
     wanted = AUTO_MODES if request.mode == AUTO else (request.mode,)
     modes = [known[name] for name in wanted]
@@ -171,8 +177,6 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
     BundleError for a bundle without fp32, or with fp32 graphs that are quantized already. UsageError for a dtype that
     the bundle already holds, without `Request.overwrite`.
     """
-    import onnx
-
     first = manifest.variants[0]
     if first.dtype != FP32:
         raise BundleError(
@@ -183,6 +187,8 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
         raise UsageError(
             f"a bundle takes each dtype once, got {', '.join(sorted(there))} in {folder.name} already; pass --overwrite to make it anew."
         )
+    import onnx
+
     quantized = {"DequantizeLinear", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "DynamicQuantizeLinear"}
     operators = {node.op_type for node in onnx.load(str(folder / first.file), load_external_data=False).graph.node}
     if operators & quantized:

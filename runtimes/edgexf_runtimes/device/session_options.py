@@ -42,10 +42,11 @@ def available_threads() -> int:
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
-    most = 4 * (os.cpu_count() or 1)
+    processors = os.cpu_count() or 1
+    most = 4 * processors
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
         raise UsageError(
-            f"threads must be 1 to {most} on this machine, got {threads!r}; leave it out to use what this process may use."
+            f"threads must be 1 to {most}, at most 4 for each of this machine's {processors} processors, got {threads!r}; leave it out to use the {available_threads()} that this process may use."
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_threads()
