@@ -34,16 +34,15 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-import sass
-import sqlglot
-import yaml
-from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Each tool is imported where it is used, so that --help needs none of them.
 SEED = 2024
 LIMIT = 4096  # the most bytes of a crop
 LENGTHS = (1024, 2048, 4096)  # bytes of a crop that starts inside a file
@@ -223,6 +222,8 @@ def sql_dump(name: str, rows: list[dict[str, Any]]) -> str:
 
 def dumped(shop: Workshop) -> Iterator[Item]:
     """Dumps of CPython's data in SQL, YAML and JSON."""
+    import yaml
+
     rows = tables(shop)
     for name, some in rows.items():
         yield Item("sql", f"sqlite3 dump of CPython's data: {name}", sql_dump(name, some).encode())
@@ -235,6 +236,9 @@ def dumped(shop: Workshop) -> Iterator[Item]:
 
 def translated(shop: Workshop) -> Iterator[Item]:
     """SQL in other dialects, style sheets from SCSS, and HTML from modules of Python."""
+    import sass
+    import sqlglot
+
     for name, (read, write) in PLAN["sqlglot"].items():
         options = {"pretty": name == "retention", "comments": False}
         statements = sqlglot.transpile(shop.text(f"ours/sql/{name}.sql"), read=read, write=write, **options)
@@ -252,6 +256,8 @@ def translated(shop: Workshop) -> Iterator[Item]:
 
 
 def drawings(shop: Workshop) -> dict[str, Image.Image]:
+    from PIL import Image, ImageDraw
+
     chance = np.random.default_rng(SEED)
     y, x = np.mgrid[0:240, 0:320] / 240
     plane = (np.sin(9 * x * y) + np.cos(5 * (x - y) ** 2) + 2) / 4  # [height, width], 0 to 1
@@ -274,6 +280,8 @@ def drawings(shop: Workshop) -> dict[str, Image.Image]:
 
 
 def pictures(shop: Workshop) -> Iterator[Item]:
+    from matplotlib.figure import Figure
+
     for name, picture in drawings(shop).items():
         buffer = io.BytesIO()
         picture.save(buffer, "png", optimize=name == "palette")

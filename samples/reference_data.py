@@ -11,6 +11,7 @@ file; this rule finds the copies that the first rule misses. The fingerprints ar
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import re
@@ -216,3 +217,9 @@ class Sampler:
             crops.append(crop(file, wanted, offset))
             labels.append(file.label)
         return (*pad(crops), np.array(labels))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A part of samples/train_reference.py; run that.")
+    parser.parse_args()
+    parser.error("this file holds functions alone; run samples/train_reference.py")
