@@ -28,6 +28,11 @@ def no_stages(stage: str, done: int = 0, total: int = 0) -> None:
     del stage, done, total
 
 
+def no_steps(done: int, total: int) -> None:
+    """Steps that nobody watches."""
+    del done, total
+
+
 def unseen(_: int | None, __: str) -> AbstractContextManager[Callable[[int], None]]:
     """Progress that nobody watches."""
     return nullcontext(lambda _: None)

@@ -79,7 +79,8 @@ def export(
         grid: ``quick`` or ``full``.
         opset: the opset of the graphs.
         overwrite: replace a bundle that is already there.
-        progress: called with the name of each stage.
+        progress: called with the name of each stage, and for each cell of the grid also with the cells that are done and
+            their number.
 
     Raises UsageError for a wrong choice, ExportError where the model does not trace or the weights do not fit, and
     VerificationError where a graph differs from its model.
@@ -101,17 +102,23 @@ def export(
     from edgexf_exporters.verify.judge import judge
     from edgexf_runtimes.device.providers import create
 
+    progress("loading the model")
     chosen, asked = choose(request), explain is not None
     with chosen.quiet(), frozen(chosen.module), temporary_room("an export"):
         check_contract(chosen)
         folder = Path(target or f"{chosen.name}-bundle")
         bundle.check_target(folder, overwrite)
         methods = wanted_methods(chosen, explain)
-        progress("tracing and translating")
-        graphs = make_graphs(capture_source(chosen, methods, asked), opset, asked)
-        progress("verifying against the eager model")
+        progress("tracing")
+        captured = capture_source(chosen, methods, asked)
+        progress("translating to ONNX")
+        graphs = make_graphs(captured, opset, asked)
+        verifying = "verifying against the eager model"
+        progress(verifying)
         open_session = partial(create, providers=("cpu",), threads=None)
-        verdict = judge(chosen, graphs, partial(graph_files, chosen), open_session, grid, asked)
+        verdict = judge(
+            chosen, graphs, partial(graph_files, chosen), open_session, grid, asked, partial(progress, verifying)
+        )
     result = verdict.result
     if result.failures:
         raise VerificationError(

@@ -229,8 +229,11 @@ def measured(
                     rows += compare_relevance(reference, other, method, case)
                     advance(1)
                 explained.append(explain_row(method, rows))
-        with progress(None, f"{mode.name}: timing"):
-            times = [speed.paired_timing(reference, timed, length) for length in speed.lengths(reference, lengths)]
+        at, times = speed.lengths(reference, lengths), []
+        with progress(len(at) if len(at) > 1 else None, f"{mode.name}: timing") as advance:
+            for length in at:
+                times.append(speed.paired_timing(reference, timed, length))
+                advance(1)
     labelled = [one.right for one in found if one.right is not None]
     with progress(None, f"{mode.name}: checking layers"), room():
         checks = builder.checks(built, spread(seen_inputs(reference, None, data.cases), CHECKED))

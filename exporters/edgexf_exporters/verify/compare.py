@@ -22,6 +22,7 @@ from edgexf import names
 from edgexf.bundle.golden import PARTS, output_difference, relative_difference, residual_difference, thinned
 from edgexf.bundle.manifest import Tensor
 from edgexf.errors import in_a_sentence
+from edgexf.progress import Steps, no_steps
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import undeclared
 from edgexf_exporters.verify.eager import eager
@@ -148,6 +149,7 @@ def compare(
     block: int,
     tolerance: float,
     choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
+    steps: Steps = no_steps,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
     """Compares the graphs with the model in each cell of a grid.
 
@@ -163,10 +165,13 @@ def compare(
         tolerance: the bound of every relative difference.
         choosing: makes sessions of the same graphs that also output the discrete choices of the graphs; None for a
             model without discrete choices.
+        steps: called with the number of cells that are done, and with their total.
     """
     result, references, methods, wide = GridResult(grid, tolerance), [], list(explain), Wide(source, reference)
     padding = "relevance of padding is exactly 0"
-    for cell in cells(source, block, grid):
+    wanted_cells = list(cells(source, block, grid))
+    for place, cell in enumerate(wanted_cells):
+        steps(place, len(wanted_cells))
         feeds = cell.feeds(source)
         remedy = BROKEN_CONFIG if source.module_inputs is None else BROKEN_MODULE
         sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
@@ -193,6 +198,7 @@ def compare(
             result.checks.setdefault(padding, "")
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
+    steps(len(wanted_cells), len(wanted_cells))
     if source.per_row is not None:
         itself = any(row.against == MODEL for row in result.rows)
         result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"

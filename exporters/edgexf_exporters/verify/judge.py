@@ -20,6 +20,7 @@ import onnxruntime as ort
 from edgexf import bundle, names
 from edgexf.bundle.golden import pack
 from edgexf.errors import ExportError
+from edgexf.progress import Steps, no_steps
 from edgexf_exporters.graphs import Graphs
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks, ties
@@ -50,26 +51,28 @@ class Verdict:
     golden: bytes
 
 
-def judge(source: Source, graphs: Graphs, build: Build, open_session: OpenSession, grid: str, asked: bool) -> Verdict:
+def judge(
+    source: Source, graphs: Graphs, build: Build, open_session: OpenSession, grid: str, asked: bool, steps: Steps = no_steps
+) -> Verdict:  # fmt: skip
     """Builds the files of graphs, and compares them with the source's own model on the grid.
 
     If the untouched model can't be explained by the same rules, the explain graphs are left out, and the result holds
     the reason. If the user `asked` for an explanation by name, this is an ExportError instead. An explanation that
-    differs is a failure in both cases. Raises ExportError where the model or a graph fails in a cell.
+    differs is a failure in both cases. `steps` is called before each cell of the grid. Raises ExportError where the model or a graph fails in a cell.
     """
     files = build(graphs)
     try:
-        return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid))
+        return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid, steps))
     except ExportError as error:
         if asked or not graphs.explain:
             raise
         graphs = replace(graphs, explain={}, unexplained=str(error))
     files = build(graphs)
-    return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid))
+    return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid, steps))
 
 
 def compared(
-    source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str
+    source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str, steps: Steps
 ) -> tuple[GridResult, bytes]:
     """The result of the grid for these files, and the bytes of golden.npz."""
     variant = source.variant
@@ -90,7 +93,7 @@ def compared(
         if source.module_inputs is not None:  # before the grid, because it says why cells of the grid fail
             missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
         asked = choosing if source.has_argmax else None
-        result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked)
+        result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked, steps)
         result.checks |= check_behaviour(source, graphs.block, predict, explain)
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
