@@ -19,7 +19,7 @@ import click
 
 from edgexf import __version__
 from edgexf.cli import bench, explain, export, info, quantize, run
-from edgexf.cli.streams import OutputError, guarded_streams, plain
+from edgexf.cli.streams import OutputError, guarded_streams, one_line, plain
 from edgexf.errors import EdgexfError
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -29,7 +29,7 @@ class Refusal(click.ClickException):
     """An EdgexfError in the form that click shows: one sentence, and the exit code of its class."""
 
     def __init__(self, error: EdgexfError) -> None:
-        super().__init__(str(error).replace("\n", "\\n"))  # one line, also where a name holds a line break
+        super().__init__(one_line(str(error)))
         self.error = error
 
     @property

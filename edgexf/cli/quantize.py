@@ -21,7 +21,7 @@ from edgexf.cli.options import (
     threads_option,
     write_text,
 )
-from edgexf.cli.streams import say
+from edgexf.cli.streams import say, say_error
 from edgexf.dtypes import MODES
 from edgexf.errors import RefusedError, UsageError
 
@@ -138,6 +138,6 @@ def quantize_each(bundle: Path, modes: Sequence[str]) -> None:
         except RefusedError as error:
             refusals.append(error)
     for refusal in refusals[:-1]:
-        say(f"Error: {refusal}", to_stderr=True)
+        say_error(refusal)
     if refusals:
         raise refusals[-1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgexf.cli.options import bundle_argument, dtype_option, input_timeout_option, threads_option, truncate_option
-from edgexf.cli.streams import say
+from edgexf.cli.streams import say_error
 from edgexf.errors import EdgexfError, UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(
             predictions, errors = predict_readable(session, part, truncate, stride)
             failed |= bool(errors)
             for error in errors:
-                say(f"Error: {error}", to_stderr=True)
+                say_error(error)
             for prediction in predictions:
                 click.echo(json.dumps(prediction.to_line()))
             advance(len(part))

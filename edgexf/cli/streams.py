@@ -33,6 +33,18 @@ def say(text: str, to_stderr: bool = False) -> None:
     click.echo(plain(text), err=to_stderr)
 
 
+def say_error(error: Exception) -> None:
+    """Prints an error that does not end the command, as one line on standard error."""
+    click.echo(f"Error: {one_line(str(error))}", err=True)
+
+
+def one_line(text: str) -> str:
+    """Text from outside on one line: a line break gets a name too."""
+    from edgexf.report.characters import visible
+
+    return visible(text)
+
+
 class OutputError(EdgexfError):
     """Results can't be written to a stream of the process."""
 
