@@ -19,7 +19,7 @@ import click
 
 from edgexf import __version__
 from edgexf.cli import bench, explain, export, info, quantize, run
-from edgexf.cli.streams import OutputError, guarded_streams, one_line, plain
+from edgexf.cli.streams import OutputError, guarded_streams, one_line, plain, plain_warnings
 from edgexf.errors import EdgexfError
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -50,7 +50,7 @@ class Commands(click.Group):
 
     def code_of(self, args: Sequence[str] | None, prog_name: str | None, **extra: Any) -> int:
         """Runs a command and shows its error. Returns the exit code of the process."""
-        with guarded_streams():
+        with guarded_streams(), plain_warnings():
             try:
                 code: int = super().main(args, prog_name, standalone_mode=False, **extra) or 0
                 click.echo(nl=False)  # flushes

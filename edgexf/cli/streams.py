@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -82,6 +83,24 @@ class Guarded:
         """Sends what is left in the buffer nowhere. Python would write it again at its end, and fail again."""
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Shows each UserWarning in the block as one line, without the place in the code that Python adds."""
+
+    def show_warning(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+    ) -> None:  # fmt: skip
+        if category is UserWarning:
+            click.echo(f"Warning: {one_line(str(message))}", err=True)
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.showwarning = show_warning
+        yield
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import edgexf
 from edgexf import dtypes
 from edgexf.cli import main
 from edgexf.cli.console import Cost
+from edgexf.errors import InputError, UsageError, temporary_room
 from edgexf.report.latency import LatencyReport
 from edgexf_exporters.explain.methods import METHODS as COMPILED
 from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME
@@ -175,7 +179,7 @@ def test_bench_measures_the_lengths_that_a_bundle_takes_and_names_what_it_measur
     for shown in (text, (tmp_path / "m").read_text(), done.stdout):
         for fact in (digest, "fp32", "onnxruntime", report.date, report.machine["processor"]):
             assert fact in shown
-    with pytest.raises(edgexf.errors.InputError, match="measure again"):
+    with pytest.raises(InputError, match="measure again"):
         LatencyReport.from_json(text.replace('"schema_version": 2', '"schema_version": 1'))
     assert sentence(edgexf_at("bench", bundle, "--lengths", "100"), 2, "1 to 99", "100")
     assert sentence(edgexf_at("bench", bundle, "--method", "lime"), 2, "lime", "has no graph")
@@ -210,6 +214,36 @@ def test_help_lists_every_method_mode_and_dtype_without_torch() -> None:
         done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=True)
         said = re.sub(r"\s+", " ", done.stdout)
         assert [word for word in words if word not in said] == []
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "edgexf_runtimes.device.device.describe", lambda: warnings.warn("of\x1b two\nlines", stacklevel=1) or {}
+    )
+    done = edgexf_at("doctor", "--json")
+    assert done.stderr == "Warning: of\\x1B two\\x0Alines\n"
+
+
+def test_a_full_temporary_folder_is_one_sentence() -> None:
+    said = r"an export needs room .* \(No space left\); make room, or set TMPDIR"
+    with pytest.raises(UsageError, match=said), temporary_room("an export"):
+        raise OSError(errno.ENOSPC, "No space left")
+    with pytest.raises(PermissionError), temporary_room("an export"):
+        raise PermissionError(errno.EACCES, "not a matter of room")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no size of files")
+def test_a_trial_without_room_writes_nothing(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "bundle")
+    before = (tmp_path / "bundle" / "edgexf.json").read_bytes()
+    limited = "import resource as r, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); r.setrlimit(r.RLIMIT_FSIZE, (4096, 4096))\n"
+    code = f"{limited}from edgexf.cli import main; main(sys.argv[1:])"
+    call = [sys.executable, "-c", code, "quantize", str(tmp_path / "bundle"), "--mode", "int8"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "needs room in the folder for temporary files, got none (File too large)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "bundle" / "edgexf.json").read_bytes() == before
 
 
 def test_a_long_cost_is_announced_once() -> None:
