@@ -200,22 +200,22 @@ def test_wrong_calls_say_what_is_right(copied: Path) -> None:
     one, other = ({"input": str(FILES[0]), "label": "c"}, {"input": str(FILES[0])})
     some = wrong("some.jsonl", f"{json.dumps(one)}\n{json.dumps(other)}")(copied.parent)
     deep = wrong("deep.jsonl", '{"input_ids": ' + "[" * 100_000)(copied.parent)
-    for request, error, says in (
-        (Request("int4"), UsageError, f"mode must be one of {', '.join(MODES)}, auto"),
-        (Request("int8-static"), UsageError, "--calibration"),
-        (Request("int8", max_drop=2.0), UsageError, "share from 0 to 1"),
+    for options, error, says in (
+        ({"mode": "int4"}, UsageError, f"mode must be one of {', '.join(MODES)}, auto"),
+        ({"mode": "int8-static"}, UsageError, "--calibration"),
+        ({"mode": "int8", "max_drop": 2.0}, UsageError, "share from 0 to 1"),
         (
-            Request("int8-static", calibration=evaluate, calibration_method="mean"),
+            {"mode": "int8-static", "calibration": evaluate, "calibration_method": "mean"},
             UsageError,
             "minmax, percentile, entropy",
         ),
-        (Request("int8", evaluate=evaluate), InputError, "'klingon' in line 1"),
-        (Request("int8", evaluate=some), InputError, "got 1 of 2 in some.jsonl"),
-        (Request("int8", evaluate=deep), InputError, "line 1 of deep.jsonl"),
-        (Request("int8", lengths=()), UsageError, "whole numbers of at least 1"),
+        ({"mode": "int8", "evaluate": evaluate}, InputError, "'klingon' in line 1"),
+        ({"mode": "int8", "evaluate": some}, InputError, "got 1 of 2 in some.jsonl"),
+        ({"mode": "int8", "evaluate": deep}, InputError, "line 1 of deep.jsonl"),
+        ({"mode": "int8", "lengths": ()}, UsageError, "whole numbers of at least 1"),
     ):
         with pytest.raises(error, match=says):
-            quantize(copied, request)
+            quantize(copied, **options)
 
 
 def test_a_bundle_without_fp32_is_refused(copied: Path) -> None:
