@@ -284,8 +284,9 @@ def fresh_process(path: Path, case: Case, dtype: str, threads: int | None) -> tu
     command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), dtype, str(threads or 0)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (all arguments are ours)
     if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
         raise EdgexfError(
-            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {done.stderr.strip()[-300:]}."
+            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {last[-300:]}; try a shorter length, or free memory."
         )
     found = json.loads(done.stdout)
     return found["load_ms"], found["peak_mib"]
