@@ -36,11 +36,15 @@ def judged(outcome: Outcome, force: bool) -> Outcome:
     if outcome.worst >= ENDLESS:
         reasons.append("gives values that are not finite (float16 ends at 65,504), or has others barred than fp32")
     elif not outcome.worst <= outcome.tolerance:
-        reasons.append(f"differs from fp32 by {outcome.worst:.2g} where {outcome.tolerance:g} is the same model")
+        reasons.append(
+            f"changes answers by {100 * outcome.worst:.3g}% of the largest, where {100 * outcome.tolerance:.3g}% is allowed"
+        )
     if outcome.drop is not None and outcome.max_drop is not None and not outcome.drop <= outcome.max_drop:
-        reasons.append(f"loses {outcome.drop:.4f} where at most {outcome.max_drop:g} was asked for")
+        reasons.append(
+            f"loses {100 * outcome.drop:.3g}% of right or equal answers, where at most {100 * outcome.max_drop:.3g}% was asked for"
+        )
     if outcome.explain and not outcome.explain[0].good:
-        reasons.append(f"explains otherwise by {outcome.explain[0].method}, the bundle's first method")
+        reasons.append(f"explains otherwise than fp32 by {outcome.explain[0].method}, the bundle's first method")
     if outcome.bytes >= outcome.fp32_bytes:
         reasons.append("is no smaller than fp32")
     typical, low = overall(outcome.speed)
