@@ -21,6 +21,15 @@ from edgexf.cli.options import (
     write_text,
 )
 from edgexf.cli.streams import say
+from edgexf.errors import UsageError
+
+
+def refuse_stride(_context: click.Context, _option: click.Parameter, value: int | None) -> None:
+    """UsageError that says what to do instead: scores of overlapping windows don't add up to one explained value."""
+    if value is not None:
+        raise UsageError(
+            f"an explanation reads one window, got --stride {value}; read the beginning with --truncate, or explain the parts of the text one by one."
+        )
 
 
 @click.command()
@@ -28,6 +37,7 @@ from edgexf.cli.streams import say
 @click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
 @truncate_option
+@click.option("--stride", type=int, hidden=True, expose_value=False, callback=refuse_stride)
 @target_options
 @method_options
 @click.option(

@@ -193,6 +193,7 @@ def test_bench_measures_the_lengths_that_a_bundle_takes_and_names_what_it_measur
         (["quantize", "BUNDLE", "--mode", "int8", "--json", "no/such/folder.json"], ["folder.json"]),
         (["bench", "BUNDLE", "--markdown", "no/such/folder.md"], ["folder.md"]),
         (["bench", "BUNDLE", "--lengths", "0"], ["'0'"]),
+        (["explain", "BUNDLE", "--text", "x", "--stride", "3"], ["--stride 3", "--truncate"]),
         (["run", "BUNDLE", "--dtype", "fp7", "--text", "x"], ["fp7"]),
         (["run", "BUNDLE", "--threads", "0", "--text", "x"], ["this machine's", str(os.cpu_count())]),
     ],
