@@ -1,0 +1,119 @@
+"""What exceeds the tolerance passes only if it is rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import edgexf
+from edgexf import names
+from edgexf.bundle.golden import read, relative_difference
+from edgexf.errors import VerificationError
+from edgexf_exporters.source import Source
+from edgexf_exporters.sources.module import from_module
+from edgexf_exporters.verify import compare
+from edgexf_exporters.verify.eager import eager
+from edgexf_exporters.verify.rounding import Compared, Wide, reached
+
+RIGHT = np.linspace(1, 2, 11)
+
+
+def compared(graph_error: float, eager_error: float) -> Compared:
+    """An answer of a graph and of eager float32 on two sides of the right one; its largest value is 2."""
+    return Compared("outputs", "y", RIGHT + 2 * graph_error, RIGHT - 2 * eager_error, relative_difference)
+
+
+@pytest.mark.parametrize(
+    ("graph_error", "eager_error", "found"),
+    [
+        (1e-6, 1e-6, {}),  # within the tolerance: nothing is asked
+        (3e-4, 2e-4, {"outputs": 6e-4}),
+        (2e-4, 1.01e-4, {"outputs": 3.03e-4}),
+        (3e-4, 1e-4, {}),  # an error of the graph
+    ],
+)
+def test_a_graph_may_be_twice_as_far_from_the_truth_as_eager(
+    graph_error: float, eager_error: float, found: dict[str, float]
+) -> None:
+    assert reached([compared(graph_error, eager_error)], 1e-4, lambda: {"y": RIGHT}) == pytest.approx(found, rel=1e-6)
+
+
+def test_one_error_among_roundings_makes_a_failure() -> None:
+    both = [compared(3e-4, 2e-4), compared(3e-4, 1e-4)]
+    assert reached(both, 1e-4, lambda: {"y": RIGHT}) == {}
+
+
+def test_without_float64_nothing_is_rounding() -> None:
+    assert reached([compared(3e-4, 2e-4)], 1e-4, lambda: None) == {}
+
+
+class Cancels(nn.Module):
+    """Adds a large number and takes it away again, so that a float32 keeps three digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.project = nn.Linear(512, 256)
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.project(features) + 6000.0 - 6000.0
+        return found
+
+
+class InFloat32(Cancels):
+    """The same with a constant that is no weight, so that it does not run in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = (torch.eye(256),)  # in a tuple, torch does not convert it
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features) @ self.table[0]
+
+
+def source_of(module: nn.Module) -> Source:
+    return from_module(
+        module.eval(),
+        (torch.randn(2, 9, 512),),
+        {"features": {0: torch.export.Dim("b", max=4), 1: torch.export.Dim("n", max=70)}},
+    )
+
+
+def test_a_model_that_can_not_run_in_float64_has_no_better_answer() -> None:
+    feeds = {"features": np.random.default_rng(0).standard_normal((2, 9, 512)).astype(np.float32)}
+    right = Wide(source_of(Cancels()), compare.reference).answers(feeds, (), ())
+    assert right is not None
+    assert right["logits"].dtype == np.float64
+    assert Wide(source_of(InFloat32()), compare.reference).answers(feeds, (), ()) is None
+
+
+def test_float64_answers_leave_the_model_as_it_was() -> None:
+    source = source_of(Cancels())
+    feeds = {"features": np.random.default_rng(0).standard_normal((2, 9, 512)).astype(np.float32)}
+    before = eager(source, feeds)["logits"]
+    Wide(source, compare.reference).answers(feeds, (), ())
+    assert next(source.module.parameters()).dtype == torch.float32
+    assert np.array_equal(eager(source, feeds)["logits"], before)
+
+
+def test_a_bundle_keeps_the_tolerance_that_rounding_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = (torch.randn(2, 9, 512),)
+    shapes = {"features": {0: torch.export.Dim("b", max=4), 1: torch.export.Dim("n", max=70)}}
+    made = edgexf.export(
+        Cancels().eval(), example_inputs=example, dynamic_shapes=shapes, output=tmp_path / "out", explain=()
+    )
+    rows = [row for row in made.manifest.grid["rows"] if row["rounded"]]
+    assert rows, "no cell exceeds the tolerance: the test tests nothing"
+    assert all(row["outputs"] <= row["rounded"]["outputs"] < 1e-3 for row in rows)
+    cells = read(tmp_path / "out" / names.GOLDEN_FILE)
+    assert any(names.ROUNDED in cell for cell in cells.values())
+    assert edgexf.verify(tmp_path / "out").passed
+    monkeypatch.setattr(Wide, "answers", lambda *_: None)
+    with pytest.raises(VerificationError, match="must agree with its model within"):
+        edgexf.export(
+            Cancels().eval(), example_inputs=example, dynamic_shapes=shapes, output=tmp_path / "two", explain=()
+        )
