@@ -67,6 +67,7 @@ DTYPES = (
     ),
 )  # fmt: skip
 NAMES = tuple(dtype.name for dtype in DTYPES)
+CALIBRATIONS = ("minmax", "percentile", "entropy")  # how static quantization finds the ranges of values
 MODES = tuple(dtype.mode for dtype in DTYPES if dtype.mode)
 DEVICES = ("cpu", "gpu", "wasm", "webgpu")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from edgexf.dtypes import NAMES
+from edgexf.dtypes import CALIBRATIONS, NAMES
 from edgexf.errors import UsageError
 
 Command = Callable[..., Any]
@@ -61,12 +61,6 @@ def method_help() -> str:
     return f"Explanation method; by default the bundle's first. Compiled at export: {compiled_methods()}. For any bundle: {', '.join(method.name for method in METHODS)}. May be repeated; each stands for all of them."
 
 
-def calibration_help() -> str:
-    from edgexf.passes.quantize.calibrate import METHODS
-
-    return f"Of int8-static: {', '.join(METHODS)}."
-
-
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Makes one decorator of several options, which `--help` lists in this order."""
 
@@ -110,7 +104,12 @@ quantize_options = all_of(
         type=click.Path(dir_okay=False, path_type=Path),
         help="Inputs to calibrate on: JSON lines, a text on each line, or a file on each line.",
     ),
-    click.option("--calibration-method", default="minmax", show_default=True, cls=LazyHelp, text=calibration_help),
+    click.option(
+        "--calibration-method",
+        default=CALIBRATIONS[0],
+        show_default=True,
+        help=f"Of int8-static: {', '.join(CALIBRATIONS)}.",
+    ),
     click.option(
         "--evaluate",
         type=click.Path(dir_okay=False, path_type=Path),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 from edgexf import names
+from edgexf.bundle.formula import size_of
 from edgexf.bundle.heads import head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.bundle.preprocess import Text
+from edgexf.bundle.signature import Axis, Signature
 from edgexf.report.markdown import markdown_table
 
 TOKENS = 8  # of an example, if the model takes so many
@@ -117,14 +119,17 @@ def shape(manifest: Manifest, tensor: Tensor) -> tuple[int, ...]:
 
 
 def example_size(manifest: Manifest, axis: str) -> int:
-    """A size that an axis may have."""
+    """A size that an axis may have, or a size that follows from such sizes."""
     if manifest.signature is not None:
-        found = manifest.signature.axis(axis)
-        wanted = found.least if axis == manifest.signature.samples else max(found.least, min(TOKENS, found.most))
-        return wanted // found.step * found.step or found.step
+        return size_of(axis, {one.name: usual_size(manifest.signature, one) for one in manifest.signature.axes})
     if axis == names.SEQUENCE:
         return max(manifest.limits.min_length, min(TOKENS, manifest.limits.max_length))
     return 2 if axis == names.CHOICES else 1
+
+
+def usual_size(signature: Signature, axis: Axis) -> int:
+    wanted = axis.least if axis.name == signature.samples else max(axis.least, min(TOKENS, axis.most))
+    return wanted // axis.step * axis.step or axis.step
 
 
 def inputs(manifest: Manifest) -> str:

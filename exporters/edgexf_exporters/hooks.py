@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from edgexf_exporters.source import Values
@@ -26,6 +27,17 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(gradient)
         for module, mode in training.items():
             module.training = mode
+
+
+@contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Turns off the fast path of torch.nn, whose answers have other shapes where rows are padded."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager

@@ -26,15 +26,13 @@ import numpy as np
 import onnx_ir as ir
 from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod, create_calibrator
 
+from edgexf.dtypes import CALIBRATIONS
 from edgexf.passes.quantize.walk import Range, moved_rows
 from edgexf.passes.quantize.weights import Kind, find
 from edgexf.passes.rewriter import Rewriter
 
-METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
+ESTIMATORS = (CalibrationMethod.MinMax, CalibrationMethod.Percentile, CalibrationMethod.Entropy)
+METHODS = dict(zip(CALIBRATIONS, ESTIMATORS, strict=True))
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from edgexf.errors import UsageError
+from edgexf_exporters.hooks import without_fast_path
 from edgexf_exporters.lowerings.swap import variants_in
 from edgexf_exporters.variant import load
 
@@ -79,14 +80,9 @@ def surrounding(module: nn.Module) -> Any:
 
     @contextmanager
     def around(called: nn.Module) -> Iterator[None]:
-        fast = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            with ExitStack() as stack:
-                for context in contexts:
-                    stack.enter_context(context(called))
-                yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
+        with without_fast_path(), ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context(called))
+            yield
 
     return around

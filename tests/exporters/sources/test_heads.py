@@ -237,7 +237,7 @@ class Dependent:
 
 def test_a_dependence_on_batch_mates_is_seen_beside_barred_logits() -> None:
     source = from_model(small("BigBird", "ForQuestionAnswering"))
-    found = check_behaviour(source, 8, [Dependent(source)])  # type: ignore[list-item]
+    found = check_behaviour(source, 8, Dependent(source), {})  # type: ignore[arg-type]
     assert "changes with the batch" in found["a sample is independent of its batch mates"]
 
 

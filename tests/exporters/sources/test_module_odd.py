@@ -17,6 +17,8 @@ from torch.export import Dim
 import edgexf
 from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
+from edgexf.models.windowed import WindowedAttention
+from edgexf.spec import EncoderSpec, WindowedAttentionSpec
 from edgexf_exporters.sources.axes import distinct
 
 pytestmark = pytest.mark.slow  # exports or runs many models
@@ -220,19 +222,20 @@ def test_a_module_without_examples_is_asked_for_them() -> None:
         edgexf.export(modules.Classifier())
 
 
-def test_an_attention_that_takes_whole_blocks_is_refused_inside_a_module(tmp_path: Path) -> None:
-    from families import small as family
-
+def test_an_attention_alone_that_takes_whole_blocks_is_refused_inside_a_module(tmp_path: Path) -> None:
     class Headed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.base = family("Longformer", "Model")
+            self.embed = nn.Embedding(40, 16)
+            spec = EncoderSpec(labels=("a", "b"), width=16, heads=2, attention=WindowedAttentionSpec(window=8))
+            self.attention = WindowedAttention(spec)
 
         def forward(self, ids: Tensor) -> Tensor:
-            return self.base(ids).last_hidden_state
+            answer: Tensor = self.attention(self.embed(ids), torch.ones_like(ids, dtype=torch.bool))
+            return answer
 
-    with pytest.raises(ExportError, match="take any length"):
-        exports(Headed(), (ids(2, 16, 40) + 4,), tmp_path)
+    with pytest.raises(ExportError, match="an attention alone that takes whole blocks"):
+        exports(Headed(), (ids(2, 16, 40),), tmp_path)
 
 
 def test_axes_of_few_sizes_are_served_first() -> None:

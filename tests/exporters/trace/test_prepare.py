@@ -180,7 +180,7 @@ def test_a_size_that_depends_on_values_stays_a_size_of_the_graph() -> None:
 
     found = ort.InferenceSession(graph_of(prepared(captured(places), OPSET)).SerializeToString())
     given = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
-    assert found.run(None, {"x": given.numpy()})[0].tolist() == places(given).tolist()
+    assert found.run(None, {found.get_inputs()[0].name: given.numpy()})[0].tolist() == places(given).tolist()
 
 
 def mixed_types(x: Tensor) -> tuple[Tensor, ...]:
