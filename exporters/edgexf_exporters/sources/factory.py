@@ -11,9 +11,7 @@ that torch.save wrote, from which only tensors are read.
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
-import sys
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from edgexf.errors import ExportError, InputError, UsageError, in_a_sentence
+from edgexf_exporters.sources.request import check_reference, importing_from_here
 
 WRAPPED = ("_orig_mod.", "module.")  # what the names of a compiled or data-parallel module begin with
 BATCH = 2
@@ -37,17 +36,13 @@ def build(reference: str) -> tuple[nn.Module, Any, Any]:
     Raises UsageError for a reference that names nothing to call and for a factory that returns something else, and
     ExportError where the import or the call fails.
     """
+    check_reference(reference)
     where, _, name = reference.partition(":")
-    if not where or not name:
-        raise UsageError(f"a module is named as package.module:factory, got {reference!r}; write it like this.")
-    sys.path.insert(0, os.getcwd())  # as python -m does
-    try:
-        with in_a_sentence(
-            f"{where} must be a Python module that can be imported", "check its name, or run from its folder"
-        ):
-            found: Any = import_module(where)
-    finally:
-        sys.path.remove(os.getcwd())
+    sentence = in_a_sentence(
+        f"{where} must be a Python module that can be imported", "check its name, or run from its folder"
+    )
+    with importing_from_here(), sentence:
+        found: Any = import_module(where)
     for part in name.split("."):
         found = getattr(found, part, None)
     if not callable(found):

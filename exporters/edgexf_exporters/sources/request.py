@@ -6,12 +6,15 @@ In: the arguments of the call. Out: a `Request` whose arguments go together.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgexf.errors import UsageError
+from edgexf.errors import ExportError, UsageError
 from edgexf_exporters import VARIANTS
 from edgexf_exporters.sources.on_disk import check_model
 
@@ -53,6 +56,7 @@ def check_request(request: Request) -> None:
     if request.module is not None:
         if request.has("source", "variant", "task", "tokenizer", "sizes"):
             raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
+        check_reference(request.module)
     elif request.source is None:
         check_variant(request)
     elif request.has("variant", "weights", "sizes"):
@@ -62,6 +66,31 @@ def check_request(request: Request) -> None:
         if request.tokenizer is not None:
             raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
         check_model(request.source)
+
+
+def check_reference(reference: str) -> None:
+    """Raises UsageError for a text that names no factory, and ExportError if Python finds no module of its name."""
+    where, _, name = reference.partition(":")
+    if not where or not name:
+        raise UsageError(f"a module is named as package.module:factory, got {reference!r}; write it like this.")
+    package = where.partition(".")[0]
+    with importing_from_here():
+        found = bool(package) and (package in sys.modules or find_spec(package) is not None)
+    if not found:
+        raise ExportError(
+            f"{where} must be a Python module that can be imported, got no {package} where Python looks; check its name, or run from its folder."
+        )
+
+
+@contextmanager
+def importing_from_here() -> Iterator[None]:
+    """Lets Python import from the working directory for the duration, as ``python -m`` does."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def check_variant(request: Request) -> None:
