@@ -49,7 +49,7 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
 
     `real` is bool [batch, sequence]. Values at padding are not compared, but must be finite. The scale is the largest
     real value, or the median size of all values if it is larger: if only one token is real, one logit that happens to
-    be near 0 is no measure of the output. Logits that the model bars are compared among themselves. Values that the model
+    be near 0 is no measure of the output. Whole numbers and booleans must be equal. Logits that the model bars are compared among themselves. Values that the model
     itself leaves undefined are left out (`defined`).
     """
     if found.shape != wanted.shape:
@@ -57,11 +57,11 @@ def output_difference(output: Tensor, found: Array, wanted: Array, real: Array) 
     found, wanted = defined(found, wanted)
     if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return math.inf
-    if wanted.dtype == bool:
-        found, wanted = found.astype(np.int8), wanted.astype(np.int8)
-    scale = typical(wanted)
+    scale = 0.0 if wanted.dtype.kind in "biu" else typical(wanted)
     if output.has_tokens and not real.all():
         found, wanted = found[real], wanted[real]
+    if wanted.dtype.kind in "biu":  # numbers that are counted have no rounding
+        return 0.0 if np.array_equal(found, wanted) else math.inf
     barred = wanted < BARRED
     if np.any(barred != (found < BARRED)) or barred.all():
         return math.inf

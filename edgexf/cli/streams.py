@@ -1,8 +1,8 @@
 """Standard output and standard error: text that controls no terminal, and a sentence when they can't be written.
 
-In: text from outside, and the streams of the process. Out: plain text, and the same streams. A write that fails, such as on a full disk, raises OutputError
-instead of the operating system's error. A closed pipe keeps its BrokenPipeError, at which click ends the program
-quietly.
+In: text from outside, and the streams of the process. Out: plain text, and the same streams. A write that fails, such as
+on a full disk, raises OutputError instead of the operating system's error. A closed pipe keeps its BrokenPipeError, at
+which click ends the program quietly.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Guarded:
             if not self._failed:
                 return act(*values)
         except BrokenPipeError:
+            self._discard()
             raise
         except OSError as error:
             self._failed = error.strerror or type(error).__name__

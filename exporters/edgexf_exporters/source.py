@@ -298,13 +298,9 @@ class Source:
         return self.reason or together or "the head gives neither logits nor vectors"
 
     def answer(self, inputs: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tensor]:
-        """Calls the source's module, or a lowered `module` in its place. Returns the outputs by name.
-
-        A lowered module needs no context. While it is traced, a context would change the stand-ins that torch shows for
-        its modules.
-        """
+        """Calls the source's module, or `module` in its place. Returns the outputs by name."""
         called = module or self.module
-        with self.call_context(called) if module is None else nullcontext():
+        with self.call_context(called):
             taken = () if self.module_inputs is None else self.inputs
             found = named_outputs(called(**inputs, **self.settings), self.outputs[0].name, taken)
         return {output.name: found[output.name] for output in self.outputs}

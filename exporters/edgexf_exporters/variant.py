@@ -55,8 +55,8 @@ class Variant:
         limits: the limits of an input in words.
         globals: the model takes a ``global_attention_mask``.
         describe: ``module:function`` from a transformers model to its `Family`.
-        pads: ``module:Class`` of the library's model that is padded to whole blocks inside a custom module; by default
-            the original module of `lowers`.
+        pads: ``module:Class`` of the library's model that is padded to whole blocks inside a custom module; empty for
+            models that take any length.
         call_context: ``module:function`` from a custom module to the context that surrounds each call of the module.
             The context is for a library that draws random numbers, or whose answers depend on batch mates.
         has_argmax: the answers of a custom module with this attention depend on its ``argmax``.

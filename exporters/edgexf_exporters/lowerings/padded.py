@@ -96,20 +96,59 @@ class Padding:
     max_global: int
 
 
-class Padded(nn.Module):
-    """Stands in for `original`. `inner` takes whole blocks: the lowered model, or the original with lowered parts."""
+class StandIn(nn.Module):
+    """Stands in for `original`, a library model inside a custom module. `inner` computes the answer.
 
-    def __init__(self, original: nn.Module, inner: nn.Module, padding: Padding) -> None:
+    What else a module asks of the model, such as its config or its embeddings, is that of the original.
+    """
+
+    def __init__(self, original: nn.Module, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
-        self.padding = padding
         self.original = (original,)  # in a tuple, so that torch does not make it a part of this module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.__dict__["original"][0], name)
+
+
+class Plain(StandIn):
+    """Stands in for a model that takes any length. Calls that its lowering does not take go to the original.
+
+    `lowers` is false for an original whose lowering would answer otherwise, such as a decoder.
+    """
+
+    def __init__(self, original: nn.Module, inner: nn.Module, lowers: bool) -> None:
+        super().__init__(original, inner)
+        self.lowers = lowers
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes and returns what the library's model does."""
+        (original,) = self.original
+        given = named(original, args, kwargs)
+        asked = given.pop("return_dict", None)
+        if not self.lowers or unlowered(given) is not None:
+            return original(*args, **kwargs)
+        whole: Any = original.config
+        found = self.inner(**given)
+        return found if (whole.return_dict if asked is None else asked) else found.to_tuple()
+
+
+class Padded(StandIn):
+    """Stands in for a model of whole blocks. `inner` is the lowered model, or the original with lowered parts."""
+
+    def __init__(self, original: nn.Module, inner: nn.Module, padding: Padding) -> None:
+        super().__init__(original, inner)
+        self.padding = padding
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Takes and returns what the library's model does. Raises ExportError for arguments that are not lowered."""
         (original,) = self.original
-        given = arguments_of(original, args, kwargs)
+        given = named(original, args, kwargs)
         asked = given.pop("return_dict", None)
+        check_lowered(original, given)
         ids = given[names.INPUT_IDS]
         blocks = places(ids, self.padding.block, self.padding.switch)
         reading = Reading(blocks.flatten(), ids.shape[1], self.padding.token)
@@ -128,7 +167,8 @@ class Padded(nn.Module):
         ids = given[names.INPUT_IDS]
         found = {names.ATTENTION_MASK: torch.ones_like(ids), **given}
         if self.padding.max_global:
-            found.setdefault(names.GLOBAL_ATTENTION_MASK, torch.zeros_like(ids))
+            chosen = chosen_tokens(given)
+            found[names.GLOBAL_ATTENTION_MASK] = torch.zeros_like(ids) if chosen is None else chosen
         return found
 
     def padded(self, name: str, tokens: Tensor, reading: Reading) -> Tensor:
@@ -138,37 +178,55 @@ class Padded(nn.Module):
 
     def checked(self, hidden: Tensor, given: Mapping[str, Any]) -> Tensor:
         """`hidden` [batch, length, width]; NaN in rows with too many global tokens."""
-        chosen = given.get(names.GLOBAL_ATTENTION_MASK)
+        chosen = chosen_tokens(given)
         if chosen is None:
             return hidden
-        many = ((chosen > 0) & (given.get(names.ATTENTION_MASK, chosen) > 0)).sum(dim=1) > self.padding.max_global
+        many = chosen.sum(dim=1) > self.padding.max_global
         return torch.where(many[:, None, None], torch.nan, hidden)
 
 
-def arguments_of(original: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without those that are None or False.
+def chosen_tokens(given: Mapping[str, Any]) -> Tensor | None:
+    """Which real tokens are global, int64 [batch, tokens]: by their own mask, or by a 2 in the mask of the tokens.
 
-    Raises ExportError for an argument that a lowered model does not take, and for a mask over pairs of tokens.
+    None if neither mask is given.
     """
-    given = {}
+    mask, chosen = given.get(names.ATTENTION_MASK), given.get(names.GLOBAL_ATTENTION_MASK)
+    if mask is None:
+        return None if chosen is None else (chosen > 0).to(torch.int64)
+    found: Tensor = mask > 1 if chosen is None else (mask > 1) | ((chosen > 0) & (mask > 0))
+    return found.to(torch.int64)
+
+
+def named(original: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without those that say nothing: None, False, and whether to keep a cache.
+
+    Outputs that the config asks for count as asked for by the call.
+    """
     bound = inspect.signature(original.forward).bind(*args, **kwargs)
-    named = {**bound.arguments, **bound.arguments.get("kwargs", {})}
-    named.pop("kwargs", None)
-    for name, value in named.items():
-        if name == "return_dict":
-            given[name] = value
-        elif value is None or value is False or name == "use_cache":
-            continue
-        elif name not in TOKENS or value.ndim != 2:
-            axes = f" with {value.ndim} axes" if isinstance(value, Tensor) else ""
-            raise ExportError(
-                f"a {type(original).__name__} inside a custom module must be called with {', '.join(TOKENS)} [batch, tokens], "
-                f"got {name}{axes}; leave it out, or export that model by itself."
-            )
-        else:
-            given[name] = value
-    if names.INPUT_IDS not in given:
+    given = {**bound.arguments, **bound.arguments.get("kwargs", {})}
+    asked = {
+        name: True for name in ("output_hidden_states", "output_attentions") if getattr(original.config, name, False)
+    }
+    return {
+        name: value
+        for name, value in {**asked, **given}.items()
+        if name == "return_dict" or not (name in ("kwargs", "use_cache") or value is None or value is False)
+    }
+
+
+def unlowered(given: Mapping[str, Any]) -> str | None:
+    """The first argument that a lowered model does not take, in words; None if it takes all."""
+    for name, value in given.items():
+        if name not in TOKENS or value.ndim != 2:
+            return name + (f" with {value.ndim} axes" if isinstance(value, Tensor) else "")
+    return None if names.INPUT_IDS in given else "a call without input_ids"
+
+
+def check_lowered(original: nn.Module, given: Mapping[str, Any]) -> None:
+    """Raises ExportError for a call that a lowered model does not take."""
+    odd = unlowered(given)
+    if odd is not None:
         raise ExportError(
-            f"a {type(original).__name__} inside a custom module must be called with input_ids, got a call without; give it the token ids."
+            f"a {type(original).__name__} inside a custom module must be called with {', '.join(TOKENS)} [batch, tokens], "
+            f"got {odd}; leave it out, or export that model by itself."
         )
-    return given

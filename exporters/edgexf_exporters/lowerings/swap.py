@@ -19,8 +19,9 @@ from typing import Any
 from torch import nn
 
 from edgexf.bundle.manifest import Limits
+from edgexf.errors import ExportError
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.lowerings.padded import Padded, Padding
+from edgexf_exporters.lowerings.padded import Padded, Padding, Plain
 from edgexf_exporters.source import Family
 from edgexf_exporters.variant import Variant, load
 
@@ -121,28 +122,28 @@ def lowered(model: nn.Module, limits: Limits, inside: bool = False) -> Iterator[
         for module in model.modules()
         if class_name(module) in lowerings
     }
-    padded = padded_inside(model, replacements, limits) if inside else {}
-    covered = {part for holder in padded for part in holder.modules()}
-    with replaced(model, {**replacements, **padded}):
+    standing = stand_ins(model, replacements, limits) if inside else {}
+    covered = {part for holder in standing for part in holder.modules()}
+    with replaced(model, {**replacements, **standing}):
         yield Lowered.of(new for old, new in replacements.items() if old not in covered)
 
 
 def library_models(model: nn.Module) -> Iterator[tuple[nn.Module, Variant, Family]]:
-    """The library models of known families that `model` holds: the modules that are padded, if lengths need padding.
+    """The library models that `model` holds and that are padded where lengths need padding.
 
     Raises ExportError for a model that its family does not export.
     """
-    holders = {variant.pads or variant.lowers: variant for variant in VARIANTS if variant.describe}
+    holders = {variant.pads: variant for variant in VARIANTS if variant.pads}
     for module in model.modules():
         variant = holders.get(class_name(module))
         if variant is not None:
             yield module, variant, load(variant.describe)(module)
 
 
-def padded_inside(
+def stand_ins(
     model: nn.Module, replacements: Mapping[nn.Module, nn.Module], limits: Limits
 ) -> dict[nn.Module, nn.Module]:
-    """The library models of `model` that need whole blocks, each with the `Padded` that stands in for it."""
+    """What stands in for each library model inside a custom module: a `Padded` if lengths need padding, else a `Plain`."""
     found: dict[nn.Module, nn.Module] = {}
     for module, variant, about in library_models(model):
         asked = Lowered.of(replacements[part] for part in module.modules() if part in replacements)
@@ -157,4 +158,18 @@ def padded_inside(
                 limits.max_global if variant.globals else 0,
             )
             found[module] = Padded(module, replacements.get(module, module), padding)
+    families = {variant.lowers for variant in VARIANTS if variant.describe}
+    for module, new in replacements.items():
+        if class_name(module) in families and not any(module in holder.modules() for holder in found):
+            found[module] = Plain(module, new, is_exported(module))
     return found
+
+
+def is_exported(module: nn.Module) -> bool:
+    """Whether the family of a library model exports it, and not only models of the same class."""
+    describe = next(variant.describe for variant in VARIANTS if variant.lowers == class_name(module))
+    try:
+        load(describe)(module)
+    except ExportError:
+        return False
+    return True

@@ -143,15 +143,16 @@ def counted(example: Array, shape: tuple[int, ...], least: int, most: int, chanc
 
 
 def chosen(example: Array, shape: tuple[int, ...], level: str, chance: np.random.Generator) -> Array:
-    """Values of the example. A single whole number gets the next one beside it, if the module understands it.
+    """Values of the example. A single whole number gets another one beside it, if the module understands it.
 
-    A float mask keeps its largest value at the first place of the last axis, so that no row is hidden wholly.
+    Ones may be a mask, so they get zeros beside them. A float mask and ones keep their largest value at the first place of
+    the last axis, so that no row is hidden wholly.
     """
-    values = values_of(example)
+    values, ones = values_of(example), bool(np.all(example == 1))
     if example.dtype.kind in "iu" and is_single(example) and level == LEVELS[0]:
-        values = np.array([example.flat[0], example.flat[0] + 1])
+        values = np.array([example.flat[0], 0 if ones else example.flat[0] + 1])
     found = chance.choice(values, shape).astype(example.dtype)
-    if example.dtype.kind == "f" and found.ndim:
+    if (example.dtype.kind == "f" or ones) and found.ndim:
         found[..., :1] = values.max()
     return found
 

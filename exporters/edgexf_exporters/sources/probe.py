@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgexf import names
 from edgexf.bundle.signature import Axis, Within
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence
+from edgexf_exporters.lowerings.padded import chosen_tokens
 from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.source import named_outputs
 from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole, uses
@@ -91,20 +91,8 @@ class Probe:
         Raises ExportError if the module does not answer its examples, or answers them differently at a second call.
         """
         inputs = {name: tensor.cpu().clone() for name, tensor in self.draws.examples.items()}
-        seen: list[tuple[nn.Embedding, Tensor]] = []
-
-        def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
-            if isinstance(reader, nn.Embedding) and isinstance(next(iter(given), None), Tensor):  # LED's take a size
-                seen.append((reader, given[0]))
-
-        parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
-        hooks = [part.register_forward_pre_hook(note) for part in parts]
-        try:
-            with in_a_sentence("a module must answer its example inputs", "call it with them, and mend what it says"):
-                first = self.called(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with in_a_sentence("a module must answer its example inputs", "call it with them, and mend what it says"):
+            first, found = self.watched(inputs)
         again = self.answer({name: tensor.cpu().numpy() for name, tensor in self.draws.examples.items()})
         changed = [name for name in first if not np.array_equal(first[name], again[name], equal_nan=True)]
         if changed:
@@ -112,20 +100,54 @@ class Probe:
                 f"a module must answer the same inputs alike, got another {changed[0]} at the second call; "
                 "take out what draws random numbers or remembers calls."
             )
+        return {name: self.that_follow(name, readers, inputs) for name, readers in found.items()}
+
+    def that_follow(self, name: str, readers: list[nn.Embedding], inputs: Mapping[str, Tensor]) -> list[nn.Embedding]:
+        """The embeddings that still read an input when it holds other values; all of them if none does.
+
+        An example of zeros also has the values of token types, and 0, 1, 2, ... those of positions.
+        """
+        if min(reader.num_embeddings for reader in readers) < 2:
+            return readers
+        other = torch.randint(0, 2, inputs[name].shape, generator=torch.Generator().manual_seed(1))
+        try:
+            _, found = self.watched({**inputs, name: other.to(inputs[name].dtype)})
+        except EdgexfError:
+            raise
+        except Exception:  # noqa: BLE001 (a custom module may raise any error at ids that it refuses)
+            return readers
+        return [reader for reader in found.get(name, ()) if reader in readers] or readers
+
+    def watched(self, inputs: Mapping[str, Tensor]) -> tuple[Answer, dict[str, list[nn.Embedding]]]:
+        """The answer to inputs, and the embeddings that read the values of an input, by the name of the input."""
+        seen: list[tuple[nn.Embedding, Tensor]] = []
+
+        def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
+            if isinstance(reader, nn.Embedding) and isinstance(next(iter(given), None), Tensor):  # LED's take a size
+                seen.append((reader, given[0]))
+
+        parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
+        padding = {part for model, *_ in library_models(self.module) for part in model.modules()}
+        hooks = [part.register_forward_pre_hook(note) for part in parts]
+        try:
+            answer = self.called(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
         found: dict[str, list[nn.Embedding]] = {}
         for reader, ids in seen:
-            for name in read_by(ids, inputs):
+            for name in read_by(ids, inputs, pads=reader in padding):
                 found.setdefault(name, [])
                 found[name] += [] if reader in found[name] else [reader]
-        return found
+        return answer, found
 
     def global_tokens(self) -> int:
         """The largest number of global tokens that a row of the examples has in a library model inside the module."""
         counts = [0]
 
         def count(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = signature(model.forward).bind(*args, **kwargs).arguments.get(names.GLOBAL_ATTENTION_MASK)
-            counts.extend([] if given is None else (given > 0).sum(dim=-1).flatten().tolist())
+            chosen = chosen_tokens(signature(model.forward).bind(*args, **kwargs).arguments)
+            counts.extend([] if chosen is None else chosen.sum(dim=-1).flatten().tolist())
 
         models = [model for model, variant, _ in library_models(self.module) if variant.globals]
         hooks = [model.register_forward_pre_hook(count, with_kwargs=True) for model in models]
@@ -267,17 +289,21 @@ class Probe:
         return Axis(symbol, least, most, step)
 
 
-def read_by(ids: Tensor, inputs: Mapping[str, Tensor]) -> list[str]:
+def read_by(ids: Tensor, inputs: Mapping[str, Tensor], pads: bool) -> list[str]:
     """The names of the inputs that an embedding reads.
 
     They are the inputs with the same memory as `ids`. If the memory was copied, it is the input with the same values,
-    unless several inputs have these values. A library may pad the ids at the end, so the longest such input counts.
+    unless several inputs have these values. With `pads` a library may pad the ids at the end, and the longest input counts.
     """
     whole = {name: tensor for name, tensor in inputs.items() if is_whole(tensor) and not is_choice(name)}
     same = [
         name for name, tensor in whole.items() if tensor.data_ptr() == ids.data_ptr() and tensor.numel() == ids.numel()
     ]
-    begin = {name: tensor.shape[-1:] for name, tensor in whole.items() if begins_with(ids, tensor)}
+    begin = {
+        name: tensor.shape[-1:]
+        for name, tensor in whole.items()
+        if begins_with(ids, tensor) and (pads or tensor.shape == ids.shape)
+    }
     equal = [name for name, length in begin.items() if length == max(begin.values())]
     return same or (equal if len(equal) == 1 else [])
 

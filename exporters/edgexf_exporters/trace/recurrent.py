@@ -249,7 +249,7 @@ def scan(states: Sequence[Any], rows: Sequence[Any], step: Callable[..., Any], b
 
 
 class Body:
-    """Collects the nodes of a graph inside a graph."""
+    """Collects the nodes of a graph inside a graph. Their values have names that no value of an outer graph has."""
 
     def __init__(self) -> None:
         self.nodes: list[ir.Node] = []
@@ -258,7 +258,9 @@ class Body:
         """Adds an operator and returns its output."""
         named = [ir.AttrInt64(name, value) for name, value in attributes.items()]
         self.nodes.append(ir.Node("", operator, given, named))
-        return self.nodes[-1].outputs[0]
+        output = self.nodes[-1].outputs[0]
+        output.name = f"scan_body_{len(self.nodes)}"
+        return output
 
 
 def onnx_accumulate(added: Any, keep: Any, start: Any, backward: bool) -> Any:

@@ -9,6 +9,9 @@ A relevance may cancel almost wholly, and then eager float32 itself is far from 
 A fixed tolerance refuses such a graph, and a larger one would let wrong graphs pass. The difference of two such answers
 is at most three errors of eager float32, which is the tolerance that a device must keep (`edgexf.bundle.golden`).
 
+Where eager float32 is further than `WORST` from the truth, or answers no number, nothing counts as rounding: a graph that is
+wrong could not be told from a right one.
+
 Two alternatives were weighed. float64 for every cell doubles the time of an export. Other random inputs for such a cell
 choose what is compared by its result.
 """
@@ -31,6 +34,9 @@ from edgexf_exporters.verify.ties import Choices
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
 MOST = 2  # errors of eager float32 that an error of the graph may have
+WORST = (
+    1e-2  # the largest error of eager float32; a model that is further from the truth answers nothing to compare with
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def reached(
         if right is None:
             return {}
         own = one.measure(one.wanted, right[one.name])
-        if not one.measure(one.found, right[one.name]) <= MOST * own:
+        if not own <= WORST or not one.measure(one.found, right[one.name]) <= MOST * own:
             return {}
         found[one.part] = max(found.get(one.part, 0.0), (MOST + 1) * own)
     return found

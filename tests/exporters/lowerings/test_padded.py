@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import (
+    BertConfig,
+    BertModel,
     BigBirdConfig,
     BigBirdModel,
     FunnelConfig,
@@ -20,6 +22,8 @@ from transformers import (
     LEDModel,
     LongformerConfig,
     LongformerModel,
+    MPNetConfig,
+    MPNetModel,
     NystromformerConfig,
     NystromformerModel,
     ReformerConfig,
@@ -208,7 +212,7 @@ def test_a_row_with_too_many_global_tokens_answers_nan() -> None:
         (lambda base, ids: base(inputs_embeds=torch.zeros(*ids.shape, 16)), "got inputs_embeds with 3 axes"),
         (lambda base, ids: base(ids, attention_mask=torch.ones(2, 1, 20, 20)), "got attention_mask with 4 axes"),
         (lambda base, ids: base(ids, output_hidden_states=True), "got output_hidden_states"),
-        (lambda base, _: base(), "must be called with input_ids"),
+        (lambda base, _: base(), "got a call without input_ids"),
     ],
 )
 def test_a_call_that_is_not_lowered_is_refused(call: Callable[[Any, Tensor], object], said: str) -> None:
@@ -220,6 +224,62 @@ def test_a_call_that_is_not_lowered_is_refused(call: Callable[[Any, Tensor], obj
         pytest.raises(ExportError, match=said),
     ):
         call(holder[0], ids)
+
+
+def plain(base: BertModel | MPNetModel, ids: Tensor, mask: Tensor) -> Tensor:
+    return base(ids, attention_mask=mask)[0]
+
+
+def own_positions(base: BertModel | MPNetModel, ids: Tensor, mask: Tensor) -> Tensor:
+    return base(ids, attention_mask=mask, position_ids=(mask.cumsum(1) + 1).clamp(max=9))[0]
+
+
+def hidden_states(base: BertModel | MPNetModel, ids: Tensor, mask: Tensor) -> Tensor:
+    return base(ids, attention_mask=mask, output_hidden_states=True).hidden_states[1]
+
+
+def vectors(base: BertModel | MPNetModel, ids: Tensor, mask: Tensor) -> Tensor:
+    return base(inputs_embeds=base.embeddings.word_embeddings(ids) * 2, attention_mask=mask)[0]
+
+
+@pytest.mark.parametrize("call", [plain, own_positions, hidden_states, vectors])
+@pytest.mark.parametrize("base", [BertModel(BertConfig(**SIZES)), MPNetModel(MPNetConfig(**SIZES))])
+def test_what_a_dense_lowering_does_not_take_goes_to_the_library(
+    base: BertModel | MPNetModel, call: Callable[..., Tensor]
+) -> None:
+    holder = nn.ModuleList([base.eval()])
+    ids, mask = inputs(2, 12, 5)
+    mask = mask.flip(1)  # padding on the left
+    with torch.no_grad():
+        wanted = call(base, ids, mask)
+        with lowered(holder, Limits(VOCABULARY, 1, LONGEST, 1, 1, "none"), inside=True):
+            found = call(holder[0], ids, mask)
+    torch.testing.assert_close(found[mask > 0], wanted[mask > 0], rtol=0, atol=1e-6)
+
+
+def test_a_decoder_inside_a_module_stays_the_librarys() -> None:
+    base = BertModel(BertConfig(**SIZES, is_decoder=True)).eval()
+    ids, mask = inputs(2, 12, 0)
+    with torch.no_grad():
+        wanted = base(ids, attention_mask=mask)[0]
+        with lowered(holder := nn.ModuleList([base]), Limits(VOCABULARY, 1, LONGEST, 1, 1, "none"), inside=True):
+            torch.testing.assert_close(holder[0](ids, attention_mask=mask)[0], wanted)
+
+
+def test_a_mask_of_two_makes_a_token_global() -> None:
+    """As in the library, which merges both masks so."""
+    module = Chosen().eval()
+    ids, mask = inputs(2, 20, 6)
+    mask[0, [3, 7]] = 2
+    with torch.no_grad():
+        wanted = module.base(ids, attention_mask=mask)[0]
+        with lowered(module, Limits(VOCABULARY, 1, LONGEST, 1, 2, "none"), inside=True):
+            found = module.base(ids, attention_mask=mask)[0]
+        with lowered(module, Limits(VOCABULARY, 1, LONGEST, 1, 1, "none"), inside=True):
+            fewer = module.base(ids, attention_mask=mask)[0]
+    torch.testing.assert_close(found[mask > 0], wanted[mask > 0], rtol=0, atol=1e-6)
+    assert fewer[0].isnan().all()
+    assert fewer[1].isfinite().all()
 
 
 def test_a_module_is_as_before_after_an_export() -> None:

@@ -117,3 +117,10 @@ def test_a_bundle_keeps_the_tolerance_that_rounding_asks_for(tmp_path: Path, mon
         edgexf.export(
             Cancels().eval(), example_inputs=example, dynamic_shapes=shapes, output=tmp_path / "two", explain=()
         )
+
+
+@pytest.mark.parametrize("eager", [np.nan, np.inf, 3.0])
+def test_where_the_model_is_far_from_the_truth_nothing_is_rounding(eager: float) -> None:
+    """An infinite error is at most twice an infinite one, and twice a large error is no answer."""
+    wrong = Compared("relevance", "y", np.full(3, 7.0), np.array([eager, 1, 2]), relative_difference)
+    assert reached([wrong], 1e-4, lambda: {"y": np.array([1.0, 1, 2])}) == {}

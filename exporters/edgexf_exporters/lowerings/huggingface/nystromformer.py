@@ -269,9 +269,9 @@ def inverse_marked(model: nn.Module) -> Iterator[None]:
 def each_row(model: nn.Module) -> Iterator[None]:
     """Makes a custom module answer as its graph does: by the definition, which knows padding and no batch mates.
 
-    Inside another such context it changes nothing.
+    Inside another such context, and while the lowered model is traced, it changes nothing.
     """
-    inside = any(isinstance(module, Definition) for module in model.modules())
+    inside = torch.compiler.is_exporting() or any(isinstance(module, Definition) for module in model.modules())
     with nullcontext() if inside else inverse_marked(model), nullcontext() if inside else defined(model):
         yield
 
