@@ -197,6 +197,7 @@ class Source:
         call_context: makes the context that surrounds each call of the module.
         reason: why `embedding` is None; otherwise empty.
         per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
+        defined: `call_context` replaces a part of the module that answers too few inputs by its definition.
         config: the values of config.json.
         provenance: where the model comes from, for the manifest.
         quiet: makes a context that silences the model's library.
@@ -226,6 +227,7 @@ class Source:
     call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     reason: str = ""
     per_row: PerRow | None = None
+    defined: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quiet: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -247,7 +247,11 @@ def bounded(most: Any) -> int | None:
 
 
 def listed(examples: Mapping[str, Tensor], chosen: Any) -> dict[str, dict[int, Any]]:
-    """The `dynamic_shapes` of a user, by input and axis. Axes that it does not name keep their default."""
+    """The `dynamic_shapes` of a user, by input and axis.
+
+    An input that it does not name keeps its default. In an input that it names, all other axes are fixed, as torch.export
+    does it.
+    """
     if chosen is None:
         return {}
     if isinstance(chosen, Sequence) and not isinstance(chosen, str):

@@ -169,6 +169,7 @@ class Described:
             settings=self.settings,
             call_context=self.probe.around,
             reason=reason,
+            defined=any(about.per_row is not None for about in self.families),
             config={"architectures": [type(self.module).__name__]},
             provenance={
                 **{name: value for about in self.families for name, value in about.provenance.items()},

@@ -29,6 +29,8 @@ DEFINITION = "definition"  # the definition of an answer, where the model has no
 
 def compared_with(source: Source, real: Array) -> str:
     """What answers a cell: `MODEL`, or `DEFINITION` if the model fails for a row. `real` is bool [..., sequence]."""
+    if source.defined:
+        return DEFINITION
     failing = source.per_row is not None and any(source.per_row.fails(int(row)) for row in real.sum(axis=-1).flat)
     return DEFINITION if failing else MODEL
 
