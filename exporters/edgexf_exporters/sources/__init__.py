@@ -17,6 +17,7 @@
     relations    which of these axes vary, and which depend on each other, for `module`
     outputs      how the sizes of a custom module's outputs follow from its inputs, for `module`
     calls        how a custom module is called, for `module`
+    notices      silences what transformers says
 
 A request goes into `choose`. `choose` calls `reference`, `checkpoint` or `module`; for the name of a factory, it calls
 `factory` before `module`. Each of them makes the `Source` that `edgexf_exporters.capture` and

@@ -7,9 +7,7 @@ its model: transformers draws missing weights at random and only warns. The weig
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -28,6 +26,7 @@ from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
+from edgexf_exporters.sources.notices import quiet
 from edgexf_exporters.sources.on_disk import check_config, check_model
 from edgexf_exporters.sources.request import check_task
 from edgexf_exporters.sources.tokenizer import Carried, Longest, of_checkpoint, of_tokenizer
@@ -280,24 +279,6 @@ def class_named(name: str) -> Any:
     modules = [import_module(module_of(variant)) for variant in VARIANTS if variant.family == "transformers"]
     parts = [getattr(module, name) for module in modules if hasattr(module, name)] if found is None else [found]
     return parts[0] if parts else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the progress bars and reports of transformers: edgexf reports what is wrong with a checkpoint, once."""
-    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    hub = logging.getLogger("huggingface_hub")
-    hub_level = hub.level
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
-    hub.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        hub.setLevel(hub_level)
-        if bars:
-            transformers.logging.enable_progress_bar()
 
 
 def default_globals(rule: str, config: Any) -> Globals:

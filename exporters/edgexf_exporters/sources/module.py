@@ -15,7 +15,9 @@ guard sees: a table of positions that arange reads ends somewhere, and only a ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -67,10 +69,22 @@ def from_module(
     """
     examples, settings = arguments(module, example_inputs)
     module = in_float32(module)
-    with frozen(module):
+    with quiet_libraries(), frozen(module):
         probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
         source = Described(probe, max_global).source()
     return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silences what transformers says at each call of its models, if the module may hold one."""
+    if "transformers" not in sys.modules:
+        yield
+        return
+    from edgexf_exporters.sources.notices import quiet
+
+    with quiet():
+        yield
 
 
 MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=False, family="module")
@@ -169,6 +183,7 @@ class Described:
             settings=self.settings,
             call_context=self.probe.around,
             reason=reason,
+            quiet=quiet_libraries,
             defined=any(about.per_row is not None for about in self.families),
             config={"architectures": [type(self.module).__name__]},
             provenance={

@@ -100,7 +100,7 @@ def check_variant(request: Request) -> None:
         )
     known = [record.name for record in VARIANTS if record.reference]
     if request.variant is None:
-        raise UsageError(f"an export needs a model or a variant ({', '.join(known)}), got neither; name one.")
+        raise UsageError(f"an export needs a model, a module or a variant ({', '.join(known)}), got none; name one.")
     if request.variant not in known:
         raise UsageError(f"variant must be one of {', '.join(known)}, got {request.variant!r}; choose one of them.")
     if request.weights is None and request.sizes:

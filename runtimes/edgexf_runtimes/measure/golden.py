@@ -27,7 +27,8 @@ class GoldenRow:
     Attributes:
         cell: the name of the cell.
         outputs: the largest difference of an output.
-        relevance: the largest difference of a relevance; None without an explain graph.
+        relevance: the largest difference of a relevance; None without an explain graph, and in another dtype than fp32,
+            where it is infinite if a value is not finite or not 0 at padding.
         residual: the largest difference of a residual or of the values along a path; None without an explain graph, and
             in another dtype than fp32.
         rounded: the tolerance that outputs, relevance and residual ask for in fp32, where it is larger than the usual one;
@@ -99,7 +100,7 @@ def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> Gol
             relevance.append(math.inf)
         if session.dtype != FP32:
             finite = np.isfinite(answer[names.RELEVANCE]).all() and np.isfinite(answer[names.RESIDUAL]).all()
-            relevance.append(0.0 if finite else math.inf)
+            relevance += [] if finite else [math.inf]
             continue
         relevance.append(relative_difference(answer[names.RELEVANCE], scores))
         residual.append(residual_difference(answer[names.RESIDUAL], left, scores, graph.row_axis))
