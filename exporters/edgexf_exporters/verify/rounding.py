@@ -26,6 +26,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
@@ -62,6 +65,21 @@ class Compared:
         return self.measure(self.found, self.wanted)
 
 
+class InFloat64(TorchFunctionMode):
+    """Gives float64 to what asks for float32, such as the softmax of a Longformer, whatever the dtype of its weights."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        function = Tensor.double if function is Tensor.float else function
+        named = {name: wider(value) for name, value in (kwargs or {}).items()}
+        return function(*map(wider, args), **named)
+
+
+def wider(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
+
+
 class Wide:
     """A source in float64. It is made when it is asked for the first time: most exports never ask.
 
@@ -91,7 +109,7 @@ class Wide:
             name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in feeds.items()
         }
         try:
-            with frozen(self.source.module), Choices(made) as met:
+            with frozen(self.source.module), InFloat64(), Choices(made) as met:
                 found = self.ask(self.source, given, methods)
         except (RuntimeError, TypeError, ValueError):  # torch's errors for operands of two dtypes
             return None

@@ -91,6 +91,21 @@ def test_a_model_that_can_not_run_in_float64_has_no_better_answer() -> None:
     assert Wide(source_of(InFloat32()), compare.reference).answers(feeds, (), ()) is None
 
 
+class SoftmaxInFloat32(nn.Module):
+    """As Longformer's attention computes it, for any dtype of its weights."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return nn.functional.softmax(features, dim=-1, dtype=torch.float32).type_as(features).float() * 1.0
+
+
+def test_a_softmax_that_asks_for_float32_is_in_float64_too() -> None:
+    feeds = {"features": np.random.default_rng(0).standard_normal((2, 9, 512)).astype(np.float32)}
+    right = Wide(source_of(SoftmaxInFloat32()), compare.reference).answers(feeds, (), ())
+    assert right is not None
+    wanted = torch.from_numpy(feeds["features"]).double().softmax(-1).numpy()
+    np.testing.assert_allclose(right["logits"], wanted, rtol=1e-14)
+
+
 def test_float64_answers_leave_the_model_as_it_was() -> None:
     source = source_of(Cancels())
     feeds = {"features": np.random.default_rng(0).standard_normal((2, 9, 512)).astype(np.float32)}
