@@ -28,7 +28,6 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.compile import check_method
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.explain.mixing import marked
-from edgexf_exporters.hooks import without_fast_path
 from edgexf_exporters.lowerings.padded import rows_read
 from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
 from edgexf_exporters.source import SHORTEST, ModuleInputs, Source, Values
@@ -189,7 +188,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
     program = Program(source)
     own = source.module_inputs
     limits = source.limits if own is None else replace(source.limits, max_global=own.max_global)
-    with lowered(program, limits, inside=own is not None) as lowering, without_fast_path():
+    with lowered(program, limits, inside=own is not None) as lowering:
         if own is not None and lowering.blocked:
             raise ExportError(
                 f"a custom module may hold models whose lengths can be padded, got an attention alone that takes whole blocks of {lowering.block} "

@@ -27,7 +27,7 @@ from torch import nn
 from edgexf.errors import ExportError
 from edgexf_exporters.trace.diagnose import clause
 
-SECONDS = 600  # ten times what the largest published model that was tried takes
+SECONDS = 600  # an estimate: small models take seconds
 
 
 class Deadline:
