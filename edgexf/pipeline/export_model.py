@@ -65,7 +65,7 @@ def export(
             by name. Every axis of an integer input varies. Axes of equal size in several inputs vary together; runs of
             the module tell apart what may differ, and find sizes that depend on others.
         dynamic_shapes: the ``dynamic_shapes`` of `torch.export`, if other axes of a custom module vary.
-        module: ``package.module:factory`` that builds a custom module; see `edgexf_exporters.sources.factory`.
+        module: ``package.module:factory`` that builds a custom module; see `edgexf_exporters.sources.modules.factory`.
         variant: the name of a reference model, with its trained weights or the weights in `weights`.
         task: what a model of transformers is exported for; by default what it was saved for.
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.

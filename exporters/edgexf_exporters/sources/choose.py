@@ -82,8 +82,8 @@ def choose_model(source: Any, task: str | None, max_global: int | None, tokenize
 
 def choose_factory(request: Request) -> Source:
     """A custom module by the name of its factory. The factory may also give example inputs and dynamic shapes."""
-    from edgexf_exporters.sources import factory
-    from edgexf_exporters.sources.module import from_module
+    from edgexf_exporters.sources.modules import factory
+    from edgexf_exporters.sources.modules.module import from_module
     from edgexf_exporters.sources.wrapped import unwrapped
 
     name, weights = request.module or "", request.weights
@@ -103,7 +103,7 @@ def choose_module(source: Any, request: Request) -> Source:
     """A custom module, by inputs that it answers."""
     from torch import nn
 
-    from edgexf_exporters.sources.module import from_module
+    from edgexf_exporters.sources.modules.module import from_module
 
     if not isinstance(source, nn.Module) or request.example_inputs is None or request.task is not None:
         raise UsageError(
@@ -115,6 +115,6 @@ def choose_module(source: Any, request: Request) -> Source:
 def with_tokenizer(source: Source, tokenizer: Any) -> Source:
     """A custom module that reads text by a tokenizer of transformers."""
     require_packages("export", "transformers")
-    from edgexf_exporters.sources.text import reads_text
+    from edgexf_exporters.sources.modules.text import reads_text
 
     return reads_text(source, tokenizer)

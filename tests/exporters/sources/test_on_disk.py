@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import edgexf
 from edgexf.errors import EdgexfError, ExportError, UsageError
 from edgexf_exporters.sources.checkpoint import from_checkpoint, model_class
-from edgexf_exporters.sources.factory import load_weights
+from edgexf_exporters.sources.modules.factory import load_weights
 from edgexf_exporters.sources.request import Request, check_request
 from edgexf_exporters.sources.wrapped import unwrapped
 

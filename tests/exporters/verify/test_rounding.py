@@ -14,7 +14,7 @@ from edgexf import names
 from edgexf.bundle.golden import read, relative_difference
 from edgexf.errors import VerificationError
 from edgexf_exporters.source import Source
-from edgexf_exporters.sources.module import from_module
+from edgexf_exporters.sources.modules.module import from_module
 from edgexf_exporters.verify import compare
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.rounding import Compared, Wide, reached

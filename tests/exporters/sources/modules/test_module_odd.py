@@ -19,7 +19,7 @@ from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf.models.windowed import WindowedAttention
 from edgexf.spec import EncoderSpec, WindowedAttentionSpec
-from edgexf_exporters.sources.axes import distinct
+from edgexf_exporters.sources.modules.axes import distinct
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

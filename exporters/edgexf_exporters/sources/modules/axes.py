@@ -10,9 +10,9 @@ and symbols, and the ranges that the user gave.
 By default every axis of an integer input varies. An axis of another input varies if an axis of an integer input has the
 same size, or if an integer input of one axis has this size as its largest value, as the lengths of rows have; a size of
 1 counts for the first axis only. In an input of floats with three or more axes the last axis holds features, so it does
-not vary. Without an integer input of two or more axes, all axes of an input vary except the last axis. `sources.relations` then runs the
-module to find out which of these axes vary, and together with which others. Symbols get their names last (`renamed`),
-when it is known along which symbol samples are independent.
+not vary. Without an integer input of two or more axes, all axes of an input vary except the last axis.
+`sources.modules.relations` then runs the module to find out which of these axes vary, and together with which others.
+Symbols get their names last (`renamed`), when it is known along which symbol samples are independent.
 """
 
 from __future__ import annotations

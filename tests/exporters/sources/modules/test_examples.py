@@ -9,7 +9,7 @@ from families import small
 from modules import VOCABULARY, ids
 from torch import Tensor, nn
 
-from edgexf_exporters.sources.module import from_module
+from edgexf_exporters.sources.modules.module import from_module
 
 
 class CountsRealIds(nn.Module):

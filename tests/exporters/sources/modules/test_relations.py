@@ -15,7 +15,7 @@ from torch.export import Dim
 from edgexf.bundle.signature import Signature, Within
 from edgexf.errors import UsageError
 from edgexf_exporters.source import ModuleInputs, Source
-from edgexf_exporters.sources.module import from_module
+from edgexf_exporters.sources.modules.module import from_module
 
 LARGEST = 4096 * 32  # values of an input of a probe: a batch of 4096 rows of 4096 tokens would be far beyond
 

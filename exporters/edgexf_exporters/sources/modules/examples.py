@@ -32,7 +32,7 @@ from edgexf import names
 from edgexf.bundle.formula import formula
 from edgexf.bundle.signature import Within
 from edgexf.errors import UsageError
-from edgexf_exporters.sources.axes import Shapes, Sizes
+from edgexf_exporters.sources.modules.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
 MOST_VALUES = 4096  # the largest number of values of an example to draw from

@@ -2,7 +2,7 @@
 
 In: a module, and `Draws` that make inputs of its examples' sizes. Out: the answers to questions: which embedding reads
 the ids, which values the module understands, which of its axes vary and how far, along which axis samples are
-independent. `sources.module` asks them in order, and gives the probe the `Draws` that know more.
+independent. `sources.modules.module` asks them in order, and gives the probe the `Draws` that know more.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from edgexf.errors import EdgexfError, ExportError, in_a_sentence
 from edgexf_exporters.lowerings.padded import chosen_tokens
 from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.source import named_outputs
-from edgexf_exporters.sources.axes import Shapes, Sizes, is_whole, uses
 from edgexf_exporters.sources.calls import surrounding
-from edgexf_exporters.sources.examples import LEVELS, Array, Draws, is_choice, is_mask, marks
+from edgexf_exporters.sources.modules.axes import Shapes, Sizes, is_whole, uses
+from edgexf_exporters.sources.modules.examples import LEVELS, Array, Draws, is_choice, is_mask, marks
 from edgexf_exporters.trace.export import ANY
 
 LONGEST = 4096  # tokens, unless the examples or the user say more: the grid runs the module at its longest input

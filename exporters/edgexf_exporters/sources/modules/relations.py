@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, count, islice, product
 
 from edgexf.bundle.formula import Formula
-from edgexf_exporters.sources.axes import SIZED, Place, Shapes, Sizes
+from edgexf_exporters.sources.modules.axes import SIZED, Place, Shapes, Sizes
 
 Answers = Callable[[Shapes, Sizes], bool]
 Guess = tuple[Shapes, tuple[str, ...]]  # shapes, and the symbols that must move in them

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from edgexf.bundle.formula import Formula
 from edgexf.bundle.signature import Axis
-from edgexf_exporters.sources.axes import Sizes, distinct
+from edgexf_exporters.sources.modules.axes import Sizes, distinct
 
 DIVISORS = range(1, 65)
 NEXT = range(1, 17)  # steps from the first size: all remainders of the usual divisors

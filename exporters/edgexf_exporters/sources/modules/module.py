@@ -4,7 +4,7 @@ In: a module and inputs that it answers. Out: a `Source` whose graphs take the i
 order.
 
     examples -> shapes: which axes vary
-             -> runs of the module (`sources.probe`): which embedding reads the ids, which axes depend on each other,
+             -> runs of the module (`sources.modules.probe`): which embedding reads the ids, which axes depend on each other,
                 along which axis samples are independent, at which lengths the module answers, what it answers with
              -> Source
 
@@ -33,12 +33,12 @@ from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import library_models, variants_in
 from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
-from edgexf_exporters.sources.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.calls import arguments, in_float32
-from edgexf_exporters.sources.examples import Draws, is_choice, special_ids
-from edgexf_exporters.sources.outputs import declared, plain, sizes_apart, sizes_near
-from edgexf_exporters.sources.probe import Answer, Probe, padding_ids
-from edgexf_exporters.sources.relations import related
+from edgexf_exporters.sources.modules.axes import Sizes, is_whole, shapes_of
+from edgexf_exporters.sources.modules.examples import Draws, is_choice, special_ids
+from edgexf_exporters.sources.modules.outputs import declared, plain, sizes_apart, sizes_near
+from edgexf_exporters.sources.modules.probe import Answer, Probe, padding_ids
+from edgexf_exporters.sources.modules.relations import related
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Variant
 
