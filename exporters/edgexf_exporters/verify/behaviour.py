@@ -85,7 +85,7 @@ def changed_by_batch(
     one = {name: first_sample(source, kinds[name], array) for name, array in feeds.items() if name in kinds}
     methods = [method for method in sessions if method]
     eager_answer = cache(partial(reference, source, one, methods))
-    answers_wide = cache(partial(Wide(source, reference).answers, one, methods, ()))
+    in_float64 = Wide(source, reference).cached(one, methods, ())
     for (method, session), answer in zip(sessions.items(), answers, strict=True):
         alone = run_with(session, one)
         in_batch = {name: first_sample(source, kinds[name], array) for name, array in answer.items()}
@@ -96,7 +96,7 @@ def changed_by_batch(
             if pair[0].difference <= BATCH_TOLERANCE or (kind is not None and source.samples(kind) is None):
                 continue
             right = eager_answer()[pair[0].name]
-            if source.has_argmax or not reached([replace(each, wanted=right) for each in pair], 0.0, answers_wide):
+            if source.has_argmax or not reached([replace(each, wanted=right) for each in pair], 0.0, *in_float64):
                 return f"{pair[0].name} changes with the batch"
     return ""
 
@@ -134,7 +134,7 @@ def check_uncovered(
             continue  # a tie, which rounding decides; only in the grid does the model repeat the graph's choice
         found_here = outputs_compared(source, answer, wanted, source.real(feeds))
         wrong = [one for one in found_here if not one.difference <= tolerance]
-        if wrong and not reached(found_here, tolerance, partial(wide.answers, feeds, (), met.made)):
+        if wrong and not reached(found_here, tolerance, *wide.cached(feeds, (), met.made)):
             return f"{wrong[0].name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
     return ""
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -241,8 +241,7 @@ def measured(source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, t
         if place > 0:
             compared += explanations_compared(source, answer, wanted, asked.methods[place - 1], place == 1)
         parts += compared
-        answers = cache(partial(wide.answers, asked.feeds, asked.methods, tuple(made)))
-        asks = reached(compared, tolerance, answers)
+        asks = reached(compared, tolerance, *wide.cached(asked.feeds, asked.methods, tuple(made)))
         kept = kept and (bool(asks) or all(one.difference <= tolerance for one in compared))
         rounded |= {part: max(rounded.get(part, 0.0), most) for part, most in asks.items()}
     worst = {part: max((one.difference for one in parts if one.part == part), default=None) for part in PARTS}

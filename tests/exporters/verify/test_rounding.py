@@ -17,7 +17,7 @@ from edgexf_exporters.source import Source
 from edgexf_exporters.sources.modules.module import from_module
 from edgexf_exporters.verify import compare
 from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.rounding import Compared, Wide, reached
+from edgexf_exporters.verify.rounding import Compared, Wide, moved, reached
 
 RIGHT = np.linspace(1, 2, 11)
 
@@ -39,16 +39,59 @@ def compared(graph_error: float, eager_error: float) -> Compared:
 def test_a_graph_may_be_twice_as_far_from_the_truth_as_eager(
     graph_error: float, eager_error: float, found: dict[str, float]
 ) -> None:
-    assert reached([compared(graph_error, eager_error)], 1e-4, lambda: {"y": RIGHT}) == pytest.approx(found, rel=1e-6)
+    one = compared(graph_error, eager_error)
+    assert reached([one], 1e-4, lambda: {"y": RIGHT}, list) == pytest.approx(found, rel=1e-6)
 
 
 def test_one_error_among_roundings_makes_a_failure() -> None:
     both = [compared(3e-4, 2e-4), compared(3e-4, 1e-4)]
-    assert reached(both, 1e-4, lambda: {"y": RIGHT}) == {}
+    assert reached(both, 1e-4, lambda: {"y": RIGHT}, list) == {}
 
 
 def test_without_float64_nothing_is_rounding() -> None:
-    assert reached([compared(3e-4, 2e-4)], 1e-4, lambda: None) == {}
+    assert reached([compared(3e-4, 2e-4)], 1e-4, lambda: None, list) == {}
+
+
+@pytest.mark.parametrize(
+    ("graph_error", "found"),
+    [
+        (3e-4, {"outputs": 6e-4}),  # within twice the largest error that eager float32 had in any draw
+        (5e-4, {}),
+    ],
+)
+def test_a_lucky_draw_of_eagers_error_does_not_refuse_a_graph(graph_error: float, found: dict[str, float]) -> None:
+    errors = [1e-5, 2e-4, 5e-5]
+    draws = [({"y": RIGHT + 2 * error}, {"y": RIGHT}) for error in errors]
+    one = compared(graph_error, 1e-5)
+    assert reached([one], 1e-4, lambda: {"y": RIGHT}, lambda: draws) == pytest.approx(found, rel=1e-6)
+
+
+def test_a_draw_that_is_far_from_the_truth_makes_nothing_rounding() -> None:
+    one, far = compared(3e-4, 1e-5), [({"y": RIGHT + 1}, {"y": RIGHT})]
+    assert reached([one], 1e-4, lambda: {"y": RIGHT}, lambda: far) == {}
+
+
+def test_a_draw_moves_each_weight_by_one_unit_in_its_last_place() -> None:
+    layer = nn.Linear(64, 64)
+    before = layer.weight.detach().clone()
+    copied = moved(layer, seed=0).weight.detach()
+    assert torch.equal(layer.weight, before)
+    up = before.nextafter(torch.tensor(torch.inf))
+    down = before.nextafter(torch.tensor(-torch.inf))
+    assert ((copied == up) | (copied == down)).all()
+    assert (copied == up).any()
+    assert (copied == down).any()
+    assert not torch.equal(moved(layer, seed=1).weight, copied)
+
+
+def test_draws_are_answers_of_the_moved_model_beside_its_own_truth() -> None:
+    source = source_of(Cancels())
+    feeds = {"features": np.random.default_rng(0).standard_normal((2, 9, 512)).astype(np.float32)}
+    draws = Wide(source, compare.reference).draws(feeds, (), ())
+    assert len(draws) == 4
+    errors = [relative_difference(narrow["logits"], right["logits"]) for narrow, right in draws]
+    assert all(1e-5 < error < 1e-3 for error in errors)  # 6,000 + x keeps x to 6,000 / 2^24 = 4e-4
+    assert len(set(errors)) == 4
 
 
 class Cancels(nn.Module):
@@ -138,4 +181,4 @@ def test_a_bundle_keeps_the_tolerance_that_rounding_asks_for(tmp_path: Path, mon
 def test_where_the_model_is_far_from_the_truth_nothing_is_rounding(eager: float) -> None:
     """An infinite error is at most twice an infinite one, and twice a large error is no answer."""
     wrong = Compared("relevance", "y", np.full(3, 7.0), np.array([eager, 1, 2]), relative_difference)
-    assert reached([wrong], 1e-4, lambda: {"y": np.array([1.0, 1, 2])}) == {}
+    assert reached([wrong], 1e-4, lambda: {"y": np.array([1.0, 1, 2])}, list) == {}
