@@ -6,6 +6,7 @@
     diagnose   finds the line at which a capture stopped
     deadline   the time limit of a capture
     guards     the conditions on sizes under which a captured program holds
+    python_len lets `len` of a tensor answer a free size
     marks      operators that mark tensors in a captured program
     recurrent  recurrent layers as single operators, and their translation
     prepare    decomposes a captured program into operators that have a translation

@@ -42,6 +42,7 @@ from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.prepare import prepared, translations, write_to_new
+from edgexf_exporters.trace.python_len import free_len
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
 
@@ -120,7 +121,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     deadline = Deadline(module)
-    with watching(module, deadline.check) as witness, without_stacks(), deadline.checked():
+    with watching(module, deadline.check) as witness, without_stacks(), free_len(module), deadline.checked():
         try:
             program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:
