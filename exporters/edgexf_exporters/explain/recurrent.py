@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgexf_exporters.explain.gradients import divisor
-from edgexf_exporters.trace.recurrent import CELLS, accumulate, carry, in_order, recurrent
+from edgexf_exporters.trace.recurrent import CELLS, accumulate, beyond, carry, in_order, recurrent
 
 aten = torch.ops.aten
 
@@ -62,6 +62,7 @@ class Run:
         before: the hidden state before each time, [time, batch, width].
         hidden: the hidden state of each time.
         memory: the cell state before the first time, [batch, width].
+        ended: which times lie behind the end of each row, bool [time, batch, 1]; None if all rows have all times.
         backward: the layer begins with the last time.
         gated: as for `recurrent`.
     """
@@ -71,12 +72,17 @@ class Run:
     before: Tensor
     hidden: Tensor
     memory: Tensor
+    ended: Tensor | None
     backward: bool
     gated: bool
 
     def tanh_slope(self, answer: Tensor, value: Tensor) -> Tensor:
         """The slope of ``answer = tanh(value)``, or by the rule the constant answer / value."""
         return 1 - answer * answer if self.gated else answer / divisor(value)
+
+    def until_end(self, values: Tensor, beyond: float = 0.0) -> Tensor:
+        """The values, and `beyond` behind the end of each row."""
+        return values if self.ended is None else values.masked_fill(self.ended, beyond)
 
     def gate_slope(self, gate: Tensor, by: Tensor) -> Tensor:
         """The slope of ``by * gate`` by what a sigmoid gate gets; 0 by the rule."""
@@ -93,7 +99,7 @@ def lstm_slopes(run: Run) -> Slopes:
     value = run.given + run.fed_back
     enters, leaves, kept, new = value.chunk(4, dim=-1)
     enters, leaves, kept, fresh = enters.sigmoid(), leaves.sigmoid(), kept.sigmoid(), new.tanh()
-    before = accumulate(enters * fresh, kept, run.memory, run.backward)
+    before = accumulate(run.until_end(enters * fresh), run.until_end(kept, 1.0), run.memory, run.backward)
     memory = kept * before + enters * fresh
     shown = memory.tanh()
     slopes = torch.cat(
@@ -145,28 +151,31 @@ def remember(ctx: Any, inputs: Sequence[Any], output: Sequence[Tensor]) -> None:
 
 def reverse(ctx: Any, by_hidden: Tensor, by_last: Tensor, by_memory: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients of the input and of the states before the first time. Weights are constants."""
-    values, weight, hidden_weight, bias, start, memory, hidden = ctx.saved_tensors
+    values, weight, hidden_weight, bias, start, memory, lengths, hidden = ctx.saved_tensors
+    ended = None if lengths is None else beyond(lengths, values.shape[0])
     half = bias.shape[1] // 2
     given_bias, hidden_bias = bias[0, :half], bias[0, half:]
-    before = shifted(hidden, start, ctx.backward)
+    before = shifted(hidden if ended is None else torch.where(ended, start, hidden), start, ctx.backward)
     given, fed_back = F.linear(values, weight[0], given_bias), F.linear(before, hidden_weight[0], hidden_bias)
-    found = SLOPES[ctx.cell](Run(given, fed_back, before, hidden, memory, ctx.backward, ctx.gated))
+    run = Run(given, fed_back, before, hidden, memory, ended, ctx.backward, ctx.gated)
+    found = SLOPES[ctx.cell](run)
     has_memory = CELLS[ctx.cell].has_memory
     d_hidden, d_memory, by_start, by_kept = carry(
         by_hidden,
-        found.slope,
-        found.keep,
-        found.by_fed_back,
+        run.until_end(found.slope),
+        run.until_end(found.keep, 1.0),
+        run.until_end(found.by_fed_back),
         hidden_weight[0],
         by_last,
         by_memory if has_memory else torch.zeros_like(by_last),
+        None if ended is None else ended.to(values.dtype),
         found.of_hidden,
         ctx.backward,
     )
     d_gates = torch.cat([d_hidden if one else d_memory for one in found.of_hidden], dim=-1)
-    by_values = (d_gates * found.by_given) @ weight[0]
+    by_values = (d_gates * run.until_end(found.by_given)) @ weight[0]
     starts = (by_start, by_kept) if has_memory else (by_start + by_kept, by_memory)
-    return by_values, None, None, None, *starts, None, None, None
+    return by_values, None, None, None, *starts, None, None, None, None
 
 
 recurrent.register_autograd(reverse, setup_context=remember)
@@ -177,17 +186,29 @@ def lowered_rule(_: Any, op: Any, *given: Any, **named: Any) -> Any:
     return op(*given[:-1], False, **named)
 
 
-def layer_rule(
-    rules: Any, op: Any, values: Tensor, states: Any, weights: Sequence[Tensor], has_biases: bool, layers: int,
-    _dropout: float, _train: bool, both: bool, batch_first: bool,
-) -> tuple[Tensor, ...]:  # fmt: skip
+def layer_rule(rules: Any, op: Any, given: Tensor, *more: Any) -> tuple[Tensor, ...]:
     """The rule of the untouched layer, time by time.
 
-    Raises ExportError for packed sequences, which hold no batch.
+    A packed sequence comes with the rows of each time, the longest row first: its answer is packed in the same way.
     """
-    step = STEPS[op.__name__.split(".")[0]]
+    cell, _, form = op.__name__.partition(".")
+    if form == "data":
+        sizes, *settings = more
+        values = given.split(sizes.tolist())
+        found, *last = layers_along(rules, STEPS[cell], values, *settings)
+        return torch.cat(found), *last
+    *settings, batch_first = more
+    values = (given.transpose(0, 1) if batch_first else given).unbind()
+    found, *last = layers_along(rules, STEPS[cell], values, *settings)
+    return torch.stack(found, dim=int(batch_first)), *last
+
+
+def layers_along(
+    rules: Any, step: Any, values: Sequence[Tensor], states: Any, weights: Sequence[Tensor], has_biases: bool, layers: int,
+    _dropout: float, _train: bool, both: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The answers of all times [rows, width], and the last states. `values` hold the rows that each time has."""
     states = states if isinstance(states, list | tuple) else [states]
-    values = values.transpose(0, 1) if batch_first else values
     each = len(weights) // (layers * (1 + both))
     ends = []
     for layer in range(layers):
@@ -198,24 +219,26 @@ def layer_rule(
             answer, last = along(rules, step, values, [one[place] for one in states], own, has_biases, bool(backward))
             answers.append(answer)
             ends.append(last)
-        values = torch.cat(answers, dim=-1)
-    found = [torch.stack(one) for one in zip(*ends, strict=True)]
-    return values.transpose(0, 1) if batch_first else values, *found
+        values = [torch.cat(one, dim=-1) for one in zip(*answers, strict=True)]
+    return values, *(torch.stack(one) for one in zip(*ends, strict=True))
 
 
 def along(
-    rules: Any, step: Any, values: Tensor, states: list[Tensor], weights: Sequence[Tensor], has_biases: bool, backward: bool
-) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    rules: Any, step: Any, values: Sequence[Tensor], states: list[Tensor], weights: Sequence[Tensor], has_biases: bool,
+    backward: bool,
+) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
     """One direction of one layer, time by time."""
     weight, hidden_weight, *more = weights
     biases, projection = (more[:2], more[2:]) if has_biases else ([None, None], more)
-    answers = [values] * len(values)
+    answers = list(values)
     for time in in_order(len(values), backward):
-        given = F.linear(values[time], weight, biases[0])
-        states = step(rules, given, F.linear(states[0], hidden_weight, biases[1]), states)
-        states[0] = F.linear(states[0], projection[0]) if projection else states[0]
-        answers[time] = states[0]
-    return torch.stack(answers), states
+        given, rows = F.linear(values[time], weight, biases[0]), len(values[time])
+        before = [one[:rows] for one in states]
+        after = step(rules, given, F.linear(before[0], hidden_weight, biases[1]), before)
+        after[0] = F.linear(after[0], projection[0]) if projection else after[0]
+        answers[time] = after[0]
+        states = [torch.cat((one, old[rows:])) for one, old in zip(after, states, strict=True)]
+    return answers, states
 
 
 def lstm_step(rules: Any, given: Tensor, fed_back: Tensor, states: list[Tensor]) -> list[Tensor]:

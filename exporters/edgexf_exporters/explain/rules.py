@@ -356,7 +356,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("max_pool1d max_pool2d max_pool3d adaptive_max_pool2d", plain),
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
-    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy dropout embedding fill zero detach reshape flatten unflatten new_zeros mixing", plain),
+    ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy _pack_padded_sequence _pad_packed_sequence dropout embedding fill zero detach reshape flatten unflatten new_zeros mixing", plain),
     ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
 RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}

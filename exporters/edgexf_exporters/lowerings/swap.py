@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +124,9 @@ def lowered(model: nn.Module, limits: Limits, inside: bool = False) -> Iterator[
     }
     standing = stand_ins(model, replacements, limits) if inside else {}
     covered = {part for holder in standing for part in holder.modules()}
-    with replaced(model, {**replacements, **standing}):
+    with ExitStack() as entered, replaced(model, {**replacements, **standing}):
+        for around in {around for new in replacements.values() if (around := getattr(type(new), "around", None))}:
+            entered.enter_context(around())
         yield Lowered.of(new for old, new in replacements.items() if old not in covered)
 
 

@@ -4,7 +4,7 @@
     edgexf::accumulate   state = keep * state + added, time by time    Scan
     edgexf::carry        the reverse of a layer, one time at a time    Scan
 
-Tensors are [time, batch, width], with any length of time. Weights lie as ONNX wants them: gates in the order i, o, f, c
+Tensors are [time, batch, width], with any length of time. Rows may end before the last time: `lengths` says where. Weights lie as ONNX wants them: gates in the order i, o, f, c
 of an LSTM and z, r, h of a GRU. `edgexf_exporters.lowerings.packages.torch_rnn` puts them so, and
 `edgexf_exporters.explain.recurrent` holds the reverse pass.
 
@@ -83,6 +83,11 @@ CELLS = {
 }
 
 
+def beyond(lengths: Tensor, times: int) -> Tensor:
+    """Which times lie behind the end of each row, bool [time, batch, 1]."""
+    return (torch.arange(times, device=lengths.device).unsqueeze(1) >= lengths).unsqueeze(-1)
+
+
 def in_order(times: int, backward: bool) -> Sequence[int]:
     return range(times - 1, -1, -1) if backward else range(times)
 
@@ -95,6 +100,7 @@ def recurrent(
     bias: Tensor,
     hidden: Tensor,
     memory: Tensor,
+    lengths: Tensor | None,
     cell: str,
     backward: bool,
     gated: bool,  # noqa: ARG001 (the reverse pass reads it)
@@ -108,19 +114,25 @@ def recurrent(
         bias: [1, 2 * gates * width], of the input and of the hidden state.
         hidden: the hidden state before the first time, [batch, width].
         memory: the cell state before the first time, [batch, width]. Cells without memory return it as it is.
+        lengths: the times of each row, int64 [batch]; None if all rows have all times.
         cell: a name of `CELLS`.
-        backward: the layer begins with the last time.
+        backward: the layer begins with the last time of each row.
         gated: gates pass gradients. If not, gates are constants, and so is tanh(x) / x: the rules of relevance.
 
-    Returns the hidden states [time, batch, width], and the last hidden state and cell state [batch, width].
+    Returns the hidden states [time, batch, width], which are 0 behind the end of a row, and the last hidden state and cell
+    state of each row [batch, width].
     """
+    ended = None if lengths is None else beyond(lengths, len(values))
     given_bias, hidden_bias = bias[0].chunk(2)
     given = F.linear(values, weight[0], given_bias)
     states, memory = [hidden] * len(values), memory.clone()
     for time in in_order(len(values), backward):
         fed_back = F.linear(hidden, hidden_weight[0], hidden_bias)
-        hidden, memory = CELLS[cell].step(given[time], fed_back, hidden, memory)
-        states[time] = hidden
+        found = CELLS[cell].step(given[time], fed_back, hidden, memory)
+        if ended is not None:
+            found = torch.where(ended[time], hidden, found[0]), torch.where(ended[time], memory, found[1])
+        hidden, memory = found
+        states[time] = hidden if ended is None else hidden.masked_fill(ended[time], 0.0)
     return torch.stack(states), hidden.clone(), memory
 
 
@@ -160,6 +172,7 @@ def carry(
     hidden_weight: Tensor,
     hidden: Tensor,
     memory: Tensor,
+    ended: Tensor | None,
     of_hidden: Sequence[int],
     backward: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -176,6 +189,8 @@ def carry(
         hidden_weight: [gates * width, width].
         hidden: by the last hidden state, [batch, width].
         memory: by the last memory, [batch, width].
+        ended: 1 behind the end of a row, else 0, float [time, batch, 1]; None if all rows have all times. There `hidden`
+            stays as it is. So does `memory`, if `slope` is 0 and `keep` is 1 there.
         of_hidden: for each gate, whether `slopes` are of the hidden state (1) or of the memory (0).
         backward: as for `recurrent`: the layer begins with the last time.
 
@@ -186,7 +201,8 @@ def carry(
         d_hidden = hidden + gradient[time]
         d_memory = memory + d_hidden * slope[time]
         d_gates = torch.cat([d_hidden if one else d_memory for one in of_hidden], dim=-1)
-        hidden, memory = (d_gates * slopes[time]) @ hidden_weight, d_memory * keep[time]
+        stays = 0 if ended is None else hidden * ended[time]
+        hidden, memory = (d_gates * slopes[time]) @ hidden_weight + stays, d_memory * keep[time]
         both.append((d_hidden, d_memory))
     by_hidden, by_memory = zip(*(both if backward else reversed(both)), strict=True)
     return torch.stack(by_hidden), torch.stack(by_memory), hidden.clone(), memory.clone()
@@ -199,19 +215,26 @@ def _(gradient: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def onnx_recurrent(
-    values: Any, weight: Any, hidden_weight: Any, bias: Any, hidden: Any, memory: Any, cell: str, backward: bool, gated: bool
+    values: Any, weight: Any, hidden_weight: Any, bias: Any, hidden: Any, memory: Any, lengths: Any,
+    cell: str, backward: bool, gated: bool,
 ) -> Any:  # fmt: skip
-    """The translation of `recurrent`."""
+    """The translation of `recurrent`.
+
+    torch refuses a row without a time. ONNX Runtime takes the length 0, and refuses -1. So 0 becomes -1.
+    """
     del gated  # a graph holds its reverse pass in operators of its own
     kind, direction = CELLS[cell], op.Constant(value_ints=[0])
     states = [op.Unsqueeze(one, direction) for one in (hidden, memory)[: 1 + kind.has_memory]]
+    zero, minus_one = op.Constant(value_int=0), op.Constant(value_int=-1)
     found = call_op(
         kind.operator,
         values,
         weight,
         hidden_weight,
         bias,
-        None,  # all samples have all times
+        None
+        if lengths is None
+        else op.Cast(op.Where(op.Equal(lengths, zero), minus_one, lengths), to=ir.DataType.INT32),
         *states,
         _num_outputs=2 + kind.has_memory,
         hidden_size=hidden_weight.shape[-1],
@@ -274,22 +297,26 @@ def onnx_accumulate(added: Any, keep: Any, start: Any, backward: bool) -> Any:
 
 
 def onnx_carry(
-    gradient: Any, slope: Any, keep: Any, slopes: Any, hidden_weight: Any, hidden: Any, memory: Any,
+    gradient: Any, slope: Any, keep: Any, slopes: Any, hidden_weight: Any, hidden: Any, memory: Any, ended: Any,
     of_hidden: Sequence[int], backward: bool,
 ) -> Any:  # fmt: skip
     """The translation of `carry`."""
 
     def step(
-        by_hidden: ir.Value, by_memory: ir.Value, more: ir.Value, slope: ir.Value, kept: ir.Value, each: ir.Value
-    ) -> Any:
+        by_hidden: ir.Value, by_memory: ir.Value, more: ir.Value, slope: ir.Value, kept: ir.Value, each: ir.Value,
+        *over: ir.Value,
+    ) -> Any:  # fmt: skip
         body = Body()
         d_hidden = body("Add", by_hidden, more)
         d_memory = body("Add", by_memory, body("Mul", d_hidden, slope))
         d_gates = body("Concat", *(d_hidden if one else d_memory for one in of_hidden), axis=-1)
-        before = body("MatMul", body("Mul", d_gates, each), hidden_weight), body("Mul", d_memory, kept)
-        return body.nodes, [*before, d_hidden, d_memory]
+        before = body("MatMul", body("Mul", d_gates, each), hidden_weight)
+        for one in over:
+            before = body("Add", before, body("Mul", by_hidden, one))
+        return body.nodes, [before, body("Mul", d_memory, kept), d_hidden, d_memory]
 
-    found = scan([hidden, memory], [gradient, slope, keep, slopes], step, not backward)
+    rows = [gradient, slope, keep, slopes, *([] if ended is None else [ended])]
+    found = scan([hidden, memory], rows, step, not backward)
     return found[2], found[3], found[0], found[1]
 
 

@@ -2,6 +2,7 @@
 
     torch_nn            the attention of torch.nn, and its encoder and decoder stacks
     torch_rnn           LSTM, GRU and RNN of torch.nn
+    torch_packed        packed sequences, as padded tensors with the lengths of their rows
     linformer           projected keys and values, and the reversible stack of this package
     nystrom_attention   landmarks
     reformer_stack      the reversible stack, the feed-forward layer and the padding around `reformer_pytorch`

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from edgexf.bundle.manifest import Limits
 from edgexf.errors import ExportError
+from edgexf_exporters.lowerings.packages.torch_packed import Packed, packing
 from edgexf_exporters.trace.recurrent import CELLS, recurrent
 
 States = tuple[Tensor, Tensor]
@@ -26,12 +27,13 @@ KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class Recurrent(nn.Module):
-    """An `nn.LSTM`, `nn.GRU` or `nn.RNN`. Takes and returns what the original does, but no packed sequences.
+    """An `nn.LSTM`, `nn.GRU` or `nn.RNN`. Takes and returns what the original does.
 
     Other attributes are those of the original: models read its sizes, and call `flatten_parameters`.
     """
 
     block = 1
+    around = staticmethod(packing)
 
     def __init__(self, original: nn.RNNBase, _: Limits) -> None:
         super().__init__()
@@ -52,23 +54,25 @@ class Recurrent(nn.Module):
             return getattr(self.__dict__["original"][0], name)
 
     def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:  # noqa: A002 (torch's name)
+        given: list[Tensor] = [] if hx is None else list(hx) if self.has_memory else [hx]
+        if isinstance(input, Packed):
+            values, found = self.run(input.values, given, input.lengths)
+            return Packed(values, input.lengths, zeroed=True), tuple(found) if self.has_memory else found[0]
         if isinstance(input, PackedSequence):
             raise ExportError(
-                "a recurrent layer must read a padded tensor, got a packed sequence, whose size depends on values; "
-                "leave out pack_padded_sequence and hide the padding behind the layer, or give batches of one length."
+                "a recurrent layer must read a padded tensor or what pack_padded_sequence makes of one, got a sequence packed "
+                "in another way, whose size depends on values; call pack_padded_sequence with a tensor and its lengths."
             )
         single = input.ndim == 2
         values = input.unsqueeze(1) if single else input.transpose(0, 1) if self.batch_first else input
-        given: list[Tensor] = [] if hx is None else list(hx) if self.has_memory else [hx]
-        values, ends = self.run(values, [one.unsqueeze(1) for one in given] if single else given)
-        found = [torch.stack(one) for one in zip(*ends, strict=True)][: 1 + self.has_memory]
+        values, found = self.run(values, [one.unsqueeze(1) for one in given] if single else given)
         if single:
             values, found = values.squeeze(1), [one.squeeze(1) for one in found]
         elif self.batch_first:
             values = values.transpose(0, 1)
         return values, tuple(found) if self.has_memory else found[0]
 
-    def run(self, values: Tensor, given: list[Tensor]) -> tuple[Tensor, list[States]]:
+    def run(self, values: Tensor, given: list[Tensor], lengths: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """The answers of the last layer [time, batch, directions * width], and the last states of all layers."""
         zeros = values.new_zeros(values.shape[1], self.hidden_size)
         ends: list[States] = []
@@ -78,11 +82,11 @@ class Recurrent(nn.Module):
             for place, run in enumerate(runs[layer : layer + self.directions], start=layer):
                 hidden = run.start(given[0][place]) if given else zeros
                 memory = given[1][place] if len(given) > 1 else zeros
-                answer, *last = run(values, hidden, memory)
+                answer, *last = run(values, hidden, memory, lengths)
                 answers.append(answer)
                 ends.append(tuple(last))
             values = torch.cat(answers, dim=-1)
-        return values, ends
+        return values, [torch.stack(one) for one in zip(*ends, strict=True)][: 1 + self.has_memory]
 
 
 class Direction(nn.Module):
@@ -110,10 +114,10 @@ class Direction(nn.Module):
         """The state inside the layer [batch, width], from a given initial state. It may be projected."""
         return hidden if self.restored is None else F.linear(hidden, self.restored)
 
-    def forward(self, values: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, values: Tensor, hidden: Tensor, memory: Tensor, lengths: Tensor | None) -> tuple[Tensor, ...]:
         """The answers [time, batch, width], and the last hidden state and cell state [batch, width]."""
         weights = self.weight, self.hidden_weight, self.bias
-        found, *last = recurrent(values, *weights, hidden, memory, self.cell, self.backward, True)
+        found, *last = recurrent(values, *weights, hidden, memory, lengths, self.cell, self.backward, True)
         if self.projection is None:
             return found, *last
         return F.linear(found, self.projection), F.linear(last[0], self.projection), last[1]

@@ -247,11 +247,15 @@ class Described:
 
         if any(plain(axes, shown(name, place)) is None for name in first for place in range(first[name].ndim)):
             runs += self.runs(sizes_near(axes, signature.samples), first)
+        own = self.probe.lengths_of_values(runs[0][0])
         return tuple(
             contract.Tensor(
                 name,
                 str(array.dtype),
-                tuple(declared(name, place, axes, shown(name, place)) for place in range(array.ndim)),
+                tuple(
+                    f"{name}_{place}" if (name, place) in own else declared(name, place, axes, shown(name, place))
+                    for place in range(array.ndim)
+                ),
             )
             for name, array in first.items()
         )

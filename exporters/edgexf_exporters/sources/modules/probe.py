@@ -211,6 +211,28 @@ class Probe:
         inputs = known(shorter, seed=1)
         return most > 0 and self.takes(inputs) and not self.takes({**inputs, name: np.full_like(inputs[name], most)})
 
+    def lengths_of_values(self, sizes: Sizes) -> set[tuple[str, int]]:
+        """The axes of the outputs that are shorter if every row is: their names and places.
+
+        `pad_packed_sequence` answers as many times as the longest row has, whatever the inputs have. A module that refuses
+        short rows has no such axis.
+        """
+        draws = self.draws
+        if not (draws.real or draws.within):
+            return set()
+        inputs = draws(sizes, seed=1, padded=lambda _, length: max(length // 2, 1))
+        for name, one in draws.within.items():
+            inputs[name] = np.minimum(inputs[name], max(one.most(sizes) // 2, one.least)).astype(inputs[name].dtype)
+        if not self.takes(inputs):
+            return set()
+        whole, short = self.answer(draws(sizes, seed=1)), self.answer(inputs)
+        return {
+            (name, place)
+            for name in whole.keys() & short.keys()
+            for place, (size, other) in enumerate(zip(whole[name].shape, short[name].shape, strict=False))
+            if size != other
+        }
+
     def samples(self) -> str:
         """The symbol along which samples are independent; empty if there is no such symbol.
 
@@ -322,6 +344,8 @@ def padding_ids(readers: Mapping[str, Sequence[nn.Embedding]]) -> dict[str, int]
 
 
 def unchanged(first: Array, second: Array) -> bool:
+    if first.shape != second.shape:  # a length that depends on values
+        return False
     first, second = first.astype(np.float64), second.astype(np.float64)  # also for integers and booleans
     finite = np.isfinite(first) & np.isfinite(second)
     if not np.array_equal(first[~finite], second[~finite], equal_nan=True):

@@ -16,10 +16,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import edgexf
 from edgexf.bundle.manifest import Limits
-from edgexf.errors import ExportError
 from edgexf_exporters.explain.methods import METHODS
 from edgexf_exporters.explain.rules import Rules
 from edgexf_exporters.hooks import frozen, vectors_of
+from edgexf_exporters.lowerings.packages.torch_packed import packing
 from edgexf_exporters.lowerings.packages.torch_rnn import Recurrent
 
 LIMITS = Limits(vocab=60, min_length=2, max_length=64, block=1, max_global=0, padding="none")
@@ -91,6 +91,31 @@ def test_gradients_and_relevance_are_those_of_the_layer_of_torch_step_by_step(ki
             return list(torch.autograd.grad(value, tensors([values, given])))  # type: ignore[arg-type]
 
     assert difference(gradients(Recurrent(own, LIMITS)), gradients(own)) <= ROUNDING
+
+
+def packed_answers(module: Any, values: Tensor, given: Any) -> Any:
+    packed = pack_padded_sequence(values, torch.tensor([4, TIME, 1]), enforce_sorted=False)
+    found, last = module(packed, given)
+    return pad_packed_sequence(found, total_length=TIME)[0], last
+
+
+@pytest.mark.parametrize("rules", [nullcontext, Rules], ids=["gradient", "relevance"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_packed_sequence_of_rows_in_any_order_gets_the_answers_and_gradients_of_torch(kind: str, rules: Any) -> None:
+    own = layer(kind, bidirectional=True)
+    values = torch.randn(TIME, BATCH, INPUT, dtype=torch.float64, requires_grad=True)
+    given = states(own)
+    weights = [torch.randn_like(one) for one in tensors(packed_answers(own, values, given))]
+
+    def answered(module: Any) -> list[Tensor]:
+        with rules():
+            found = tensors(packed_answers(module, values, given))
+            value = sum((one * weight).sum() for one, weight in zip(found, weights, strict=True))
+            return [*found, *torch.autograd.grad(value, tensors([values, given]))]  # type: ignore[arg-type]
+
+    wanted = answered(own)
+    with packing():
+        assert difference(answered(Recurrent(own, LIMITS)), wanted) <= ROUNDING
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "LSTM with a projection", "GRU", "RNN"])
@@ -212,22 +237,3 @@ def test_given_and_last_states_are_inputs_and_outputs_of_the_graph(tmp_path: Pat
                 wanted = module(**given)
             found = session.run(**{name: one.numpy() for name, one in given.items()})
             assert difference([torch.from_numpy(found[name]) for name in wanted], list(wanted.values())) <= TOLERANCE
-
-
-class Packed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.lstm = nn.Embedding(60, 16), nn.LSTM(16, 12, batch_first=True)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        lengths = torch.full((ids.shape[0],), ids.shape[1])
-        packed = pack_padded_sequence(self.embed(ids), lengths, batch_first=True, enforce_sorted=False)
-        found: Tensor = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
-        return found
-
-
-def test_packed_sequences_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="leave out pack_padded_sequence"):
-        edgexf.export(
-            Packed().eval(), example_inputs=(ids(2, 20),), dynamic_shapes=LENGTHS, output=tmp_path, explain=()
-        )

@@ -20,6 +20,7 @@ from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf.models.windowed import WindowedAttention
 from edgexf.spec import EncoderSpec, WindowedAttentionSpec
 from edgexf_exporters.sources.modules.axes import distinct
+from edgexf_exporters.sources.modules.probe import unchanged
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
@@ -256,3 +257,9 @@ def test_a_module_is_tried_at_two_sizes_of_every_axis(axis: Axis) -> None:
     for sizes in (first, second):
         assert axis.allows(sizes["rows"])
         assert len(set(sizes.values())) == 2
+
+
+def test_answers_whose_lengths_depend_on_values_are_compared() -> None:
+    """As of a module that unpacks: without a total length, its answers are as long as the longest row."""
+    assert not unchanged(np.zeros((2, 13)), np.zeros((2, 14)))
+    assert unchanged(np.zeros((2, 13)), np.zeros((2, 13)))
