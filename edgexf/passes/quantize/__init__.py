@@ -6,6 +6,7 @@
     calibrate               the ranges of what layers multiply, from calibration data
     walk                    the protocol of a scheme, and the walk over a graph that replaces each use of a weight
     int8, blockwise, half   modes: weights in 8 bits, in 4 bits, half precision; `edgexf.dtypes` lists all modes
+    loops                   loops that stay in float32 where the rest of a graph is in half precision
     modes                   a mode as a record, and the list of all modes
     builder                 the files of a mode, from the fp32 graphs of a bundle
     layer_check             whether each layer computes what its stored numbers say

@@ -208,6 +208,22 @@ def test_int8_leaves_recurrent_weights_in_float32_and_names_them(tagger: tuple[n
         assert session.run(ids=ids(3, 17).numpy())["logits"].shape == (3, 5)
 
 
+@pytest.mark.parametrize("mode", ["fp16", "q4f16"])
+def test_half_precision_keeps_the_loops_of_an_explanation_in_float32(tagger: tuple[nn.Module, Path], mode: str) -> None:
+    _, output = tagger
+    (outcome,) = edgexf.quantize(output, mode=mode, force=True)
+    assert 0 < outcome.worst < outcome.tolerance
+    assert all(row.cases > 0 and row.good for row in outcome.explain)
+    graph = onnx.load(output / "onnx" / f"explain_{mode}.onnx", load_external_data=False).graph
+    loops = [node for node in graph.node if node.op_type == "Scan"]
+    bodies = [one.g for node in loops for one in node.attribute if one.name == "body"]
+    assert {value.type.tensor_type.elem_type for body in bodies for value in body.output} == {onnx.TensorProto.FLOAT}
+    assert {one.data_type for one in graph.initializer if one.name.endswith("weight")} <= {
+        onnx.TensorProto.FLOAT16, onnx.TensorProto.UINT8
+    }  # fmt: skip
+    assert edgexf.verify(output).passed
+
+
 class Resumed(nn.Module):
     """Attention before a GRU that starts from given states, and an LSTM over time first."""
 
