@@ -86,6 +86,8 @@ class Family:
         embedding: the module from token ids to vectors from which explanations start; None for the library's input
             embedding.
         has_argmax: the answers depend on discrete choices.
+        strides: how many tokens a row of each hidden state stands for; empty if it is one token in all of them.
+        needs_real: a row without real tokens has no answer.
         provenance: what the export had to decide for the model.
     """
 
@@ -102,6 +104,8 @@ class Family:
     padding_id: int | None = None
     embedding: nn.Module | None = None
     has_argmax: bool = False
+    strides: tuple[int, ...] = ()
+    needs_real: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 

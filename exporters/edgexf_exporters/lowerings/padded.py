@@ -2,13 +2,17 @@
 
     before  LongformerModel(input_ids [batch, length], ...)          it pads by itself, in a way that no trace can follow
     after   places -> input_ids [batch, blocks * block], ... -> the lowered model -> last_hidden_state [batch, length]
+            and hidden_states [batch, length] each, where the module asks for them
 
 A head may do anything with the tokens of a library model: a mean over all of them, a convolution, an LSTM. So it must
-see as many tokens as without edgexf. Tokens behind the end of an input have the id of padding, and the mask hides them.
+see as many tokens as without edgexf. Tokens behind the end of an input have the id of padding, or its vector where a
+module gives vectors, and the mask hides them.
 `edgexf_exporters.trace.blocks` says why lengths trace.
 
 A caller may choose global tokens in `forward`, so no runtime counts them. Where a row has more of them than the graph
-takes, the answers of this row are NaN: a wrong number would go unseen.
+takes, the answers of this row are NaN: a wrong number would go unseen. The same holds for a row without real tokens, where
+a library's answer is the rounding of its scores or none (Funnel, Nystromformer). The other models answer such a row as
+their libraries do.
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ from edgexf.errors import ExportError
 from edgexf_exporters.trace.blocks import places
 
 TOKENS = (names.INPUT_IDS, names.ATTENTION_MASK, names.TOKEN_TYPE_IDS, names.GLOBAL_ATTENTION_MASK)
-HIDDEN = "last_hidden_state"
+VECTORS = "inputs_embeds"
+HIDDEN, STATES, POOLED = "last_hidden_state", "hidden_states", "pooler_output"
+ASKS = f"output_{STATES}"
 READ: ContextVar[Reading | None] = ContextVar("READ", default=None)
 
 
@@ -86,6 +92,8 @@ class Padding:
         mark: the value of ``attention_mask`` behind the end of an input.
         token: the id of the padding token.
         max_global: how many tokens of a row may be global; 0 for a model without global tokens.
+        strides: how many tokens a row of each hidden state stands for; empty if it is one token in all of them.
+        needs_real: a row without real tokens has no answer.
     """
 
     block: int
@@ -94,6 +102,8 @@ class Padding:
     mark: int
     token: int
     max_global: int
+    strides: tuple[int, ...] = ()
+    needs_real: bool = False
 
 
 class StandIn(nn.Module):
@@ -123,6 +133,8 @@ class Plain(StandIn):
     def __init__(self, original: nn.Module, inner: nn.Module, lowers: bool) -> None:
         super().__init__(original, inner)
         self.lowers = lowers
+        lowering: Any = inner
+        lowering.empty = getattr(original.config, "_attn_implementation", "") == "sdpa"  # which answers 0 there
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Takes and returns what the library's model does."""
@@ -139,50 +151,70 @@ class Plain(StandIn):
 class Padded(StandIn):
     """Stands in for a model of whole blocks. `inner` is the lowered model, or the original with lowered parts."""
 
+    filler: Tensor
+
     def __init__(self, original: nn.Module, inner: nn.Module, padding: Padding) -> None:
         super().__init__(original, inner)
         self.padding = padding
+        library: Any = original
+        table = getattr(library.get_input_embeddings(), "weight", torch.zeros(padding.token + 1, 1))
+        self.register_buffer("filler", table[padding.token].detach().clone(), persistent=False)  # not the whole table
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Takes and returns what the library's model does. Raises ExportError for arguments that are not lowered."""
         (original,) = self.original
         given = named(original, args, kwargs)
         asked = given.pop("return_dict", None)
-        check_lowered(original, given)
-        ids = given[names.INPUT_IDS]
-        blocks = places(ids, self.padding.block, self.padding.switch)
-        reading = Reading(blocks.flatten(), ids.shape[1], self.padding.token)
+        states = given.pop(ASKS, False)
+        check_lowered(original, given, states)
+        tokens = first(given)
+        blocks = places(tokens, self.padding.block, self.padding.switch)
+        reading = Reading(blocks.flatten(), tokens.shape[1], self.padding.token)
         for module in self.padding.variable:
             module.frame = tuple(blocks.shape)
         with read(reading):
-            found = self.inner(**{name: self.padded(name, rows, reading) for name, rows in self.tokens(given).items()})
-        found[HIDDEN] = found[HIDDEN].index_select(1, torch.arange(ids.shape[1]))
-        if self.padding.max_global:
-            found[HIDDEN] = self.checked(found[HIDDEN], given)
+            padded = {name: self.padded(name, rows, reading) for name, rows in self.tokens(given).items()}
+            found = self.inner(**{names.INPUT_IDS: None, **padded}, output_hidden_states=states, return_dict=True)
+        found[HIDDEN] = self.cropped(found[HIDDEN], reading, 1, given)
+        if found.get(POOLED) is not None:
+            found[POOLED] = self.checked(found[POOLED], given)
+        if states:
+            strides = self.padding.strides or (1,) * len(found[STATES])
+            pairs = zip(found[STATES], strides, strict=True)
+            found[STATES] = type(found[STATES])(self.cropped(state, reading, stride, given) for state, stride in pairs)
         whole: Any = original.config
         return found if (whole.return_dict if asked is None else asked) else found.to_tuple()
 
     def tokens(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """The inputs of `inner`, [batch, length] each: those that were given, and those that the library makes."""
-        ids = given[names.INPUT_IDS]
-        found = {names.ATTENTION_MASK: torch.ones_like(ids), **given}
+        ones = torch.ones(first(given).shape[:2], dtype=torch.int64)
+        found = {names.ATTENTION_MASK: ones, **given}
         if self.padding.max_global:
             chosen = chosen_tokens(given)
-            found[names.GLOBAL_ATTENTION_MASK] = torch.zeros_like(ids) if chosen is None else chosen
+            found[names.GLOBAL_ATTENTION_MASK] = torch.zeros_like(ones) if chosen is None else chosen
         return found
 
     def padded(self, name: str, tokens: Tensor, reading: Reading) -> Tensor:
-        """`tokens` [batch, length] -> [batch, blocks * block]."""
+        """`tokens` [batch, length, ...] -> [batch, blocks * block, ...]."""
+        if name == VECTORS:
+            return torch.where(reading.inside.unsqueeze(-1), reading.rows(tokens), self.filler)
         filler = {names.INPUT_IDS: self.padding.token, names.ATTENTION_MASK: self.padding.mark}.get(name, 0)
         return torch.where(reading.inside, reading.rows(tokens.to(torch.int64)), filler)
 
+    def cropped(self, hidden: Tensor, reading: Reading, stride: int, given: Mapping[str, Any]) -> Tensor:
+        """`hidden` [batch, places / stride, width] -> [batch, length / stride, width], rounded up, and `checked`."""
+        return self.checked(hidden.index_select(1, torch.arange((reading.length + stride - 1) // stride)), given)
+
     def checked(self, hidden: Tensor, given: Mapping[str, Any]) -> Tensor:
-        """`hidden` [batch, length, width]; NaN in rows with too many global tokens."""
-        chosen = chosen_tokens(given)
-        if chosen is None:
-            return hidden
-        many = chosen.sum(dim=1) > self.padding.max_global
-        return torch.where(many[:, None, None], torch.nan, hidden)
+        """`hidden` [batch, ..., width]; NaN in rows with too many global tokens, or without the real token they need."""
+        rows = (slice(None), *[None] * (hidden.ndim - 1))
+        chosen, mask = chosen_tokens(given), given.get(names.ATTENTION_MASK)
+        if self.padding.max_global and chosen is not None:
+            many = chosen.sum(dim=1) > self.padding.max_global
+            hidden = torch.where(many[rows], torch.nan, hidden)
+        if self.padding.needs_real and mask is not None:
+            hidden = torch.where((mask > 0).any(dim=1)[rows], hidden, torch.nan)
+        return hidden
 
 
 def chosen_tokens(given: Mapping[str, Any]) -> Tensor | None:
@@ -204,9 +236,7 @@ def named(original: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     """
     bound = inspect.signature(original.forward).bind(*args, **kwargs)
     given = {**bound.arguments, **bound.arguments.get("kwargs", {})}
-    asked = {
-        name: True for name in ("output_hidden_states", "output_attentions") if getattr(original.config, name, False)
-    }
+    asked = {name: True for name in (ASKS, "output_attentions") if getattr(original.config, name, False)}
     return {
         name: value
         for name, value in {**asked, **given}.items()
@@ -214,19 +244,34 @@ def named(original: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     }
 
 
-def unlowered(given: Mapping[str, Any]) -> str | None:
-    """The first argument that a lowered model does not take, in words; None if it takes all."""
+def first(given: Mapping[str, Any]) -> Tensor:
+    """The ids [batch, length], or the vectors [batch, length, width] that stand in for them."""
+    tokens: Tensor = given[names.INPUT_IDS] if names.INPUT_IDS in given else given[VECTORS]
+    return tokens
+
+
+def unlowered(given: Mapping[str, Any], vectors: bool = False) -> str | None:
+    """The first argument that a lowered model does not take, in words; None if it takes all.
+
+    With `vectors` it takes `VECTORS` in place of the ids.
+    """
+    axes = {**dict.fromkeys(TOKENS, 2), **({VECTORS: 3} if vectors else {})}
     for name, value in given.items():
-        if name not in TOKENS or value.ndim != 2:
+        if name not in axes or value.ndim != axes[name]:
             return name + (f" with {value.ndim} axes" if isinstance(value, Tensor) else "")
-    return None if names.INPUT_IDS in given else "a call without input_ids"
+    if names.INPUT_IDS in given and VECTORS in given:
+        return f"both {names.INPUT_IDS} and {VECTORS}"
+    return None if names.INPUT_IDS in given or VECTORS in given else "a call without input_ids"
 
 
-def check_lowered(original: nn.Module, given: Mapping[str, Any]) -> None:
-    """Raises ExportError for a call that a lowered model does not take."""
-    odd = unlowered(given)
+def check_lowered(original: nn.Module, given: Mapping[str, Any], states: object) -> None:
+    """Raises ExportError for a call that a padded model does not take. `states`: whether the call asks for `STATES`."""
+    odd = unlowered(given, vectors=True)
+    if odd is None and not isinstance(states, bool):
+        odd = f"{ASKS}={states!r}"
     if odd is not None:
         raise ExportError(
             f"a {type(original).__name__} inside a custom module must be called with {', '.join(TOKENS)} [batch, tokens], "
-            f"got {odd}; leave it out, or export that model by itself."
+            f"or with {VECTORS} [batch, tokens, width] in place of the ids, and {ASKS} true or false, got {odd}; "
+            "leave it out, or export that model by itself."
         )

@@ -158,6 +158,8 @@ def stand_ins(
                 asked.padding_mark,
                 config.pad_token_id or 0 if about.padding_id is None else about.padding_id,
                 limits.max_global if variant.globals else 0,
+                about.strides,
+                about.needs_real,
             )
             found[module] = Padded(module, replacements.get(module, module), padding)
     families = {variant.lowers for variant in VARIANTS if variant.describe}

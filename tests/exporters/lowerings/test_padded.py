@@ -10,24 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from library_models import BASES, LONGEST, SIZES, VOCABULARY, WIDTHS, inputs, masked_mean
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
     BertModel,
-    BigBirdConfig,
-    BigBirdModel,
-    FunnelConfig,
-    FunnelModel,
-    LEDConfig,
-    LEDModel,
-    LongformerConfig,
-    LongformerModel,
     MPNetConfig,
     MPNetModel,
-    NystromformerConfig,
-    NystromformerModel,
-    ReformerConfig,
-    ReformerModel,
 )
 
 import edgexf
@@ -35,51 +24,6 @@ from edgexf.bundle.manifest import Limits
 from edgexf.errors import ExportError, InputError
 from edgexf_exporters.lowerings.swap import lowered
 from edgexf_exporters.sources.calls import surrounding
-
-VOCABULARY, LONGEST = 60, 48
-SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-}  # fmt: skip
-BASES: dict[str, Callable[[], nn.Module]] = {
-    "longformer": lambda: LongformerModel(
-        LongformerConfig(**SIZES, max_position_embeddings=LONGEST + 2, attention_window=[4, 8], pad_token_id=1)
-    ),
-    "bigbird": lambda: BigBirdModel(
-        BigBirdConfig(**SIZES, max_position_embeddings=LONGEST, block_size=4, num_random_blocks=1)
-    ),
-    "led": lambda: LEDModel(
-        LEDConfig(
-            vocab_size=VOCABULARY, d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,
-            decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, attention_window=8,
-            max_encoder_position_embeddings=LONGEST, max_decoder_position_embeddings=LONGEST,
-        )
-    ),
-    "reformer": lambda: ReformerModel(
-        ReformerConfig(
-            vocab_size=VOCABULARY, hidden_size=16, num_attention_heads=2, attention_head_size=8, feed_forward_size=24,
-            attn_layers=["local", "lsh"], local_attn_chunk_length=4, lsh_attn_chunk_length=4, num_buckets=4,
-            max_position_embeddings=LONGEST, axial_pos_shape=[6, 8], axial_pos_embds_dim=[8, 8], hash_seed=3,
-            is_decoder=False,
-        )
-    ),
-    "funnel": lambda: FunnelModel(
-        FunnelConfig(
-            vocab_size=VOCABULARY, d_model=16, n_head=2, d_head=8, d_inner=24, block_sizes=[1, 1, 1], num_decoder_layers=1
-        )
-    ),
-    "nystromformer": lambda: NystromformerModel(
-        NystromformerConfig(
-            **SIZES, max_position_embeddings=LONGEST, segment_means_seq_len=LONGEST, num_landmarks=8, conv_kernel_size=3
-        )
-    ),
-}  # fmt: skip
-WIDTHS = {"reformer": 32}
-
-
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).to(tokens.dtype)
-    return (tokens * weights).sum(1) / weights.sum(1)
-
 
 HEADS: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
     "first": lambda _, tokens, __: tokens[:, 0],
@@ -106,14 +50,6 @@ class Classifier(nn.Module):
         tokens = self.base(input_ids, attention_mask=attention_mask)[0]
         answer: Tensor = self.classify(self.head(self, tokens, attention_mask))
         return answer
-
-
-def inputs(rows: int, length: int, padding: int) -> tuple[Tensor, Tensor]:
-    """Ids and a mask; the last row has `padding` hidden tokens."""
-    ids = torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(length))
-    mask = torch.ones_like(ids)
-    mask[-1, length - padding :] = 0
-    return ids, mask
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -209,9 +145,14 @@ def test_a_row_with_too_many_global_tokens_answers_nan() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda base, ids: base(inputs_embeds=torch.zeros(*ids.shape, 16)), "got inputs_embeds with 3 axes"),
+        (
+            lambda base, ids: base(ids, inputs_embeds=torch.zeros(*ids.shape, 16)),
+            "got both input_ids and inputs_embeds",
+        ),
+        (lambda base, _: base(inputs_embeds=torch.zeros(20, 16)), "got inputs_embeds with 2 axes"),
         (lambda base, ids: base(ids, attention_mask=torch.ones(2, 1, 20, 20)), "got attention_mask with 4 axes"),
-        (lambda base, ids: base(ids, output_hidden_states=True), "got output_hidden_states"),
+        (lambda base, ids: base(ids, output_hidden_states=[1]), r"got output_hidden_states=\[1\]"),
+        (lambda base, ids: base(ids, output_attentions=True), "got output_attentions"),
         (lambda base, _: base(), "got a call without input_ids"),
     ],
 )

@@ -7,7 +7,8 @@
 
 In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers 5.23). So the keys
 of block 0 count once more for each place: a bias of log(1 + num_random_blocks). A hidden token mixes nothing where
-attention is sparse, as in the library: a head may read its output.
+attention is sparse, as in the library: a head may read its output. Where attention is full, a row without real tokens
+attends to all of its tokens alike. So padding is hidden by twice as much as these.
 
 Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as [batch, blocks,
 block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the last, with no
@@ -33,9 +34,10 @@ from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAtt
 from edgexf.bundle.manifest import Limits, Segments
 from edgexf.errors import ExportError
 from edgexf.models.full import join_heads, split_heads
-from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, hide
+from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, biased
 from edgexf_exporters.source import Family
 
+PADDING_MARK = -1  # in the mask behind the end of an input; 0 marks a hidden token of the input
 Frame = tuple[int, int]  # the number of blocks, and the tokens of a block
 
 
@@ -46,13 +48,17 @@ class BlockSparseAttention(nn.Module):
         super().__init__()
         self.original = original
 
-    def forward(self, hidden: Tensor, real: Tensor, bias: Tensor, frame: Frame) -> Tensor:
-        """`real` bool [batch, tokens]; `bias` float32 [blocks - 2, 1, 5 * block], added to the scores."""
+    def forward(self, hidden: Tensor, attention_mask: Tensor, bias: Tensor, frame: Frame) -> Tensor:
+        """`attention_mask` int64 [batch, tokens]; `bias` float32 [blocks - 2, 1, 5 * block], added to the scores."""
         own = self.original
         query, key, value = (
             split_heads(project(hidden), own.num_attention_heads) for project in (own.query, own.key, own.value)
         )
-        query, key = hide(query / math.sqrt(own.attention_head_size), key, real[:, None])
+        real = attention_mask > 0
+        hidden_keys = torch.where(attention_mask > PADDING_MARK, HIDDEN, 2 * HIDDEN)
+        query, key = biased(
+            query / math.sqrt(own.attention_head_size), key, torch.where(real, 0.0, hidden_keys)[:, None]
+        )
         blocks = query.unflatten(2, frame)  # [batch, heads, blocks, block, head_width + 1]
         ends = torch.cat((blocks[:, :, 0], blocks[:, :, -1]), dim=2)
         first, last = attend(ends, key.transpose(-1, -2), value).unflatten(2, (2, -1)).unbind(2)
@@ -97,6 +103,7 @@ class BigBird(nn.Module):
     """`BigBirdModel` with lowered attention; the caller sets `frame` before each call."""
 
     frame: Frame = (0, 0)
+    padding_mark = PADDING_MARK
 
     def __init__(self, original: BigBirdModel, _: Limits) -> None:
         super().__init__()
@@ -107,19 +114,31 @@ class BigBird(nn.Module):
         self.attentions = nn.ModuleList([BlockSparseAttention(layer.attention.self) for layer in layers])
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **_: object
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        **_: object,
     ) -> BaseModelOutputWithPoolingAndCrossAttentions:
         own = self.original
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        types = torch.zeros_like(attention_mask) if token_type_ids is None else token_type_ids
         reach = own.config.max_position_embeddings
-        positions = torch.arange(input_ids.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # only padding lies beyond
-        hidden = own.embeddings(input_ids=input_ids, token_type_ids=types, position_ids=positions)
+        positions = torch.arange(types.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # only padding lies beyond
+        hidden = own.embeddings(input_ids, types, positions, inputs_embeds)
+        states = [hidden]
         bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
-            mixed = attention(hidden, attention_mask > 0, bias, self.frame)
+            mixed = attention(hidden, attention_mask, bias, self.frame)
             hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))
+            states.append(hidden)
         pooled = None if own.pooler is None else own.activation(own.pooler(hidden[:, 0]))
-        return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=hidden, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=hidden,
+            pooler_output=pooled,
+            hidden_states=tuple(states) if output_hidden_states else None,
+        )
 
 
 def describe(model: PreTrainedModel) -> Family:

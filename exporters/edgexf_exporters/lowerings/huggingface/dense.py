@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor, arange, nn, zeros_like
+from torch import Tensor, arange, nn, where, zeros_like
 from transformers import (
     BertModel,
     DistilBertModel,
@@ -47,8 +47,11 @@ def mixed(
     attention_mask: Tensor | None,
     bias: Tensor | None = None,
     rotation: tuple[Tensor, Tensor] | None = None,
+    empty: bool = False,
 ) -> Tensor:
     """Mixed values, float32 [batch, sequence, width]; every token attends to the real tokens.
+
+    In a row without real tokens, a token attends to all tokens alike, or with `empty` to none: its mixed values are 0.
 
     query, key and value have the same shape. attention_mask int64 [batch, sequence]; without it all tokens are real.
     bias float32 [1, heads, sequence, sequence] is added to the scores. rotation holds the cosines and the sines by
@@ -60,13 +63,17 @@ def mixed(
         query, key = apply_rotary_pos_emb(query, key, *rotation)
     if attention_mask is not None:
         query, key = hide(query, key, (attention_mask > 0)[:, None])
-    return join_heads(attend(query, key.transpose(-1, -2), value, bias))
+    found = join_heads(attend(query, key.transpose(-1, -2), value, bias))
+    if attention_mask is None or not empty:
+        return found
+    return where((attention_mask > 0).any(dim=1)[:, None, None], found, 0.0)
 
 
 class Encoder(nn.Module):
     """`BertModel`, `RobertaModel` and the same under other names: their embeddings know where positions start."""
 
     block = 1
+    empty = False  # see `mixed`
 
     def __init__(self, original: BertModel | RobertaModel, _: Limits) -> None:
         super().__init__()
@@ -87,7 +94,7 @@ class Encoder(nn.Module):
         for layer in self.layers:
             core = layer.attention.self
             query, key, value = core.query(hidden), core.key(hidden), core.value(hidden)
-            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask)
+            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask, empty=self.empty)
             hidden = layer.feed_forward_chunk(layer.attention.output(gathered, hidden))
         pooled = None if own.pooler is None else own.pooler(hidden)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
@@ -97,6 +104,7 @@ class Distilled(nn.Module):
     """`DistilBertModel`, which has no token types, no pooler, and other names."""
 
     block = 1
+    empty = False  # see `mixed`
 
     def __init__(self, original: DistilBertModel, _: Limits) -> None:
         super().__init__()
@@ -109,7 +117,7 @@ class Distilled(nn.Module):
         for layer in self.layers:
             core = layer.attention
             query, key, value = core.q_lin(hidden), core.k_lin(hidden), core.v_lin(hidden)
-            gathered = mixed(query, key, value, core.n_heads, attention_mask)
+            gathered = mixed(query, key, value, core.n_heads, attention_mask, empty=self.empty)
             hidden = layer.sa_layer_norm(core.out_lin(gathered) + hidden)
             hidden = layer.output_layer_norm(layer.ffn.ff_chunk(hidden) + hidden)
         return BaseModelOutput(last_hidden_state=hidden)
@@ -146,6 +154,7 @@ class Rotated(nn.Module):
     """`EsmModel`, which normalizes before each part of a layer, and whose queries and keys turn by their positions."""
 
     block = 1
+    empty = False  # see `mixed`
 
     def __init__(self, original: EsmModel, _: Limits) -> None:
         super().__init__()
@@ -164,7 +173,7 @@ class Rotated(nn.Module):
         for layer in self.layers:
             core, normed = layer.attention.self, layer.attention.LayerNorm(hidden)
             query, key, value = core.query(normed), core.key(normed), core.value(normed)
-            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask, rotation=rotation)
+            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask, None, rotation, self.empty)
             hidden = layer.feed_forward_chunk(layer.attention.output(gathered, hidden))
         hidden = own.encoder.emb_layer_norm_after(hidden)
         pooled = None if own.pooler is None else own.pooler(hidden)

@@ -235,9 +235,18 @@ class Decoder(nn.Module):
         there = seen.there.unflatten(1, (-1, stride))[..., :1]  # the last block's tokens that are there
         hidden = spread(torch.where(there, final_hidden, 0.0), stride) + first_block_hidden
         relation = Relation.of(seen, seen, 1, 1, hidden.shape[-1])
+        states = [hidden]
         for layer in layers:
             hidden = layer_answer(layer, hidden, hidden, relation)
-        return BaseModelOutput(last_hidden_state=hidden)
+            states.append(hidden)
+        return BaseModelOutput(last_hidden_state=hidden, hidden_states=tuple(states))
+
+
+def strides(config: Any) -> tuple[int, ...]:
+    """How many tokens a row of each hidden state stands for: those of the encoder, then those of the decoder."""
+    calls = zip(config.block_sizes, config.block_repeats, strict=True)
+    blocks = (2**index for index, (layers, repeats) in enumerate(calls) for _ in range(layers * repeats))
+    return (1, *blocks, *[1] * (config.num_decoder_layers + 1))
 
 
 def poolings(config: Any) -> int:
@@ -265,4 +274,13 @@ def describe(model: PreTrainedModel) -> Family:
     shortest = max(2 ** poolings(config) + 1, SHORTEST)
     longest = getattr(config, "max_position_embeddings", LONGEST)
     embedding: Any = model.base_model.embeddings
-    return Family(longest, "none", shortest=shortest, token_types=len(SAME), padding_id=0, embedding=embedding)
+    return Family(
+        longest,
+        "none",
+        shortest=shortest,
+        token_types=len(SAME),
+        padding_id=0,
+        embedding=embedding,
+        strides=strides(config),
+        needs_real=True,
+    )

@@ -38,18 +38,29 @@ class Encoder(nn.Module):
         self.block = whole_windows(attentions, self.max_global)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, global_attention_mask: Tensor, **_: object
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        global_attention_mask: Tensor,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        **_: object,
     ) -> LEDEncoderBaseModelOutput:
         own = self.original
         seen = TokenMasks.of(attention_mask, global_attention_mask, self.max_global)
-        positions = torch.arange(input_ids.shape[1]).clamp(max=own.max_source_positions - 1)  # only padding lies beyond
+        vectors = own.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        positions = torch.arange(vectors.shape[1]).clamp(max=own.max_source_positions - 1)  # only padding lies beyond
         table = own.embed_positions.weight
-        hidden = own.layernorm_embedding(own.embed_tokens(input_ids) + nn.functional.embedding(positions, table))
+        hidden = own.layernorm_embedding(vectors + nn.functional.embedding(positions, table))
+        states = [hidden]
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = layer.self_attn.output(attention(hidden, seen))
             hidden = layer.self_attn_layer_norm(hidden + mixed)
             hidden = layer.final_layer_norm(hidden + layer.fc2(layer.activation_fn(layer.fc1(hidden))))
-        return LEDEncoderBaseModelOutput(last_hidden_state=hidden)
+            states.append(hidden)
+        return LEDEncoderBaseModelOutput(
+            last_hidden_state=hidden, hidden_states=tuple(states) if output_hidden_states else None
+        )
 
 
 class DecoderAttention(nn.Module):

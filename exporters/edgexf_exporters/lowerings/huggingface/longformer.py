@@ -150,19 +150,35 @@ class Longformer(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None,
         attention_mask: Tensor,
         global_attention_mask: Tensor,
         token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
         **_: object,
     ) -> LongformerBaseModelOutputWithPooling:
         own = self.original
         seen = TokenMasks.of(attention_mask, global_attention_mask, self.max_global)
-        hidden = own.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
+        positions = None if inputs_embeds is None else self.positions(inputs_embeds.shape[1])
+        hidden = own.embeddings(input_ids, token_type_ids, positions, inputs_embeds)
+        states = [hidden]
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             hidden = layer.ff_chunk(layer.attention.output(attention(hidden, seen), hidden))
+            states.append(hidden)
         pooled = None if own.pooler is None else own.pooler(hidden)
-        return LongformerBaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
+        return LongformerBaseModelOutputWithPooling(
+            last_hidden_state=hidden,
+            pooler_output=pooled,
+            hidden_states=tuple(states) if output_hidden_states else None,
+        )
+
+    def positions(self, length: int) -> Tensor:
+        """The rows of the position embeddings for vectors, int64 [1, length]: the library counts hidden ones too."""
+        own: Any = self.original.embeddings
+        last = own.position_embeddings.num_embeddings - 1  # only padding lies beyond
+        rows: Tensor = (torch.arange(length) + (own.padding_idx + 1)).clamp(max=last)
+        return rows.unsqueeze(0)
 
 
 def describe(model: PreTrainedModel) -> Family:

@@ -156,18 +156,24 @@ class Nystromformer(nn.Module):
         self.block = attentions[0].block
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **_: object
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        **_: object,
     ) -> BaseModelOutput:
         own = self.original
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        types = torch.zeros_like(attention_mask) if token_type_ids is None else token_type_ids
         reach = own.config.max_position_embeddings
-        place = torch.arange(input_ids.shape[1]).clamp(max=reach - 1)  # only padding lies beyond
-        hidden = own.embeddings(
-            input_ids=input_ids, token_type_ids=types, position_ids=(place + FIRST_POSITION).unsqueeze(0)
-        )
+        place = torch.arange(types.shape[1]).clamp(max=reach - 1)  # only padding lies beyond
+        hidden = own.embeddings(input_ids, types, (place + FIRST_POSITION).unsqueeze(0), inputs_embeds)
+        states = [hidden]
         for layer, mixing in zip(self.layers, self.attentions, strict=True):
             hidden = layer.feed_forward_chunk(layer.attention.output(mixing(hidden, attention_mask > 0), hidden))
-        return BaseModelOutput(last_hidden_state=hidden)
+            states.append(hidden)
+        return BaseModelOutput(last_hidden_state=hidden, hidden_states=tuple(states) if output_hidden_states else None)
 
 
 class Definition(nn.Module):
@@ -301,4 +307,6 @@ def describe(model: PreTrainedModel) -> Family:
             f"whole segments of a Nystromformer must fit into its {reach} positions, got {landmarks} landmarks over "
             f"{length} tokens, so that the library answers nothing; mend num_landmarks or segment_means_seq_len."
         )
-    return Family(whole, call_context=inverse_marked, per_row=PerRow(lambda tokens: tokens != whole, defined))
+    return Family(
+        whole, call_context=inverse_marked, per_row=PerRow(lambda tokens: tokens != whole, defined), needs_real=True
+    )

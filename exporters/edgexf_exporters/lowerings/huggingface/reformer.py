@@ -194,13 +194,26 @@ class Reformer(nn.Module):
         kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
         self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> ReformerModelOutput:
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        **_: object,
+    ) -> ReformerModelOutput:
         own: Any = self.original
-        hidden = mixed = own.embeddings.word_embeddings(input_ids) + self.positions(input_ids.shape[1])
+        vectors = own.embeddings.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        hidden = mixed = vectors + self.positions(vectors.shape[1])
+        states: Any = [hidden]  # of the stream that the library answers with
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = mixed + layer.attention.output(attention(layer.attention.layer_norm(hidden), attention_mask > 0))
             hidden = hidden + layer.feed_forward.forward_chunk(mixed)
-        return ReformerModelOutput(last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)))
+            states.append(hidden)
+        return ReformerModelOutput(
+            last_hidden_state=own.encoder.layer_norm(torch.cat((mixed, hidden), dim=-1)),
+            hidden_states=states if output_hidden_states else None,
+        )
 
     def positions(self, length: int) -> Tensor:
         """The position embeddings [length, width]."""

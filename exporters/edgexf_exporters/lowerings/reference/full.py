@@ -26,8 +26,13 @@ def hide(query: Tensor, key: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
     query and key [..., tokens, head_width]; real bool, broadcast to the key's [..., tokens].
     """
-    bias = torch.where(real, 0.0, HIDDEN).expand(key.shape[:-1]).unsqueeze(-1)
-    return torch.cat((query, torch.ones_like(query[..., :1])), dim=-1), torch.cat((key, bias), dim=-1)
+    return biased(query, key, torch.where(real, 0.0, HIDDEN))
+
+
+def biased(query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """As `hide`, with any bias of a key, broadcast to [..., tokens]."""
+    column = bias.expand(key.shape[:-1]).unsqueeze(-1)
+    return torch.cat((query, torch.ones_like(query[..., :1])), dim=-1), torch.cat((key, column), dim=-1)
 
 
 def attend(query: Tensor, key_transposed: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
