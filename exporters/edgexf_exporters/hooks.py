@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from edgexf_exporters.source import Values
 
@@ -40,21 +42,64 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+NO_PASS = -1  # torch's number of the reverse pass outside of all reverse passes
+
+
+class GradientsKept(TorchFunctionMode):
+    """Ignores that a module turns gradients off: people freeze an encoder by ``torch.no_grad``, and want it explained.
+
+    A reverse pass may turn them off. A reversible model does so where it runs its layers again.
+    """
+
+    def __torch_function__(
+        self, function: Any, _types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Calls each function of torch but the one by which `torch.no_grad` and its relatives turn gradients off."""
+        off = function is torch._C._set_grad_enabled and not args[0]
+        return None if off and torch._C._current_graph_task_id() == NO_PASS else function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def gradients_kept() -> Iterator[None]:
+    """Keeps gradients as they are before a call, for the duration: see `GradientsKept`."""
+    before = torch.is_grad_enabled()
+    try:
+        with GradientsKept():
+            yield
+    finally:
+        torch.set_grad_enabled(before)
+
+
 @contextmanager
 def vectors_of(reader: nn.Module, instead: Tensor | None = None) -> Iterator[list[Tensor]]:
     """Makes the outputs of an embedding leaves for the duration, and yields the list of these leaves.
 
-    `instead` takes the place of the first output.
+    `instead` takes the place of the first output. A module may read its tokens again, such as for a residual behind a
+    library model, which pads them: the same vectors are the same leaf.
     """
     leaves: list[Tensor] = []
+    first: list[Tensor] = []
 
     def leaf(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if first and begin_alike(first[0], output):
+            again = leaves[0][:, : output.shape[1]]
+            return torch.cat((again, output[:, again.shape[1] :].detach()), dim=1)
+        first.append(output.detach())
         given = output if instead is None or leaves else instead
         leaves.append(given.detach().requires_grad_(True))
         return leaves[-1]
 
     with reader.register_forward_hook(leaf):
         yield leaves
+
+
+def begin_alike(one: Tensor, two: Tensor) -> bool:
+    """Whether vectors [rows, tokens, width] are the same, but for padding behind the shorter rows."""
+    if one.ndim != 3 or two.ndim != 3 or one.shape[0] != two.shape[0]:
+        return False
+    length = min(one.shape[1], two.shape[1])
+    rest = max(one, two, key=lambda vectors: vectors.shape[1])[:, length:]
+    return torch.equal(one[:, :length], two[:, :length]) and bool((rest == rest[:1, :1]).all())
 
 
 @contextmanager

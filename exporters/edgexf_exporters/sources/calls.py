@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from edgexf.errors import UsageError
-from edgexf_exporters.hooks import without_fast_path
+from edgexf_exporters.hooks import gradients_kept, without_fast_path
 from edgexf_exporters.lowerings.swap import variants_in
 from edgexf_exporters.variant import load
 
@@ -73,14 +73,14 @@ def surrounding(module: nn.Module) -> Any:
     """The context that each call of a module needs.
 
     It turns off the fast path of torch.nn, whose answers have other shapes where rows are padded: torch.nn then runs
-    its code for training. It also enters the `call_context` of each known attention in the module. Such a context
-    makes a library draw the random numbers of the graph, for example.
+    its code for training. It keeps gradients on where the module turns them off. It also enters the `call_context` of
+    each known attention in the module. Such a context makes a library draw the random numbers of the graph, for example.
     """
     contexts = [load(variant.call_context) for variant in variants_in(module) if variant.call_context]
 
     @contextmanager
     def around(called: nn.Module) -> Iterator[None]:
-        with without_fast_path(), ExitStack() as stack:
+        with without_fast_path(), gradients_kept(), ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context(called))
             yield
