@@ -42,13 +42,10 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-NO_PASS = -1  # torch's number of the reverse pass outside of all reverse passes
-
-
 class GradientsKept(TorchFunctionMode):
     """Ignores that a module turns gradients off: people freeze an encoder by ``torch.no_grad``, and want it explained.
 
-    A reverse pass may turn them off. A reversible model does so where it runs its layers again.
+    A reverse pass may turn them off, as that of a reversible model does: torch leaves this mode while it runs.
     """
 
     def __torch_function__(
@@ -56,7 +53,7 @@ class GradientsKept(TorchFunctionMode):
     ) -> Any:
         """Calls each function of torch but the one by which `torch.no_grad` and its relatives turn gradients off."""
         off = function is torch._C._set_grad_enabled and not args[0]
-        return None if off and torch._C._current_graph_task_id() == NO_PASS else function(*args, **(kwargs or {}))
+        return None if off else function(*args, **(kwargs or {}))
 
 
 @contextmanager

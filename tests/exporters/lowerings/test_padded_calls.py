@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def test_vectors_stand_in_for_ids(base: str, masked: bool) -> None:
         written = {"decoder_input_ids": ids[:, :5]} if base == "led" else {}
         wanted, found = both(holder, **given, **written)
         torch.testing.assert_close(found[0], wanted[0], rtol=0, atol=1e-6)
+
+
+def test_vectors_of_the_longest_input_have_positions_where_blocks_reach_beyond_it() -> None:
+    """A block holds all global tokens, so that many of them make it longer than a window of the library."""
+    holder = held(BASES["longformer"])
+    vectors = torch.randn(2, LONGEST, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted = holder[0](inputs_embeds=vectors)[0]
+        with lowered(holder, replace(LIMITS, max_global=20), inside=True):
+            found = holder[0](inputs_embeds=vectors)[0]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # the library's softmax stays in float32
 
 
 @pytest.mark.parametrize("kind", ["sdpa", "eager"])

@@ -67,28 +67,6 @@ def test_gradients_pass_a_part_that_turns_them_off_and_are_afterwards_as_before(
     assert not module(ids).grad_fn.next_functions[1][0], "the module itself was changed"
 
 
-def test_a_reverse_pass_may_turn_gradients_off() -> None:
-    """As that of a reversible model, which runs its layers again in between."""
-    states = []
-
-    class Again(torch.autograd.Function):
-        @staticmethod
-        def forward(_ctx: object, values: Tensor) -> Tensor:
-            return values * 2
-
-        @staticmethod
-        def backward(_ctx: object, slope: Tensor) -> Tensor:
-            with torch.enable_grad():
-                states.append(torch.is_grad_enabled())
-            states.append(torch.is_grad_enabled())
-            return slope * 2
-
-    module = nn.Identity()
-    with surrounding(module)(module):
-        Again.apply(torch.ones(2, requires_grad=True)).sum().backward()
-    assert states == [True, False]
-
-
 @pytest.mark.slow
 def test_a_frozen_encoder_is_explained(tmp_path: Path) -> None:
     ids = torch.randint(0, 40, (2, 9))
