@@ -63,9 +63,19 @@ def explain(
     """
     from edgexf.cli.console import show, told_progress, width
     from edgexf.pipeline.evaluate_methods import check_alone
-    from edgexf.pipeline.explain_input import check_page, chosen_targets, explain_each, only_input, page_of, text_of
+    from edgexf.pipeline.explain_input import (
+        check_page,
+        chosen_targets,
+        explain_each,
+        left_out,
+        only_input,
+        page_of,
+        text_of,
+    )
     from edgexf_runtimes import load
 
+    if line := left_out(methods):
+        say(line, to_stderr=True)
     if evaluate is not None:
         check_alone(
             INPUT=source,

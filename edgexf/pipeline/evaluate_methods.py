@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import UsageError
-from edgexf.pipeline.explain_input import check_names, chosen_methods, given_options
+from edgexf.pipeline.explain_input import check_names, chosen_methods, given_options, installed
 from edgexf.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def evaluate(
     The option `baseline` also chooses the token that replaces a deleted token in the curves. The option `seed` is also
     the seed of the control. `progress` opens a progress bar from its number of steps and its title.
     """
-    from edgexf_runtimes.explain.methods import METHODS, find, takes
+    from edgexf_runtimes.explain.methods import takes
     from edgexf_runtimes.inputs.labelled import read_labelled
     from edgexf_runtimes.measure.faithfulness import measure
 
     compiled = session.manifest.methods
-    chosen = chosen_methods(methods or compiled, compiled, [method.name for method in METHODS])
-    check_names(session, [], [method for method in chosen if find(method) is None])
+    chosen = chosen_methods(methods or compiled, compiled, installed())
+    check_names(session, [], chosen)
     common = {name: value for name, value in options.items() if name in ("baseline", "seed") and value is not None}
     own = {name: value for name, value in options.items() if name not in common}
     by_method = given_options(own, {method: takes(method) for method in chosen})

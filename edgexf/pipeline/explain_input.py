@@ -69,6 +69,8 @@ def chosen_targets(targets: Sequence[str], against: str | None) -> list[Target]:
 def chosen_methods(methods: Sequence[str], compiled: Sequence[str], at_run_time: Sequence[str]) -> list[str]:
     """The methods by name, each once: the first method of the bundle if none is named, and all methods for ``each``.
 
+    `at_run_time` are the runtime's methods that can run here (`installed`).
+
     A bundle without an explain graph has no first method; `Session.explain` then raises. UsageError for ``each`` beside
     other methods.
     """
@@ -77,6 +79,24 @@ def chosen_methods(methods: Sequence[str], compiled: Sequence[str], at_run_time:
     if EACH in methods:
         return [*compiled, *at_run_time]
     return list(dict.fromkeys(methods)) or list(compiled[:1])
+
+
+def installed() -> list[str]:
+    """The runtime's methods whose packages are installed, by name."""
+    from edgexf_runtimes.explain.methods import METHODS
+
+    return [method.name for method in METHODS if method.installed]
+
+
+def left_out(methods: Sequence[str]) -> str:
+    """What ``each`` leaves out because a package is not installed, as a line; empty if it leaves nothing out."""
+    from edgexf_runtimes.explain.methods import METHODS
+
+    missing = [method for method in METHODS if EACH in methods and not method.installed]
+    if not missing:
+        return ""
+    extras = ",".join(dict.fromkeys(method.extra for method in missing))
+    return f"left out: {', '.join(method.name for method in missing)}; add with: pip install 'edgexf[{extras}]'"
 
 
 def given_options(options: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
@@ -105,11 +125,11 @@ def explain_each(
 
     `bar` opens a progress bar from its title. `truth` is the true label, if the caller knows it.
     """
-    from edgexf_runtimes.explain.methods import METHODS, find, takes
+    from edgexf_runtimes.explain.methods import takes
 
-    chosen = chosen_methods(methods, session.manifest.methods, [method.name for method in METHODS])
+    chosen = chosen_methods(methods, session.manifest.methods, installed())
     own = given_options(options, {method: takes(method) for method in chosen})
-    check_names(session, targets, [method for method in chosen if find(method) is None])
+    check_names(session, targets, chosen)
     raw = session.read(source)
     each: list[str | None] = [*chosen] or [None]
     found = []
@@ -122,12 +142,19 @@ def explain_each(
     return found
 
 
-def check_names(session: Session, targets: Sequence[Target], compiled: Sequence[str]) -> None:
-    """UsageError for an unknown method or target, before the first explanation runs for long."""
+def check_names(session: Session, targets: Sequence[Target], methods: Sequence[str]) -> None:
+    """UsageError for an unknown method or target, and for a method whose package is not installed, before the first
+    explanation runs for long.
+    """
+    from edgexf_runtimes.explain.methods import find
     from edgexf_runtimes.explain.target import column_of
 
-    for method in compiled:
-        session.method(method)
+    for method in methods:
+        at_run_time = find(method)
+        if at_run_time is None:
+            session.method(method)
+        else:
+            at_run_time.check_installed()
     if session.manifest.labels:
         for target in targets:
             for label in () if target is None else [target] if isinstance(target, str) else target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from explanations import Page
 
 import edgexf
 from edgexf.cli import main
-from edgexf.errors import UsageError
+from edgexf.errors import MissingExtraError, UsageError
 from edgexf.pipeline.explain_input import chosen_methods, chosen_targets, explain_each, given_options
 
 CODE = "import os\nprint(1)\n"
@@ -24,6 +25,13 @@ EVERY = ["attnlrp", "gradient", "occlusion", "lime", "kernel-shap"]
 @pytest.fixture(scope="module")
 def bundle(linformer: Exported) -> Path:
     return linformer.bundle.path
+
+
+@contextmanager
+def refused(method: str) -> Iterator[None]:
+    """A progress bar that no method may open."""
+    raise AssertionError(f"{method} has begun")
+    yield
 
 
 def explain(bundle: Path, *arguments: object, stdin: bytes | None = None) -> Result:
@@ -39,6 +47,44 @@ def test_each_is_every_method_of_the_bundle_and_of_the_runtime(bundle: Path) -> 
     assert [one["explained"] for one in found] == pytest.approx([found[0]["explained"]] * len(EVERY), rel=1e-4)
     assert [one["settings"].get("seed") for one in found] == [None, None, None, 1, 1]
     assert [one["settings"].get("budget") for one in found] == [None, None, 100, 100, 100]
+
+
+@pytest.fixture
+def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves scikit-learn out of the environment, as an installation without the extra does."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_each_leaves_out_what_is_not_installed_and_says_so(bundle: Path, tmp_path: Path) -> None:
+    every = ["--method", "each", "--budget", 50]
+    done = explain(bundle, "--text", CODE, *every, "--json", "--html", tmp_path / "page.html")
+    assert done.exit_code == 0, done.stderr
+    told = "left out: lime; add with: pip install 'edgexf[explain]'"
+    assert done.stderr.splitlines() == [told, f"wrote {tmp_path / 'page.html'}"]
+    rest = [method for method in EVERY if method != "lime"]
+    assert [json.loads(line)["method"] for line in done.stdout.splitlines()] == rest
+    assert [text for _, text in Page((tmp_path / "page.html").read_text()).all("h3")] == rest
+    lines = [json.dumps({"text": CODE + str(number), "label": "python"}) for number in range(3)]
+    (tmp_path / "listing.jsonl").write_text("\n".join(lines))
+    measured = explain(bundle, "--evaluate", tmp_path / "listing.jsonl", *every, "--json")
+    assert (measured.exit_code, measured.stderr.splitlines()) == (0, [told])
+    assert "kernel-shap" in measured.stdout
+    assert "lime" not in measured.stdout
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_a_method_that_is_not_installed_is_refused_before_others_run(bundle: Path) -> None:
+    for methods in (["lime"], ["occlusion", "lime"]):
+        done = explain(bundle, "--text", CODE, *(word for method in methods for word in ("--method", method)))
+        assert (done.exit_code, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert "lime needs the extra `explain`, got no scikit-learn" in line
+        assert "pip install 'edgexf[explain]'" in line
+    with edgexf.load(bundle) as session, pytest.raises(MissingExtraError):
+        explain_each(session, CODE, [None], ["occlusion", "lime"], {}, bar=refused)
 
 
 def test_targets_and_methods_stand_side_by_side_in_the_order_given(bundle: Path, tmp_path: Path) -> None:
@@ -116,11 +162,6 @@ def test_a_wrong_choice_is_one_sentence_before_any_work(bundle: Path, arguments:
 
 
 def test_wrong_names_are_found_before_the_first_method_runs(bundle: Path) -> None:
-    @contextmanager
-    def refused(method: str) -> Iterator[None]:
-        raise AssertionError(f"{method} has begun")
-        yield
-
     with edgexf.load(bundle) as session:
         with pytest.raises(UsageError, match="tarot"):
             explain_each(session, CODE, [None], ["occlusion", "tarot"], {}, bar=refused)

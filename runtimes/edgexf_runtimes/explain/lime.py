@@ -13,11 +13,8 @@ scikit-learn's `Ridge`, as in the authors' package.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from edgexf.errors import MissingExtraError
 from edgexf_runtimes.explain.coalitions import Kept, ValueFunction, Values, distinct, r_squared
 from edgexf_runtimes.explain.perturbation import Found, Method, Options, too_few
 
@@ -27,7 +24,10 @@ PENALTY = 1.0
 
 def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
     """Scores the features. The settings hold the fit's `intercept` and weighted `r_squared`."""
-    ridge = fitter()
+    LIME.check_installed()
+    from sklearn.linear_model import Ridge
+
+    ridge = Ridge(alpha=PENALTY)
     kept, counts = distinct(coalitions(game.features, rows, np.random.default_rng(options.seed)))
     values = game(kept)
     complete = len(values) == len(kept)
@@ -41,16 +41,6 @@ def attribute(game: ValueFunction, rows: int, options: Options) -> Found:
     fit = r_squared(wanted, ridge.predict(ran), weights)
     said = {"r_squared": round(fit, 6), "intercept": float(ridge.intercept_)}
     return Found(ridge.coef_, complete, said)
-
-
-def fitter() -> Any:
-    try:
-        from sklearn.linear_model import Ridge
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "lime needs the extra `explain`, got no scikit-learn in this environment; install it with: pip install 'edgexf[explain]'."
-        ) from error
-    return Ridge(alpha=PENALTY)
 
 
 def coalitions(features: int, rows: int, chance: np.random.Generator) -> Kept:
@@ -70,4 +60,7 @@ def closeness(kept: Values) -> Values:
     return near
 
 
-LIME = Method("lime", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=10)
+LIME = Method(
+    "lime", attribute, takes=("seed", "budget", "time_limit", "baseline"), budget=1_000, rows_per_feature=10,
+    needs=("sklearn", "scikit-learn"), extra="explain",
+)  # fmt: skip

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import EdgexfError, MissingExtraError, UsageError
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.device import machine, now
@@ -113,6 +114,8 @@ class Method:
         takes: the names of the `Options` that the method takes.
         budget: the default budget, in forward passes.
         rows_per_feature: the forward passes that the method needs for each feature.
+        needs: the package that the method imports, by the name in Python and the name at the registry; None for none.
+        extra: the extra of edgexf that installs the package.
     """
 
     name: str
@@ -120,6 +123,20 @@ class Method:
     takes: tuple[str, ...]
     budget: int
     rows_per_feature: int
+    needs: tuple[str, str] | None = None
+    extra: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether Python finds the package that the method imports."""
+        return self.needs is None or find_spec(self.needs[0]) is not None
+
+    def check_installed(self) -> None:
+        """Raises MissingExtraError, which names the extra, if the method's package is not installed."""
+        if self.needs is not None and not self.installed:
+            raise MissingExtraError(
+                f"{self.name} needs the extra `{self.extra}`, got no {self.needs[1]} in this environment; install it with: pip install 'edgexf[{self.extra}]'."
+            )
 
 
 def too_few(what: str, rows: int, complete: bool) -> EdgexfError:
