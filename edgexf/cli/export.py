@@ -64,11 +64,12 @@ def export(
         check_mode(mode)
     methods = () if explain == ("none",) else explain or None
     given = {name: size for name, size in sizes.items() if size is not None}
+    max_length = None if module is None else given.pop("max_length", None)
     try:
         with stages() as stage, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExportWarning)  # the lines below say the same
             bundle = export(
-                model, variant=variant, module=module, task=task, max_global=max_global, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                model, variant=variant, module=module, task=task, max_global=max_global, max_length=max_length, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
                 overwrite=overwrite, progress=stage,
             )  # fmt: skip
     except VerificationError as error:

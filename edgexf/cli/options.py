@@ -140,7 +140,7 @@ report_options = all_of(
 
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for each size of a reference model with custom weights."""
+    """Adds an option for each size of a reference model with custom weights. `--max-length` also bounds a custom module."""
     sizes = {
         "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
         "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
@@ -148,7 +148,8 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
         "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
     }  # fmt: skip
     for name, text in reversed(sizes.items()):
-        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights.")(command)
+        also = ", or with --module" if name == "max-length" else ""
+        command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights{also}.")(command)
     return command
 
 

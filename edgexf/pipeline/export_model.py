@@ -46,6 +46,7 @@ def export(
     variant: str | None = None,
     task: str | None = None,
     max_global: int | None = None,
+    max_length: int | None = None,
     tokenizer: Any = None,
     output: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -69,6 +70,9 @@ def export(
         variant: the name of a reference model, with its trained weights or the weights in `weights`.
         task: what a model of transformers is exported for; by default what it was saved for.
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.
+        max_length: the longest input of a custom module, for a smaller contract: the grid runs the module at its longest
+            input, which takes minutes where the work is done token after token. It bounds each axis that varies, other
+            than that of samples. By default the module tells, and it is at most 4,096.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if
             its inputs are called ``input_ids``, ``attention_mask`` and ``token_type_ids``, or some of them.
         output: the folder to write; ``./<name>-bundle`` by default.
@@ -87,8 +91,8 @@ def export(
     """
     require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     request = Request(
-        source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}
-    )
+        source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}, max_length
+    )  # fmt: skip
     check_options(explain, grid, opset)
     check_request(request)
     target = output if output is not None else f"{request.name}-bundle" if request.name else None

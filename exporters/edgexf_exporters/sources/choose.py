@@ -93,10 +93,10 @@ def choose_factory(request: Request) -> Source:
         factory.load_weights(built, Path(weights))
     examples = request.example_inputs if request.example_inputs is not None else examples
     if examples is None:
-        examples = factory.guess_examples(built)
+        examples = factory.guess_examples(built, request.max_length)
     shapes = shapes if request.dynamic_shapes is None else request.dynamic_shapes
     origin = {"source": name, **({} if weights is None else {"weights_sha256": bundle.sha256(Path(weights))})}
-    return from_module(built, examples, shapes, origin, request.max_global)
+    return from_module(built, examples, shapes, origin, request.max_global, request.max_length)
 
 
 def choose_module(source: Any, request: Request) -> Source:
@@ -109,7 +109,10 @@ def choose_module(source: Any, request: Request) -> Source:
         raise UsageError(
             f"example_inputs go with a torch.nn.Module, and dynamic_shapes with them; task doesn't, got {type(source).__name__}; leave the others out."
         )
-    return from_module(source, request.example_inputs, request.dynamic_shapes, max_global=request.max_global)
+    return from_module(
+        source, request.example_inputs, request.dynamic_shapes,
+        max_global=request.max_global, max_length=request.max_length,
+    )  # fmt: skip
 
 
 def with_tokenizer(source: Source, tokenizer: Any) -> Source:

@@ -36,6 +36,7 @@ class Request:
     tokenizer: Any = None
     weights: str | os.PathLike[str] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    max_length: int | None = None
 
     def has(self, *names: str) -> bool:
         """Whether one of these arguments was given; an empty `sizes` counts as none."""
@@ -53,6 +54,7 @@ class Request:
 
 def check_request(request: Request) -> None:
     """Raises UsageError for arguments that don't go together or name nothing, and ExportError for no checkpoint."""
+    check_max_length(request)
     if request.module is not None:
         if request.has("source", "variant", "task", "tokenizer", "sizes"):
             raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
@@ -66,6 +68,16 @@ def check_request(request: Request) -> None:
         if request.tokenizer is not None:
             raise UsageError("a checkpoint brings its own tokenizer, got another beside it; leave it out.")
         check_model(request.source)
+
+
+def check_max_length(request: Request) -> None:
+    most = request.max_length
+    if most is None:
+        return
+    if not request.has("module", "example_inputs", "dynamic_shapes"):
+        raise UsageError("max_length bounds the inputs of a custom module, got it beside another model; leave it out.")
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise UsageError(f"max_length must be a whole number of at least 1, got {most!r}; choose another.")
 
 
 def check_reference(reference: str) -> None:

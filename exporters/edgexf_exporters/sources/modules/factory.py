@@ -121,16 +121,17 @@ def guess(name: str, length: int) -> Tensor:
     )
 
 
-def guess_examples(module: nn.Module) -> dict[str, Tensor]:
+def guess_examples(module: nn.Module, max_length: int | None = None) -> dict[str, Tensor]:
     """Token ids or a mask [batch, sequence] for each argument of ``forward`` that has no default.
 
-    Raises UsageError if the module answers them at none of `LENGTHS`.
+    Raises UsageError if the module answers them at none of `LENGTHS`, of which those over `max_length` are cut to it.
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = inspect.signature(module.forward).parameters.values()
     needed = [one.name for one in taken if one.default is inspect.Parameter.empty and one.kind in kinds]
     reason = "no argument without a default"
-    for length in LENGTHS if needed else ():
+    lengths = dict.fromkeys(min(length, max_length or length) for length in LENGTHS)
+    for length in lengths if needed else ():
         examples = {name: guess(name, length) for name in needed}
         try:
             with torch.no_grad():

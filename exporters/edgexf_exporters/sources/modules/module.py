@@ -59,11 +59,13 @@ def from_module(
     dynamic_shapes: Any = None,
     origin: Mapping[str, Any] | None = None,
     max_global: int | None = None,
+    max_length: int | None = None,
 ) -> Source:
     """The source of a custom module.
 
     `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name. `max_global` tokens of a
-    row may be global in a library model inside the module; by default as many as in the examples.
+    row may be global in a library model inside the module; by default as many as in the examples. `max_length` is the
+    largest size of each axis that varies, other than that of samples.
 
     Raises UsageError for examples that don't fit ``forward``, and ExportError for a module that does not answer them.
     """
@@ -71,7 +73,7 @@ def from_module(
     module = in_float32(module)
     with quiet_libraries(), frozen(module):
         probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
-        source = Described(probe, max_global).source()
+        source = Described(probe, max_global, max_length).source()
     return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
 
 
@@ -93,12 +95,13 @@ MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=
 class Described:
     """Asks a `Probe` in order, and makes the `Source` of its module."""
 
-    def __init__(self, probe: Probe, max_global: int | None = None) -> None:
+    def __init__(self, probe: Probe, max_global: int | None = None, max_length: int | None = None) -> None:
         self.probe = probe
         self.module = probe.module
         self.settings = probe.settings
         self.families = [about for _, _, about in library_models(probe.module)]
         self.max_global = max_global or max(probe.global_tokens(), 1)
+        self.max_length = max_length
 
     @property
     def draws(self) -> Draws:
@@ -121,7 +124,7 @@ class Described:
         self.learn(within=probe.within())
         samples = probe.samples()
         self.learn(real={name: mark for name, mark in self.draws.real.items() if self.rows(name) == samples})
-        ranges = {symbol: probe.range(symbol, samples) for symbol in self.draws.shapes.symbols}
+        ranges = {symbol: probe.range(symbol, samples, self.max_length) for symbol in self.draws.shapes.symbols}
         axes = self.named(ranges, samples)
         only = {name: self.start(found[0]) for name, found in readers.items() if len(found) == 1}
         given = {name: repr(value) for name, value in self.settings.items() if value is not None}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgexf.bundle.signature import Axis, Within
-from edgexf.errors import EdgexfError, ExportError, in_a_sentence
+from edgexf.errors import EdgexfError, ExportError, UsageError, in_a_sentence
 from edgexf_exporters.lowerings.padded import chosen_tokens
 from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.source import named_outputs
@@ -275,10 +275,11 @@ class Probe:
                 found[index] = two[index]
         return found
 
-    def range(self, symbol: str, samples: str) -> Axis:
+    def range(self, symbol: str, samples: str, max_length: int | None = None) -> Axis:
         """The sizes of an axis at which the module answers a single sample, with the other axes as in the examples.
 
-        The axis of samples is not tried. Raises ExportError for bounds of the user that the module does not answer.
+        No size is over `max_length`. The axis of samples is not tried. Raises UsageError for a `max_length` below the
+        examples or below the user's own bounds, and ExportError for bounds of the user that the module does not answer.
         """
         shapes = self.draws.shapes
         size = shapes.examples[symbol]
@@ -287,6 +288,13 @@ class Probe:
         held = [row.count(symbol) for row in shapes.axes.values() if symbol in row]
         twice = bool(held) and min(held) > 1
         top = shapes.most.get(symbol, max(SQUARE if twice else LONGEST, size))
+        if max_length is not None:
+            needed = max(size, shapes.least.get(symbol, 1))
+            if max_length < needed:
+                raise UsageError(
+                    f"max_length must be at least the length of the example inputs and of the min of dynamic_shapes, got {max_length} for {needed}; give shorter inputs, or a larger one."
+                )
+            top = min(top, max_length)
 
         def works(length: int) -> bool:
             one = {samples: shapes.least.get(samples, 1)} if samples else {}
@@ -303,6 +311,7 @@ class Probe:
         least = next((length for length in short if wanted <= length <= size and works(length)), size)
         for bound, found in (("max", most), ("min", least)):
             asked = (shapes.most if bound == "max" else shapes.least).get(symbol)
+            asked = top if asked is not None and bound == "max" else asked
             if asked is not None and abs(asked - found) >= step:
                 raise ExportError(
                     f"a module must answer within the bounds that dynamic_shapes give, got no answer beyond {found} for the {bound} of {asked}; "

@@ -104,6 +104,14 @@ def test_a_factory_may_bring_examples_and_dynamic_shapes(folder: Path) -> None:
     assert (folder / "bundle" / "edgexf.json").exists()
 
 
+def test_a_length_is_bounded_at_the_prompt(folder: Path) -> None:
+    """Examples that are guessed keep to the bound too."""
+    done = export("--module", "tagger:Tagger", "--max-length", "12", "--explain", "none")
+    assert done.exit_code == 0, done.output
+    assert "axes: batch_size 1 to 65,536, sequence_length 2 to 12" in done.output
+    assert (folder / "bundle" / "edgexf.json").exists()
+
+
 def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
     done = export("--module", "tagger:Pooled", "--explain", "none")
     assert done.exit_code == 0, done.output
@@ -131,6 +139,8 @@ def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
         (("--module", "tagger:small", "--weights", "other.pt"), 1, "exactly those of Tagger"),
         (("--module", "tagger:small", "--variant", "linformer"), 2, "brings its own attention"),
         (("--module", "tagger:small", "--layers", "3"), 2, "brings its own attention"),
+        (("--module", "tagger:small", "--max-length", "8"), 2, "at least the length of the example inputs"),
+        (("--model", ".", "--max-length", "8"), 2, "brings its own attention"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(folder: Path, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -27,6 +27,7 @@ from edgexf_exporters.lowerings.packages import (
     torch_nn,
 )
 from edgexf_exporters.sources.calls import surrounding
+from edgexf_exporters.sources.modules.module import from_module
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
@@ -257,6 +258,21 @@ def test_dynamic_shapes_name_and_bound_the_axes(tmp_path: Path) -> None:
     axes = axes_of(exports(module, examples, tmp_path, dynamic_shapes=shapes))
     assert axes["tokens"] == Axis("tokens", 8, 40, 1)
     assert set(axes) == {"rows", "tokens"}
+
+
+def test_a_length_is_bounded_without_a_name_of_its_axis(tmp_path: Path) -> None:
+    """The grid ends at the bound. A bound beyond what the module answers changes nothing, nor does one beyond a Dim's."""
+    module, examples = small("linformer classifier")
+    manifest = exports(module, examples, tmp_path, max_length=20)
+    assert axes_of(manifest)["sequence_length"] == Axis("sequence_length", 2, 20, 1)
+    assert manifest.limits.max_length == max(row["length"] for row in manifest.grid["rows"]) == 20
+    with edgexf.load(tmp_path / "bundle") as session, pytest.raises(InputError, match="must be 2 to 20, got 21"):
+        session.run(ids=ids(2, 21).numpy())
+    found = from_module(module, examples, max_length=200).limits.max_length
+    assert found == from_module(module, examples).limits.max_length == 80
+    for most, longest in ((30, 30), (60, 40)):
+        source = from_module(module, examples, {"ids": {0: "rows", 1: Dim("tokens", max=40)}}, max_length=most)
+        assert source.limits.max_length == longest
 
 
 def test_an_axis_that_dynamic_shapes_leave_out_is_fixed(tmp_path: Path) -> None:

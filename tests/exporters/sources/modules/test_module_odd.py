@@ -206,6 +206,8 @@ def test_a_way_of_forward_that_no_cell_of_the_grid_takes_is_found(
         ((ids(2, 16),), {"dynamic_shapes": {"other": {}}}, "must name inputs"),
         ((ids(2, 16),), {"dynamic_shapes": ({5: Dim.DYNAMIC},)}, "must name axes 0 to 1"),
         ((ids(2, 16),), {"dynamic_shapes": ({}, {})}, "an entry for each input"),
+        ((ids(2, 16),), {"max_length": 15}, "at least the length of the example inputs .* got 15 for 16"),
+        ((ids(2, 16),), {"max_length": 0}, "a whole number of at least 1, got 0"),
         ((ids(2, 16),), {"task": "text-classification"}, "leave the others out"),
     ],
 )
