@@ -5,7 +5,6 @@ A terminal shows a bar or a spinner, and colours. A pipe gets none of them, and 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,21 +13,14 @@ from functools import partial
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from edgexf.cli.streams import plain, say
-from edgexf.progress import Stages, Steps, no_stages
+from edgexf.progress import Steps
+from edgexf.report.terminal.bars import duration, shown_bar, stages
+
+__all__ = ["output", "progress", "show", "show_records", "show_table", "stages", "told_progress", "width"]
 
 TEXT_WIDTH = 100  # columns of running text; longer lines are hard to read
 LONG = 10.0  # seconds from which on a cost is announced
@@ -69,23 +61,6 @@ def show(view: RenderableType) -> None:
 def width() -> int:
     """The width, in columns, for text that needs a layout before it is shown."""
     return min(output().width, TEXT_WIDTH)
-
-
-@contextmanager
-def stages() -> Iterator[Stages]:
-    """Yields a function that shows the stage of long work and its steps: on a terminal, nothing in a pipe."""
-    console = Console(stderr=True, soft_wrap=True)
-    if not console.is_terminal:
-        yield no_stages
-        return
-    with shown_bar(console, "starting", None) as (bar, task):
-
-        def show_stage(stage: str, done: int = 0, total: int = 0) -> None:
-            if bar.tasks[0].description != stage:
-                bar.reset(task, description=stage)
-            bar.update(task, completed=done, total=total or None)
-
-        yield show_stage
 
 
 @contextmanager
@@ -149,41 +124,3 @@ class Cost:
             tell(
                 f"{plain(self.what)} runs the model {total:,} times, about {duration(seconds)} in all; --budget and --time-limit make it shorter"
             )
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-@contextmanager
-def shown_bar(console: Console, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar with the time that has passed and, where the end is known, the time that is left."""
-    shared = sys.stdout.isatty()  # lines for a terminal go above the bar, lines for a file go to the file
-    with Progress(*columns(), console=console, transient=True, redirect_stdout=shared) as bar:
-        yield bar, bar.add_task(plain(what), total=total)
-
-
-def columns() -> list[ProgressColumn]:
-    return [
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        Share(),
-        TimeElapsedColumn(),
-        Left(),
-    ]
-
-
-class Share(ProgressColumn):
-    """The steps that are done, of all; empty without a known end."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{int(task.completed)}/{int(task.total)}" if task.total else "")
-
-
-class Left(ProgressColumn):
-    """The time that is left; empty until it can be told."""
-
-    def render(self, task: Task) -> Text:
-        left = task.time_remaining
-        return Text(f"about {duration(left)} left" if left is not None and not task.finished else "")

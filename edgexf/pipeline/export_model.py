@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.dtypes import FP32
-from edgexf.errors import ExportWarning, VerificationError, temporary_room
+from edgexf.errors import ExportWarning, UsageError, VerificationError, temporary_room
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
@@ -55,7 +56,7 @@ def export(
     grid: str = "quick",
     opset: int = 20,
     overwrite: bool = False,
-    progress: Stages = no_stages,
+    progress: Stages | bool = False,
 ) -> Bundle:
     """Exports a model and verifies it. Writes a bundle only if every check passes.
 
@@ -83,8 +84,9 @@ def export(
         grid: ``quick`` or ``full``.
         opset: the opset of the graphs.
         overwrite: replace a bundle that is already there.
-        progress: called with the name of each stage, and for each cell of the grid also with the cells that are done and
-            their number.
+        progress: True shows on standard error how far the export is: a bar on a terminal; elsewhere, as in a notebook,
+            a line for each stage. A function is called with the name of each stage, and for each cell of the grid also
+            with the cells that are done and their number.
 
     Raises UsageError for a wrong choice, ExportError where the model does not trace or the weights do not fit, and
     VerificationError where a graph differs from its model.
@@ -106,23 +108,50 @@ def export(
     from edgexf_exporters.verify.judge import judge
     from edgexf_runtimes.device.providers import create
 
-    progress("loading the model")
-    chosen, asked = choose(request), explain is not None
-    with chosen.quiet(), frozen(chosen.module), temporary_room("an export"):
-        check_contract(chosen)
-        folder = Path(target or f"{chosen.name}-bundle")
-        bundle.check_target(folder, overwrite)
-        methods = wanted_methods(chosen, explain)
-        progress("tracing")
-        captured = capture_source(chosen, methods, asked)
-        progress("translating to ONNX")
-        graphs = make_graphs(captured, opset, asked)
-        verifying = "verifying against the eager model"
-        progress(verifying)
-        open_session = partial(create, providers=("cpu",), threads=None)
-        verdict = judge(
-            chosen, graphs, partial(graph_files, chosen), open_session, grid, asked, partial(progress, verifying)
-        )
+    with shown(progress) as stage:
+        stage("loading the model")
+        chosen, asked = choose(request), explain is not None
+        with chosen.quiet(), frozen(chosen.module), temporary_room("an export"):
+            check_contract(chosen)
+            folder = Path(target or f"{chosen.name}-bundle")
+            bundle.check_target(folder, overwrite)
+            methods = wanted_methods(chosen, explain)
+            stage("tracing")
+            captured = capture_source(chosen, methods, asked)
+            stage("translating to ONNX")
+            graphs = make_graphs(captured, opset, asked)
+            verifying = "verifying against the eager model"
+            stage(verifying)
+            open_session = partial(create, providers=("cpu",), threads=None)
+            verdict = judge(
+                chosen, graphs, partial(graph_files, chosen), open_session, grid, asked, partial(stage, verifying)
+            )
+        manifest, path = written(chosen, verdict, folder, grid, opset, overwrite, stage)
+    for note in notes(manifest, explained=explain is None or bool(methods)):
+        warnings.warn(note, ExportWarning, stacklevel=2)
+    return Bundle(path, bundle.read(path))
+
+
+@contextmanager
+def shown(progress: Stages | bool) -> Iterator[Stages]:
+    """Yields the function that is told about the stages, from the argument `progress` of `export`."""
+    if callable(progress):
+        yield progress
+    elif progress is True:
+        from edgexf.report.terminal.bars import stages
+
+        with stages(lines=True) as stage:
+            yield stage
+    elif progress is False:
+        yield no_stages
+    else:
+        raise UsageError(f"progress must be True, False or a function, got {progress!r}; choose one of them.")
+
+
+def written(
+    source: Source, verdict: Verdict, folder: Path, grid: str, opset: int, overwrite: bool, stage: Stages
+) -> tuple[Manifest, Path]:
+    """Writes the bundle. Returns its manifest and its path. Raises VerificationError where a check failed."""
     result = verdict.result
     if result.failures:
         raise VerificationError(
@@ -130,12 +159,9 @@ def export(
             f"{len(result.failures)} failures ({'; '.join(result.failures[:3])}); no bundle was written.",
             result.to_dict(),
         )
-    progress("writing")
-    manifest = make_manifest(chosen, verdict, opset)
-    path = bundle.write(folder, bundle_files(chosen, verdict, manifest), manifest, overwrite)
-    for note in notes(manifest, explained=explain is None or bool(methods)):
-        warnings.warn(note, ExportWarning, stacklevel=2)
-    return Bundle(path, bundle.read(path))
+    stage("writing")
+    manifest = make_manifest(source, verdict, opset)
+    return manifest, bundle.write(folder, bundle_files(source, verdict, manifest), manifest, overwrite)
 
 
 def notes(manifest: Manifest, explained: bool) -> Iterator[str]:

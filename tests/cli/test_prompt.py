@@ -13,6 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from edgexf import dtypes
 from edgexf.cli import main
 from edgexf.cli.console import Cost
 from edgexf.errors import InputError, UsageError, temporary_room
+from edgexf.pipeline.export_model import export, shown
+from edgexf.progress import no_stages
 from edgexf.report.latency import LatencyReport
 from edgexf_exporters.explain.methods import METHODS as COMPILED
 from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME
@@ -176,9 +179,9 @@ def test_bench_measures_the_lengths_that_a_bundle_takes_and_names_what_it_measur
     assert [row.length for row in report.rows] == [99]  # 100 tokens, of which one is the class token
     assert report.rows[0].tokens_per_second == pytest.approx(100 / report.rows[0].p50_ms * 1e3)
     digest = json.loads((bundle / "edgexf.json").read_text())["digest"]
-    for shown in (text, (tmp_path / "m").read_text(), done.stdout):
+    for view in (text, (tmp_path / "m").read_text(), done.stdout):
         for fact in (digest, "fp32", "onnxruntime", report.date, report.machine["processor"]):
-            assert fact in shown
+            assert fact in view
     with pytest.raises(InputError, match="measure again"):
         LatencyReport.from_json(text.replace('"schema_version": 2', '"schema_version": 1'))
     assert sentence(edgexf_at("bench", bundle, "--lengths", "100"), 2, "1 to 99", "100")
@@ -262,8 +265,17 @@ def test_a_long_cost_is_announced_once() -> None:
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not(bundle: Path) -> None:
     call = command("explain", bundle, "--text", "abc" * 30, "--method", "occlusion")
+    seen = seen_on_a_terminal(call, {"TERM": "xterm"})
+    assert "occlusion" in seen
+    assert "0:00:0" in seen  # the time that has passed
+    piped = subprocess.run(call, capture_output=True, check=True)
+    assert piped.stderr == b""
+
+
+def seen_on_a_terminal(call: Sequence[str], environment: dict[str, str]) -> str:
+    """What a process writes to standard error, where that is a terminal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"})
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=theirs, env=os.environ | environment)
     os.close(theirs)
     seen = b""
     while True:
@@ -274,10 +286,33 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(bundle: Path) -> None:
         if not part:
             break
         seen += part
-    process.communicate(timeout=60)
     os.close(ours)
-    assert process.returncode == 0
-    assert b"occlusion" in seen
-    assert b"0:00:0" in seen  # the time that has passed
-    piped = subprocess.run(call, capture_output=True, check=True)
-    assert piped.stderr == b""
+    assert process.wait(60) == 0, seen.decode()
+    return seen.decode()
+
+
+SHOWN = "from edgexf.pipeline.export_model import shown\nwith shown(True) as stage: stage('verifying', 3, 20)"
+
+
+def test_an_export_in_python_shows_how_far_it_is_where_it_is_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bar on a terminal, lines elsewhere, nothing by default."""
+    seen = seen_on_a_terminal([sys.executable, "-c", SHOWN], {"TERM": "xterm"})
+    assert "verifying" in seen
+    assert "3/20" in seen
+    assert "edgexf: " not in seen
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        edgexf.export(small_encoder("linformer", layers=1), output=tmp_path / "bundle", explain=(), progress=True)
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("edgexf: ")]
+    wanted = ["loading the model", "tracing", "translating to ONNX", "verifying against the eager model", "writing"]
+    assert list(dict.fromkeys(re.sub(r"edgexf: | \d+/\d+", "", line) for line in lines)) == wanted
+    assert len(lines) == len(wanted) + 4  # the quarters of the grid
+    assert captured.out == ""
+    assert signature(export).parameters["progress"].default is False
+    with shown(False) as stage:
+        assert stage is no_stages
+    with pytest.raises(UsageError, match="progress must be True, False or a function, got 'yes'"):
+        edgexf.export(small_encoder("linformer", layers=1), output=tmp_path / "none", progress="yes")  # type: ignore[arg-type]
