@@ -149,7 +149,10 @@ def inputs(manifest: Manifest) -> str:
         for axis in manifest.signature.axes
     ]
     return (
-        markdown_table(("name", "dtype", "shape", "meaning"), rows) + "\n" + " ".join([*sizes, PADDING["none"]]) + "\n"
+        markdown_table(("name", "dtype", "shape", "meaning"), rows)
+        + "\n"
+        + " ".join([*sizes, PADDING[manifest.limits.padding]])
+        + "\n"
     )
 
 

@@ -4,6 +4,7 @@ In: sessions of the graphs. Out: for each check, an empty string or what is wron
 
 - Two runs of one input are bit-equal.
 - A sample does not depend on its batch mates.
+- Padding behind a row changes no answer of a custom module whose rule is ``invariant``.
 - Relevance follows the input: it is not constant.
 - The graph agrees with the eager model also at sizes that a condition of the trace excludes.
 """
@@ -24,6 +25,7 @@ from edgexf.bundle.manifest import Tensor
 from edgexf.bundle.signature import Signature
 from edgexf.errors import ExportError
 from edgexf_exporters.source import ModuleInputs, Source
+from edgexf_exporters.sources.modules.padding import row_difference
 from edgexf_exporters.trace.guards import uncovered
 from edgexf_exporters.verify.compare import explanations_compared, outputs_compared, reference, run, run_with
 from edgexf_exporters.verify.eager import eager
@@ -70,6 +72,29 @@ def check_behaviour(
         sessions = {"": predict, **explain}
         found["a sample is independent of its batch mates"] = changed_by_batch(source, feeds, sessions, answers)
     return found
+
+
+def changed_by_padding(source: Source, own: ModuleInputs, predict: ort.InferenceSession, tolerance: float) -> str:
+    """The name of an output that padding behind a row changes at real tokens; empty if it changes none.
+
+    Rows of different lengths run in one padded batch, and each alone.
+    """
+    axis, samples = own.signature.axis(names.SEQUENCE), own.signature.samples
+    sizes = sorted({axis.least, *lengths(source, 1)[:-1]})
+    total = lengths(source, 1)[-1]
+    total = total if total <= LONG else sizes[-1]
+    rows = [size for size in sizes if size <= total][-own.signature.axis(samples).most :]
+    feeds = own.draw({samples: len(rows), names.SEQUENCE: total}, total, lambda row, _: rows[row])
+    together = run_with(predict, feeds)
+    alone = [
+        run_with(predict, {name: array[place : place + 1, :size] for name, array in feeds.items()})
+        for place, size in enumerate(rows)
+    ]
+    for output in source.outputs:
+        name = output.name
+        if not row_difference(together[name], [one[name] for one in alone], output.has_tokens) <= tolerance:
+            return f"{name} changes where rows of {rows} are padded to {total}"
+    return ""
 
 
 def changed_by_batch(

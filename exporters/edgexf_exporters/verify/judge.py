@@ -24,7 +24,7 @@ from edgexf.progress import Steps, no_steps
 from edgexf_exporters.graphs import Graphs
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks, ties
-from edgexf_exporters.verify.behaviour import check_behaviour, check_uncovered
+from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour, check_uncovered
 from edgexf_exporters.verify.compare import GridResult, compare
 
 GOLDEN_BYTES = 1_000_000
@@ -104,6 +104,9 @@ def compared(
                     result.checks[f"nothing grows as length squared in {path}"] = found
         if source.module_inputs is not None:
             result.checks["sizes that the trace does not cover agree"] = missed
+            if source.limits.padding == "invariant":
+                found = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
+                result.checks["padding behind a row changes no answer"] = found
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
     # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)

@@ -37,6 +37,7 @@ from edgexf_exporters.sources.calls import arguments, in_float32
 from edgexf_exporters.sources.modules.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.modules.examples import Draws, is_choice, special_ids
 from edgexf_exporters.sources.modules.outputs import declared, plain, sizes_apart, sizes_near
+from edgexf_exporters.sources.modules.padding import INVARIANT, NONE, rule_of
 from edgexf_exporters.sources.modules.probe import Answer, Probe, padding_ids
 from edgexf_exporters.sources.modules.relations import related
 from edgexf_exporters.targets import Target, target_of
@@ -89,6 +90,7 @@ def quiet_libraries() -> Iterator[None]:
         yield
 
 
+OWN_RULE = "the module's own"  # of an attention that only follows the masks that the module gives it
 MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=False, family="module")
 
 
@@ -169,6 +171,7 @@ class Described:
         chosen = self.max_global if any(is_choice(tensor.name) for tensor in tensors) else 0
         axes = [axis.name for axis in signature.axes]
         reason = self.unexplained(reader, target_of(outputs, signature.samples, axes))
+        padding = self.padding(found, signature, tensors, outputs)
         return Source(
             name=type(self.module).__name__.lower(),
             task="module",
@@ -176,7 +179,7 @@ class Described:
             module=self.module,
             embedding=None if reason else reader,
             outputs=outputs,
-            limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, chosen, "none"),
+            limits=contract.Limits(signature.below.get(first.name, 1), length.least, length.most, 1, chosen, padding),
             labels=tuple(f"LABEL_{index}" for index in range(classes if isinstance(classes, int) else 0)),
             preprocess=None,
             first_id=0,
@@ -195,6 +198,20 @@ class Described:
                 **({"seed": SEED} if any(variant.call_context for variant in found) else {}),
             },
         )
+
+    def padding(
+        self,
+        found: Sequence[Variant],
+        signature: Signature,
+        tensors: Sequence[contract.Tensor],
+        outputs: Sequence[contract.Tensor],
+    ) -> str:
+        """The padding rule. Where a library inside the module has a rule of its own, the module is not asked."""
+        known = [variant.padding for variant in found] + [about.padding for about in self.families]
+        chooses = any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families)
+        if chooses or not set(known) <= {INVARIANT, OWN_RULE}:
+            return NONE
+        return rule_of(self.probe, signature, tensors, outputs, names.SEQUENCE)
 
     def reader(self, signature: Signature, readers: Mapping[str, nn.Module]) -> nn.Module | None:
         """The module from which an explanation starts; None without a first input that an explanation can start from.

@@ -38,6 +38,7 @@ def reads_text(source: Source, tokenizer: Any) -> Source:
             f"a tokenizer gives a module's inputs {', '.join(GIVEN)}, each [samples, tokens], got the inputs "
             f"{', '.join(rows)}; give forward's arguments these names, or leave the tokenizer out."
         )
+    masked = dict(about.real) == {names.ATTENTION_MASK: 1}  # as the runtime pads; another mask stays as it is
     vocabulary = about.signature.below[names.INPUT_IDS]
     carried = of_tokenizer(tokenizer, vocabulary)
     longest = min(
@@ -48,6 +49,11 @@ def reads_text(source: Source, tokenizer: Any) -> Source:
         source,
         preprocess=Text("text", padding, carried.segments),
         files={**source.files, **carried.files},
-        limits=replace(source.limits, vocab=vocabulary, max_length=max(longest, source.limits.min_length)),
+        limits=replace(
+            source.limits,
+            vocab=vocabulary,
+            max_length=max(longest, source.limits.min_length),
+            padding=source.limits.padding if masked else "none",
+        ),
         provenance={**source.provenance, "tokenizer": "as transformers reads it"},
     )

@@ -72,7 +72,10 @@ def test_texts_and_pairs_are_answered_as_the_module_answers_what_transformers_to
     module, path = sentences
     texts = ["the cat sat on a mat", "the", ("the cat", "a dog sat on the mat"), "a cat"]
     with edgexf.load(path) as session:
-        found = [dict(answer.top) for answer in session.predict(texts)]
+        assert session.manifest.limits.padding == "invariant"
+        answers = session.predict(texts)
+    found = [dict(answer.top) for answer in answers]
+    assert [answer.batch for answer in answers] == [4, 4, 4, 4]  # lengths differ, and padding changes nothing
     for text, scores in zip(texts, found, strict=True):
         given = tokenizer()(
             *(text if isinstance(text, tuple) else (text,)), return_token_type_ids=True, return_tensors="pt"
