@@ -1,12 +1,13 @@
 """`edgexf run`: answers files or a text.
 
-In: a bundle, and files or a text. Out: a JSON line for each input.
+In: a bundle, and files or a text. Out: a JSON line for each input. A bundle that reads neither text nor bytes takes
+files of arrays.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import click
 
 from edgexf.cli.options import bundle_argument, dtype_option, input_timeout_option, threads_option, truncate_option
 from edgexf.cli.streams import say_error
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import EdgexfError, InputError, UsageError
 
 if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
@@ -29,18 +30,26 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
 @click.option("--text", "texts", multiple=True, help="Text to classify instead of, or before, files; may be repeated.")
 @truncate_option
 @click.option("--stride", type=int, help="Read a text that is too long in windows that share so many tokens.")
+@click.option(
+    "--output-arrays",
+    type=click.Path(path_type=Path),
+    help="Of a model of arrays: a folder for its outputs, an .npz each.",
+)
 @input_timeout_option
 @dtype_option
 @threads_option
 def run(
-    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, input_timeout: float, dtype: str, threads: int | None
+    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, output_arrays: Path | None, input_timeout: float, dtype: str, threads: int | None
 ) -> None:  # fmt: skip
     """Classify files (- is standard input); a JSON line each, in the order given.
 
     The key `ms` is the time of the input. Inputs of similar length run together: then `ms` is an equal share of their
     time, and the key `batch` says how many they are.
+
+    A model that takes arrays reads them from .npz files, by the names of its inputs, and answers with its outputs.
     """
     from edgexf.cli.console import progress
+    from edgexf.pipeline.answer_arrays import check_array_call
     from edgexf_runtimes import load
 
     sources: list[str | Path] = [*texts, *map(Path, inputs)]
@@ -50,6 +59,11 @@ def run(
         load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session,
         progress(len(sources), "inputs") as advance,
     ):
+        if session.manifest.preprocess is None:
+            check_array_call(session, **{"--text": texts, "--truncate": truncate, "--stride": stride})
+            return run_arrays(session, list(map(Path, inputs)), output_arrays, advance)
+        if output_arrays is not None:
+            raise UsageError(f"--output-arrays is for models of arrays, got {session.manifest.name}; leave it out.")
         for start in range(0, len(sources), AT_ONCE):
             part = sources[start : start + AT_ONCE]
             predictions, errors = predict_readable(session, part, truncate, stride)
@@ -59,6 +73,27 @@ def run(
             for prediction in predictions:
                 click.echo(json.dumps(prediction.to_line()))
             advance(len(part))
+    if failed:
+        raise click.exceptions.Exit(1)
+    return None
+
+
+def run_arrays(session: Session, paths: Sequence[Path], folder: Path | None, advance: Callable[[int], None]) -> None:
+    """Answers files of arrays, a JSON line each. With a folder, the outputs go there."""
+    from edgexf.pipeline.answer_arrays import answer, output_files
+
+    failed = False
+    for path, file in zip(paths, output_files(paths, folder), strict=True):
+        try:
+            found = answer(session, path)
+        except InputError as error:
+            failed = True
+            say_error(error)
+        else:
+            if file is not None:
+                found.save(file)
+            click.echo(json.dumps(found.to_line(file), allow_nan=False))
+        advance(1)
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -204,7 +204,7 @@ class Predictor:
         """How this model reads its input. Raises UsageError for a model that takes token ids."""
         if self.manifest.preprocess is None:
             raise UsageError(
-                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays; call session.run with them, or session.run_explain."
+                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays; call session.run with them, or name an .npz of them at the prompt."
             )
         return self.manifest.preprocess
 

@@ -12,29 +12,18 @@ A file for a model that reads neither text nor bytes is an ``.npz`` of arrays by
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.arrays import RULE, Arrays, read_arrays
 from edgexf_runtimes.inputs.files import check_regular
 from edgexf_runtimes.inputs.labelled import Labelled, one_line
 from edgexf_runtimes.session import Session
-
-Arrays = dict[str, npt.NDArray[Any]]
-# numpy raises these for other files: a single array, an encrypted or truncated file, or an invalid header.
-UNREADABLE = (
-    ValueError, OSError, AttributeError, TypeError, RuntimeError, OverflowError, EOFError, MemoryError, zipfile.BadZipFile,
-    zlib.error, tokenize.TokenError, SyntaxError,
-)  # fmt: skip
 
 
 def stream(session: Session, path: Path) -> Iterator[Arrays]:
@@ -92,23 +81,14 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
     """
     if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
         return session.checked(session.encode([given.source], truncate=True))
-    found = read_arrays(given.source) if given.arrays is None else given.arrays
+    found = given.arrays
+    if found is None:
+        check_regular(Path(str(given.source)), RULE)
+        found = read_arrays(Path(str(given.source)))
     try:
         return session.checked(found)
     except UsageError as error:  # wrong names are an error of the data, not of the call
         raise InputError(str(error)) from error
-
-
-def read_arrays(path: Any) -> Arrays:
-    """Reads the arrays of an ``.npz`` file, by name."""
-    check_regular(Path(path), "a file for a model of arrays must be an .npz of them by name")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except UNREADABLE as error:
-        raise InputError(
-            f"a file for a model of arrays must be an .npz of them by name, got {path} ({error}); write it with numpy.savez."
-        ) from error
 
 
 def whole(session: Session, arrays: Arrays) -> Arrays:
