@@ -50,19 +50,26 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 @click.option(
     "--label", "truth", default="", help="The true label, which the page and the JSON show beside the answer."
 )
+@click.option(
+    "--sample", type=int, help="Of an .npz: the sample to explain, counted from 0; by default all, with --json."
+)
 @input_timeout_option
 @dtype_option
 @threads_option
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, input_timeout: float, dtype: str, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, input_timeout: float, dtype: str, threads: int | None, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
     Several methods or targets stand side by side. `--target c --against python` explains the logit of c minus the logit
     of python.
+
+    A model that takes arrays reads them from an .npz file, by the names of its inputs. The tokens shown are its ids.
     """
     from edgexf.cli.console import show, told_progress, width
+    from edgexf.pipeline.answer_arrays import check_array_call
     from edgexf.pipeline.evaluate_methods import check_alone
+    from edgexf.pipeline.explain_arrays import explain_arrays
     from edgexf.pipeline.explain_input import (
         check_page,
         chosen_targets,
@@ -92,7 +99,17 @@ def explain(
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
     with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
-        found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position, truth)
+        if session.manifest.preprocess is None:
+            check_array_call(session, **{"--text": text, "--truncate": truncate})
+            file = Path(given)
+            view = html is not None or not as_json
+            found = explain_arrays(
+                session, file, wanted, methods, options, told_progress, position, truth, sample, view
+            )
+        elif sample is not None:
+            raise UsageError(f"--sample is for an .npz of arrays, got {sample} for a text or file; leave it out.")
+        else:
+            found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position, truth)
     if html is not None:
         write_text(html, page_of(found))
         say(f"wrote {html}", to_stderr=True)

@@ -8,6 +8,7 @@
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
                       decision)
     answer_arrays     a bundle and an .npz of arrays -> its answer
+    explain_arrays    a bundle and an .npz of arrays -> explanations of its samples
     explain_input     a bundle and an input -> explanations side by side
     evaluate_methods  a bundle and labelled data -> how faithful its methods are
 

@@ -7,6 +7,7 @@
     scores       logits become scores of labels
     explain/     a score for each token: from an explain graph, or from many runs of the predict graph
     session      `Session`, which predicts and explains
+    rows         explains one sample of arrays, as tokens that a view shows
     measure/     figures about a session: latency, memory, agreement, faithfulness
 
 Data passes from the bundle and the inputs at the top to the figures at the bottom.

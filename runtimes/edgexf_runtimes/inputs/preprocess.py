@@ -184,6 +184,8 @@ def check_own(given: Mapping[str, Any], manifest: Manifest, signature: Signature
                 f"{name} must be {tensor.dtype} {list(tensor.shape)}, got {array.dtype} {list(array.shape)}; convert or reshape it."
             )
         arrays[name] = array.astype(tensor.dtype)
+        if array.dtype.kind in "iu" and not np.array_equal(arrays[name], array):
+            raise InputError(f"{name} must fit into {tensor.dtype}, got larger numbers; check its values.")
     if names.GLOBAL_ATTENTION_MASK in arrays and manifest.limits.max_global:
         check_globals((arrays[names.GLOBAL_ATTENTION_MASK] > 0).astype(np.int64), manifest.limits)
     shapes = {name: tensor.shape for name, tensor in wanted.items()}
