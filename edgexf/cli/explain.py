@@ -69,7 +69,7 @@ def explain(
     from edgexf.cli.console import show, told_progress, width
     from edgexf.pipeline.answer_arrays import check_array_call
     from edgexf.pipeline.evaluate_methods import check_alone
-    from edgexf.pipeline.explain_arrays import explain_arrays
+    from edgexf.pipeline.explain_arrays import explain_arrays, without_baseline
     from edgexf.pipeline.explain_input import (
         check_page,
         chosen_targets,
@@ -102,6 +102,8 @@ def explain(
         if session.manifest.preprocess is None:
             check_array_call(session, **{"--text": text, "--truncate": truncate})
             file = Path(given)
+            if dropped := without_baseline(session, methods, options):
+                say(f"left out: {', '.join(dropped)}, which replace tokens; add with: --baseline ID", to_stderr=True)
             view = html is not None or not as_json
             found = explain_arrays(
                 session, file, wanted, methods, options, told_progress, position, truth, sample, view

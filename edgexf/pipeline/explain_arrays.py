@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import UsageError
 from edgexf.pipeline.answer_arrays import read_checked
-from edgexf.pipeline.explain_input import Bar, Target, chosen_methods, given_options, installed
+from edgexf.pipeline.explain_input import EACH, Bar, Target, chosen_methods, given_options, installed
 
 if TYPE_CHECKING:
     from edgexf.report.explanation import Explanation
     from edgexf_runtimes import Session
+
+
+def without_baseline(session: Session, methods: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """What ``each`` leaves out of an explanation of arrays: without a baseline, the methods that replace tokens."""
+    from edgexf_runtimes.explain.graph import along_a_path
+
+    if EACH not in methods or options.get("baseline") is not None:
+        return []
+    return [method for method in session.manifest.methods if along_a_path(session, method)] + installed()
 
 
 def explain_arrays(
@@ -44,7 +53,9 @@ def explain_arrays(
     from edgexf_runtimes.explain.perturbation import Options
     from edgexf_runtimes.rows import explain_row, sample_of, samples_in
 
-    chosen: list[str | None] = [*chosen_methods(methods, session.manifest.methods, installed())] or [None]
+    names = chosen_methods(methods, session.manifest.methods, installed())
+    dropped = without_baseline(session, methods, options)
+    chosen: list[str | None] = [name for name in names if name not in dropped] or [None]
     own = given_options(options, {method: takes(method) for method in chosen if method})
     for method in chosen:
         at_run_time = find(method)

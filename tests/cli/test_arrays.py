@@ -231,6 +231,19 @@ def test_methods_from_outside_replace_ids_by_a_baseline(bundle: Path, tmp_path: 
         assert words in refused.stderr
 
 
+def test_each_leaves_out_what_needs_a_baseline_and_says_so(bundle: Path, tmp_path: Path) -> None:
+    path = saved(tmp_path / "one.npz", rows=1)
+    done = command("explain", bundle, path, "--method", "each", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [json.loads(line)["method"] for line in done.stdout.splitlines()] == ["attnlrp"]
+    (line,) = done.stderr.splitlines()
+    assert line == "left out: occlusion, lime, kernel-shap, which replace tokens; add with: --baseline ID"
+    every = command("explain", bundle, path, "--method", "each", "--json", "--baseline", 1, "--budget", 100)
+    assert every.exit_code == 0, every.stderr
+    found = [json.loads(line)["method"] for line in every.stdout.splitlines()]
+    assert found == ["attnlrp", "occlusion", "lime", "kernel-shap"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
