@@ -124,7 +124,7 @@ PIXELS = IMAGES[:1].tolist()
         ({"arrays": {"pixels": [[[[float("nan")]]]]}}, "pixels must be finite"),
         ({"arrays": []}, "line 2 of data.jsonl"),
         ({"input": "alone.npy"}, "an .npz of them"),
-        ({"input": "none.npz"}, "an .npz of them"),
+        ({"input": "none.npz"}, "a readable file, got .*none.npz"),
         ({"input": "data.jsonl"}, "an .npz of them"),
         ({"text": "words"}, "takes token ids"),
         ({"arrays": {"pixels": PIXELS}, "label": 5}, "one of the model's"),
