@@ -24,7 +24,9 @@ from typing import Any
 
 import click
 import onnx
+import torch
 import transformers
+from torch.export import Dim
 from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -61,6 +63,8 @@ MODULES = {  # a module of tests/modules.py: the variant of its attention
     "nearby": "local-attention-pypi",
     "landmarks": "nystrom-attention-pypi",
 }
+IMAGES = {"Swin": "hf-swin", "Swinv2": "hf-swinv2"}  # a family for images: the variant of its attention
+SIDES = {"pixel_values": {0: Dim("batch"), 2: Dim("height", min=16, max=40), 3: Dim("width", min=16, max=40)}}
 Results = dict[str, dict[str, Any]]
 
 
@@ -93,12 +97,38 @@ def cases() -> Iterator[tuple[str, str, dict[str, Any], Any]]:
             lambda kind=kind: modules.small(kind)[0],
         )
 
+    for family, variant_name in IMAGES.items():
+        yield (
+            variant_name,
+            f"{family}ForImageClassification",
+            {
+                "grid": "full",
+                "example_inputs": (torch.randn(2, 3, 37, 30),),
+                "dynamic_shapes": SIDES,
+                "explain": ("attnlrp",),
+            },
+            lambda family=family: of_images(family),
+        )
+
+
+def of_images(family: str) -> Any:
+    """Builds a small model of images with random weights, whose biases begin with zeros."""
+    config = getattr(transformers, f"{family}Config")(
+        image_size=32, patch_size=2, embed_dim=8, depths=[1, 2], num_heads=[1, 2], window_size=4, num_labels=3
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{family}ForImageClassification")(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
 
 def head_row(options: dict[str, Any], build: Any) -> list[Any]:
     """Returns the number of grid cells, the worst relative difference, and the explanation methods of the head."""
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         source = None if build is None else build()
-        if isinstance(source, PreTrainedModel):
+        if isinstance(source, PreTrainedModel) and "example_inputs" not in options:
             source.save_pretrained(Path(folder, "model"))
             source = Path(folder, "model")
         manifest = edgexf.export(source, output=Path(folder, "out"), **options).manifest

@@ -45,6 +45,22 @@ SUPPORT = (
         "transformers.models.funnel.modeling_funnel:FunnelDecoder",
         "edgexf_exporters.lowerings.huggingface.funnel:Decoder",
     ),
+    (
+        "transformers.models.swin.modeling_swin:SwinPatchEmbeddings",
+        "edgexf_exporters.lowerings.huggingface.swin:Patches",
+    ),
+    (
+        "transformers.models.swin.modeling_swin:SwinPatchMerging",
+        "edgexf_exporters.lowerings.huggingface.swin:Merging",
+    ),
+    (
+        "transformers.models.swinv2.modeling_swinv2:Swinv2PatchEmbeddings",
+        "edgexf_exporters.lowerings.huggingface.swin:Patches",
+    ),
+    (
+        "transformers.models.swinv2.modeling_swinv2:Swinv2PatchMerging",
+        "edgexf_exporters.lowerings.huggingface.swin:Merging",
+    ),
 )
 
 

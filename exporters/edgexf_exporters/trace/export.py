@@ -41,7 +41,7 @@ from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
-from edgexf_exporters.trace.prepare import prepared, translations, write_to_new
+from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
 from edgexf_exporters.trace.python_len import free_len
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
@@ -134,6 +134,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
                 f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; {REMEDY}."
             ) from error
     write_to_new(program.graph_module)
+    average_whole(program.graph_module)
     return program
 
 

@@ -43,6 +43,11 @@ aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
 DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  # operators that the exporter leaves out
 OWN: Decompositions = {aten.scaled_dot_product_attention.default: attention}  # in place of torch's translation
+POOLINGS = {  # the number of axes that each of these averages over
+    aten.adaptive_avg_pool1d.default: 1,
+    aten.adaptive_avg_pool2d.default: 2,
+    aten.adaptive_avg_pool3d.default: 3,
+}
 PROMOTIONS = type_promotion.TypePromotionTable()
 
 
@@ -82,6 +87,17 @@ def write_to_new(module: GraphModule) -> None:
     for node in module.graph.nodes:
         if isinstance(node.target, OpOverload) and node.target._schema.is_mutable and is_unseen(node):
             node.target = out_of_place(node.target)
+    module.recompile()
+
+
+def average_whole(module: GraphModule) -> None:
+    """Makes an average pooling to a single entry a mean, in place.
+
+    torch sets the strides of what it pools after a transposition, which no reverse pass in ONNX can follow.
+    """
+    for node in module.graph.nodes:
+        if node.target in POOLINGS and all(isinstance(size, int) and size == 1 for size in node.args[1]):
+            node.target, node.args = aten.mean.dim, (node.args[0], list(range(-POOLINGS[node.target], 0)), True)
     module.recompile()
 
 

@@ -8,6 +8,7 @@
     reformer_rotations   the rotations of a Reformer
     reformer             hashed and local attention, with these rotations
     funnel               relative attention over pooled tokens
+    swin                 windows of an image, inside any module
 
 A model passes through the file of its family twice. First `describe` reads the limits of the model from its config, and
 refuses a model that can't be exported. The result is a `Family`, which may hold a context for calls of the untouched
