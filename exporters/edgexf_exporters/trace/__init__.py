@@ -10,6 +10,7 @@
     marks      operators that mark tensors in a captured program
     recurrent  recurrent layers as single operators, and their translation
     prepare    decomposes a captured program into operators that have a translation
+    resize     resizing to the nearest entry, for `prepare`
     retrace    traces a function over the inputs of a captured program
     simplify   removes what a translated graph does not need
 

@@ -35,14 +35,18 @@ from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, re
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import blocks, recurrent
+from edgexf_exporters.trace import blocks, recurrent, resize
 from edgexf_exporters.trace.attention import attention
+from edgexf_exporters.trace.resize import RESIZED, scale_in_float64
 from edgexf_exporters.trace.retrace import Decompositions, retraced
 
 aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
 DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  # operators that the exporter leaves out
-OWN: Decompositions = {aten.scaled_dot_product_attention.default: attention}  # in place of torch's translation
+OWN: Decompositions = {  # in place of torch's translation
+    aten.scaled_dot_product_attention.default: attention,
+    **RESIZED,
+}
 POOLINGS = {  # the number of axes that each of these averages over
     aten.adaptive_avg_pool1d.default: 1,
     aten.adaptive_avg_pool2d.default: 2,
@@ -58,7 +62,7 @@ def translations(opset: int) -> ONNXRegistry:
     They are cached: torch needs a third of a second to gather them.
     """
     found = ONNXRegistry.from_torchlib(opset)
-    for target, function in (blocks.TRANSLATIONS | recurrent.TRANSLATIONS).items():
+    for target, function in (blocks.TRANSLATIONS | recurrent.TRANSLATIONS | resize.TRANSLATIONS).items():
         found.register_op(target, function)
     return found
 
@@ -151,6 +155,7 @@ def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
     found = decomposed(program, opset)
     promote(found.graph_module)
     found._graph_module = remove_assertion_nodes(found.graph_module)
+    scale_in_float64(found.graph)
     return found
 
 

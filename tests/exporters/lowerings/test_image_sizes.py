@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ import edgexf
 from edgexf.errors import EdgexfError
 from edgexf_exporters.explain.rules import Rules
 from edgexf_exporters.hooks import frozen
+from edgexf_exporters.trace.export import capture, translate
 
 TOLERANCE = 1e-4  # of the contract grid
 SIZES = {"pixel_values": {0: Dim("batch"), 2: Dim("height", min=8, max=40), 3: Dim("width", min=8, max=40)}}
@@ -122,3 +124,30 @@ def test_a_branch_on_a_size_is_refused_with_the_sizes_of_the_other_path(tmp_path
             output=tmp_path / "bundle",
             explain=(),
         )
+
+
+class Scaled(nn.Module):
+    def __init__(self, way: dict[str, Any]) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.interpolate(image, **self.way)
+
+
+@pytest.mark.parametrize("recompute", [None, True])
+@pytest.mark.parametrize("factor", [0.6, 0.7, 1.7, 2])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_a_scale_factor_gives_the_size_and_the_entries_of_pytorch(
+    mode: str, factor: float, recompute: bool | None
+) -> None:
+    """At 90 the product with 0.7 is below 63 in float64, and 63 in float32, in which Resize of ONNX computes."""
+    module = Scaled({"mode": mode, "scale_factor": factor, "recompute_scale_factor": recompute})
+    free: Any = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    model = translate(capture(module, (torch.randn(3, 2, 24, 41),), free), ["image"], ["found"], 20)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    nearest = mode.startswith("nearest")
+    for width in (14, 17, 21, 23, *((90, 170) if nearest else ())):
+        image = torch.randn(1, 2, 13, width)
+        (found,) = session.run(None, {"image": image.numpy()})
+        assert difference(found, module(image)) <= (0 if nearest else TOLERANCE)

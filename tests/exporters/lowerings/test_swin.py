@@ -50,7 +50,7 @@ def module_of(kind: str) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():  # the bias of the distance begins with zeros
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return module
+    return module.requires_grad_(False)
 
 
 def answer(kind: str, image: Tensor) -> Tensor:

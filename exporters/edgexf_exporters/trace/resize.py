@@ -1,0 +1,90 @@
+"""Resizing to the nearest entry, as PyTorch chooses the entry.
+
+In: the arguments of ``aten.upsample_nearest2d`` and its relatives. Out: the entries that PyTorch takes, by `index_select`.
+
+    place i of the result  ->  floor(i * scale), or floor((i + 0.5) * scale) for "nearest-exact"; scale in float32
+
+Resize of ONNX divides by its own scale. Where a place falls on the border of two entries, rounding decides, and the two
+differ: with a scale_factor of 0.6 at every width from 17 on.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from onnx import TensorProto
+from onnx.helper import make_tensor
+from onnxscript import opset18
+from torch import Tensor
+from torch.fx import Graph
+
+aten = torch.ops.aten
+op: Any = opset18  # its types don't follow what a node answers
+
+
+def nearest(values: Tensor, sizes: Sequence[int], factors: Sequence[float | None], offset: float) -> Tensor:
+    """`values` [batch, channels, ...] in the `sizes` of its last axes. A factor of None follows from the sizes."""
+    for axis, (size, factor) in enumerate(zip(sizes, factors, strict=True), start=2):
+        length = values.shape[axis]
+        # PyTorch inverts a factor in float64, and divides sizes in float32.
+        scale = (
+            torch.full((), length, dtype=torch.float32) / torch.full((), size, dtype=torch.float32)
+            if not factor
+            else torch.tensor(1 / factor, dtype=torch.float32)
+        )
+        place = ((torch.arange(size, dtype=torch.float32) + offset) * scale).to(torch.int64)
+        values = values.index_select(axis, place.clamp(max=length - 1))
+    return values
+
+
+def resizing(axes: int, offset: float) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Makes the function of the operator that takes sizes, and of the one that takes sizes or factors."""
+
+    def by_sizes(values: Tensor, sizes: Sequence[int], *factors: float | None) -> Tensor:
+        return nearest(values, sizes, factors or [None] * axes, offset)
+
+    def by_either(values: Tensor, sizes: Sequence[int] | None, factors: Sequence[float] | None = None) -> Tensor:
+        if sizes is not None:
+            return nearest(values, sizes, [None] * axes, offset)
+        factors = factors or []
+        found = [torch.sym_int(length * factor) for length, factor in zip(values.shape[2:], factors, strict=True)]
+        return nearest(values, found, factors, offset)
+
+    return by_sizes, by_either
+
+
+RESIZED: dict[Any, Callable[..., Tensor]] = {
+    getattr(getattr(aten, name.format(axes)), overload): function
+    for name, offset in (("upsample_nearest{}d", 0.0), ("_upsample_nearest_exact{}d", 0.5))
+    for axes in (1, 2, 3)
+    for overload, function in zip(("default", "vec"), resizing(axes, offset), strict=True)
+}
+
+
+def scaled(size: int, factor: float) -> float:
+    """A size times a factor in float64, as Python computes it. torch's translation is float32, where 90 * 0.7 is 63."""
+    return size * factor
+
+
+def scaled_in_onnx(size: Any, factor: float) -> Any:
+    """`scaled` in ONNX."""
+    number = op.Constant(value=make_tensor("factor", TensorProto.DOUBLE, [], [factor]))
+    return op.Mul(op.Cast(size, to=TensorProto.DOUBLE), number)
+
+
+TRANSLATIONS = {scaled: scaled_in_onnx}
+WHOLE = (math.trunc, math.floor, math.ceil)
+
+
+def scale_in_float64(graph: Graph) -> None:
+    """Computes sizes such as ``int(length * 0.7)`` in float64, in place."""
+    for node in graph.find_nodes(op="call_function", target=torch.sym_float):
+        for user in list(node.users):
+            numbers = [value for value in user.args if isinstance(value, float)]
+            if user.target is operator.mul and numbers and all(made.target in WHOLE for made in user.users):
+                user.target, user.args = scaled, (node.args[0], numbers[0])
+    graph.eliminate_dead_code()
