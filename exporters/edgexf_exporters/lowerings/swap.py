@@ -141,8 +141,8 @@ def lowered(model: nn.Module, limits: Limits, inside: bool = False) -> Iterator[
     standing = stand_ins(model, replacements, limits) if inside else {}
     covered = {part for holder in standing for part in holder.modules()}
     with ExitStack() as entered, replaced(model, {**replacements, **standing}):
-        for around in {around for new in replacements.values() if (around := getattr(type(new), "around", None))}:
-            entered.enter_context(around())
+        for context in filter(None, {getattr(type(new), "trace_context", None) for new in replacements.values()}):
+            entered.enter_context(context())
         yield Lowered.of(new for old, new in replacements.items() if old not in covered)
 
 

@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
     """
 
     block = 1
-    around = staticmethod(packing)
+    trace_context = staticmethod(packing)  # surrounds the whole trace; see `lowerings.swap`
 
     def __init__(self, original: nn.RNNBase, _: Limits) -> None:
         super().__init__()

@@ -246,13 +246,13 @@ def test_layers_that_the_config_does_not_name_are_refused_where_a_task_is_chosen
         from_checkpoint(str(tmp_path), task="feature-extraction")
 
 
-def see_padding(*projected: Any, right: Any = dense.mixed) -> Tensor:
+def see_padding(*projected: Any, right: Any = dense.mixed, **_: Any) -> Tensor:
     *others, mask = projected
     found: Tensor = right(*others, torch.ones_like(mask))
     return found
 
 
-def forget_the_scale(query: Tensor, *others: Any, right: Any = dense.mixed) -> Tensor:
+def forget_the_scale(query: Tensor, *others: Any, right: Any = dense.mixed, **_: Any) -> Tensor:
     found: Tensor = right(query * 2, *others)
     return found
 
@@ -262,13 +262,13 @@ def forget_distances_and_turns(*projected: Any, right: Any = dense.mixed, **_: A
     return found
 
 
-def forget_the_last_token(*projected: Any, right: Any = dense.mixed) -> Tensor:
+def forget_the_last_token(*projected: Any, right: Any = dense.mixed, **_: Any) -> Tensor:
     *others, mask = projected
     found: Tensor = right(*others, mask * (mask.cumsum(1) < mask.sum(1, keepdim=True)))
     return found
 
 
-def swap_queries_and_keys(query: Tensor, key: Tensor, *others: Any, right: Any = dense.mixed) -> Tensor:
+def swap_queries_and_keys(query: Tensor, key: Tensor, *others: Any, right: Any = dense.mixed, **_: Any) -> Tensor:
     found: Tensor = right(key, query, *others)
     return found
 
