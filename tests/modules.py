@@ -118,6 +118,21 @@ class Nearby(nn.Module):
         return self.head(self.body(heads, heads, heads).transpose(1, 2).flatten(2))
 
 
+class Between(nn.Module):
+    """An embedding with padding id 7, and a head. `between` is what a class does with the hidden values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head = nn.Embedding(VOCABULARY, 8, padding_idx=7), nn.Linear(8, 3)
+
+    def between(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.between(ids, self.embed(ids)))
+
+
 def ids(batch: int, length: int, below: int = VOCABULARY, seed: int = 0) -> Tensor:
     return torch.randint(0, below, (batch, length), generator=torch.Generator().manual_seed(seed))
 

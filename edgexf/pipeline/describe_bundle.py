@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.judge import Verdict
 
+TRACING_BRANCH = "tracing_branch"  # the key that names the line at which the model went another way while it was traced
 UNEXPLAINED = "unexplained"  # the key of a manifest's provenance that says why the bundle has no explain graph
 
 
@@ -44,6 +45,7 @@ def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
             "variant": source.variant.name,
             "attention": source.variant.attention,
             **({UNEXPLAINED: graphs.unexplained} if graphs.unexplained else {}),
+            **({TRACING_BRANCH: graphs.tracing_branch} if graphs.tracing_branch else {}),
             "opset": opset,
             "versions": {name: version(name) for name in ("edgexf", "torch", "onnx", "onnxscript", "onnxruntime")},
         },

@@ -24,7 +24,7 @@ from edgexf.errors import ExportWarning, UsageError, VerificationError, temporar
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
-from edgexf.pipeline.describe_bundle import UNEXPLAINED, make_manifest
+from edgexf.pipeline.describe_bundle import TRACING_BRANCH, UNEXPLAINED, make_manifest
 from edgexf.progress import Stages, no_stages
 from edgexf_exporters.options import check_options
 from edgexf_exporters.sources.request import Request, check_request
@@ -168,6 +168,11 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
     """Yields what a user of a bundle may not expect of it. `explained`: an explanation was wanted."""
     if explained and UNEXPLAINED in manifest.provenance:
         yield f"no explain graph was written: {manifest.provenance[UNEXPLAINED]}"
+    if TRACING_BRANCH in manifest.provenance:
+        yield (
+            f"forward goes another way while it is traced, {manifest.provenance[TRACING_BRANCH]}, and the graph goes this "
+            "way: a sample of inputs agrees with the model, not all; compute without asking whether a trace runs"
+        )
     if manifest.signature is not None:
         for name, value in manifest.signature.frozen.items():
             yield f"the graph keeps {name}={value}, since only tensors become inputs; give a tensor to let it vary"

@@ -40,6 +40,7 @@ from edgexf_exporters.trace.export import (
     capture,
     dynamic_axes,
 )
+from edgexf_exporters.trace.flags import Answers, answered
 from edgexf_exporters.trace.guards import conditions
 
 Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
@@ -73,6 +74,8 @@ class Captured:
         methods: the explanation methods to compile.
         unexplained: why nothing can be explained, or why the body could not be captured; otherwise empty.
         guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
+        tracing_branch: the line at which a custom module goes another way while it is traced, and the graph too; empty
+            if it goes the same way.
     """
 
     source: Source
@@ -83,6 +86,7 @@ class Captured:
     methods: tuple[str, ...]
     unexplained: str
     guards: tuple[CodeType, ...]
+    tracing_branch: str = ""
 
     def example(self, tensors: Sequence[contract.Tensor]) -> Example:
         """An input for each of `tensors`, and the dynamic axes of each input."""
@@ -188,7 +192,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
     program = Program(source)
     own = source.module_inputs
     limits = source.limits if own is None else replace(source.limits, max_global=own.max_global)
-    with lowered(program, limits, inside=own is not None) as lowering:
+    with lowered(program, limits, inside=own is not None) as lowering, answered(program) as answers:
         if own is not None and lowering.blocked:
             raise ExportError(
                 f"a custom module may hold models whose lengths can be padded, got an attention alone that takes whole blocks of {lowering.block} "
@@ -197,7 +201,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
         program.lowering = lowering
         axes = axes_of(source, lowering)
         inputs, dimensions = example(source, source.tensors, axes)
-        predict = capture(program, inputs, dimensions)
+        predict = capture_either_way(program, inputs, dimensions, answers)
         guards = () if own is None else tuple(conditions(predict))
         body, reason = None, source.unexplained
         if methods and source.embedding is not None and source.target is not None:
@@ -208,7 +212,26 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
                 if asked:
                     raise
                 reason = str(error)
-    return Captured(source, lowering, axes, predict, body, tuple(methods), reason, guards)
+    branch = answers.asked[0] if answers.as_torch else ""
+    return Captured(source, lowering, axes, predict, body, tuple(methods), reason, guards, branch)
+
+
+def capture_either_way(
+    program: Program, inputs: tuple[Tensor, ...], dimensions: Sequence[dict[int, Any]], answers: Answers
+) -> ExportedProgram:
+    """Captures the program as PyTorch runs it. If a custom module asks whether it is traced, and does not trace so, it
+    is captured as torch traces it: the verification then looks for inputs that tell the two ways apart.
+    """
+    try:
+        return capture(program, inputs, dimensions)
+    except ExportError as error:
+        if not answers.asked or program.source.module_inputs is None:
+            raise
+        answers.as_torch = True
+        try:
+            return capture(program, inputs, dimensions)
+        except ExportError:
+            raise error from None
 
 
 def capture_body(

@@ -35,6 +35,7 @@ class Graphs:
         unexplained: why nothing can be explained, or why no explain graph could be made; otherwise empty.
         padding_mark: the value of ``attention_mask`` behind the end of an input.
         guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
+        tracing_branch: the line at which a custom module goes another way while it is traced, and the graph too.
     """
 
     predict: onnx.ModelProto
@@ -44,6 +45,7 @@ class Graphs:
     unexplained: str = ""
     padding_mark: int = 0
     guards: tuple[CodeType, ...] = ()
+    tracing_branch: str = ""
 
 
 def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
@@ -65,8 +67,9 @@ def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
                 raise
             reason = str(error)
     return Graphs(
-        predict, explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark, captured.guards
-    )
+        predict, explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark, captured.guards,
+        captured.tracing_branch,
+    )  # fmt: skip
 
 
 def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset: int) -> onnx.ModelProto:

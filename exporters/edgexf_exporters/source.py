@@ -131,6 +131,7 @@ class ModuleInputs:
         draw: makes further inputs.
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
         max_global: how many tokens of a row the module may make global in a library model that it holds.
+        special: the ids that mean something other than a token of a text.
     """
 
     tensors: tuple[contract.Tensor, ...]
@@ -138,6 +139,7 @@ class ModuleInputs:
     draw: Drawing
     real: Mapping[str, int]
     max_global: int = 1
+    special: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

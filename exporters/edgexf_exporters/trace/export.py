@@ -45,6 +45,7 @@ from edgexf_exporters.trace.prepare import average_whole, prepared, translations
 from edgexf_exporters.trace.python_len import free_len
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
+from edgexf_exporters.trace.swallowed import noticed
 
 Axes = Mapping[int, object]
 BLOCKS_TRACED = 7  # the length of an example in blocks: several, so that torch specialises nothing to this number
@@ -117,11 +118,15 @@ def dynamic_axes(
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
     """Captures the module as an aten graph.
 
-    Raises ExportError where shapes or control flow depend on values; the error names the line of the model.
+    Raises ExportError where shapes or control flow depend on values, also where the model catches the error of it; the
+    error names the line of the model.
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     deadline = Deadline(module)
-    with watching(module, deadline.check) as witness, without_stacks(), free_len(module), deadline.checked():
+    with (
+        watching(module, deadline.check) as witness, without_stacks(), free_len(module), noticed(module, example),
+        deadline.checked(),
+    ):  # fmt: skip
         try:
             program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:

@@ -23,13 +23,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-FOREIGN = {
-    "torch",
-    "transformers",
-    "edgexf",
-    "edgexf_exporters",
-    "edgexf_runtimes",
-}  # packages whose code stays as it is
+from edgexf_exporters.trace.exchange import is_foreign
 
 
 def first_size(value: Any, /) -> Any:
@@ -39,14 +33,14 @@ def first_size(value: Any, /) -> Any:
 
 
 def own_globals(model: nn.Module) -> list[dict[str, Any]]:
-    """The globals of the files that define the classes of the modules of `model`, without `FOREIGN`."""
+    """The globals of the files that define the classes of the modules of `model`, but foreign files."""
     found: dict[int, dict[str, Any]] = {}
     for kind in {kind for part in model.modules() for kind in type(part).__mro__}:
         for value in vars(kind).values():
             function = inspect.unwrap(getattr(value, "fget", None) or getattr(value, "__func__", value))
             if isinstance(function, FunctionType):
                 found[id(function.__globals__)] = function.__globals__
-    return [one for one in found.values() if str(one.get("__name__")).partition(".")[0] not in FOREIGN]
+    return [one for one in found.values() if not is_foreign(one)]
 
 
 @contextmanager

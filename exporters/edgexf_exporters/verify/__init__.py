@@ -9,11 +9,12 @@
     rounding       judges by float64 whether a difference over the tolerance is rounding
     compare        compares the graphs with the model in each cell
     behaviour      further checks: repeated runs, independent samples, sizes that the trace does not cover
+    shortcuts      looks for inputs on which a module goes another way than its trace
     graph_checks   checks that compare no answers: random operators, and how tensors grow
     judge          all of this for the files of a bundle: the verdict on an export
     float64        the comparison of a lowering and its library in float64, for tests and benchmarks
 
 `contract` runs first, before anything is traced. When the graphs are made, `judge` opens them. `grid` makes the inputs
 of each cell, `eager` and `row_by_row` answer them, and `compare` makes a `GridResult`, with `ties` where a difference
-may be a tie. `judge` adds the checks of `behaviour` and `graph_checks`, and gives a `Verdict`.
+may be a tie. `judge` adds the checks of `behaviour`, `shortcuts` and `graph_checks`, and gives a `Verdict`.
 """

@@ -26,6 +26,7 @@ from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks, ties
 from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour, check_uncovered
 from edgexf_exporters.verify.compare import GridResult, compare
+from edgexf_exporters.verify.shortcuts import shortcut
 
 GOLDEN_BYTES = 1_000_000
 
@@ -104,6 +105,10 @@ def compared(
                     result.checks[f"nothing grows as length squared in {path}"] = found
         if source.module_inputs is not None:
             result.checks["sizes that the trace does not cover agree"] = missed
+            if graphs.tracing_branch:
+                found = shortcut(source, source.module_inputs, predict, variant.tolerance)
+                said = f"{found}: forward goes another way while it is traced, {graphs.tracing_branch}" if found else ""
+                result.checks["special inputs take the way of the trace"] = said
             if source.limits.padding == "invariant":
                 found = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
                 result.checks["padding behind a row changes no answer"] = found

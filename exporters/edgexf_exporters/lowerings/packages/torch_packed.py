@@ -10,17 +10,12 @@ No row is sorted: a recurrent layer of ONNX takes rows of any order. So the rows
 on values. Code that needs to know this length, as attention does, stops the trace. With ``total_length=x.shape[1]`` the
 tensor keeps its axis.
 
-`packing` exchanges the code of torch's two functions, because models hold the functions under names of their own. Two
-alternatives were weighed. Other functions in the globals of all modules miss a function in a default or a closure. A torch
-mode sees only the operators inside the two functions, between a sort and its inverse, which the graph would hold.
+`packing` exchanges the code of torch's two functions (`edgexf_exporters.trace.exchange`). A torch mode was weighed: it sees
+only the operators inside the two functions, between a sort and its inverse, which the graph would hold.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FunctionType
 from typing import Any, NoReturn
 
 import torch
@@ -29,15 +24,7 @@ from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 
 from edgexf.errors import ExportError
-
-NAMES = ("pack_padded_sequence", "pad_packed_sequence")
-# torch's functions, which stay as they are while their code is exchanged.
-OWN: dict[str, Any] = {
-    name: FunctionType(found.__code__, found.__globals__, name, found.__defaults__)
-    for name in NAMES
-    for found in [getattr(rnn, name)]
-}
-packing_in = threading.local()  # `depth`: how many exports of this thread pack in this way
+from edgexf_exporters.trace.exchange import Exchange
 
 
 def refused(*_: object) -> NoReturn:
@@ -110,14 +97,14 @@ def pad(packed: Packed, batch_first: bool, padding_value: float, total_length: i
     return values.transpose(0, 1) if batch_first else values, packed.lengths
 
 
-# The code of these two stands in for torch's. It runs with the globals of torch, so it imports what it needs.
+# The code of these two stands in for torch's.
 def pack_padded_sequence(
     input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True  # noqa: A002 (torch's name)
 ) -> Any:  # fmt: skip
     from edgexf_exporters.lowerings.packages import torch_packed
 
-    if not torch_packed.is_packing():
-        return torch_packed.OWN["pack_padded_sequence"](input, lengths, batch_first, enforce_sorted)
+    if not torch_packed.EXCHANGE.is_active():
+        return torch_packed.EXCHANGE.own["pack_padded_sequence"](input, lengths, batch_first, enforce_sorted)
     return torch_packed.pack(input, lengths, batch_first)
 
 
@@ -127,34 +114,9 @@ def pad_packed_sequence(
     from edgexf_exporters.lowerings.packages import torch_packed
 
     if not isinstance(sequence, torch_packed.Packed):
-        return torch_packed.OWN["pad_packed_sequence"](sequence, batch_first, padding_value, total_length)
+        return torch_packed.EXCHANGE.own["pad_packed_sequence"](sequence, batch_first, padding_value, total_length)
     return torch_packed.pad(sequence, batch_first, padding_value, total_length)
 
 
-STAND_INS = {"pack_padded_sequence": pack_padded_sequence, "pad_packed_sequence": pad_packed_sequence}
-exchanged = threading.Lock()
-active = [0]  # exports of all threads that pack in this way
-
-
-def is_packing() -> bool:
-    """Whether this thread exports. Other threads go on to pack as torch does."""
-    return getattr(packing_in, "depth", 0) > 0
-
-
-@contextmanager
-def packing() -> Iterator[None]:
-    """Packs as this module does, in this thread, for the duration."""
-    turn(1)
-    try:
-        yield
-    finally:
-        turn(-1)
-
-
-def turn(step: int) -> None:
-    """Counts an export in or out. The first one exchanges the code of torch's functions, and the last one restores it."""
-    with exchanged:
-        packing_in.depth = getattr(packing_in, "depth", 0) + step
-        active[0] += step
-        for name in NAMES:
-            getattr(rnn, name).__code__ = (STAND_INS if active[0] else OWN)[name].__code__
+EXCHANGE = Exchange({rnn.pack_padded_sequence: pack_padded_sequence, rnn.pad_packed_sequence: pad_packed_sequence})
+packing = EXCHANGE.active  # packs as this module does, in this thread, for the duration

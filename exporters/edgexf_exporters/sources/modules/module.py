@@ -184,7 +184,9 @@ class Described:
             preprocess=None,
             first_id=0,
             padding_id=0,
-            module_inputs=ModuleInputs(tensors, signature, self.draws, self.draws.real, self.max_global),
+            module_inputs=ModuleInputs(
+                tensors, signature, self.draws, self.draws.real, self.max_global, self.draws.special
+            ),
             has_argmax=any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families),
             settings=self.settings,
             call_context=self.probe.around,
