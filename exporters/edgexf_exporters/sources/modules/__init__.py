@@ -5,6 +5,7 @@
     text         a custom module that reads text by a tokenizer
     relations    which axes of the inputs vary, and which depend on each other, for `module`
     outputs      how the sizes of the outputs follow from the sizes of the inputs, for `module`
+    memory       whether answers depend on earlier calls, for `module`
     padding      whether padding behind a row changes the answers, for `module`
     probe        runs a custom module to find out about its axes and values, for `module`
     examples     inputs of any size that are like the example inputs, for `module`

@@ -36,6 +36,7 @@ from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
 from edgexf_exporters.sources.calls import arguments, in_float32
 from edgexf_exporters.sources.modules.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.modules.examples import Draws, is_choice, special_ids
+from edgexf_exporters.sources.modules.memory import check_memory, fresh_copy
 from edgexf_exporters.sources.modules.outputs import declared, plain, sizes_apart, sizes_near
 from edgexf_exporters.sources.modules.padding import INVARIANT, NONE, rule_of
 from edgexf_exporters.sources.modules.probe import Answer, Probe, padding_ids
@@ -73,8 +74,11 @@ def from_module(
     examples, settings = arguments(module, example_inputs)
     module = in_float32(module)
     with quiet_libraries(), frozen(module):
+        fresh = fresh_copy(module)
         probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
         source = Described(probe, max_global, max_length).source()
+        assert source.module_inputs is not None  # noqa: S101 (tells mypy: the source of a module has them)
+        check_memory(probe, fresh, source.module_inputs.signature)
     return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
 
 

@@ -41,6 +41,7 @@ class Probe:
         draws: makes inputs. It learns about ids, masks and the names of axes while the probe is asked.
         settings: the arguments of ``forward`` that are no tensors, by name.
         around: makes the context of each call of the module.
+        first: the answer to the first call, which is that of the examples; None before.
     """
 
     def __init__(self, module: nn.Module, draws: Draws, settings: Mapping[str, Any]) -> None:
@@ -48,6 +49,7 @@ class Probe:
         self.draws = draws
         self.settings = settings
         self.around = surrounding(module)
+        self.first: Answer | None = None
 
     def answer(self, inputs: Mapping[str, Array]) -> Answer:
         return self.called({name: torch.from_numpy(array.copy()) for name, array in inputs.items()})
@@ -55,10 +57,13 @@ class Probe:
     def called(self, inputs: Mapping[str, Tensor]) -> Answer:
         with torch.no_grad(), self.around(self.module):
             found = self.module(**inputs, **self.settings)
-        return {
+        answer = {
             name: output.detach().numpy()
             for name, output in named_outputs(found, taken=tuple(self.draws.examples)).items()
         }
+        if self.first is None:  # a copy, since a module may return what it writes to later
+            self.first = {name: array.copy() for name, array in answer.items()}
+        return answer
 
     def answers(self, sizes: Sizes, shapes: Shapes | None = None, draws: Draws | None = None) -> bool:
         """Whether the module answers inputs of these sizes, with a value in each output."""
@@ -352,7 +357,8 @@ def padding_ids(readers: Mapping[str, Sequence[nn.Embedding]]) -> dict[str, int]
     return {name: found[0] for name, found in known.items() if found}
 
 
-def unchanged(first: Array, second: Array) -> bool:
+def unchanged(first: Array, second: Array, most: float = SAME) -> bool:
+    """Whether two answers differ by at most `most` of the largest value."""
     if first.shape != second.shape:  # a length that depends on values
         return False
     first, second = first.astype(np.float64), second.astype(np.float64)  # also for integers and booleans
@@ -360,7 +366,7 @@ def unchanged(first: Array, second: Array) -> bool:
     if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
         return False
     scale = max(float(np.abs(first[finite]).max(initial=0.0)), 1e-30)
-    return bool(np.abs(first[finite] - second[finite]).max(initial=0.0) <= SAME * scale)
+    return bool(np.abs(first[finite] - second[finite]).max(initial=0.0) <= most * scale)
 
 
 def longest(works: Any, good: int, top: int, step: int) -> int:
