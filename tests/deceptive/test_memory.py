@@ -115,7 +115,7 @@ class Outside(Between):
 
 
 def test_memory_outside_the_module_is_found_by_its_first_answer(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="changed something outside its attributes"):
+    with pytest.raises(ExportError, match="changed what no attribute of it shows"):
         exports(Outside().eval(), (ids(2, 6),), tmp_path, max_length=20)
 
 

@@ -103,7 +103,7 @@ def compare(before: Answer | None, after: Answer | None, sizes: Sizes, changed: 
         wrong = next((f"another {name}" for name in other), "")
     if wrong:
         where = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        names = ", ".join(changed[:MOST_NAMED]) or "something outside its attributes"
+        names = ", ".join(changed[:MOST_NAMED]) or "what no attribute of it shows"
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
         raise ExportError(
             f"a module must answer the same whatever it answered before, got {wrong} at {where} after other calls, which "
