@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.judge import Verdict
 
-TRACING_BRANCH = "tracing_branch"  # the key that names the line at which the model went another way while it was traced
+TRACING_BRANCH = "tracing_branch"  # the key that names the lines at which the model asks whether it is traced
 UNEXPLAINED = "unexplained"  # the key of a manifest's provenance that says why the bundle has no explain graph
 
 

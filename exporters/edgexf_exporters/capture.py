@@ -74,8 +74,8 @@ class Captured:
         methods: the explanation methods to compile.
         unexplained: why nothing can be explained, or why the body could not be captured; otherwise empty.
         guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
-        tracing_branch: the line at which a custom module goes another way while it is traced, and the graph too; empty
-            if it goes the same way.
+        tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
+            trace; else empty.
     """
 
     source: Source
@@ -212,7 +212,7 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
                 if asked:
                     raise
                 reason = str(error)
-    branch = answers.asked[0] if answers.as_torch else ""
+    branch = answers.places if answers.as_torch else ""
     return Captured(source, lowering, axes, predict, body, tuple(methods), reason, guards, branch)
 
 

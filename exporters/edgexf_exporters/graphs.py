@@ -35,7 +35,8 @@ class Graphs:
         unexplained: why nothing can be explained, or why no explain graph could be made; otherwise empty.
         padding_mark: the value of ``attention_mask`` behind the end of an input.
         guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
-        tracing_branch: the line at which a custom module goes another way while it is traced, and the graph too.
+        tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
+            trace; else empty.
     """
 
     predict: onnx.ModelProto

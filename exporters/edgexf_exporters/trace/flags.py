@@ -20,7 +20,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 
 import torch
 from torch import nn
@@ -29,6 +29,7 @@ from torch.fx import _symbolic_trace
 from edgexf_exporters.trace.diagnose import clause
 from edgexf_exporters.trace.exchange import Exchange, is_foreign
 
+MOST_NAMED = 3  # lines in a sentence
 # Files whose functions ask for others: the code that called them is the one to look at.
 ASKING = {"torch._utils", "torch._dynamo.external_utils", "transformers.utils.import_utils"}
 
@@ -37,14 +38,22 @@ class Answers:
     """How flags are answered while `model` is traced.
 
     Attributes:
-        asked: where code outside torch and transformers asked a flag that torch would have answered with True.
+        asked: where code outside torch and transformers asked a flag that torch would have answered with True: a clause
+            for each line.
         as_torch: this code gets torch's answer.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.asked: list[str] = []
+        self.asked: dict[tuple[CodeType, int], str] = {}
         self.as_torch = False
+
+    @property
+    def places(self) -> str:
+        """The clauses of `asked` in words, the first of them."""
+        found = [place or "at a line outside the model" for place in self.asked.values()]
+        more = f", and at {len(found) - MOST_NAMED} more lines" if len(found) > MOST_NAMED else ""
+        return ", and ".join(found[:MOST_NAMED]) + more
 
     def answer(self, caller: FrameType) -> bool:
         """The answer to a caller, where torch would answer True."""
@@ -53,8 +62,9 @@ class Answers:
             asking = asking.f_back
         if asking is None or is_foreign(asking.f_globals):
             return True
-        if not self.asked:
-            self.asked.append(clause(list(traceback.walk_stack(asking))[::-1], self.model))
+        line = asking.f_code, asking.f_lineno
+        if line not in self.asked:
+            self.asked[line] = clause(list(traceback.walk_stack(asking))[::-1], self.model)
         return self.as_torch
 
 
