@@ -42,7 +42,7 @@ from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
-from edgexf_exporters.trace.python_len import free_len
+from edgexf_exporters.trace.python_builtins import eager_builtins
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
 from edgexf_exporters.trace.swallowed import noticed
@@ -124,7 +124,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     deadline = Deadline(module)
     with (
-        watching(module, deadline.check) as witness, without_stacks(), free_len(module), noticed(module, example),
+        watching(module, deadline.check) as witness, without_stacks(), eager_builtins(module), noticed(module, example),
         deadline.checked(),
     ):  # fmt: skip
         try:

@@ -12,7 +12,7 @@ from torch.export import Dim
 
 from edgexf.errors import ExportError
 from edgexf_exporters.trace.export import capture
-from edgexf_exporters.trace.python_len import free_len
+from edgexf_exporters.trace.python_builtins import eager_builtins
 
 
 class Called(nn.Module):
@@ -66,7 +66,7 @@ def test_a_loop_over_len_is_refused_at_its_line() -> None:
 
 
 def test_a_tensor_without_axes_has_no_len_as_in_python() -> None:
-    with free_len(Called(plain)), pytest.raises(TypeError, match="0-d"):
+    with eager_builtins(Called(plain)), pytest.raises(TypeError, match="0-d"):
         len(torch.tensor(1.0))
 
 
@@ -75,14 +75,14 @@ def test_a_len_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         return 5
 
     monkeypatch.setitem(globals(), "len", own)
-    with free_len(Called(plain)):
+    with eager_builtins(Called(plain)):
         assert globals()["len"] is own
     assert globals()["len"] is own
 
 
 def test_files_of_torch_keep_their_len() -> None:
     model = nn.Sequential(nn.LSTM(4, 4), Called(torch.relu), nn.ReLU())
-    with free_len(model):
+    with eager_builtins(model):
         assert "len" in globals()
         assert not any("len" in vars(module) for module in (nn.modules.rnn, nn.modules.module, nn.modules.container))
     assert "len" not in globals()
