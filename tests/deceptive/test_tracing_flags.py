@@ -35,22 +35,25 @@ FLAGS: dict[str, Callable[[], bool]] = {
     "transformers' is_torchdynamo_compiling": of_transformers.is_torchdynamo_compiling,
     "transformers' is_torchdynamo_exporting": of_transformers.is_torchdynamo_exporting,
     "transformers' is_tracing": of_transformers.is_tracing,
+    "transformers' is_tracing of a tensor": of_transformers.is_tracing,
+    "transformers' is_fake_tensor of a tensor": of_transformers.is_fake_tensor,
 }
 
 
 class Asks(nn.Module):
-    def __init__(self, flag: Callable[[], bool]) -> None:
+    def __init__(self, flag: Callable[..., bool], of_tensors: bool = False) -> None:
         super().__init__()
-        self.flag = flag
+        self.flag, self.of_tensors = flag, of_tensors
 
     def forward(self, values: Tensor) -> Tensor:
-        return values * 2 if self.flag() else values
+        given = (values,) if self.of_tensors else ()
+        return values * 2 if self.flag(*given) else values
 
 
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.filterwarnings("ignore:.*is_compiling. is deprecated")
 def test_code_of_a_user_hears_no_flag_of_a_trace(name: str) -> None:
-    module = Asks(FLAGS[name])
+    module = Asks(FLAGS[name], "tensor" in name)
     with answered(module):
         program = capture(module, (torch.randn(3, 4),), [{0: Dim.DYNAMIC}])
     values = torch.randn(5, 4)

@@ -2,10 +2,11 @@
 
     if not torch.compiler.is_compiling(): hidden = self.careful(hidden)    ->  the trace holds the way that PyTorch takes
 
-`torch.compiler.is_compiling` and `is_exporting` are True while torch.export runs, and their aliases ask them. The older
-flags of torch.jit, torch.onnx and dynamo are False anyway. Within torch and transformers the flags stay True: this code
-knows torch.export (nn.TransformerEncoder with a padding mask reads values elsewhere). So an answer depends on the code that
-asks, whichever name it holds the function under: the code of the function is exchanged, and looks at its caller.
+`torch.compiler.is_compiling` and `is_exporting` are True while torch.export runs, and their aliases ask them. So is what
+transformers asks about a tensor (`is_tracing(hidden)`). The older flags of torch.jit, torch.onnx and dynamo are False
+anyway. Within torch and transformers the flags stay True: this code knows torch.export (nn.TransformerEncoder with a
+padding mask reads values elsewhere). So an answer depends on the code that asks, whichever name it holds the function
+under: the code of the function is exchanged, and looks at its caller.
 
 Two alternatives were weighed. Clearing the flags for the duration reaches all names too, but also torch and transformers.
 Other functions in the globals of the user's files miss a function that another file holds, in a default or in a closure.
@@ -20,7 +21,9 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import CodeType, FrameType
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,35 +79,41 @@ def answered(model: nn.Module) -> Iterator[Answers]:
     """Answers flags by the yielded `Answers` in this thread, for the duration."""
     before, current.answers = getattr(current, "answers", None), Answers(model)
     try:
-        with EXCHANGE.active():
+        with EXCHANGE.active(), of_transformers().active():
             yield current.answers
     finally:
         current.answers = before
 
 
-def told(name: str) -> bool:
+def told(exchange: Exchange, name: str, *given: Any) -> bool:
     """What a stand-in answers to the code that called it."""
-    truth: bool = EXCHANGE.own[name]()
-    return current.answers.answer(sys._getframe(2)) if truth and EXCHANGE.is_active() else truth
+    truth: bool = exchange.own[name](*given)
+    return current.answers.answer(sys._getframe(2)) if truth and exchange.is_active() else truth
 
 
 # The code of these stands in for torch's.
 def is_compiling() -> bool:
     from edgexf_exporters.trace import flags
 
-    return flags.told("is_compiling")
+    return flags.told(flags.EXCHANGE, "is_compiling")
 
 
 def is_exporting() -> bool:
     from edgexf_exporters.trace import flags
 
-    return flags.told("is_exporting")
+    return flags.told(flags.EXCHANGE, "is_exporting")
 
 
 def is_fx_tracing() -> bool:
     from edgexf_exporters.trace import flags
 
-    return flags.told("is_fx_tracing")
+    return flags.told(flags.EXCHANGE, "is_fx_tracing")
+
+
+def is_fake_tensor(x: Any) -> bool:
+    from edgexf_exporters.trace import flags
+
+    return flags.told(flags.of_transformers(), "is_fake_tensor", x)
 
 
 EXCHANGE = Exchange(
@@ -114,3 +123,15 @@ EXCHANGE = Exchange(
         _symbolic_trace.is_fx_tracing: is_fx_tracing,
     }
 )
+
+
+def of_transformers() -> Exchange:
+    """The exchange of what transformers asks about a tensor; of nothing where no code has loaded transformers."""
+    return made() if "transformers" in sys.modules else Exchange({})
+
+
+@cache
+def made() -> Exchange:
+    from transformers.utils import import_utils
+
+    return Exchange({import_utils.is_fake_tensor: is_fake_tensor})
