@@ -8,9 +8,11 @@
     exchange         exchanges the code of functions of torch, for `flags`, `swallowed` and a lowering
     flags            answers the flags of a trace as eager PyTorch does
     guards           the conditions on sizes under which a captured program holds
+    linspace         lets `torch.linspace` take a free number of steps
     marks            operators that mark tensors in a captured program
     python_builtins  lets `len` and `isinstance` answer as in eager PyTorch
     recurrent        recurrent layers as single operators, and their translation
+    operators        operators in operators whose ONNX form answers as PyTorch does, for `prepare`
     prepare          decomposes a captured program into operators that have a translation
     resize           resizing to the nearest entry, for `prepare`
     retrace          traces a function over the inputs of a captured program

@@ -40,7 +40,9 @@ from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
+from edgexf_exporters.trace.linspace import FreeLinspace
 from edgexf_exporters.trace.marks import unmarked
+from edgexf_exporters.trace.operators.refused import refuse
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
 from edgexf_exporters.trace.python_builtins import eager_builtins
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
@@ -118,15 +120,19 @@ def dynamic_axes(
 def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axes]) -> ExportedProgram:
     """Captures the module as an aten graph.
 
-    Raises ExportError where shapes or control flow depend on values, also where the model catches the error of it; the
-    error names the line of the model.
+    Raises ExportError where shapes or control flow depend on values, also where the model catches the error of it, or
+    where an operator has no form in ONNX; the error names the line of the model.
     """
     by_name = signature(module.forward).bind(*(dict(axes) for axes in shapes)).arguments  # *args are one argument
     deadline = Deadline(module)
     with (
-        watching(module, deadline.check) as witness, without_stacks(), eager_builtins(module), noticed(module, example),
+        watching(module, deadline.check) as witness,
+        without_stacks(),
+        eager_builtins(module),
+        noticed(module, example),
+        FreeLinspace(),
         deadline.checked(),
-    ):  # fmt: skip
+    ):
         try:
             program = torch.export.export(module, example, dynamic_shapes=dict(by_name), strict=False)
         except EdgexfError:
@@ -138,6 +144,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
             raise ExportError(
                 f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; {REMEDY}."
             ) from error
+    refuse(program.graph, module, example)
     write_to_new(program.graph_module)
     average_whole(program.graph_module)
     return program
@@ -160,18 +167,34 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+UNTRANSLATED = re.compile(r"No ONNX function found for <OpOverload\(op='(?:aten|prims)\.(\w+)'")
+
+
+@contextmanager
+def translated_whole() -> Iterator[None]:
+    """Turns what the translation raises into an ExportError. It names the operator that has no translation."""
+    try:
+        with in_a_sentence(
+            "every operator of a model must have a translation to ONNX",
+            "lower the module that holds the one that this names",
+        ):
+            yield
+    except ExportError as error:
+        missing = UNTRANSLATED.search(str(error))
+        if missing is None:
+            raise
+        raise ExportError(
+            f"every operator of a model must have a form in ONNX, got {missing.group(1)}; "
+            "write it with operators that ONNX has, or lower the module that holds it."
+        ) from error
+
+
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
     """Translates the program to ONNX. `inputs` and `outputs` are the names, in order.
 
     Initializers are inside the model. Raises ExportError where an operator has no translation.
     """
-    with (
-        quiet(),
-        in_a_sentence(
-            "every operator of a model must have a translation to ONNX",
-            "lower the module that holds the one that this names",
-        ),
-    ):
+    with quiet(), translated_whole():
         translated = to_onnx(prepared(unmarked(program), opset), registry=translations(opset))
         convert_version(translated.model, opset, fallback=True)
         rename_inputs(translated.model, inputs)

@@ -17,6 +17,7 @@ Shape and Slice, and graphs grow by a tenth. torch.export could decompose while 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -35,8 +36,9 @@ from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, re
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import blocks, recurrent, resize
+from edgexf_exporters.trace import blocks, operators, recurrent, resize
 from edgexf_exporters.trace.attention import attention
+from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED, scale_in_float64
 from edgexf_exporters.trace.retrace import Decompositions, retraced
 
@@ -46,6 +48,7 @@ DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  #
 OWN: Decompositions = {  # in place of torch's translation
     aten.scaled_dot_product_attention.default: attention,
     **RESIZED,
+    **operators.OPERATORS,
 }
 POOLINGS = {  # the number of axes that each of these averages over
     aten.adaptive_avg_pool1d.default: 1,
@@ -62,8 +65,9 @@ def translations(opset: int) -> ONNXRegistry:
     They are cached: torch needs a third of a second to gather them.
     """
     found = ONNXRegistry.from_torchlib(opset)
-    for target, function in (blocks.TRANSLATIONS | recurrent.TRANSLATIONS | resize.TRANSLATIONS).items():
-        found.register_op(target, function)
+    for room in (blocks, operators, recurrent, resize):
+        for target, function in room.TRANSLATIONS.items():
+            found.register_op(target, function)
     return found
 
 
@@ -79,8 +83,18 @@ def decompositions(opset: int) -> Decompositions:
             if any(argument.alias_info is not None for argument in target._schema.arguments):
                 found.setdefault(target, target.decompose)
     found[aten.detach_.default] = aten.detach.default
-    found |= OWN
+    found |= {target: otherwise(own, found.get(target)) for target, own in OWN.items()}
     return found  # type: ignore[no-any-return]
+
+
+def otherwise(own: Callable[..., Any], torchs: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`own`, and torch's decomposition where `own` answers NotImplemented."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        answer = own(*args, **kwargs)
+        return torchs(*args, **kwargs) if answer is NotImplemented and torchs is not None else answer
+
+    return function
 
 
 def write_to_new(module: GraphModule) -> None:
@@ -152,6 +166,7 @@ def without_values(node: Node) -> Tensor:
 
 def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
     """Returns the program as `torch.onnx.export` would translate it. `program` may be changed."""
+    keep_small(program.graph)
     found = decomposed(program, opset)
     promote(found.graph_module)
     found._graph_module = remove_assertion_nodes(found.graph_module)

@@ -190,7 +190,7 @@ def mixed_types(x: Tensor) -> tuple[Tensor, ...]:
         torch.where(x > 0, x.double(), x),
         (x > 0) + 1,
         x.long().exp(),
-        x.long() ** 2,
+        x.long().abs() ** 2.5,
         torch.cat((x, x.long()), dim=1),
         (x > 0).sum(1) * 0.5,
         x.double() * x.shape[0] + x,

@@ -1,0 +1,110 @@
+"""Runs an operator through edgexf's translation, and measures its answers against PyTorch in float64.
+
+In: a function of tensors, and its inputs. Out: the worst error of the graph, and that of PyTorch in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from edgexf_exporters.trace.export import capture, translate
+
+Does = Callable[..., Any]
+OPSET = 20
+ALLOWED = 1e-5  # of an entry; the kernels of onnxruntime and of torch err by some units of float32, 6e-8 each
+SMALLEST = 1.2e-38  # the least normal number of float32: below it, processors may answer zero
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operator and its inputs.
+
+    Attributes:
+        does: the function of the inputs.
+        inputs: tensors, of float32 where they are floats.
+        free: whether the first axis of the inputs has a free size.
+        scale: an error counts relative to the largest entry of its row, not to the entry: for sums of products.
+    """
+
+    does: Does
+    inputs: tuple[Tensor, ...]
+    free: bool = True
+    scale: bool = False
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative errors against float64; infinite where a NaN, an infinity or an integer differs."""
+
+    graph: float
+    torch: float
+
+    @property
+    def exact(self) -> bool:
+        return self.graph <= max(ALLOWED, 2 * self.torch)
+
+
+def module(does: Does, count: int) -> nn.Module:
+    """A module whose `forward` has `count` named arguments."""
+    names = ", ".join(f"x{place}" for place in range(count))
+    space: dict[str, Any] = {"does": does}
+    exec(f"def forward(self, {names}):\n    return does({names})", space)  # noqa: S102 (torch.export names inputs by arguments)
+    return type("Operator", (nn.Module,), {"forward": space["forward"]})().eval()
+
+
+def in_graph(row: Row) -> list[Tensor]:
+    """The answers of the translated operator in onnxruntime."""
+    count = len(row.inputs)
+    names = [f"x{place}" for place in range(count)]
+    axes = [{0: Dim.DYNAMIC} if row.free and tensor.ndim and tensor.shape[0] > 1 else {} for tensor in row.inputs]
+    program = capture(module(row.does, count), row.inputs, axes)
+    outputs = [f"y{place}" for place in range(len(flat(row.does(*row.inputs))))]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    model = translate(program, names, outputs, OPSET)
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    given = dict(zip((one.name for one in session.get_inputs()), (one.numpy() for one in row.inputs), strict=True))
+    return [torch.from_numpy(answer) for answer in session.run(None, given)]
+
+
+def flat(answer: Any) -> list[Tensor]:
+    return [answer] if isinstance(answer, Tensor) else [one for part in answer for one in flat(part)]
+
+
+def measured(row: Row) -> Errors:
+    """The worst errors of the graph and of torch in float32."""
+    found = in_graph(row)
+    own = flat(row.does(*row.inputs))
+    exact = flat(row.does(*(one.double() if one.is_floating_point() else one for one in row.inputs)))
+    graph, torchs = [], []
+    for answer, plain, wanted in zip(found, own, exact, strict=True):
+        if answer.shape != plain.shape or answer.dtype != plain.dtype:
+            raise AssertionError(f"{answer.dtype} {tuple(answer.shape)}, not {plain.dtype} {tuple(plain.shape)}")
+        graph.append(error(answer, plain, wanted, row.scale))
+        torchs.append(error(plain, plain, wanted, row.scale))
+    return Errors(max(graph), max(torchs))
+
+
+def error(answer: Tensor, plain: Tensor, wanted: Tensor, scale: bool) -> float:
+    """The worst relative error of `answer` against `wanted`. Where `plain` is no finite number, `answer` must be the same."""
+    if not answer.is_floating_point():
+        return 0.0 if torch.equal(answer, plain) else float("inf")
+    answer, plain = answer.double(), plain.double()
+    finite = plain.isfinite() & wanted.isfinite()
+    same = (answer == plain) | (answer.isnan() & plain.isnan())
+    if not bool((same | finite).all()) or not bool(answer[finite].isfinite().all()):
+        return float("inf")
+    if not bool(finite.any()):
+        return 0.0
+    size = wanted.abs().where(finite, 0.0)
+    if scale:
+        size = size.amax(-1, keepdim=True).expand_as(size) if size.ndim else size
+    away = (answer - wanted).abs() - SMALLEST
+    return float((away.clamp_min(0) / size.clamp_min(SMALLEST))[finite].max())
