@@ -18,127 +18,21 @@ GATED = PLAIN[PLAIN.abs() <= 30]  # where a product with a sigmoid is compared a
 INFINITE = torch.tensor([math.inf, -math.inf])
 NAN = torch.tensor([math.nan])
 HUGE = torch.tensor([3e38, -3e38])
-# Rows that PyTorch and a graph answer differently, and why they stay. Each is seen to differ.
-APART = {
-    "sign of NaN": "PyTorch answers 0, Sign of ONNX NaN",
-    "sgn of NaN": "PyTorch answers 0, Sign of ONNX NaN",
-    "heaviside of NaN": "PyTorch answers 0",
-    "copysign by NaN": "ONNX can't see the sign of a NaN",
-    "F.gelu of infinity": "PyTorch's vector kernel answers NaN, its formula infinity",
-    "F.gelu of 3e38": "PyTorch's vector kernel overflows, its formula doesn't",
-    "F.hardswish of 3e38": "PyTorch multiplies before it divides by 6, and overflows",
-    "fmod of 3e38": "PyTorch's vector kernel answers NaN, its scalar kernel the number",
-    "remainder of 3e38": "PyTorch's vector kernel answers NaN, its scalar kernel the number",
-    "F.sigmoid below -18": "Sigmoid of onnxruntime answers 0: 2e-8 away. Where its small values count, the graph has an exact form",
-    "F.silu below -18": "Sigmoid of onnxruntime answers 0: 4e-7 away",
-    "F.instance_norm": "InstanceNormalization of onnxruntime: 3e-5 where the mean is 300 times the deviation, PyTorch 1e-5",
-}
-REFUSED = {
-    **{name: getattr(torch, name) for name in ("lgamma", "digamma", "i0")},
-    **{f"special.{name}": getattr(special, name) for name in (
-        "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "i0e", "i1", "i1e", "modified_bessel_i0",
-        "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0",
-        "scaled_modified_bessel_k1", "spherical_bessel_j0", "gammaln", "psi",
-    )},
-    "multigammaln": lambda x: special.multigammaln(x, 1), "polygamma": lambda x: torch.polygamma(1, x),
-    "zeta": lambda x: special.zeta(x, x), "gammainc": lambda x: special.gammainc(x, x), "nextafter": lambda x: torch.nextafter(x, x),
-    "nanmedian": lambda x: x.nanmedian(-1).values, "index_reduce": lambda x: x.index_reduce(0, torch.tensor([0, 1]), x[:2], "mean"),
-    "inverse": torch.linalg.inv, "cholesky": torch.linalg.cholesky, "solve": lambda x: torch.linalg.solve(x, x),
-    "qr": lambda x: torch.linalg.qr(x)[0], "svd": torch.linalg.svdvals, "eigh": torch.linalg.eigvalsh, "matrix_exp": torch.matrix_exp,
-}  # fmt: skip
-# Sizes that become numbers while a model is traced: refused by the line of the model.
-FIXES_A_SIZE = {
-    "math.log": lambda x: x * math.log(x.shape[0]), "math.sqrt": lambda x: x / math.sqrt(x.shape[0]),
-    "math.log2": lambda x: x * math.log2(x.shape[0]), "math.exp": lambda x: x * math.exp(x.shape[0]), "math.sin": lambda x: x * math.sin(x.shape[0]),
-}  # fmt: skip
 UNARY = [
-    "abs",
-    "acos",
-    "acosh",
-    "asin",
-    "asinh",
-    "atan",
-    "atanh",
-    "ceil",
-    "cos",
-    "cosh",
-    "deg2rad",
-    "erf",
-    "erfc",
-    "erfinv",
-    "exp",
-    "exp2",
-    "expm1",
-    "floor",
-    "frac",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logit",
-    "nan_to_num",
-    "neg",
-    "positive",
-    "rad2deg",
-    "reciprocal",
-    "round",
-    "rsqrt",
-    "signbit",
-    "sin",
-    "sinc",
-    "sinh",
-    "sqrt",
-    "square",
-    "tan",
-    "tanh",
-    "trunc",
-]
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "deg2rad", "erf", "erfc",
+    "erfinv", "exp", "exp2", "expm1", "floor", "frac", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "log",
+    "log10", "log1p", "log2", "logit", "nan_to_num", "neg", "positive", "rad2deg", "reciprocal", "round", "rsqrt",
+    "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+]  # fmt: skip
 SPECIAL = ["entr", "erfcx", "log_ndtr", "ndtr", "ndtri"]
 ACTIVATIONS = [
-    "celu",
-    "elu",
-    "hardshrink",
-    "hardsigmoid",
-    "hardtanh",
-    "leaky_relu",
-    "logsigmoid",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "softplus",
-    "softshrink",
-    "softsign",
-]
+    "celu", "elu", "hardshrink", "hardsigmoid", "hardtanh", "leaky_relu", "logsigmoid", "mish", "relu", "relu6",
+    "selu", "softplus", "softshrink", "softsign",
+]  # fmt: skip
 BINARY = [
-    "add",
-    "atan2",
-    "div",
-    "eq",
-    "fmax",
-    "fmin",
-    "ge",
-    "gt",
-    "hypot",
-    "ldexp",
-    "le",
-    "logaddexp",
-    "logaddexp2",
-    "lt",
-    "maximum",
-    "minimum",
-    "mul",
-    "ne",
-    "pow",
-    "sub",
-    "true_divide",
-    "xlogy",
-]
+    "add", "atan2", "div", "eq", "fmax", "fmin", "ge", "gt", "hypot", "ldexp", "le", "logaddexp", "logaddexp2",
+    "lt", "maximum", "minimum", "mul", "ne", "pow", "sub", "true_divide", "xlogy",
+]  # fmt: skip
 
 
 def unary() -> dict[str, Row]:
@@ -146,7 +40,7 @@ def unary() -> dict[str, Row]:
     rows = {name: Row(getattr(torch, name), (torch.cat([LINE, hard.unit()]),)) for name in UNARY}
     rows |= {f"special.{name}": Row(getattr(special, name), (LINE,)) for name in SPECIAL}
     rows |= {f"F.{name}": Row(getattr(F, name), (LINE,)) for name in ACTIVATIONS}
-    rows["F.gelu tanh"] = Row(lambda x: F.gelu(x, approximate="tanh"), (LINE,))
+    rows["F.gelu tanh"] = Row(lambda x: F.gelu(x, approximate="tanh"), (GATED,), scale=True)  # 1 + tanh(x) cancels
     rows["F.elu of 0.3"] = Row(lambda x: F.elu(x, alpha=0.3), (LINE,))
     rows["F.celu of 0.3"] = Row(lambda x: F.celu(x, alpha=0.3), (LINE,))
     rows["F.softplus of 2"] = Row(lambda x: F.softplus(x, beta=2, threshold=10), (LINE,))
@@ -288,17 +182,25 @@ def reductions() -> dict[str, Row]:
     rows = {name: Row(one, given) for name, one in does.items()}
     for name in ("softmax", "log_softmax", "logsumexp", "max", "amax", "argmax", "logcumsumexp", "cummax"):
         rows[f"{name} of hidden rows"] = Row(does[name], (hard.hidden(),))
+    absent = hard.rows()
+    absent[0, 3] = absent[2, 0] = math.nan
+    for name in ("amax", "amin", "argmax", "sort stable", "cummax", "median, values"):
+        rows[f"{name} of NaN"] = Row(does[name], (absent,))
+    for kind in (torch.float32, torch.int64, torch.int32):
+        entries = (torch.arange(6000).reshape(2, 3000) * 7919 % 100).to(kind)
+        rows[f"sort stable of 3000 {kind}"] = Row(does["sort stable"], (entries,))
+        rows[f"argsort stable descending of 3000 {kind}"] = Row(does["argsort stable descending"], (entries,))
     for name in (
         "sum",
         "mean",
         "std",
         "var",
-        "var biased",
         "std_mean",
         "var_mean",
         "cumsum",
         "nansum",
         "nanmean",
+        "var biased",
         "norm 0",
     ):
         rows[name] = Row(does[name], given, scale=True)

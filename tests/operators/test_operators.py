@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from operators import rows
+from operators import listed, rows
 from operators.measure import Row, in_graph, measured
 
 from edgexf.errors import ExportError
@@ -19,27 +19,27 @@ def quiet() -> None:
     warnings.simplefilter("ignore")  # torch deprecates some of these operators
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name not in rows.APART])
+@pytest.mark.parametrize("name", [name for name in TABLE if name not in listed.APART])
 def test_an_operator_answers_as_pytorch_does_on_hard_values(name: str) -> None:
     found = measured(TABLE[name])
     assert found.exact, found
 
 
-@pytest.mark.parametrize("name", rows.APART)
+@pytest.mark.parametrize("name", listed.APART)
 def test_a_row_listed_as_different_still_differs(name: str) -> None:
     assert not measured(TABLE[name]).exact
 
 
-@pytest.mark.parametrize("name", rows.REFUSED)
+@pytest.mark.parametrize("name", listed.REFUSED)
 def test_an_operator_without_a_form_is_refused_in_one_sentence(name: str) -> None:
     with pytest.raises(
         ExportError, match=r"^every operator of a model must have a form in ONNX, got [^;]*; [^;]*\.$"
     ) as raised:
-        in_graph(Row(rows.REFUSED[name], (torch.eye(4),), free=False))
+        in_graph(Row(listed.REFUSED[name], (torch.eye(4),), free=False))
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", rows.FIXES_A_SIZE)
+@pytest.mark.parametrize("name", listed.FIXES_A_SIZE)
 def test_a_size_that_becomes_a_number_is_refused_by_the_line(name: str) -> None:
-    with pytest.raises(ExportError, match=rf"a size became the number 6, at rows\.py:\d+ .*{name}"):
-        in_graph(Row(rows.FIXES_A_SIZE[name], (torch.ones(6, 3),)))
+    with pytest.raises(ExportError, match=rf"a size became the number 6, at listed\.py:\d+ .*{name}"):
+        in_graph(Row(listed.FIXES_A_SIZE[name], (torch.ones(6, 3),)))
