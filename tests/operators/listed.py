@@ -32,6 +32,7 @@ REFUSED = {
         "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0",
         "scaled_modified_bessel_k1", "spherical_bessel_j0", "gammaln", "psi",
     )},
+    "gcd": lambda x: torch.gcd(x.long(), x.long()), "lcm": lambda x: torch.lcm(x.long(), x.long()), "slogdet": lambda x: torch.slogdet(x)[1],
     "multigammaln": lambda x: special.multigammaln(x, 1), "polygamma": lambda x: torch.polygamma(1, x),
     "zeta": lambda x: special.zeta(x, x), "gammainc": lambda x: special.gammainc(x, x), "nextafter": lambda x: torch.nextafter(x, x),
     "nanmedian": lambda x: x.nanmedian(-1).values, "index_reduce": lambda x: x.index_reduce(0, torch.tensor([0, 1]), x[:2], "mean"),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from operators import hard
 from operators.layers import layers
 from operators.measure import Row
+from operators.shapes import shapes
 from torch import Tensor, special
 
 LINE, PLAIN = hard.line(), hard.line(beyond=False)
@@ -209,7 +210,7 @@ def reductions() -> dict[str, Row]:
 
 def table() -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for made in (unary(), binary(), integers(), reductions(), layers()):
+    for made in (unary(), binary(), integers(), reductions(), layers(), shapes()):
         assert not rows.keys() & made.keys(), rows.keys() & made.keys()
         rows |= made
     return rows

@@ -8,7 +8,7 @@
     exchange         exchanges the code of functions of torch, for `flags`, `swallowed` and a lowering
     flags            answers the flags of a trace as eager PyTorch does
     guards           the conditions on sizes under which a captured program holds
-    linspace         lets `torch.linspace` take a free number of steps
+    free_sizes       lets functions of torch take a free size that they take for an int
     marks            operators that mark tensors in a captured program
     python_builtins  lets `len` and `isinstance` answer as in eager PyTorch
     recurrent        recurrent layers as single operators, and their translation

@@ -40,7 +40,7 @@ from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import of_error, watching
-from edgexf_exporters.trace.linspace import FreeLinspace
+from edgexf_exporters.trace.free_sizes import FreeSizes
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.operators.refused import refuse
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
@@ -130,7 +130,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
         without_stacks(),
         eager_builtins(module),
         noticed(module, example),
-        FreeLinspace(),
+        FreeSizes(),
         deadline.checked(),
     ):
         try:

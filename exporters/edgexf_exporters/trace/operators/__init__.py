@@ -12,6 +12,7 @@ In: the arguments of an aten operator. Out: what the operator answers, by operat
     running      cummax, cummin, cumprod, logcumsumexp
     order        stable sorts, median, kthvalue, mode, searchsorted
     distance     cdist
+    convolution  conv3d without a bias
     gathered     scatter_reduce to a mean
     integers     sums and powers of integers
     small        sigmoid where a logarithm or a quotient sees its small values
@@ -31,6 +32,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgexf_exporters.trace.operators import (
+    convolution,
     distance,
     division,
     errors,
@@ -58,6 +60,7 @@ def joined(*tables: Table) -> dict[Any, Callable[..., Any]]:
 
 
 OPERATORS = joined(
+    convolution.OPERATORS,
     distance.OPERATORS,
     division.OPERATORS,
     errors.OPERATORS,

@@ -31,8 +31,8 @@ def added(
     found = x.to(torch.int64)
     axes = sorted({axis % x.ndim for axis in (dim or range(x.ndim))}, reverse=True)
     for axis in axes:
-        found = found.cumsum(axis).index_select(axis, torch.full((1,), -1, dtype=torch.int64))
-    found = found if keepdim else found.squeeze(axes)
+        last = found.cumsum(axis).index_select(axis, torch.full((1,), -1, dtype=torch.int64))
+        found = last if keepdim else last.squeeze(axis)
     return found.to(kind)
 
 

@@ -59,7 +59,9 @@ def logsumexp(x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
     shift = torch.where(largest.abs() == math.inf, torch.zeros_like(largest), largest)
     total = torch.exp(x - shift).sum(dim, keepdim=True)
     found = torch.log(total) + shift
-    return found if keepdim else found.squeeze(dim)
+    for axis in () if keepdim else sorted((axis % x.ndim for axis in dim), reverse=True):
+        found = found.squeeze(axis)
+    return found
 
 
 def reduced(loss: Tensor, reduction: int) -> Tensor:

@@ -39,11 +39,13 @@ FACTORISATIONS = [
     "_linalg_solve_ex", "linalg_lu", "linalg_lu_factor", "linalg_lu_factor_ex", "linalg_pinv", "linalg_lstsq",
     "linalg_solve_triangular", "triangular_solve", "cholesky_solve", "cholesky_inverse", "linalg_matrix_exp",
     "linalg_eigvalsh", "linalg_eigvals", "linalg_svdvals", "linalg_ldl_factor", "linalg_ldl_solve", "lu_unpack",
-    "matrix_exp",
+    "matrix_exp", "slogdet", "linalg_slogdet", "_linalg_slogdet",
 ]  # fmt: skip
 INSTEAD: dict[str, str] = {
     **dict.fromkeys(SPECIAL_FUNCTIONS, TABULATE),
     **dict.fromkeys(FACTORISATIONS, FACTOR),
+    "gcd": "compute it before the export, from constants",
+    "lcm": "compute it before the export, from constants",
     "nextafter": "multiply by 1 + 2**-23",
     "frexp": "divide by torch.exp2(torch.floor(torch.log2(x.abs())))",
     "nanmedian": "fill the NaN entries and call median or kthvalue",
