@@ -47,6 +47,15 @@ def fill(x: torch.Tensor) -> torch.Tensor:
     return made
 
 
+def beside_writes() -> Named:
+    """Operators in a program that writes to a part of a tensor: such a program is decomposed in another way."""
+    return {
+        "elu beside a write": lambda x: (fill(x), F.elu(x * 1e-6)), "log_ndtr beside a write": lambda x: (fill(x), torch.special.log_ndtr(x * 9)),
+        "soft_margin_loss of a write": lambda x: (fill(x), F.soft_margin_loss(x * 20, x.sign(), reduction="none")), "remainder beside a write": lambda x: (fill(x), x % 0.3),
+        "log(sigmoid) beside a write": lambda x: (fill(x), torch.log(torch.sigmoid(x * 40))), "cummax beside a write": lambda x: (fill(x), x.cummax(1).values), "median beside a write": lambda x: (fill(x), x.median(1).values),
+    }  # fmt: skip
+
+
 def volumes() -> Named:
     """Operators of images of one more axis [2, 3, 5, 6, 7]."""
     return {
@@ -68,7 +77,8 @@ def free_lengths() -> dict[str, Row]:
         "arange of a length": lambda x: torch.arange(x.shape[0], dtype=x.dtype) * 0.1, "positions of a length": lambda x: (torch.arange(x.shape[0])[:, None] - torch.arange(x.shape[0])).abs(), "roll over a length": lambda x: x.roll(1, 0), "flip over a length": lambda x: x.flip(0),
         "pad over a length": lambda x: F.pad(x, (0, 0, 1, 2)), "triu of a length": lambda x: torch.ones(x.shape[0], x.shape[0]).triu(1), "mean of halves": lambda x: x[: x.shape[0] // 2].mean(0), "repeat_interleave of a length": lambda x: x.repeat_interleave(2, 0),
     }  # fmt: skip
-    return {name: Row(one, (drawn(12, 5),), scale=True) for name, one in does.items()}
+    given = (drawn(12, 5),)
+    return {name: Row(one, given, scale=True) for name, one in does.items()}
 
 
 def integers() -> dict[str, Row]:
@@ -87,6 +97,7 @@ def integers() -> dict[str, Row]:
 
 
 def shapes() -> dict[str, Row]:
-    rows = {name: Row(one, (drawn(6, 8),), free=False, scale=True) for name, one in moved().items()}
-    rows |= {name: Row(one, (drawn(2, 3, 5, 6, 7),), scale=True) for name, one in volumes().items()}
+    given, volume = (drawn(6, 8),), (drawn(2, 3, 5, 6, 7),)
+    rows = {name: Row(one, given, free=False, scale=True) for name, one in (moved() | beside_writes()).items()}
+    rows |= {name: Row(one, volume, scale=True) for name, one in volumes().items()}
     return rows | free_lengths() | integers()

@@ -32,7 +32,7 @@ from torch.onnx._internal.exporter._decomp import (
     create_onnx_friendly_decomposition_table,
     get_onnx_implemented_overloads,
 )
-from torch.onnx._internal.exporter._fx_passes import decompose_with_registry, remove_assertion_nodes
+from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
@@ -72,9 +72,17 @@ def translations(opset: int) -> ONNXRegistry:
 
 
 @cache
-def decompositions(opset: int) -> Decompositions:
-    """The decompositions by operator, as torch chooses them: of operators without a translation, and of all views."""
+def without_views(opset: int) -> Decompositions:
+    """As `decompositions`, but views stay: torch's own decomposition makes a program without writes of them."""
     found: Any = create_onnx_friendly_decomposition_table(set(get_onnx_implemented_overloads(translations(opset))))
+    found |= {target: otherwise(own, found.get(target)) for target, own in OWN.items()}
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def decompositions(opset: int) -> Decompositions:
+    """The decompositions by operator: of operators without a translation, of edgexf's own, and of all views."""
+    found: Any = dict(without_views(opset))
     for name in torch._C._dispatch_get_registrations_for_dispatch_key(COMPOSITE):
         space, _, operator = name.partition("::")
         if space == "aten":
@@ -83,7 +91,6 @@ def decompositions(opset: int) -> Decompositions:
             if any(argument.alias_info is not None for argument in target._schema.arguments):
                 found.setdefault(target, target.decompose)
     found[aten.detach_.default] = aten.detach.default
-    found |= {target: otherwise(own, found.get(target)) for target, own in OWN.items()}
     return found  # type: ignore[no-any-return]
 
 
@@ -180,11 +187,12 @@ def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
     if is_plain(program.graph) and any(target in table for target in calls(program.graph)):
         run = PropagateUnbackedSymInts(program.graph_module).run
         program = retraced(program, run, table, composite=True)
-    elif any(target in OWN for target in calls(program.graph)):
-        program = program.run_decompositions(dict(OWN))
-    if not all_translated(program.graph, opset):
-        program = decompose_with_registry(program, translations(opset))
-    return program
+    return program if all_translated(program.graph, opset) else functional(program, opset)
+
+
+def functional(program: ExportedProgram, opset: int) -> ExportedProgram:
+    """Decomposes a program in torch's way, which leaves no writes."""
+    return program.run_decompositions(dict(without_views(opset)))  # type: ignore[no-any-return]
 
 
 def is_plain(graph: Graph) -> bool:

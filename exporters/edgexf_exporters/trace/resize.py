@@ -34,7 +34,7 @@ def nearest(values: Tensor, sizes: Sequence[int], factors: Sequence[float | None
         scale = (
             torch.full((), length, dtype=torch.float32) / torch.full((), size, dtype=torch.float32)
             if not factor
-            else torch.tensor(1 / factor, dtype=torch.float32)
+            else torch.full((), 1 / factor, dtype=torch.float32)
         )
         place = ((torch.arange(size, dtype=torch.float32) + offset) * scale).to(torch.int64)
         values = values.index_select(axis, place.clamp(max=length - 1))

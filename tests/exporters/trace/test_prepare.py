@@ -66,12 +66,12 @@ def torchs_way(monkeypatch: pytest.MonkeyPatch) -> list[ExportedProgram]:
     """Collects the programs that torch decomposes."""
     went: list[ExportedProgram] = []
 
-    def decompose(program: ExportedProgram, registry: Any) -> ExportedProgram:
+    def decompose(program: ExportedProgram, opset: int) -> ExportedProgram:
         went.append(program)
-        return original(program, registry)
+        return original(program, opset)
 
-    original = prepare.decompose_with_registry
-    monkeypatch.setattr(prepare, "decompose_with_registry", decompose)
+    original = prepare.functional
+    monkeypatch.setattr(prepare, "functional", decompose)
     return went
 
 
