@@ -10,6 +10,7 @@ from operators import listed, rows
 from operators.measure import Row, in_graph, measured, measured_together, together
 
 from edgexf.errors import ExportError
+from edgexf_exporters.trace.operators import joined
 
 TABLE = rows.table()
 
@@ -46,3 +47,9 @@ def test_an_operator_without_a_form_is_refused_in_one_sentence(name: str) -> Non
 def test_a_size_that_becomes_a_number_is_refused_by_the_line(name: str) -> None:
     with pytest.raises(ExportError, match=rf"a size became the number 6, at listed\.py:\d+ .*{name}"):
         in_graph(Row(listed.FIXES_A_SIZE[name], (torch.ones(6, 3),)))
+
+
+def test_an_operator_in_two_tables_is_an_error() -> None:
+    table = {torch.ops.aten.log1p.default: torch.log1p}
+    with pytest.raises(ValueError, match=r"one function, got several for \['aten.log1p.default'\]"):
+        joined(table, table)
