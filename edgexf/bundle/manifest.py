@@ -357,10 +357,11 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
     if values is None:
         return None
     if kinds == (Signature,):
-        known = record(Signature, values, may_lack=("within", "fixed", "frozen"))
+        known = record(Signature, values, may_lack=("within", "fixed", "frozen", "narrowed", "sampled"))
         read: dict[str, Any] = {"axes": tuple(Axis(**record(Axis, axis)) for axis in known["axes"])}
         read["within"] = {name: Within(**record(Within, one)) for name, one in known.get("within", {}).items()}
-        return Signature(**{**known, **read, "fixed": tuple(known.get("fixed", ()))})
+        said = {name: tuple(known.get(name, ())) for name in ("fixed", "narrowed", "sampled")}
+        return Signature(**{**known, **read, **said})
     named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
     chosen = (named or kinds)[0]
     return chosen(**record(chosen, values))

@@ -62,6 +62,8 @@ class Signature:
         within: for each input that counts along an axis, the range of its values, by the name of the input.
         fixed: the axes of inputs that could not vary, in words; for people, not interpreted.
         frozen: the arguments that the graph does not take, with the values that it was made with; for people.
+        narrowed: the axes that keep to fewer sizes than the module answers, and why, in words; for people.
+        sampled: where the module branches on sizes, and at how many sizes beyond it was compared, in words; for people.
     """
 
     axes: tuple[Axis, ...]
@@ -70,6 +72,8 @@ class Signature:
     within: dict[str, Within] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
     frozen: dict[str, str] = field(default_factory=dict)
+    narrowed: tuple[str, ...] = ()
+    sampled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_text(self)
@@ -81,7 +85,8 @@ class Signature:
             require(isinstance(name, str) and is_count(least, 1), "below must be a number by input", self.below)
         ranges = isinstance(self.within, dict) and all(one.axis in named for one in self.within.values())
         require(ranges, "within must name an axis by input", self.within)
-        require(all(isinstance(one, str) for one in self.fixed), "fixed must be text", self.fixed)
+        for name in ("fixed", "narrowed", "sampled"):
+            require(all(isinstance(one, str) for one in getattr(self, name)), f"{name} must be text", self)
         require(isinstance(self.frozen, dict), "frozen must be text by argument", self.frozen)
 
     def axis(self, name: str) -> Axis:

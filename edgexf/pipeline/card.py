@@ -85,5 +85,7 @@ def limits_in_words(signature: Signature) -> list[str]:
     return [
         *ranges,
         *([f"fixed: {', '.join(signature.fixed)}"] if signature.fixed else []),
+        *(f"narrowed: {one}" for one in signature.narrowed),
+        *(f"sampled: {one}" for one in signature.sampled),
         *([f"kept as given: {', '.join(kept)}"] if kept else []),
     ]

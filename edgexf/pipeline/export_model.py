@@ -126,7 +126,7 @@ def export(
             verdict = judge(
                 chosen, graphs, partial(graph_files, chosen), open_session, grid, asked, partial(stage, verifying)
             )
-        manifest, path = written(chosen, verdict, folder, grid, opset, overwrite, stage)
+        manifest, path = written(verdict, folder, grid, opset, overwrite, stage)
     for note in notes(manifest, explained=explain is None or bool(methods)):
         warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, bundle.read(path))
@@ -149,10 +149,10 @@ def shown(progress: Stages | bool) -> Iterator[Stages]:
 
 
 def written(
-    source: Source, verdict: Verdict, folder: Path, grid: str, opset: int, overwrite: bool, stage: Stages
+    verdict: Verdict, folder: Path, grid: str, opset: int, overwrite: bool, stage: Stages
 ) -> tuple[Manifest, Path]:
     """Writes the bundle. Returns its manifest and its path. Raises VerificationError where a check failed."""
-    result = verdict.result
+    source, result = verdict.source, verdict.result
     if result.failures:
         raise VerificationError(
             f"a graph must agree with its model within {result.tolerance:g} on the {grid} grid, got "
@@ -174,6 +174,8 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
             "way: a sample of inputs agrees with the model, not all; compute without asking whether a trace runs"
         )
     if manifest.signature is not None:
+        for axis in manifest.signature.narrowed:
+            yield f"the contract keeps to fewer sizes than the module answers: {axis}; branch on no size to keep them all"
         for name, value in manifest.signature.frozen.items():
             yield f"the graph keeps {name}={value}, since only tensors become inputs; give a tensor to let it vary"
 

@@ -14,10 +14,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from types import CodeType
+from itertools import chain
 from typing import Any
 
 import torch
+from sympy import primerange
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -41,8 +42,9 @@ from edgexf_exporters.trace.export import (
     dynamic_axes,
 )
 from edgexf_exporters.trace.flags import Answers, answered
-from edgexf_exporters.trace.guards import conditions
+from edgexf_exporters.trace.guards import Condition, conditions
 
+LATER = 60  # how far beyond the usual size of an example a prime is looked for: there are ten up to 157
 Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
 
 
@@ -85,7 +87,7 @@ class Captured:
     body: CapturedBody | None
     methods: tuple[str, ...]
     unexplained: str
-    guards: tuple[CodeType, ...]
+    guards: tuple[Condition, ...]
     tracing_branch: str = ""
 
     def example(self, tensors: Sequence[contract.Tensor]) -> Example:
@@ -251,10 +253,27 @@ def capture_body(
         return capture(Body(program, stub), (vectors, *inputs), (dimensions[0], *dimensions))
 
 
-def axes_of(source: Source, lowering: Lowered) -> dict[str, tuple[Traced, ...]]:
-    """The parts of each dynamic axis, by the name of the axis."""
+def conditions_at(source: Source, sizes: Mapping[str, int]) -> list[Condition] | None:
+    """The conditions of a trace of a custom module from an example of these sizes; None where the trace fails."""
+    own = source.module_inputs
+    assert own is not None  # noqa: S101 (tells mypy the type; only custom modules have conditions)
+    program = Program(source)
+    limits = replace(source.limits, max_global=own.max_global)
+    with lowered(program, limits, inside=True) as lowering, answered(program):
+        program.lowering = lowering
+        inputs, dimensions = example(source, source.tensors, axes_of(source, lowering, sizes))
+        try:
+            return conditions(capture(program, inputs, dimensions))
+        except ExportError:
+            return None
+
+
+def axes_of(
+    source: Source, lowering: Lowered, own_example: Mapping[str, int] | None = None
+) -> dict[str, tuple[Traced, ...]]:
+    """The parts of each dynamic axis, by the name of the axis. `own_example` holds other sizes of a custom module's example."""
     if source.module_inputs is not None:
-        sizes = own_sizes(source, source.module_inputs)
+        sizes = own_example or own_sizes(source, source.module_inputs)
         found = {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
         derived = {axis for tensor in source.module_inputs.tensors for axis in tensor.shape if isinstance(axis, str)}
         return {**{axis: (Traced(size_of(axis, sizes), Dim.AUTO),) for axis in derived}, **found}
@@ -293,17 +312,18 @@ def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[st
 def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
     """A size for each axis of a custom module. All sizes differ from each other and from all fixed sizes.
 
-    While a reverse pass is traced, equal sizes become one size. An axis that allows no such size gets its largest size.
+    They are primes where the axis allows it: code that pads to a multiple is then traced with padding. While a reverse pass is traced, equal sizes become one size. An axis that allows no such size gets its largest size.
     """
     fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
     sizes: dict[str, int] = {}
     for axis in own.signature.axes:
         first = BATCH_TRACED if axis.name == own.signature.samples else TOKENS_TRACED
         taken = {*fixed, *sizes.values()}
+        primes = (prime * axis.step for prime in primerange(-(-first // axis.step), first + LATER))
         lengths = range(-(-min(first, axis.most) // axis.step) * axis.step, axis.most + 1, axis.step)
         shorter = range(axis.most // axis.step * axis.step, axis.least - 1, -axis.step)
         sizes[axis.name] = next(
-            (size for size in (*lengths, *shorter) if axis.allows(size) and size not in taken), axis.most
+            (size for size in chain(primes, lengths, shorter) if axis.allows(size) and size not in taken), axis.most
         )
     return sizes
 

@@ -9,7 +9,6 @@ In: `Captured`. Out: `Graphs`, ONNX models over lengths in whole blocks. `edgexf
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import CodeType
 
 import onnx
 
@@ -21,6 +20,7 @@ from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.program import ExplainSpec
 from edgexf_exporters.source import Values
 from edgexf_exporters.trace.export import translate
+from edgexf_exporters.trace.guards import Condition
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Graphs:
     variable_block: bool
     unexplained: str = ""
     padding_mark: int = 0
-    guards: tuple[CodeType, ...] = ()
+    guards: tuple[Condition, ...] = ()
     tracing_branch: str = ""
 
 

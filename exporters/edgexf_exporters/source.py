@@ -132,6 +132,7 @@ class ModuleInputs:
         real: for each input that is a mask, the value that marks a real token, by the name of the input.
         max_global: how many tokens of a row the module may make global in a library model that it holds.
         special: the ids that mean something other than a token of a text.
+        examples: the size of each axis in the example inputs.
     """
 
     tensors: tuple[contract.Tensor, ...]
@@ -140,6 +141,7 @@ class ModuleInputs:
     real: Mapping[str, int]
     max_global: int = 1
     special: frozenset[int] = frozenset()
+    examples: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

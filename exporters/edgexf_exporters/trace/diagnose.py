@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -28,9 +29,18 @@ from torch import nn
 
 SYMBOLS = "torch.fx.experimental.symbolic_shapes"
 FIXED = "set_replacement"  # the start of the log line that says that a symbol became a number
+ASKED = "eval"  # the start of the log line that says that a trace asked about sizes
+BRANCHES = "edgexf_branches"  # where a captured program keeps who asked
 FOREIGN = tuple(
     f"{folder}{os.sep}"
     for folder in (Path(torch.__file__).parent, Path(logging.__file__).parent, Path(__file__).parents[1])
+)
+TORCH = Path(torch.__file__).parent
+# Where torch answers what is asked about a size, and logs it.
+ANSWERING = (
+    *(str(TORCH / name) for name in ("__init__.py", f"fx{os.sep}experimental", "_library", "utils")),
+    str(Path(logging.__file__).parent),
+    __file__,
 )
 Frames = list[tuple[FrameType, int]]
 
@@ -39,6 +49,12 @@ def is_own(frame: FrameType) -> bool:
     """Whether a frame runs a file outside torch, outside logging (which calls the witness) and outside this package."""
     name = frame.f_code.co_filename
     return not name.startswith((*FOREIGN, "<"))
+
+
+def asks_itself(frames: Frames) -> bool:
+    """Whether code of the model asks about a size by ``if`` or ``bool``. `frames` begin with the innermost frame."""
+    asking = (frame for frame, _ in frames if not frame.f_code.co_filename.startswith(ANSWERING))
+    return is_own(next(asking))
 
 
 def clause(frames: Frames, model: nn.Module) -> str:
@@ -71,10 +87,19 @@ def of_error(error: BaseException, model: nn.Module) -> str:
     return found
 
 
-class Witness(logging.Handler):
-    """A log handler that remembers where symbols became numbers: `at` holds a clause for each number.
+@dataclass(frozen=True)
+class Asked:
+    """Who asked about sizes: the clause of the line, and whether the model's code asked, not an operator of torch."""
 
-    It calls `noted` whenever torch notes something about a size.
+    place: str = ""
+    branch: bool = False
+
+
+class Witness(logging.Handler):
+    """A log handler that remembers where symbols became numbers, and who asked about sizes.
+
+    `at` holds a clause for each number, `asked` an `Asked` for each condition. It calls `noted` whenever torch notes
+    something about a size.
     """
 
     def __init__(self, model: nn.Module, noted: Callable[[], None]) -> None:
@@ -82,6 +107,7 @@ class Witness(logging.Handler):
         self.model = model
         self.noted = noted
         self.at: dict[str, str] = {}
+        self.asked: dict[str, Asked] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         self.noted()
@@ -90,6 +116,11 @@ class Witness(logging.Handler):
             _, _, became = text.partition(" = ")
             frames = list(traceback.walk_stack(sys._getframe()))
             self.at.setdefault(became.split()[0], clause(frames[::-1], self.model))
+        elif text.startswith(ASKED) and isinstance(record.args, tuple) and len(record.args) > 1:
+            frames = list(traceback.walk_stack(sys._getframe()))
+            condition = str(record.args[1])
+            if not self.asked.get(condition, Asked()).branch:
+                self.asked[condition] = Asked(clause(frames[::-1], self.model), asks_itself(frames))
 
 
 @contextmanager

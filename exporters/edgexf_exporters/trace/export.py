@@ -39,7 +39,7 @@ from torch.onnx._internal.exporter._ir_passes import rename_inputs, rename_outpu
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
-from edgexf_exporters.trace.diagnose import of_error, watching
+from edgexf_exporters.trace.diagnose import BRANCHES, of_error, watching
 from edgexf_exporters.trace.free_sizes import FreeSizes
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.operators.refused import refuse
@@ -54,7 +54,7 @@ BLOCKS_TRACED = 7  # the length of an example in blocks: several, so that torch 
 BLOCK_TRACED = 11  # the tokens of a block in an example, if the size of a block is free
 # Sizes that differ from each other: while a reverse pass is traced, equal sizes of inputs become one size.
 BATCH_TRACED, CHOICES_TRACED, DECODER_TRACED = 3, 5, 13
-TOKENS_TRACED = 96  # the length of an example if the block is a single token
+TOKENS_TRACED = 97  # the length of an example if the block is a single token: a prime, for code that pads to multiples
 STEPS_TRACED = 17  # the points of a path in an example
 ANY = 1 << 16
 
@@ -147,6 +147,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     refuse(program.graph, module, example)
     write_to_new(program.graph_module)
     average_whole(program.graph_module)
+    program.graph_module.meta[BRANCHES] = witness.asked
     return program
 
 

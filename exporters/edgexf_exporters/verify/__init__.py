@@ -8,13 +8,16 @@
     ties           discrete choices that rounding decides: the model repeats the graph's choices
     rounding       judges by float64 whether a difference over the tolerance is rounding
     compare        compares the graphs with the model in each cell
-    behaviour      further checks: repeated runs, independent samples, sizes that the trace does not cover
+    regions        sizes that the contract allows and the trace does not cover
+    branches       compares the graph at such sizes, and narrows the contract to where it agrees
+    behaviour      further checks: repeated runs, independent samples
     shortcuts      looks for inputs on which a module goes another way than its trace
     graph_checks   checks that compare no answers: random operators, and how tensors grow
     judge          all of this for the files of a bundle: the verdict on an export
     float64        the comparison of a lowering and its library in float64, for tests and benchmarks
 
-`contract` runs first, before anything is traced. When the graphs are made, `judge` opens them. `grid` makes the inputs
+`contract` runs first, before anything is traced. When the graphs are made, `judge` opens them, and `branches` settles
+the sizes of the contract. `grid` makes the inputs
 of each cell, `eager` and `row_by_row` answer them, and `compare` makes a `GridResult`, with `ties` where a difference
 may be a tie. `judge` adds the checks of `behaviour`, `shortcuts` and `graph_checks`, and gives a `Verdict`.
 """

@@ -6,37 +6,26 @@ In: sessions of the graphs. Out: for each check, an empty string or what is wron
 - A sample does not depend on its batch mates.
 - Padding behind a row changes no answer of a custom module whose rule is ``invariant``.
 - Relevance follows the input: it is not constant.
-- The graph agrees with the eager model also at sizes that a condition of the trace excludes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
-from types import CodeType
 
 import onnxruntime as ort
 
 from edgexf import names
 from edgexf.bundle.golden import relative_difference
 from edgexf.bundle.manifest import Tensor
-from edgexf.bundle.signature import Signature
-from edgexf.errors import ExportError
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.sources.modules.padding import row_difference
-from edgexf_exporters.trace.guards import uncovered
 from edgexf_exporters.verify.compare import explanations_compared, outputs_compared, reference, run, run_with
-from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, batches, lengths
 from edgexf_exporters.verify.rounding import Compared, Wide, reached
-from edgexf_exporters.verify.ties import TIE, Choices
 
-MOST_UNCOVERED, MOST_LATER = 32, 16  # how many sizes are checked one by one, and how many of the later sizes at most
-LONG, MOST_LONG = 512, 2  # a size over LONG costs seconds: how many of them are checked at most, with a single sample
-
-
+LONG = 512  # the longest row to which others are padded in the graph; longer ones cost seconds
 BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates
 
 
@@ -135,55 +124,6 @@ def compared(
     wanted = {**alone, **{new: alone[old] for new, old in named.items() if old in alone}}
     outputs = outputs_compared(source, found, wanted, source.real(feeds))
     return outputs + (explanations_compared(source, found, wanted, method, plain) if method else [])
-
-
-def check_uncovered(
-    source: Source, own: ModuleInputs, predict: ort.InferenceSession, guards: Sequence[CodeType], tolerance: float
-) -> str:
-    """What is wrong at sizes that a condition of the trace excludes; empty if nothing is wrong.
-
-    Raises ExportError if the graph stops at one of them.
-
-    It checks the first sizes, and an even sample of the others if they are many: many conditions are about memory only.
-    """
-    signature = own.signature
-    usual = Cell(lengths(source, 1)[-2:][0], batches(source)[-1], "none", 1).sizes(signature)
-    wide = Wide(source, reference)
-    found = list(uncovered(guards, own.tensors, signature.axes, signature.samples, usual))
-    for count, sizes in enumerate(sampled(found, signature)):
-        feeds = own.draw(sizes, seed=count)
-        where = ", ".join(f"{name} is {size}" for name, size in sizes.items())
-        with Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            answer, wanted = run_where(predict, feeds, where), eager(source, feeds)
-        if met.closest <= TIE:
-            continue  # a tie, which rounding decides; only in the grid does the model repeat the graph's choice
-        found_here = outputs_compared(source, answer, wanted, source.real(feeds))
-        wrong = [one for one in found_here if not one.difference <= tolerance]
-        if wrong and not reached(found_here, tolerance, *wide.cached(feeds, (), met.made)):
-            return f"{wrong[0].name} differs where {where}, since forward goes another way there; export each way by its own dynamic_shapes"
-    return ""
-
-
-def sampled(found: Sequence[dict[str, int]], signature: Signature) -> list[dict[str, int]]:
-    """The first sizes of those found, and an even sample of the others. Few of them are long, and these are batches of one."""
-    tokens = [axis.name for axis in signature.axes if axis.name != signature.samples]
-    long = [sizes for sizes in found if max(sizes[name] for name in tokens) > LONG] if tokens else []
-    short = [sizes for sizes in found if max(sizes[name] for name in tokens) <= LONG] if tokens else list(found)
-    later = short[MOST_UNCOVERED:]
-    kept = [*short[:MOST_UNCOVERED], *later[:: len(later) // MOST_LATER + 1]]
-    one = {} if not signature.samples else {signature.samples: signature.axis(signature.samples).least}
-    return kept + [{**sizes, **one} for sizes in long[:: len(long) // MOST_LONG + 1]]
-
-
-def run_where(predict: ort.InferenceSession, feeds: dict[str, Array], where: str) -> dict[str, Array]:
-    """Runs the graph at sizes that a condition of the trace excludes. Raises ExportError with `where` if it stops."""
-    try:
-        return run(predict, feeds)
-    except ExportError as error:
-        raise ExportError(
-            f"a graph must run at all sizes that the module answers, got one that stops where {where}: forward goes "
-            "another way there; fix an axis with dynamic_shapes, or compute without branches on sizes."
-        ) from error
 
 
 def first_sample(source: Source, tensor: Tensor, array: Array) -> Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import onnx
@@ -21,10 +21,12 @@ from edgexf import bundle, names
 from edgexf.bundle.golden import pack
 from edgexf.errors import ExportError
 from edgexf.progress import Steps, no_steps
+from edgexf_exporters.capture import conditions_at
 from edgexf_exporters.graphs import Graphs
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks, ties
-from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour, check_uncovered
+from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour
+from edgexf_exporters.verify.branches import settle
 from edgexf_exporters.verify.compare import GridResult, compare
 from edgexf_exporters.verify.shortcuts import shortcut
 
@@ -42,12 +44,14 @@ class Verdict:
     Attributes:
         graphs: the graphs that the bundle gets: all of them, or the predict graph only.
         files: the files that were verified, by their path in the bundle.
+        source: the source, whose axes keep to what the graph answers.
         result: every cell of the contract grid, and every check.
         golden: the bytes of golden.npz, a sample of the grid's cells.
     """
 
     graphs: Graphs
     files: Files
+    source: Source
     result: GridResult
     golden: bytes
 
@@ -74,8 +78,8 @@ def judge(
 
 def compared(
     source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str, steps: Steps
-) -> tuple[GridResult, bytes]:
-    """The result of the grid for these files, and the bytes of golden.npz."""
+) -> tuple[Source, GridResult, bytes]:
+    """The source with its settled contract, the result of the grid for these files, and the bytes of golden.npz."""
     variant = source.variant
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for path, data in files.items():
@@ -90,9 +94,9 @@ def compared(
             count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
             return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
 
-        missed = ""
-        if source.module_inputs is not None:  # before the grid, because it says why cells of the grid fail
-            missed = check_uncovered(source, source.module_inputs, predict, graphs.guards, variant.tolerance)
+        # Before the grid, because it decides which sizes the grid has, and says why cells of the grid fail.
+        found = settle(source, predict, graphs.guards, partial(conditions_at, source), variant.tolerance)
+        source, missed = found.source, found.wrong
         asked = choosing if source.has_argmax else None
         result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked, steps)
         result.checks |= check_behaviour(source, graphs.block, predict, explain)
@@ -100,9 +104,9 @@ def compared(
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
             result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)
             if variant.subquadratic:
-                found = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, graphs.block, source.limits)
-                if found is not None:
-                    result.checks[f"nothing grows as length squared in {path}"] = found
+                grows = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, graphs.block, source.limits)
+                if grows is not None:
+                    result.checks[f"nothing grows as length squared in {path}"] = grows
         if source.module_inputs is not None:
             result.checks["sizes that the trace does not cover agree"] = missed
             if graphs.tracing_branch:
@@ -110,9 +114,9 @@ def compared(
                 said = f"{found}: forward goes another way while it is traced, {graphs.tracing_branch}" if found else ""
                 result.checks["special inputs take the way of the trace"] = said
             if source.limits.padding == "invariant":
-                found = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
-                result.checks["padding behind a row changes no answer"] = found
+                changed = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
+                result.checks["padding behind a row changes no answer"] = changed
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
     # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
-    return result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)
+    return source, result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)

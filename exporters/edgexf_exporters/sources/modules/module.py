@@ -189,7 +189,13 @@ class Described:
             first_id=0,
             padding_id=0,
             module_inputs=ModuleInputs(
-                tensors, signature, self.draws, self.draws.real, self.max_global, self.draws.special
+                tensors,
+                signature,
+                self.draws,
+                self.draws.real,
+                self.max_global,
+                self.draws.special,
+                self.draws.shapes.examples,
             ),
             has_argmax=any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families),
             settings=self.settings,
