@@ -5,6 +5,7 @@
     sources/     a user's request -> a `Source`
     source       the `Source`: what an export must know about a model
     hooks        what surrounds a call of the untouched model
+    hard_values  values at which graphs differ from their models, for the inputs of a verification
     targets      the explained value of a head
     lowerings/   replaces modules of the model by modules that can be traced
     trace/       torch.export, and the translation of a captured program to ONNX

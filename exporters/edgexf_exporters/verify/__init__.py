@@ -7,6 +7,7 @@
     row_by_row     the same for each row alone, for a model whose answers depend on batch mates or padding
     ties           discrete choices that rounding decides: the model repeats the graph's choices
     rounding       judges by float64 whether a difference over the tolerance is rounding
+    columns        the columns of an output at their own scales
     compare        compares the graphs with the model in each cell
     regions        sizes that the contract allows and the trace does not cover
     branches       compares the graph at such sizes, and narrows the contract to where it agrees

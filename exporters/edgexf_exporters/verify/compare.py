@@ -24,6 +24,7 @@ from edgexf.bundle.manifest import Tensor
 from edgexf.errors import in_a_sentence
 from edgexf.progress import Steps, no_steps
 from edgexf_exporters.source import Source
+from edgexf_exporters.verify.columns import OwnScales, Wrong
 from edgexf_exporters.verify.declared import undeclared
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, cells
@@ -32,6 +33,7 @@ from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
 from edgexf_exporters.verify.ties import TIE, Choices
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
+STATIC = "sizes that the files declare hold in every cell"
 DECLARED = "outputs have the sizes that the manifest declares"
 UNDEFINED = "where the model itself answers no finite number, nothing is compared but an infinite one"
 BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
@@ -168,7 +170,11 @@ def compare(
         steps: called with the number of cells that are done, and with their total.
     """
     result, references, methods, wide = GridResult(grid, tolerance), [], list(explain), Wide(source, reference)
-    padding = "relevance of padding is exactly 0"
+    padding, scales, sessions = (
+        "relevance of padding is exactly 0",
+        OwnScales(source.outputs),
+        (predict, *explain.values()),
+    )
     wanted_cells = list(cells(source, block, grid))
     for place, cell in enumerate(wanted_cells):
         steps(place, len(wanted_cells))
@@ -181,7 +187,9 @@ def compare(
             result.checks[DECLARED] = undeclared(source, feeds, wanted)
         if any(not np.isfinite(wanted[output.name]).all() for output in source.outputs):
             result.undefined = UNDEFINED
-        found = [run_with(session, feeds) for session in (predict, *explain.values())]
+        found = [run_with(session, feeds) for session in sessions]
+        result.checks[STATIC] = result.checks.get(STATIC) or misdeclared(sessions, found)
+        scales.add(cell.name, found[0], wanted, source.real(feeds))
         asked = Asked(feeds, methods, [(wanted, met.made)] * len(found))
         row = measured(source, cell, found, asked, tolerance, wide)
         if choosing is not None and not row.passes(tolerance):
@@ -189,7 +197,7 @@ def compare(
         result.rows.append(row)
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         if met.closest > TIE:
-            taken = {value.name for session in (predict, *explain.values()) for value in session.get_inputs()}
+            taken = {value.name for session in sessions for value in session.get_inputs()}
             kept = {name: array for name, array in feeds.items() if name in taken}
             right = {name: array for name, array in wanted.items() if name != names.ATTENTION}  # relevance is its mean
             asks = {names.ROUNDED: np.array([row.rounded.get(part, 0.0) for part in PARTS])} if row.rounded else {}
@@ -199,10 +207,39 @@ def compare(
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
     steps(len(wanted_cells), len(wanted_cells))
+    by_name = {cell.name: cell for cell in wanted_cells}
+    result.checks["columns of the outputs agree at their own scales"] = next(
+        (said for one in scales.wrong(tolerance) if (said := off_scale(source, predict, by_name[one.cell], one, wide))),
+        "",
+    )
     if source.per_row is not None:
         itself = any(row.against == MODEL for row in result.rows)
         result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
     return result, references
+
+
+def misdeclared(sessions: Sequence[ort.InferenceSession], found: Sequence[Feeds]) -> str:
+    """The first output whose size is another number than the graph declares. A free size has a name."""
+    for session, answers in zip(sessions, found, strict=True):
+        for value in session.get_outputs():
+            sizes = answers[value.name].shape
+            if any(isinstance(wanted, int) and wanted != size for wanted, size in zip(value.shape, sizes, strict=True)):
+                return f"{value.name} has the shape {list(sizes)} where the file declares {value.shape}"
+    return ""
+
+
+def off_scale(source: Source, predict: ort.InferenceSession, cell: Cell, wrong: Wrong, wide: Wide) -> str:
+    """Says that a column differs at its own scale; empty if the difference is rounding."""
+    feeds = cell.feeds(source)
+    with Choices() if source.has_argmax else nullcontext(Choices()) as met:
+        wanted = reference(source, feeds)
+    if met.closest <= TIE:
+        return ""  # a tie, which rounding decides
+    name, answer = wrong.output, run_with(predict, feeds)
+    one = Compared("outputs", name, answer[name], wanted[name], wrong.measure)
+    if reached([one], 0.0, *wide.cached(feeds, (), tuple(met.made))):
+        return ""
+    return f"column {wrong.column} of {name} differs by {one.difference:.1e} of its largest value, {wrong.scale:.1e}, at {cell.name}"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from edgexf import names
 from edgexf.bundle.signature import Signature
+from edgexf_exporters.hard_values import ids_apart, kind_of, repeated, with_ids
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import sizes_of
 
@@ -65,6 +67,10 @@ class Cell:
         choices = CHOICES + self.seed % 2 if source.multiple_choice else 1
         rows = self.batch * choices
         ids = chance.integers(0, source.limits.vocab, (rows, self.length))
+        if kind_of(self.seed) == "repeated":
+            ids = repeated(ids, chance)
+        elif kind_of(self.seed) == "apart":
+            ids = with_ids(ids, apart(source), chance)
         ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # only padding has this id
         ids[:, 0] = source.first_id
         real = np.array([self.real(row, self.length) for row in range(rows)])
@@ -127,6 +133,13 @@ class Cell:
             names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
         }
         return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
+
+
+def apart(source: Source) -> Array:
+    """The ids of a model of text whose rows of the token embedding stand out."""
+    tables = (part.weight for part in source.module.modules() if isinstance(part, nn.Embedding))
+    table = next((table for table in tables if len(table) == source.limits.vocab), None)
+    return np.array([], dtype=int) if table is None else ids_apart(table, source.limits.vocab)
 
 
 def lengths(source: Source, block: int) -> list[int]:

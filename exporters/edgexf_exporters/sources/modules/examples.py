@@ -9,7 +9,8 @@ In: example inputs, their axes, and what is known about each of them. Out: array
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
     marks    other floats of two values, or with an infinite one: values of the example
-    floats   random values, between those of the example; around 0 if the example has a single value
+    floats   random values, between those of the example; around 0 if the example has a single value; some draws
+             repeat values or keep near 0 (`edgexf_exporters.hard_values`)
     others   values of the example
 
 The module understands whatever lies between the values of its example. Values of the example alone would verify little:
@@ -32,6 +33,7 @@ from edgexf import names
 from edgexf.bundle.formula import formula
 from edgexf.bundle.signature import Within
 from edgexf.errors import UsageError
+from edgexf_exporters.hard_values import kind_of, repeated, small, with_ids
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
@@ -56,6 +58,7 @@ class Draws:
         special: the ids that no real token has: a padding id inside a text is no text, and moves positions.
         padding: for each input whose embedding has a padding id, this id, by the name of the input.
         max_global: how many tokens of a row may be global.
+        apart: for each input that holds ids, those whose rows of the embedding stand out, by the name of the input.
     """
 
     examples: Mapping[str, Tensor]
@@ -67,6 +70,7 @@ class Draws:
     special: frozenset[int] = frozenset()
     padding: Mapping[str, int] = field(default_factory=dict)
     max_global: int = 1
+    apart: Mapping[str, Array] = field(default_factory=dict)
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -75,16 +79,20 @@ class Draws:
         tokens are real.
         """
         chance = np.random.default_rng(seed)
-        return {name: self.one(name, sizes, chance, padded) for name in self.examples}
+        return {name: self.one(name, sizes, chance, padded, kind_of(seed)) for name in self.examples}
 
     def one(
-        self, name: str, sizes: Sizes, chance: np.random.Generator, padded: Callable[[int, int], int] | None
+        self, name: str, sizes: Sizes, chance: np.random.Generator, padded: Callable[[int, int], int] | None, kind: str
     ) -> Array:
         """The array of one input."""
         example, shape = self.examples[name].detach().cpu().numpy(), self.shapes.sizes(name, sizes)
         axes = self.shapes.axes[name]
         if name in self.below:
             ids = self.ids(self.below[name], shape, chance)
+            if kind == "repeated" and ids.ndim:
+                ids = repeated(ids, chance)
+            elif kind == "apart" and name in self.apart:
+                ids = with_ids(ids, np.setdiff1d(self.apart[name], sorted(self.special)), chance)
             masked = name in self.padding and any(self.shapes.axes[mask] == axes for mask in self.real)
             ids = np.where(marked(shape, padded), ids, self.padding[name]) if masked else ids
             return ids.astype(example.dtype)
@@ -102,7 +110,10 @@ class Draws:
             return pairs(example, shape, chance)
         if example.dtype.kind != "f" or has_marks(example):
             return chosen(example, shape, self.levels.get(name, LEVELS[-1]), chance)
-        return between(example, shape, self.levels.get(name, LEVELS[-1]), chance)
+        found = between(example, shape, self.levels.get(name, LEVELS[-1]), chance)
+        if kind == "repeated" and found.ndim and len(found) > 1:
+            return repeated(found, chance)
+        return small(found) if kind == "apart" and found.size else found
 
     def ids(self, below: int, shape: tuple[int, ...], chance: np.random.Generator) -> Array:
         """Token ids below a number, of any kind if all of them are special."""

@@ -29,6 +29,7 @@ from edgexf.bundle import manifest as contract
 from edgexf.bundle.heads import CLASSES, head_of
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import ExportError, in_a_sentence, said_by
+from edgexf_exporters.hard_values import ids_apart
 from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import library_models, variants_in
@@ -121,7 +122,8 @@ class Described:
         probe, readers = self.probe, self.probe.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
         self.learn(max_global=self.max_global)
-        self.learn(below=below, special=special_ids(self.module), padding=padding_ids(readers))
+        tables = {name: ids_apart(found[0].weight, below[name]) for name, found in readers.items()}
+        self.learn(below=below, apart=tables, special=special_ids(self.module), padding=padding_ids(readers))
         self.learn(real=probe.masks())
         self.learn(levels=probe.levels())
         shapes, stuck = related(self.draws.shapes, lambda shapes, sizes: probe.answers(sizes, shapes))
