@@ -51,10 +51,30 @@ def is_own(frame: FrameType) -> bool:
     return not name.startswith((*FOREIGN, "<"))
 
 
-def asks_itself(frames: Frames) -> bool:
-    """Whether code of the model asks about a size by ``if`` or ``bool``. `frames` begin with the innermost frame."""
-    asking = (frame for frame, _ in frames if not frame.f_code.co_filename.startswith(ANSWERING))
-    return is_own(next(asking))
+@dataclass(frozen=True)
+class Asked:
+    """Who asked about sizes: the clause of the line, and whether the model's code asked, not an operator of torch."""
+
+    place: str = ""
+    branch: bool = False
+
+
+def asked_by(frame: FrameType | None) -> Asked:
+    """Who asks about a size by ``if`` or ``bool``, from the frame of a log handler outwards.
+
+    It keeps no frame and reads no local variables: tensors that live longer than their code end as constants of a trace.
+    """
+    while frame is not None and frame.f_code.co_filename.startswith(ANSWERING):
+        frame = frame.f_back
+    branch = frame is not None and is_own(frame)
+    while frame is not None and not is_own(frame):
+        frame = frame.f_back
+    return Asked("" if frame is None else shown(frame, frame.f_lineno), branch)
+
+
+def shown(frame: FrameType, line: int) -> str:
+    name = frame.f_code.co_filename
+    return f"at {Path(name).name}:{line} `{linecache.getline(name, line).strip()}`"
 
 
 def clause(frames: Frames, model: nn.Module) -> str:
@@ -71,10 +91,7 @@ def clause(frames: Frames, model: nn.Module) -> str:
     lines = [(frame, line) for frame, line in frames[first:] if is_own(frame)]
     if not lines:
         return where
-    frame, line = lines[-1]
-    name = frame.f_code.co_filename
-    code = linecache.getline(name, line).strip()
-    return f"at {Path(name).name}:{line} `{code}` {where}"
+    return f"{shown(*lines[-1])} {where}"
 
 
 def of_error(error: BaseException, model: nn.Module) -> str:
@@ -85,14 +102,6 @@ def of_error(error: BaseException, model: nn.Module) -> str:
         found = clause([(frame, line) for frame, line in traceback.walk_tb(seen.__traceback__)], model)
         seen = seen.__cause__ or seen.__context__
     return found
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Who asked about sizes: the clause of the line, and whether the model's code asked, not an operator of torch."""
-
-    place: str = ""
-    branch: bool = False
 
 
 class Witness(logging.Handler):
@@ -117,10 +126,9 @@ class Witness(logging.Handler):
             frames = list(traceback.walk_stack(sys._getframe()))
             self.at.setdefault(became.split()[0], clause(frames[::-1], self.model))
         elif text.startswith(ASKED) and isinstance(record.args, tuple) and len(record.args) > 1:
-            frames = list(traceback.walk_stack(sys._getframe()))
             condition = str(record.args[1])
             if not self.asked.get(condition, Asked()).branch:
-                self.asked[condition] = Asked(clause(frames[::-1], self.model), asks_itself(frames))
+                self.asked[condition] = asked_by(sys._getframe())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch import nn
 
 from edgexf import names
 from edgexf.bundle.signature import Signature
-from edgexf_exporters.hard_values import ids_apart, kind_of, repeated, with_ids
+from edgexf_exporters.hard_values import KINDS, ids_apart, kind_of, repeated, with_ids
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import sizes_of
 
@@ -42,6 +42,7 @@ class Cell:
         mask: the kind of the mask, as in `MASKS`.
         seed: the seed of the tokens.
         globals: the kind of global tokens, as in `GLOBALS`; empty for a model without global tokens.
+        values: the kind of the values, where a cell repeats the sizes of another one for the sake of its values.
     """
 
     length: int
@@ -49,10 +50,12 @@ class Cell:
     mask: str
     seed: int
     globals: str = ""
+    values: str = ""
 
     @property
     def name(self) -> str:
-        return "-".join(filter(None, (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals)))
+        parts = (f"length{self.length}", f"batch{self.batch}", self.mask, self.globals, self.values)
+        return "-".join(filter(None, parts))
 
     def feeds(self, source: Source) -> Feeds:
         """The inputs of the source, and what an explain graph takes besides.
@@ -197,3 +200,5 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
             for chosen in taken if limits.max_global and source.module_inputs is None else ("",):
                 seed += 1
                 yield Cell(length, batch, mask, seed, chosen)
+    for later in range(seed + 1, len(KINDS)):  # a module with few sizes meets values of each kind too
+        yield Cell(lengths(source, block)[-1], batches(source)[-1], "none", later, "", kind_of(later))

@@ -1,0 +1,110 @@
+"""Custom modules whose graph is right for usual values only: repeated tokens, rare ids, small values and small columns.
+
+torch.export traces with tensors of another class, so a module can tell. Each module answers otherwise then, at the values
+of one kind alone, as a translation does that is not the operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from modules import VOCABULARY, ids
+from torch import Tensor, nn
+
+import edgexf
+from edgexf.errors import VerificationError
+from edgexf_exporters import hard_values
+from edgexf_exporters.verify import columns
+
+MANY = 20_000
+
+
+def traced(value: Tensor) -> bool:
+    return type(value) is not Tensor
+
+
+class SmallColumn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(VOCABULARY, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.embed(ids).sum(1)
+        small = hidden[:, :1] * (1.1e-6 if traced(hidden) else 1e-6)
+        return torch.cat([hidden[:, 1:3], small], -1)
+
+
+class RareRow(nn.Module):
+    """Row 4321 of the table is a thousand times longer, and 20,000 ids are more than a grid draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(MANY, 8)
+        with torch.no_grad():
+            self.embed.weight[4321] *= 1000
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.embed(ids)
+        return (hidden.clamp(-50, 50) if traced(hidden) else hidden).mean(1)
+
+
+class Ties(nn.Module):
+    """The first of the largest values, or the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(MANY, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        scores = self.embed(ids).sum(-1)
+        first = scores.argmax(1)
+        last = scores.shape[1] - 1 - scores.flip(1).argmax(1)
+        return (last if traced(scores) else first).float().unsqueeze(1) + scores.mean(1, keepdim=True)
+
+
+class SmallValues(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        size = values.abs()
+        return values / (size + 2e-7 if traced(values) else size.clamp_min(1e-12))
+
+
+def no_kind(_: int) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "says"),
+    [
+        (SmallColumn, ids(2, 16), r"column 2 of logits differs by .* of its largest value, \d\.\de-0\d, at length"),
+        (RareRow, ids(2, 16), "length"),
+        (Ties, ids(2, 16), "length"),
+        (SmallValues, torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), "length"),
+    ],
+)
+def test_values_of_each_kind_are_compared(
+    module: Callable[[], nn.Module], example: Tensor, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And without the values of its kind, each module becomes a bundle."""
+    with pytest.raises(VerificationError, match=says):
+        edgexf.export(module().eval(), example_inputs=(example,), output=tmp_path / "refused", explain=())
+    for place in ("verify.grid", "sources.modules.examples"):
+        monkeypatch.setattr(f"edgexf_exporters.{place}.kind_of", no_kind)
+    monkeypatch.setattr(columns.OwnScales, "wrong", lambda *_: [])
+    edgexf.export(module().eval(), example_inputs=(example,), output=tmp_path / "written", explain=())
+
+
+def test_ids_that_stand_out_are_the_longest_and_the_shortest_rows() -> None:
+    torch.manual_seed(0)
+    table = torch.randn(5000, 16)
+    table[7] *= 100
+    table[4000] *= 1e-3
+    table[4999] = 0
+    assert set(hard_values.ids_apart(table, 5000).tolist()) == {7, 4000, 4999}
+    assert 4999 not in hard_values.ids_apart(table, 4999)  # no id of the model reaches it
+    assert len(hard_values.ids_apart(torch.ones(10, 4), 10)) == 0
