@@ -110,9 +110,9 @@ def compared(
         if source.module_inputs is not None:
             result.checks["sizes that the trace does not cover agree"] = missed
             if graphs.tracing_branch:
-                found = shortcut(source, source.module_inputs, predict, variant.tolerance)
-                said = f"{found}: forward goes another way while it is traced, {graphs.tracing_branch}" if found else ""
-                result.checks["special inputs take the way of the trace"] = said
+                shortcut_found = shortcut(source, source.module_inputs, predict, variant.tolerance)
+                said = f"{shortcut_found}: forward goes another way while it is traced, {graphs.tracing_branch}"
+                result.checks["special inputs take the way of the trace"] = said if shortcut_found else ""
             if source.limits.padding == "invariant":
                 changed = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
                 result.checks["padding behind a row changes no answer"] = changed
