@@ -135,6 +135,28 @@ class Scaled(nn.Module):
         return F.interpolate(image, **self.way)
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+def test_a_factor_of_one_or_three_axes_gives_the_size_and_the_entries_of_pytorch(axes: int) -> None:
+    module = Scaled({"mode": "linear" if axes == 1 else "trilinear", "scale_factor": 0.7})
+    free: Any = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC},)
+    model = translate(capture(module, (torch.randn(3, 2, 24, *[5] * (axes - 1)),), free), ["image"], ["found"], 20)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for width in (14, 21, 90, 170):
+        image = torch.randn(1, 2, width, *[5] * (axes - 1))
+        assert difference(session.run(None, {"image": image.numpy()})[0], module(image)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_corners_may_be_aligned_with_a_factor(align: bool) -> None:
+    module = Scaled({"mode": "bilinear", "scale_factor": 0.7, "align_corners": align})
+    free: Any = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+    model = translate(capture(module, (torch.randn(3, 2, 24, 41),), free), ["image"], ["found"], 20)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for width in (14, 90):
+        image = torch.randn(1, 2, 13, width)
+        assert difference(session.run(None, {"image": image.numpy()})[0], module(image)) <= TOLERANCE
+
+
 @pytest.mark.parametrize("recompute", [None, True])
 @pytest.mark.parametrize("factor", [0.6, 0.7, 1.7, 2])
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
@@ -147,7 +169,7 @@ def test_a_scale_factor_gives_the_size_and_the_entries_of_pytorch(
     model = translate(capture(module, (torch.randn(3, 2, 24, 41),), free), ["image"], ["found"], 20)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     nearest = mode.startswith("nearest")
-    for width in (14, 17, 21, 23, *((90, 170) if nearest else ())):
+    for width in (14, 17, 21, 23, 90, 170):
         image = torch.randn(1, 2, 13, width)
         (found,) = session.run(None, {"image": image.numpy()})
         assert difference(found, module(image)) <= (0 if nearest else TOLERANCE)
