@@ -86,7 +86,6 @@ def weighed(
     for axis, (size, factor) in enumerate(zip(sizes, factors, strict=True), start=2):
         scale = torch.full((), 1 / factor, dtype=torch.float32)
         place = (torch.arange(size, dtype=torch.float32) + 0.5) * scale - 0.5
-        place = place.clamp(min=0) if weigh is linear else place
         below = place.floor()
         shape, last, first = [-1, *[1] * (values.ndim - axis - 1)], values.shape[axis] - 1, -int(weigh is cubic)
         entries = [
