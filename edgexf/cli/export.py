@@ -83,7 +83,7 @@ def export(
     origin = bundle.manifest.provenance
     if bundle.manifest.signature is not None:
         say(takes(bundle.manifest, bundle.manifest.signature))
-    for note in filter(None, (found["growth"], found.get("undefined"))):
+    for note in filter(None, (found["growth"], found.get("undefined"), found.get("ties"))):
         say(f"note: {note}")
     if UNEXPLAINED in origin:
         say(f"no explain graph was written: {origin[UNEXPLAINED]}")

@@ -24,7 +24,7 @@ def card(source: Source, result: GridResult, manifest: Manifest) -> str:
     table = markdown_table(*grid_table(result.to_dict()))
     defined = any(row.against == "definition" for row in result.rows)
     asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
-    asked += f" Note: {result.undefined}." if result.undefined else ""
+    asked += "".join(f" Note: {note}." for note in (result.undefined, result.ties) if note)
     own = source.module_inputs
     inputs = [] if own is None else limits_in_words(own.signature)
     head += "\n## Inputs\n\n" + "".join(f"- {line}\n" for line in inputs) if inputs else ""

@@ -108,3 +108,44 @@ def test_ids_that_stand_out_are_the_longest_and_the_shortest_rows() -> None:
     assert set(hard_values.ids_apart(table, 5000).tolist()) == {7, 4000, 4999}
     assert 4999 not in hard_values.ids_apart(table, 4999)  # no id of the model reaches it
     assert len(hard_values.ids_apart(torch.ones(10, 4), 10)) == 0
+
+
+class Chooses(nn.Module):
+    """Takes the places of two values among scores that repeat as tokens do."""
+
+    def __init__(self, choose: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(MANY, 8)
+        self.choose = choose
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.embed(ids)
+        places = self.choose(hidden.sum(-1))
+        return hidden.mean(1) + places.float().sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda scores: scores.topk(2, -1).indices,
+        lambda scores: torch.sort(scores, dim=1, descending=True).indices[:, :2],
+        lambda scores: scores.argsort(1)[:, :2],
+        lambda scores: torch.kthvalue(scores, 2, dim=1)[1].unsqueeze(1),
+    ],
+)
+def test_inputs_whose_ties_pytorch_breaks_as_it_likes_are_not_called_verified(
+    choose: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = edgexf.export(Chooses(choose).eval(), example_inputs=(ids(2, 16),), output=tmp_path / "out", explain=())
+    assert "choice among equal values is unspecified" in made.manifest.grid["ties"]
+    assert "choice among equal values is unspecified" in (tmp_path / "out" / "README.md").read_text()
+    monkeypatch.setattr("edgexf_exporters.verify.compare.tied", lambda *_: False)
+    with pytest.raises(VerificationError):
+        edgexf.export(Chooses(choose).eval(), example_inputs=(ids(2, 16),), output=tmp_path / "two", explain=())
+
+
+def test_ties_that_a_stable_sort_decides_are_compared(tmp_path: Path) -> None:
+    module = Chooses(lambda scores: torch.sort(scores, dim=1, stable=True).indices[:, :2]).eval()
+    made = edgexf.export(module, example_inputs=(ids(2, 16),), output=tmp_path / "out", explain=())
+    assert made.manifest.grid["ties"] == ""

@@ -6,6 +6,7 @@
     eager          what the graphs must answer, from the untouched model and torch autograd
     row_by_row     the same for each row alone, for a model whose answers depend on batch mates or padding
     ties           discrete choices that rounding decides: the model repeats the graph's choices
+    unspecified    answers that depend on PyTorch's choice among equal values
     rounding       judges by float64 whether a difference over the tolerance is rounding
     columns        the columns of an output at their own scales
     compare        compares the graphs with the model in each cell

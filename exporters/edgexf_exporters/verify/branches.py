@@ -25,6 +25,7 @@ import onnxruntime as ort
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import ExportError, said_by
 from edgexf_exporters.capture import own_sizes
+from edgexf_exporters.hard_values import KINDS
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import Condition
 from edgexf_exporters.verify.compare import outputs_compared, reference, run
@@ -157,7 +158,7 @@ class Settling:
         """What is wrong at these sizes; empty where graph and module agree."""
         key = tuple(sizes.values())
         if key not in self.compared:
-            self.compared[key] = self.compare(sizes, seed=len(self.compared))
+            self.compared[key] = self.compare(sizes, seed=len(KINDS) * len(self.compared))  # of usual values
         return self.compared[key]
 
     def compare(self, sizes: Sizes, seed: int) -> str:

@@ -31,6 +31,7 @@ from edgexf_exporters.verify.grid import Array, Cell, Feeds, cells
 from edgexf_exporters.verify.rounding import Compared, Wide, reached
 from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
 from edgexf_exporters.verify.ties import TIE, Choices
+from edgexf_exporters.verify.unspecified import UNSPECIFIED, depends_on_ties
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
 STATIC = "sizes that the files declare hold in every cell"
@@ -90,6 +91,7 @@ class GridResult:
         growth: what grows faster than the length in a custom module. It is no failure, because edgexf promises nothing
             about the growth of a custom module.
         undefined: what was not compared, because the model itself answers no finite number there; empty if all was.
+        ties: what was not compared, because PyTorch's own answer is unspecified there; empty if all was.
     """
 
     grid: str
@@ -98,10 +100,11 @@ class GridResult:
     checks: dict[str, str] = field(default_factory=dict)
     growth: str = ""
     undefined: str = ""
+    ties: str = ""
 
     @property
     def worst(self) -> float:
-        return max(row.worst for row in self.rows)
+        return max((row.worst for row in self.rows), default=0.0)
 
     @property
     def failures(self) -> list[str]:
@@ -189,12 +192,15 @@ def compare(
             result.undefined = UNDEFINED
         found = [run_with(session, feeds) for session in sessions]
         result.checks[STATIC] = result.checks.get(STATIC) or misdeclared(sessions, found)
-        scales.add(cell.name, found[0], wanted, source.real(feeds))
         asked = Asked(feeds, methods, [(wanted, met.made)] * len(found))
         row = measured(source, cell, found, asked, tolerance, wide)
         if choosing is not None and not row.passes(tolerance):
             row = untied(source, cell, found, asked, choosing(), tolerance, wide)
+        if not row.passes(tolerance) and tied(source, asked, wanted, tolerance):
+            result.ties = UNSPECIFIED
+            continue
         result.rows.append(row)
+        scales.add(cell.name, found[0], wanted, source.real(feeds))
         small = {output.name: thinned(output, wanted[output.name]) for output in source.outputs}
         if met.closest > TIE:
             taken = {value.name for session in sessions for value in session.get_inputs()}
@@ -207,6 +213,8 @@ def compare(
             if np.any(answer[names.RELEVANCE][~source.shown(feeds)]):
                 result.checks[padding] = f"it is not at length {cell.length}, mask {cell.mask}"
     steps(len(wanted_cells), len(wanted_cells))
+    if result.ties:
+        result.checks["cells without ties were compared"] = "" if result.rows else "there is none"
     by_name = {cell.name: cell for cell in wanted_cells}
     result.checks["columns of the outputs agree at their own scales"] = next(
         (said for one in scales.wrong(tolerance) if (said := off_scale(source, predict, by_name[one.cell], one, wide))),
@@ -216,6 +224,15 @@ def compare(
         itself = any(row.against == MODEL for row in result.rows)
         result.checks["the model itself answers a part of the grid"] = "" if itself else "it has no answer to any cell"
     return result, references
+
+
+def tied(source: Source, asked: Asked, wanted: Feeds, tolerance: float) -> bool:
+    """Whether the eager answer depends on a choice among equal values that PyTorch leaves unspecified."""
+
+    def alike(found: Array, right: Array) -> bool:
+        return relative_difference(found, right) <= tolerance
+
+    return depends_on_ties(lambda: reference(source, asked.feeds, asked.methods), wanted, alike)
 
 
 def misdeclared(sessions: Sequence[ort.InferenceSession], found: Sequence[Feeds]) -> str:
