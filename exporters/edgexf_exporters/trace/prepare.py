@@ -184,10 +184,19 @@ def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
 def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
     """Returns the program in operators that have a translation: itself if it consists of such operators."""
     table = decompositions(opset)
-    if is_plain(program.graph) and any(target in table for target in calls(program.graph)):
+    if (
+        is_plain(program.graph)
+        and not is_blocked(program.graph)
+        and any(target in table for target in calls(program.graph))
+    ):
         run = PropagateUnbackedSymInts(program.graph_module).run
         program = retraced(program, run, table, composite=True)
     return program if all_translated(program.graph, opset) else functional(program, opset)
+
+
+def is_blocked(graph: Graph) -> bool:
+    """Whether a graph cuts tokens into blocks, whose sizes torch knows nothing about: a second trace would ask for them."""
+    return torch.ops.edgexf.places.default in calls(graph)
 
 
 def functional(program: ExportedProgram, opset: int) -> ExportedProgram:

@@ -30,11 +30,12 @@ from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import Condition
 from edgexf_exporters.verify.compare import outputs_compared, reference, run
 from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.regions import Region, Sizes, allowed, chosen, kept, outside
+from edgexf_exporters.verify.grid import cells
+from edgexf_exporters.verify.regions import Region, Sizes, allowed, chosen, kept, outside, values
 from edgexf_exporters.verify.rounding import Wide, reached
 from edgexf_exporters.verify.ties import TIE, Choices
 
-AFFORDABLE = 8192  # values of an input at which graph and model are compared; twice the default longest input
+AFFORDABLE = 8192  # values of an input at which graph and model are compared at least; twice the default longest input
 FEWEST = 8  # sizes that an axis keeps; a contract of fewer is a refusal
 MOST_CUTS = 3  # how often a condition may narrow an axis
 TRACES = 8  # more traces of one module
@@ -86,6 +87,8 @@ class Settling:
     def __post_init__(self) -> None:
         self.shapes = [tensor.shape for tensor in self.own.tensors]
         self.wide = Wide(self.source, reference)
+        in_grid = [cell.sizes(self.own.signature) for cell in cells(self.source, 1, "quick")]
+        self.affordable = max(AFFORDABLE, *(int(values(self.shapes, sizes)) for sizes in in_grid))
 
     def settled(self) -> Settled:
         signature, narrowed, cuts = self.own.signature, list[str](), Counter[str]()
@@ -124,7 +127,7 @@ class Settling:
                 yield from self.wrong(signature, outside(inside, region.literals), sampled)
 
     def chosen(self, signature: Signature, region: Region) -> tuple[list[Sizes], int]:
-        return chosen(region, self.shapes, signature, self.usual, AFFORDABLE)
+        return chosen(region, self.shapes, signature, self.usual, self.affordable)
 
     def differing(self, signature: Signature, region: Region, sampled: dict[str, str]) -> Iterator[tuple[Region, str]]:
         """Yields the region with a clause if graph and module differ in it."""

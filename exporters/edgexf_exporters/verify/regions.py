@@ -91,7 +91,8 @@ def lines(region: Region, shapes: Shapes, signature: Signature, usual: Sizes) ->
         same = allowed(axes[0])
         for axis in axes[1:]:
             same = np.intersect1d(same, allowed(axis))
-        yield {name: np.full(len(same), size) for name, size in usual.items()} | {axis.name: same for axis in axes}
+        for start in (usual, small):
+            yield {name: np.full(len(same), size) for name, size in start.items()} | {axis.name: same for axis in axes}
 
 
 def chosen(
