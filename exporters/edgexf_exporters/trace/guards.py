@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -102,7 +102,7 @@ class Condition:
         named = {name: str(shapes[one.place][one.axis]) for name, one in self.symbols.items()}
         return re.sub(r"\b[a-z]+\d+\b", lambda found: named.get(found[0], found[0]), self.text)
 
-    @property
+    @cached_property
     def code(self) -> CodeType:
         return compile(self.text, self.text, "eval")
 
