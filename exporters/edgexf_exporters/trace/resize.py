@@ -151,4 +151,5 @@ def scale_in_float64(graph: Graph) -> None:
             numbers = [value for value in user.args if isinstance(value, float)]
             if user.target is operator.mul and numbers and all(made.target in WHOLE for made in user.users):
                 user.target, user.args = scaled, (node.args[0], numbers[0])
-    graph.eliminate_dead_code()
+        if not node.users:
+            graph.erase_node(node)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
-from transformers import DeiTConfig, DeiTForImageClassification
+from transformers import DeiTConfig, DeiTForImageClassification, Dinov2Config, Dinov2Model
 
 import edgexf
 from edgexf.errors import EdgexfError
@@ -64,7 +64,20 @@ class Resized(nn.Module):
         return logits
 
 
-MODULES = {"patches": Patches, "DeiT": Resized}
+class Cubic(nn.Module):
+    """DINOv2, which always resizes its positions; torch leaves dead nodes in its trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        self.model, self.head = Dinov2Model(Dinov2Config(**sizes, image_size=32, patch_size=4)), nn.Linear(16, 3)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.model(pixel_values).last_hidden_state[:, 0])
+        return logits
+
+
+MODULES = {"patches": Patches, "DeiT": Resized, "DINOv2": Cubic}
 
 
 def module_of(kind: str) -> nn.Module:

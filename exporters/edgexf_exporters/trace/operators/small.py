@@ -84,7 +84,8 @@ def keep_small(graph: Graph) -> None:
         for user in list(node.users):
             if user.target is aten.sub.Tensor and user.args == (node.args[0], node) and not user.kwargs:
                 user.target, user.args = torch.ops.edgexf.tanhshrink.default, (node.args[0],)
-    graph.eliminate_dead_code()
+        if not node.users:
+            graph.erase_node(node)
 
 
 OPERATORS: dict[Any, Callable[..., Any]] = {
