@@ -65,16 +65,16 @@ class Resized(nn.Module):
 
 
 class Cubic(nn.Module):
-    """DINOv2, which always resizes its positions; torch leaves dead nodes in its trace."""
+    """DINOv2, which always resizes its positions. Nothing reads what it pools, so torch leaves dead nodes in its trace."""
 
     def __init__(self) -> None:
         super().__init__()
         sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-        self.model, self.head = Dinov2Model(Dinov2Config(**sizes, image_size=32, patch_size=4)), nn.Linear(16, 3)
+        self.model = Dinov2Model(Dinov2Config(**sizes, image_size=32, patch_size=4))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.model(pixel_values).last_hidden_state[:, 0])
-        return logits
+        features: Tensor = self.model(pixel_values).last_hidden_state
+        return features
 
 
 MODULES = {"patches": Patches, "DeiT": Resized, "DINOv2": Cubic}
