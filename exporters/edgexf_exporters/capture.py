@@ -42,7 +42,7 @@ from edgexf_exporters.trace.export import (
     dynamic_axes,
 )
 from edgexf_exporters.trace.flags import Answers, answered
-from edgexf_exporters.trace.guards import Condition, conditions
+from edgexf_exporters.trace.guards import Condition, conditions, fixed_axes
 
 LATER = 60  # how far beyond the usual size of an example a prime is looked for: there are ten up to 157
 Example = tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]
@@ -254,16 +254,24 @@ def capture_body(
 
 
 def conditions_at(source: Source, sizes: Mapping[str, int]) -> list[Condition] | None:
-    """The conditions of a trace of a custom module from an example of these sizes; None where the trace fails."""
+    """The conditions of a trace of a custom module from an example of these sizes; None where the trace fails.
+
+    A way that a module takes at one size alone fixes this axis (``if batch == 100: ...``); the trace may fix it too.
+    """
     own = source.module_inputs
     assert own is not None  # noqa: S101 (tells mypy the type; only custom modules have conditions)
     program = Program(source)
     limits = replace(source.limits, max_global=own.max_global)
     with lowered(program, limits, inside=True) as lowering, answered(program):
         program.lowering = lowering
-        inputs, dimensions = example(source, source.tensors, axes_of(source, lowering, sizes))
+        axes = {
+            name: tuple(Traced(part.size, Dim.AUTO if part.size > 1 else None) for part in parts)
+            for name, parts in axes_of(source, lowering, sizes).items()
+        }
+        inputs, dimensions = example(source, source.tensors, axes)
         try:
-            return conditions(capture(program, inputs, dimensions))
+            captured = capture(program, inputs, dimensions)
+            return [*fixed_axes(captured, [tensor.shape for tensor in source.tensors]), *conditions(captured)]
         except ExportError:
             return None
 

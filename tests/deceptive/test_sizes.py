@@ -77,6 +77,14 @@ def hidden_twice(hidden: Tensor, ids: Tensor) -> Tensor:
     return hidden
 
 
+def one_size_of_two_axes(hidden: Tensor, ids: Tensor) -> Tensor:
+    return hidden * 2 if ids.shape[0] == 37 and ids.shape[1] == 211 else hidden
+
+
+def a_single_row_of_211(hidden: Tensor, ids: Tensor) -> Tensor:
+    return hidden * 2 if ids.shape[0] == 1 and ids.shape[1] == 211 else hidden
+
+
 @pytest.mark.parametrize(
     ("step", "axis", "ends"),
     [
@@ -128,7 +136,7 @@ def at_the_example(hidden: Tensor, ids: Tensor) -> Tensor:
     return hidden * 2 if ids.shape[1] < 20 else hidden
 
 
-@pytest.mark.parametrize("step", [ten, square, rounded, at_the_example])
+@pytest.mark.parametrize("step", [ten, square, rounded, at_the_example, one_size_of_two_axes, a_single_row_of_211])
 def test_where_too_little_would_be_left_the_line_is_named(step: Step, tmp_path: Path) -> None:
     with pytest.raises(
         VerificationError, match=r"since forward goes another way there, at test_sizes\.py:\d+ `.*dynamic_shapes"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from types import CodeType, SimpleNamespace
 from typing import Any
@@ -35,6 +35,7 @@ from edgexf.errors import ExportError, said_by
 from edgexf_exporters.trace.diagnose import BRANCHES, Asked
 
 LAYOUT = "max(1,"  # conditions on how a tensor lies in memory contain ``max(1, size)``
+FIXES = "fixed"  # the start of the name of an axis that a trace fixed
 FARTHEST = 1 << 31  # no axis is longer
 # What a condition may name. torch.sym_float, torch.sym_not and the like also take plain numbers.
 KNOWN: dict[str, Any] = {
@@ -97,6 +98,20 @@ class Condition:
     place: str = ""
     branch: bool = False
 
+    @cached_property
+    def hides(self) -> bool:
+        """Whether torch set this bound before it traced: a branch on a size of 1 leaves no condition."""
+        return bool(re.fullmatch(r"\w+ >= 2", self.text))
+
+    @property
+    def fixes(self) -> bool:
+        """Whether the condition is that of `fixed_axes`, which no line of the model asks by itself."""
+        return self.text.startswith(FIXES)
+
+    def asked_at(self, place: str) -> Condition:
+        """The condition as a branch of the model at this line."""
+        return replace(self, place=place, branch=bool(place))
+
     def over(self, shapes: Sequence[Sequence[int | str]]) -> str:
         """The condition over the names of axes, for people."""
         named = {name: str(shapes[one.place][one.axis]) for name, one in self.symbols.items()}
@@ -146,9 +161,8 @@ class Condition:
 
 def conditions(captured: ExportedProgram) -> list[Condition]:
     """The conditions of a captured program, in the order in which the trace asked, each once."""
-    nodes = {node.name: node for node in captured.graph.find_nodes(op="placeholder")}
-    shapes = [nodes[str(name)].meta["val"].shape for name in captured.graph_signature.user_inputs]
-    mode = detect_fake_mode([node.meta["val"] for node in nodes.values()])
+    shapes = input_shapes(captured)
+    mode = detect_fake_mode([node.meta["val"] for node in captured.graph.find_nodes(op="placeholder")])
     if mode is None or mode.shape_env is None:
         return []
     symbols = dict(placed(shapes))
@@ -162,6 +176,21 @@ def conditions(captured: ExportedProgram) -> list[Condition]:
         about = asked.get(str(expression), Asked())
         found.setdefault(text, Condition(text, {name: symbols[name] for name in names}, about.place, about.branch))
     return list(found.values())
+
+
+def fixed_axes(captured: ExportedProgram, declared: Sequence[Sequence[int | str]]) -> list[Condition]:
+    """The conditions of a captured program that fixed axes which have a name in the declared shapes."""
+    return [
+        Condition(f"{FIXES}{place} == {size}", {f"{FIXES}{place}": Symbol(place, axis)})
+        for place, (shape, axes) in enumerate(zip(input_shapes(captured), declared, strict=True))
+        for axis, size in enumerate(shape)
+        if isinstance(axes[axis], str) and str(size).isdigit()  # a number, or a SymInt that became one
+    ]
+
+
+def input_shapes(captured: ExportedProgram) -> list[Sequence[Any]]:
+    nodes = {node.name: node for node in captured.graph.find_nodes(op="placeholder")}
+    return [nodes[str(name)].meta["val"].shape for name in captured.graph_signature.user_inputs]
 
 
 def placed(shapes: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Symbol]]:

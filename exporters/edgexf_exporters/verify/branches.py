@@ -118,13 +118,14 @@ class Settling:
             sizes, count = self.chosen(signature, region)
             if not count:
                 continue
-            branch, inside = region.condition.branch, None
-            if branch:
-                inside = self.conditions_in(sizes)
-            covered = Region((*region.literals, *((condition, True) for condition in inside or ())))
+            near, inside = None, None
+            if region.condition.branch or region.condition.hides:
+                near, inside = self.conditions_in(sizes)
+            inside = inside and [one.asked_at(region.condition.place) if one.fixes else one for one in inside]
+            covered = Region((*region.literals, *((condition, True) for condition in inside or ())), region.near)
             yield from self.differing(signature, covered, sampled)
             if inside is not None:
-                yield from self.wrong(signature, outside(inside, region.literals), sampled)
+                yield from self.wrong(signature, outside(inside, region.literals, near), sampled)
 
     def chosen(self, signature: Signature, region: Region) -> tuple[list[Sizes], int]:
         return chosen(region, self.shapes, signature, self.usual, self.affordable)
@@ -145,17 +146,19 @@ class Settling:
         if branch and len(sizes) < count:
             sampled.setdefault(place, f"{where}: {len(sizes)} sizes of {count:,} that the trace does not cover")
 
-    def conditions_in(self, sizes: Sequence[Sizes]) -> Sequence[Condition] | None:
-        """The conditions of a trace at one of these sizes; None where it can't be traced, or where enough was traced."""
-        fit = [one for one in sizes if all(size > 1 for size in one.values())]  # torch takes a size of 1 for fixed
-        if not fit:
-            return None
-        key = tuple(fit[0].values())
+    def conditions_in(self, sizes: Sequence[Sizes]) -> tuple[Sizes | None, Sequence[Condition] | None]:
+        """The sizes and the conditions of a trace at one of these sizes; None where it can't be traced, or where enough
+        was traced.
+        """
+        if not sizes:
+            return None, None
+        chosen = max(sizes, key=lambda one: sum(size > 1 for size in one.values()))  # torch takes a size of 1 for fixed
+        key = tuple(chosen.values())
         if key not in self.traced and len(self.traced) < TRACES:
-            found = self.retrace(fit[0])
-            same = found is not None and all(bool(one.holds(self.shapes, fit[0])) for one in found)
+            found = self.retrace(chosen)
+            same = found is not None and all(bool(one.holds(self.shapes, chosen)) for one in found)
             self.traced[key] = found if same else None
-        return self.traced.get(key)
+        return chosen, self.traced.get(key)
 
     def difference(self, sizes: Sizes) -> str:
         """What is wrong at these sizes; empty where graph and module agree."""

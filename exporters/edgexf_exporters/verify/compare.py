@@ -240,7 +240,10 @@ def misdeclared(sessions: Sequence[ort.InferenceSession], found: Sequence[Feeds]
     for session, answers in zip(sessions, found, strict=True):
         for value in session.get_outputs():
             sizes = answers[value.name].shape
-            if any(isinstance(wanted, int) and wanted != size for wanted, size in zip(value.shape, sizes, strict=True)):
+            fixed = [isinstance(wanted, int) for wanted in value.shape]
+            if len(sizes) != len(fixed) or any(
+                is_fixed and wanted != size for is_fixed, wanted, size in zip(fixed, value.shape, sizes, strict=True)
+            ):
                 return f"{value.name} has the shape {list(sizes)} where the file declares {value.shape}"
     return ""
 

@@ -12,7 +12,7 @@ enumerated with the others at their smallest, a usual and their largest size, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -37,9 +37,12 @@ class Region:
 
     Attributes:
         literals: conditions, each with whether it holds; in the order in which the model asks.
+        near: sizes of a further trace beside which the region lies; empty beside the trace of the graph. A line through
+            usual sizes would miss ``batch == 37 and length == 211``.
     """
 
     literals: tuple[tuple[Condition, bool], ...]
+    near: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def condition(self) -> Condition:
@@ -62,12 +65,14 @@ class Region:
         return [axis for axis in signature.axes if axis.name in read]
 
 
-def outside(conditions: Sequence[Condition], known: Sequence[tuple[Condition, bool]] = ()) -> list[Region]:
+def outside(
+    conditions: Sequence[Condition], known: Sequence[tuple[Condition, bool]] = (), near: Mapping[str, int] | None = None
+) -> list[Region]:
     """The regions in which all of `known` are as they say, and one of the conditions is the first that fails."""
     earlier = list(known)
     found = []
     for condition in conditions:
-        found.append(Region((*earlier, (condition, False))))
+        found.append(Region((*earlier, (condition, False)), near or {}))
         earlier.append((condition, True))
     return found
 
@@ -81,19 +86,21 @@ def lines(region: Region, shapes: Shapes, signature: Signature, usual: Sizes) ->
     """Yields the sizes at which a region is looked for, as arrays of all axes."""
     axes = region.axes(shapes, signature)
     ends = {axis.name: sorted({int(allowed(axis)[0]), usual[axis.name], int(allowed(axis)[-1])}) for axis in axes}
+    ends = {name: sorted({*sizes, region.near.get(name, sizes[0])}) for name, sizes in ends.items()}
     small = {axis.name: int(allowed(axis)[0]) for axis in signature.axes}
+    starts = [usual, small, *([dict(region.near)] if region.near else [])]
     for axis in axes:
         sizes = allowed(axis)
         others = [name for name in ends if name != axis.name]
         for chosen in product(*(ends[name] for name in others)):
-            for start in (usual, small):
+            for start in starts:
                 fixed = {**start, **dict(zip(others, chosen, strict=True))}
                 yield {name: np.full(len(sizes), size) for name, size in fixed.items()} | {axis.name: sizes}
     if len(axes) > 1:
         same = allowed(axes[0])
         for axis in axes[1:]:
             same = np.intersect1d(same, allowed(axis))
-        for start in (usual, small):
+        for start in starts:
             yield {name: np.full(len(same), size) for name, size in start.items()} | {axis.name: same for axis in axes}
 
 
@@ -137,6 +144,8 @@ def kept(region: Region, shapes: Shapes, signature: Signature, start: Sizes, nam
     rows: list[dict[str, Any]] = [{other: int(row[place]) for other, row in others.items()} for place in (0, -1)]
     rows.append({other: start[other] for other in others})
     rows.append({other: np.where(np.isin(sizes, row), sizes, row[0]) for other, row in others.items()})
+    if region.near:
+        rows.append({other: region.near[other] for other in others})
     rows += [{other: int(chance.choice(row)) for other, row in others.items()} for _ in range(PROBES if others else 0)]
     bad = np.zeros(len(sizes), dtype=bool)
     for row in rows:
