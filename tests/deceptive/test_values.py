@@ -38,6 +38,21 @@ class SmallColumn(nn.Module):
         return torch.cat([hidden[:, 1:3], small], -1)
 
 
+class RoundingAlone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(VOCABULARY, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.embed(ids).mean(1)
+        return torch.cat([hidden, hidden.softmax(-1).sum(-1, keepdim=True) - 1], -1)
+
+
+def test_a_column_of_rounding_alone_has_no_scale(tmp_path: Path) -> None:
+    edgexf.export(RoundingAlone().eval(), example_inputs=(ids(2, 16),), output=tmp_path / "out", explain=())
+
+
 class RareRow(nn.Module):
     """Row 4321 of the table is a thousand times longer, and 20,000 ids are more than a grid draws."""
 

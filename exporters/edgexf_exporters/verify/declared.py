@@ -35,5 +35,6 @@ def undeclared(source: Source, feeds: Mapping[str, Array], wanted: Mapping[str, 
         for axis, size in zip(output.shape, wanted[output.name].shape, strict=True):
             right = sizes.get(axis) if isinstance(axis, str) else axis
             if right is not None and size != right:
-                return f"{output.name} has {size} where {axis} is {right}"
+                declared = f"{axis} is declared" if isinstance(axis, int) else f"{axis} is {right}"
+                return f"{output.name} has a size of {size} where {declared}"
     return ""
