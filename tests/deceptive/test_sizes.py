@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf.bundle.signature import Signature
-from edgexf.errors import ExportWarning, InputError, VerificationError
+from edgexf.errors import EdgexfError, ExportWarning, InputError, VerificationError
 
 Step = Callable[[Tensor, Tensor], Tensor]
 
@@ -183,3 +183,9 @@ def test_an_answer_of_the_module_that_is_an_error_ends_the_contract(tmp_path: Pa
     with pytest.warns(ExportWarning, match=r"since the module fails \(ValueError: no\) where"):
         found = signature(stops, tmp_path)
     assert found.axis("sequence_length").most == 699
+
+
+def test_an_answer_with_another_number_of_axes_is_a_sentence(tmp_path: Path) -> None:
+    """`squeeze` takes the axis of a batch of one away."""
+    with pytest.raises(EdgexfError, match=r"logits has the shape \[8\] where the file declares \['batch_size', 8\]"):
+        signature(lambda hidden, _: hidden.sum(1).squeeze(), tmp_path)
