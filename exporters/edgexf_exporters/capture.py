@@ -33,6 +33,7 @@ from edgexf_exporters.lowerings.padded import rows_read
 from edgexf_exporters.lowerings.swap import Lowered, lowered, replaced
 from edgexf_exporters.source import SHORTEST, ModuleInputs, Source, Values
 from edgexf_exporters.targets import Target
+from edgexf_exporters.trace.eager.flags import Answers, answered
 from edgexf_exporters.trace.export import (
     BATCH_TRACED,
     STEPS_TRACED,
@@ -41,7 +42,6 @@ from edgexf_exporters.trace.export import (
     capture,
     dynamic_axes,
 )
-from edgexf_exporters.trace.flags import Answers, answered
 from edgexf_exporters.trace.guards import Condition, conditions, fixed_axes
 
 LATER = 60  # how far beyond the usual size of an example a prime is looked for: there are ten up to 157

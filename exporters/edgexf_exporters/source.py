@@ -11,7 +11,7 @@ for each kind of model in tracing, verification and writing is what makes export
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +25,7 @@ from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Signature
-from edgexf.errors import ExportError
+from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.variant import Mixing, Variant
 
@@ -364,41 +364,3 @@ class Source:
         """The axis of an input or output along which samples are independent; None if it has no such axis."""
         name = names.BATCH if self.module_inputs is None else self.module_inputs.signature.samples
         return tensor.shape.index(name) if name in tensor.shape else None
-
-
-def named_outputs(found: Any, name: str = names.LOGITS, taken: Collection[str] = ()) -> dict[str, Tensor]:
-    """The tensors that a module answers with, by name.
-
-    A tensor without a name is called `name` if it is the only tensor or the first of several. Later tensors are called
-    ``output_1``, ``output_2``, ... A tensor inside a list, tuple or dictionary gets the name of what holds it, and its
-    own place or key: ``hidden_states_0``. A name of `taken` gets ``_out`` behind it. Values that are no tensors, such as
-    a cache, are left out. Raises ExportError for an answer without tensors.
-    """
-    if isinstance(found, list | tuple) and not hasattr(found, "_asdict"):
-        start = name if found and isinstance(found[0], Tensor) else "output_0"
-        parts = [(start if place == 0 else f"output_{place}", value) for place, value in enumerate(found)]
-    elif isinstance(found, Tensor):
-        parts = [(name, found)]
-    elif isinstance(found, Mapping):
-        parts = list(found.items())
-    else:
-        values = found._asdict() if hasattr(found, "_asdict") else getattr(found, "__dict__", {})
-        parts = list(dict(values).items())
-    tensors: dict[str, Tensor] = {}
-    for key, tensor in (leaf for part in parts for leaf in flat(*part)):
-        while key in tensors or key in taken:
-            key += "_out"
-        tensors[key] = tensor
-    if not tensors:
-        raise ExportError(f"a module must answer with tensors, got {type(found).__name__} without; return some.")
-    return tensors
-
-
-def flat(key: object, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields the tensors inside a value, each with its name."""
-    if isinstance(value, Tensor):
-        yield str(key), value
-    elif isinstance(value, Mapping | list | tuple):
-        named = value._asdict() if hasattr(value, "_asdict") else value
-        for place, inner in named.items() if isinstance(named, Mapping) else enumerate(named):
-            yield from flat(f"{key}_{place}", inner)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from edgexf.errors import ExportError
-from edgexf_exporters.trace.python_builtins import is_instance
+from edgexf_exporters.trace.eager.python_builtins import is_instance
 
 pytestmark = pytest.mark.slow
 

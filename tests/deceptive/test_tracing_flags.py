@@ -18,8 +18,8 @@ from torch.fx._symbolic_trace import is_fx_tracing
 
 from edgexf.errors import ExportError, ExportWarning, VerificationError
 from edgexf.pipeline.describe_bundle import TRACING_BRANCH
+from edgexf_exporters.trace.eager.flags import answered
 from edgexf_exporters.trace.export import capture
-from edgexf_exporters.trace.flags import answered
 
 pytestmark = pytest.mark.slow
 FLAGS: dict[str, Callable[[], bool]] = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import edgexf
 from edgexf.errors import VerificationError
 from edgexf_exporters import hard_values
-from edgexf_exporters.verify import columns
+from edgexf_exporters.verify.differences import columns
 
 MANY = 20_000
 

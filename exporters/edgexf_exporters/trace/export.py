@@ -40,14 +40,14 @@ from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
 from edgexf_exporters.trace.diagnose import BRANCHES, of_error, watching
-from edgexf_exporters.trace.free_sizes import FreeSizes
+from edgexf_exporters.trace.eager.free_sizes import FreeSizes
+from edgexf_exporters.trace.eager.python_builtins import eager_builtins
+from edgexf_exporters.trace.eager.swallowed import noticed
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.operators.refused import refuse
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
-from edgexf_exporters.trace.python_builtins import eager_builtins
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
-from edgexf_exporters.trace.swallowed import noticed
 
 Axes = Mapping[int, object]
 BLOCKS_TRACED = 7  # the length of an example in blocks: several, so that torch specialises nothing to this number

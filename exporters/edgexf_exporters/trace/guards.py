@@ -7,7 +7,7 @@ asked, each with the line of the model that asks, and the sizes at which it fail
 
 torch.export keeps these conditions beside the graph and checks them in Python. Nothing in ONNX checks them. They stand in
 three places: the guards of the program's `ShapeEnv`, the ranges of its symbols, and the nodes that assert a condition.
-`edgexf_exporters.verify.branches` compares the graph with the model where a condition fails. Two alternatives were
+`edgexf_exporters.verify.branches.settle` compares the graph with the model where a condition fails. Two alternatives were
 weighed: the ranges of symbols alone, which know no remainders, and a grid of every length.
 """
 

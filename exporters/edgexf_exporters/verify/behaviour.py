@@ -22,8 +22,8 @@ from edgexf.bundle.manifest import Tensor
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.sources.modules.padding import row_difference
 from edgexf_exporters.verify.compare import explanations_compared, outputs_compared, reference, run, run_with
+from edgexf_exporters.verify.differences.rounding import Compared, Wide, reached
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, batches, lengths
-from edgexf_exporters.verify.rounding import Compared, Wide, reached
 
 LONG = 512  # the longest row to which others are padded in the graph; longer ones cost seconds
 BATCH_TOLERANCE = 1e-5  # the largest relative change of a sample by its batch mates

@@ -24,14 +24,14 @@ from edgexf.bundle.manifest import Tensor
 from edgexf.errors import in_a_sentence
 from edgexf.progress import Steps, no_steps
 from edgexf_exporters.source import Source
-from edgexf_exporters.verify.columns import OwnScales, Wrong
 from edgexf_exporters.verify.declared import undeclared
+from edgexf_exporters.verify.differences.columns import OwnScales, Wrong
+from edgexf_exporters.verify.differences.rounding import WORST, Compared, Wide, reached
+from edgexf_exporters.verify.differences.ties import TIE, Choices
+from edgexf_exporters.verify.differences.unspecified import UNSPECIFIED, depends_on_ties
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, cells
-from edgexf_exporters.verify.rounding import WORST, Compared, Wide, reached
 from edgexf_exporters.verify.row_by_row import MODEL, compared_with, each_row
-from edgexf_exporters.verify.ties import TIE, Choices
-from edgexf_exporters.verify.unspecified import UNSPECIFIED, depends_on_ties
 
 BROKEN_CONFIG = "mend its config, or save it again with its own"
 STATIC = "sizes that the files declare hold in every cell"
@@ -55,7 +55,7 @@ class Row:
         against: what the graphs are compared with: the `MODEL`, or the `DEFINITION` that stands in for the model.
         ties: how many ties the graphs and the model break in different ways.
         rounded: the tolerance that ``outputs``, ``relevance`` or ``residual`` asked for, where rounding alone exceeds the
-            tolerance of the grid (`edgexf_exporters.verify.rounding`).
+            tolerance of the grid (`edgexf_exporters.verify.differences.rounding`).
     """
 
     length: int

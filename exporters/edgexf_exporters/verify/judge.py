@@ -24,11 +24,12 @@ from edgexf.progress import Steps, no_steps
 from edgexf_exporters.capture import conditions_at
 from edgexf_exporters.graphs import Graphs
 from edgexf_exporters.source import Source
-from edgexf_exporters.verify import graph_checks, ties
+from edgexf_exporters.verify import graph_checks
 from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour
-from edgexf_exporters.verify.branches import settle
+from edgexf_exporters.verify.branches.settle import settle
+from edgexf_exporters.verify.branches.shortcuts import shortcut
 from edgexf_exporters.verify.compare import GridResult, compare
-from edgexf_exporters.verify.shortcuts import shortcut
+from edgexf_exporters.verify.differences import ties
 
 GOLDEN_BYTES = 1_000_000
 OUTSIDE = "sizes that the trace does not cover agree"

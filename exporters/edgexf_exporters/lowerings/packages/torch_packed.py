@@ -10,7 +10,7 @@ No row is sorted: a recurrent layer of ONNX takes rows of any order. So the rows
 on values. Code that needs to know this length, as attention does, stops the trace. With ``total_length=x.shape[1]`` the
 tensor keeps its axis.
 
-`packing` exchanges the code of torch's two functions (`edgexf_exporters.trace.exchange`). A torch mode was weighed: it sees
+`packing` exchanges the code of torch's two functions (`edgexf_exporters.trace.eager.exchange`). A torch mode was weighed: it sees
 only the operators inside the two functions, between a sort and its inverse, which the graph would hold.
 """
 
@@ -24,7 +24,7 @@ from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 
 from edgexf.errors import ExportError
-from edgexf_exporters.trace.exchange import Exchange
+from edgexf_exporters.trace.eager.exchange import Exchange
 
 
 def refused(*_: object) -> NoReturn:

@@ -29,11 +29,12 @@ from edgexf.bundle import manifest as contract
 from edgexf.bundle.heads import CLASSES, head_of
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.errors import ExportError, in_a_sentence, said_by
+from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.hard_values import ids_apart
 from edgexf_exporters.hooks import frozen, started_from
 from edgexf_exporters.lowerings.fixed_random import SEED
 from edgexf_exporters.lowerings.swap import library_models, variants_in
-from edgexf_exporters.source import ModuleInputs, Source, Values, named_outputs
+from edgexf_exporters.source import ModuleInputs, Source, Values
 from edgexf_exporters.sources.calls import arguments, in_float32
 from edgexf_exporters.sources.modules.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.modules.examples import Draws, is_choice, special_ids

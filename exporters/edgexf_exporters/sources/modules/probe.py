@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from edgexf.bundle.signature import Axis, Within
 from edgexf.errors import EdgexfError, ExportError, UsageError, in_a_sentence
+from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.lowerings.padded import chosen_tokens
 from edgexf_exporters.lowerings.swap import library_models
-from edgexf_exporters.source import named_outputs
 from edgexf_exporters.sources.calls import surrounding
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes, is_whole, uses
 from edgexf_exporters.sources.modules.examples import LEVELS, Array, Draws, is_choice, is_mask, marks

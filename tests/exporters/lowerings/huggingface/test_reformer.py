@@ -25,10 +25,10 @@ from edgexf_exporters.lowerings.huggingface.reformer import HashedAttention, Rin
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, rotations
 from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.contract import check_contract
+from edgexf_exporters.verify.differences.ties import TIE, Choices
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.float64 import worst_difference
 from edgexf_exporters.verify.grid import Cell
-from edgexf_exporters.verify.ties import TIE, Choices
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

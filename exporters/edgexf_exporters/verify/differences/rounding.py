@@ -37,7 +37,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
-from edgexf_exporters.verify.ties import Choices
+from edgexf_exporters.verify.differences.ties import Choices
 
 Array = npt.NDArray[Any]
 Feeds = dict[str, Array]

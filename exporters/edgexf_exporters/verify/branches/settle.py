@@ -28,12 +28,12 @@ from edgexf_exporters.capture import own_sizes
 from edgexf_exporters.hard_values import KINDS
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.trace.guards import Condition
+from edgexf_exporters.verify.branches.regions import Region, Sizes, allowed, chosen, kept, outside, values
 from edgexf_exporters.verify.compare import outputs_compared, reference, run
+from edgexf_exporters.verify.differences.rounding import Wide, reached
+from edgexf_exporters.verify.differences.ties import TIE, Choices
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import cells
-from edgexf_exporters.verify.regions import Region, Sizes, allowed, chosen, kept, outside, values
-from edgexf_exporters.verify.rounding import Wide, reached
-from edgexf_exporters.verify.ties import TIE, Choices
 
 AFFORDABLE = 8192  # values of an input at which graph and model are compared at least; twice the default longest input
 FEWEST = 8  # sizes that an axis keeps; a contract of fewer is a refusal

@@ -29,7 +29,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from edgexf_exporters.trace.exchange import is_foreign
+from edgexf_exporters.trace.eager.exchange import is_foreign
 
 EAGER: dict[type, Any] = {torch.SymInt: 1, torch.SymFloat: 1.0, torch.SymBool: True}
 OF_TRACES = ("torch._subclasses", "torch.fx")  # where the classes of a trace's tensors come from

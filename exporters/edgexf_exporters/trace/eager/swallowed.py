@@ -8,7 +8,7 @@
 In: a trace. Out: nothing, or ExportError with the line that raised. Tensors of a trace have no values. What reads them
 raises an error of torch: a function of torch, such as ``Tensor.numpy``, or the arithmetic of sizes that stand for values.
 A torch function mode sees the first kind, whatever the class of the error. The second kind is made by a single function of
-torch, whose code is exchanged (`edgexf_exporters.trace.exchange`).
+torch, whose code is exchanged (`edgexf_exporters.trace.eager.exchange`).
 
 The first entry of an error's traceback is the frame that caught it. torch catches many of its own errors, and nothing is
 wrong then. Code outside torch may also catch an error that PyTorch raises without a trace, such as that of a `view` which
@@ -35,7 +35,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgexf.errors import ExportError
 from edgexf_exporters.trace.diagnose import Frames, clause
-from edgexf_exporters.trace.exchange import Exchange
+from edgexf_exporters.trace.eager.exchange import Exchange
 
 Line = tuple[str, int]
 
@@ -115,7 +115,7 @@ def raised_by(model: nn.Module, example: tuple[Tensor, ...]) -> set[Line]:
 
 # The code of this method stands in for torch's.
 def _make_data_dependent_error(self: Any, *args: Any, **kwargs: Any) -> Any:
-    from edgexf_exporters.trace import swallowed
+    from edgexf_exporters.trace.eager import swallowed
 
     error = swallowed.EXCHANGE.own["_make_data_dependent_error"](self, *args, **kwargs)
     if swallowed.EXCHANGE.is_active():

@@ -7,7 +7,7 @@ import pytest
 
 from edgexf.bundle.signature import Axis, Signature
 from edgexf_exporters.trace.guards import Condition, Symbol
-from edgexf_exporters.verify.regions import Region, chosen, kept, outside
+from edgexf_exporters.verify.branches.regions import Region, chosen, kept, outside
 
 SHAPES = [("b", "n"), ("2*n + 1",)]
 SIGNATURE = Signature((Axis("b", 1, 65536, 1), Axis("n", 2, 4096, 1)), {}, "b")

@@ -30,7 +30,7 @@ from torch import nn
 from torch.fx import _symbolic_trace
 
 from edgexf_exporters.trace.diagnose import clause
-from edgexf_exporters.trace.exchange import Exchange, is_foreign
+from edgexf_exporters.trace.eager.exchange import Exchange, is_foreign
 
 MOST_NAMED = 3  # lines in a sentence
 # Files whose functions ask for others: the code that called them is the one to look at.
@@ -93,25 +93,25 @@ def told(exchange: Exchange, name: str, *given: Any) -> bool:
 
 # The code of these stands in for torch's.
 def is_compiling() -> bool:
-    from edgexf_exporters.trace import flags
+    from edgexf_exporters.trace.eager import flags
 
     return flags.told(flags.EXCHANGE, "is_compiling")
 
 
 def is_exporting() -> bool:
-    from edgexf_exporters.trace import flags
+    from edgexf_exporters.trace.eager import flags
 
     return flags.told(flags.EXCHANGE, "is_exporting")
 
 
 def is_fx_tracing() -> bool:
-    from edgexf_exporters.trace import flags
+    from edgexf_exporters.trace.eager import flags
 
     return flags.told(flags.EXCHANGE, "is_fx_tracing")
 
 
 def is_fake_tensor(x: Any) -> bool:
-    from edgexf_exporters.trace import flags
+    from edgexf_exporters.trace.eager import flags
 
     return flags.told(flags.of_transformers(), "is_fake_tensor", x)
 

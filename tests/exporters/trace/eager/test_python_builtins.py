@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from edgexf.errors import ExportError
+from edgexf_exporters.trace.eager.python_builtins import eager_builtins
 from edgexf_exporters.trace.export import capture
-from edgexf_exporters.trace.python_builtins import eager_builtins
 
 
 class Called(nn.Module):

@@ -16,8 +16,8 @@ from edgexf.errors import VerificationError
 from edgexf_exporters.source import Source
 from edgexf_exporters.sources.modules.module import from_module
 from edgexf_exporters.verify import compare
+from edgexf_exporters.verify.differences.rounding import Compared, Wide, moved, reached
 from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.rounding import Compared, Wide, moved, reached
 
 RIGHT = np.linspace(1, 2, 11)
 

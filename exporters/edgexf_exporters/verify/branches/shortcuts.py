@@ -20,10 +20,10 @@ import onnxruntime as ort
 from edgexf.errors import EdgexfError
 from edgexf_exporters.source import ModuleInputs, Source
 from edgexf_exporters.verify.compare import outputs_compared, reference, run_with
+from edgexf_exporters.verify.differences.rounding import Wide, reached
+from edgexf_exporters.verify.differences.ties import TIE, Choices
 from edgexf_exporters.verify.eager import eager
 from edgexf_exporters.verify.grid import Array, Cell, Feeds, batches, lengths
-from edgexf_exporters.verify.rounding import Wide, reached
-from edgexf_exporters.verify.ties import TIE, Choices
 
 FIRST_IDS = 4  # ids that mean something in most vocabularies: padding, the start, the end, the unknown
 MOST_SPECIAL, MOST_VALUES = 12, 16  # how many special ids, and how many values of other integers, are tried
