@@ -38,8 +38,8 @@ def places(tokens: Tensor, block: int, switch: int) -> Tensor:
 @places.register_fake
 def _(tokens: Tensor, block: int, switch: int) -> Tensor:  # noqa: ARG001 (the sizes depend on the length in ONNX alone)
     free = torch.library.get_ctx()
-    blocks = free.new_dynamic_size(min=0)
-    return torch.empty((blocks, free.new_dynamic_size(min=0) if switch else block), dtype=torch.int64)
+    blocks = free.new_dynamic_size(min=1)
+    return torch.empty((blocks, free.new_dynamic_size(min=1) if switch else block), dtype=torch.int64)
 
 
 def places_in_onnx(tokens: Any, block: int, switch: int) -> Any:
