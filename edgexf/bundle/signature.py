@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from edgexf.bundle.formula import formula
 from edgexf.checks import is_count, require, require_text
 
+NARROWED, SAMPLED = "narrowed", "sampled"  # fields of a `Signature`, and keys of the provenance of a model of text
+
 
 @dataclass(frozen=True)
 class Axis:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgexf.bundle.signature import NARROWED, SAMPLED, Signature
+from edgexf.pipeline.describe_bundle import said
 from edgexf.pipeline.usage import usage
 from edgexf.report.markdown import markdown_table
 
 if TYPE_CHECKING:
     from edgexf.bundle.manifest import Manifest, Tensor
-    from edgexf.bundle.signature import Signature
     from edgexf_exporters.source import Source
     from edgexf_exporters.verify.compare import GridResult
 
@@ -25,8 +26,7 @@ def card(source: Source, result: GridResult, manifest: Manifest) -> str:
     defined = any(row.against == "definition" for row in result.rows)
     asked = " Where the model's library has no answer, rows are compared with its definition." if defined else ""
     asked += "".join(f" Note: {note}." for note in (result.undefined, result.ties) if note)
-    own = source.module_inputs
-    inputs = [] if own is None else limits_in_words(own.signature)
+    inputs = limits_in_words(manifest)
     head += "\n## Inputs\n\n" + "".join(f"- {line}\n" for line in inputs) if inputs else ""
     return (
         f"{head}\n{usage(manifest)}\n## Agreement with the eager model\n\nWorst relative difference {result.worst:.1e}, tolerance {result.tolerance:g}, "
@@ -71,12 +71,13 @@ def takes(manifest: Manifest, signature: Signature) -> str:
         for axis in signature.axes
     )
     graph = manifest.variants[0]
-    more = "".join(f"\n{line}" for line in limits_in_words(signature))
+    more = "".join(f"\n{line}" for line in limits_in_words(manifest))
     return f"takes {listed(graph.inputs)}\ngives {listed(graph.outputs)}\naxes: {axes}{more}"
 
 
-def limits_in_words(signature: Signature) -> list[str]:
-    """What else a custom module's graph does not let vary, and what its values must keep to, a line each."""
+def limits_in_words(manifest: Manifest) -> list[str]:
+    """What else a graph does not let vary, and what the values of a custom module must keep to, a line each."""
+    signature = manifest.signature or Signature((), {}, "")
     ranges = [
         f"{name}: values from {one.least} to {one.axis}{f' - {one.short}' if one.short else ''}"
         for name, one in signature.within.items()
@@ -85,7 +86,7 @@ def limits_in_words(signature: Signature) -> list[str]:
     return [
         *ranges,
         *([f"fixed: {', '.join(signature.fixed)}"] if signature.fixed else []),
-        *(f"narrowed: {one}" for one in signature.narrowed),
-        *(f"sampled: {one}" for one in signature.sampled),
+        *(f"narrowed: {one}" for one in said(manifest, NARROWED)),
+        *(f"sampled: {one}" for one in said(manifest, SAMPLED)),
         *([f"kept as given: {', '.join(kept)}"] if kept else []),
     ]

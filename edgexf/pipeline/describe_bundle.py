@@ -52,6 +52,12 @@ def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
     )
 
 
+def said(manifest: Manifest, name: str) -> tuple[str, ...]:
+    """What the manifest says about sizes by `NARROWED` or `SAMPLED`: in its signature, or for a model of text in its provenance."""
+    lines = manifest.provenance.get(name, ()) if manifest.signature is None else getattr(manifest.signature, name)
+    return tuple(lines)
+
+
 def explain_graph(source: Source, method: str, path: str) -> Graph:
     """The record of a method's explain graph, with its inputs and outputs."""
     from edgexf_exporters.explain.methods import METHODS

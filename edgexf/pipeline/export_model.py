@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
+from edgexf.bundle.signature import NARROWED
 from edgexf.dtypes import FP32
 from edgexf.errors import ExportWarning, UsageError, VerificationError, temporary_room
 from edgexf.extras import require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
-from edgexf.pipeline.describe_bundle import TRACING_BRANCH, UNEXPLAINED, make_manifest
+from edgexf.pipeline.describe_bundle import TRACING_BRANCH, UNEXPLAINED, make_manifest, said
 from edgexf.progress import Stages, no_stages
 from edgexf_exporters.options import check_options
 from edgexf_exporters.sources.request import Request, check_request
@@ -173,9 +174,9 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
             f"forward goes another way while it is traced, {manifest.provenance[TRACING_BRANCH]}, and the graph goes this "
             "way: a sample of inputs agrees with the model, not all; compute without asking whether a trace runs"
         )
+    for axis in said(manifest, NARROWED):
+        yield f"the contract keeps to fewer sizes than the module answers: {axis}; branch on no size to keep them all"
     if manifest.signature is not None:
-        for axis in manifest.signature.narrowed:
-            yield f"the contract keeps to fewer sizes than the module answers: {axis}; branch on no size to keep them all"
         for name, value in manifest.signature.frozen.items():
             yield f"the graph keeps {name}={value}, since only tensors become inputs; give a tensor to let it vary"
 

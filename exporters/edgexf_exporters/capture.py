@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -75,7 +75,7 @@ class Captured:
         body: what explanations differentiate; None if nothing is explained.
         methods: the explanation methods to compile.
         unexplained: why nothing can be explained, or why the body could not be captured; otherwise empty.
-        guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
+        guards: the conditions on sizes under which the trace holds.
         tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
             trace; else empty.
     """
@@ -192,19 +192,17 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
     user `asked` for the methods by name, this is an ExportError instead.
     """
     program = Program(source)
-    own = source.module_inputs
-    limits = source.limits if own is None else replace(source.limits, max_global=own.max_global)
-    with lowered(program, limits, inside=own is not None) as lowering, answered(program) as answers:
-        if own is not None and lowering.blocked:
+    with lowered_within(source, program) as lowering, answered(program) as answers:
+        if source.own_code and lowering.blocked:
             raise ExportError(
-                f"a custom module may hold models whose lengths can be padded, got an attention alone that takes whole blocks of {lowering.block} "
+                f"code of your own may surround models whose lengths can be padded, got an attention alone that takes whole blocks of {lowering.block} "
                 "tokens; hold the whole model of its library, or export that model by itself."
             )
         program.lowering = lowering
         axes = axes_of(source, lowering)
         inputs, dimensions = example(source, source.tensors, axes)
         predict = capture_either_way(program, inputs, dimensions, answers)
-        guards = () if own is None else tuple(conditions(predict))
+        guards = tuple(conditions(predict))
         body, reason = None, source.unexplained
         if methods and source.embedding is not None and source.target is not None:
             try:
@@ -216,6 +214,15 @@ def capture_source(source: Source, methods: Sequence[str], asked: bool = True) -
                 reason = str(error)
     branch = answers.places if answers.as_torch else ""
     return Captured(source, lowering, axes, predict, body, tuple(methods), reason, guards, branch)
+
+
+def lowered_within(source: Source, program: Program) -> AbstractContextManager[Lowered]:
+    """Lowers a source. Around code of the user, lengths stay as they are: only the library models in it take whole
+    blocks. So this code is traced with the lengths that it sees in PyTorch.
+    """
+    own = source.module_inputs
+    limits = source.limits if own is None else replace(source.limits, max_global=own.max_global)
+    return lowered(program, limits, inside=source.own_code)
 
 
 def capture_either_way(
@@ -254,15 +261,15 @@ def capture_body(
 
 
 def conditions_at(source: Source, sizes: Mapping[str, int]) -> list[Condition] | None:
-    """The conditions of a trace of a custom module from an example of these sizes; None where the trace fails.
+    """The conditions of a trace from an example of these sizes; None where the trace fails, and for a model without
+    code of the user, of which there is one trace.
 
     A way that a module takes at one size alone fixes this axis (``if batch == 100: ...``); the trace may fix it too.
     """
-    own = source.module_inputs
-    assert own is not None  # noqa: S101 (tells mypy the type; only custom modules have conditions)
+    if not source.own_code:
+        return None
     program = Program(source)
-    limits = replace(source.limits, max_global=own.max_global)
-    with lowered(program, limits, inside=True) as lowering, answered(program):
+    with lowered_within(source, program) as lowering, answered(program):
         program.lowering = lowering
         axes = {
             name: tuple(Traced(part.size, Dim.AUTO if part.size > 1 else None) for part in parts)
@@ -276,12 +283,14 @@ def conditions_at(source: Source, sizes: Mapping[str, int]) -> list[Condition] |
             return None
 
 
-def axes_of(
-    source: Source, lowering: Lowered, own_example: Mapping[str, int] | None = None
-) -> dict[str, tuple[Traced, ...]]:
-    """The parts of each dynamic axis, by the name of the axis. `own_example` holds other sizes of a custom module's example."""
+def axes_of(source: Source, lowering: Lowered, other: Mapping[str, int] | None = None) -> dict[str, tuple[Traced, ...]]:
+    """The parts of each dynamic axis, by the name of the axis. `other` holds other sizes of the example.
+
+    torch bounds the axes of a library model by the contract, and refuses a trace that does not hold in all of it. Around
+    code of the user all sizes are free: the conditions of the trace say where it holds.
+    """
     if source.module_inputs is not None:
-        sizes = own_example or own_sizes(source, source.module_inputs)
+        sizes = other or own_sizes(source, source.module_inputs)
         found = {name: (Traced(size, Dim.DYNAMIC),) for name, size in {**sizes, names.STEPS: STEPS_TRACED}.items()}
         derived = {axis for tensor in source.module_inputs.tensors for axis in tensor.shape if isinstance(axis, str)}
         return {**{axis: (Traced(size_of(axis, sizes), Dim.AUTO),) for axis in derived}, **found}
@@ -294,7 +303,16 @@ def axes_of(
         if isinstance(axis, int)
     }
     variable_block = lowering.variable_block
-    return dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, variable_block)
+    bounded = dynamic_axes(lowering.block, shortest, source.limits.max_length, reach, fixed, variable_block)
+    if not source.own_code:
+        return bounded
+    return {
+        name: tuple(
+            Traced((other or {}).get(name, part.size), None if part.dimension is None else Dim.DYNAMIC)
+            for part in parts
+        )
+        for name, parts in bounded.items()
+    }
 
 
 def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[str, tuple[Traced, ...]]) -> Example:
@@ -315,6 +333,12 @@ def example(source: Source, tensors: Sequence[contract.Tensor], axes: Mapping[st
         inputs.append(filled(tensor, sizes, source.limits.vocab) if given is None else torch.from_numpy(given))
         dimensions.append({place: part.dimension for place, part in enumerate(parts) if part.dimension is not None})
     return tuple(inputs), tuple(dimensions)
+
+
+def usual_sizes(source: Source) -> dict[str, int]:
+    """The size of each axis in an example of whole tokens."""
+    axes = axes_of(source, Lowered(1, ()))
+    return {axis.name: axes[axis.name][0].size for axis in source.signature.axes}
 
 
 def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:

@@ -34,7 +34,7 @@ class Graphs:
         variable_block: the size of a block is free.
         unexplained: why nothing can be explained, or why no explain graph could be made; otherwise empty.
         padding_mark: the value of ``attention_mask`` behind the end of an input.
-        guards: the conditions on sizes under which the trace of a custom module holds; empty for other models.
+        guards: the conditions on sizes under which the trace holds.
         tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
             trace; else empty.
     """

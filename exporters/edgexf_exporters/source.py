@@ -24,12 +24,14 @@ from torch import Tensor, nn
 from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.preprocess import Bytes, Text
-from edgexf.bundle.signature import Signature
+from edgexf.bundle.signature import Axis, Signature
 from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.targets import Target, target_of
+from edgexf_exporters.trace.export import ANY
 from edgexf_exporters.variant import Mixing, Variant
 
 IMAGE = 4  # the number of axes of an image
+LIBRARIES = ("torch", "transformers", "edgexf", "edgexf_exporters")  # the packages whose models edgexf knows
 SHORTEST = 2  # tokens of the shortest input: a text has at least its first and its last special token
 
 
@@ -167,6 +169,14 @@ def part(module: nn.Module, path: str) -> Any:
     return found
 
 
+def has_own_code(module: nn.Module) -> bool:
+    """Whether a module runs code that belongs to none of `LIBRARIES`: its class, its ``forward`` or its hooks."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    kind: Any = type(module)
+    code = (kind, kind.forward, *hooks, *(value for name, value in vars(module).items() if name == "forward"))
+    return any(str(getattr(one, "__module__", "")).partition(".")[0] not in LIBRARIES for one in code)
+
+
 def places_of(model: nn.Module, about: Mixing) -> list[Place]:
     """The place of each layer that has the projections of `about`, in the order of the layers."""
     found = []
@@ -252,6 +262,29 @@ class Source:
         if self.decoder is not None:
             shapes[names.DECODER_INPUT_IDS] = (names.BATCH, names.DECODER_SEQUENCE)
         return tuple(contract.Tensor(name, "int64", shape) for name, shape in shapes.items())
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The axes of the inputs and their sizes. The axis behind that of samples is the axis of tokens."""
+        if self.module_inputs is not None:
+            return self.module_inputs.signature
+        ends = {
+            names.BATCH: (1, ANY),
+            names.SEQUENCE: (self.limits.min_length, self.limits.max_length),
+            names.CHOICES: (1, ANY),
+            names.DECODER_SEQUENCE: (1, 1 if self.decoder is None else self.decoder.max_length),
+        }
+        present = {axis for tensor in self.tensors for axis in tensor.shape}
+        axes = tuple(Axis(name, *ends[name], 1) for name in ends if name in present)
+        return Signature(axes, {}, names.BATCH)
+
+    @cached_property
+    def own_code(self) -> bool:
+        """Whether code of the user runs in the model, which may branch on sizes.
+
+        It does in a custom module, and in a library model with a class, a ``forward`` or a hook of the user.
+        """
+        return self.module_inputs is not None or any(map(has_own_code, self.module.modules()))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 In: a model. Inside the ``with`` block, lowered modules that share the model's weights stand in for its attentions and
 for the modules of `SUPPORT`. After the block, also after an error, the model holds the same module objects as before.
-Inside a custom module, a library model that needs whole blocks is padded by itself (`edgexf_exporters.lowerings.padded`).
+Around code of the user, a library model that needs whole blocks is padded by itself (`edgexf_exporters.lowerings.padded`).
 
 Two alternatives were weighed. A deep copy also leaves the user's object alone, but doubles the memory of a large model.
 Patching `forward` of the classes changes every model in the process.
@@ -180,7 +180,8 @@ def stand_ins(
             found[module] = Padded(module, replacements.get(module, module), padding)
     families = {variant.lowers for variant in VARIANTS if variant.describe}
     for module, new in replacements.items():
-        if class_name(module) in families and not any(module in holder.modules() for holder in found):
+        whole = any(module in holder.modules() for holder in found)
+        if class_name(module) in families and not whole and new.block == 1:  # else the caller sees that it needs blocks
             found[module] = Plain(module, new, is_exported(module))
     return found
 

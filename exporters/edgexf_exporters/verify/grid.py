@@ -6,7 +6,7 @@ batch, mask and set of global tokens from a seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -63,11 +63,18 @@ class Cell:
         The inputs of a model of text are int64 [batch, length]. Each row has another number of padding tokens.
         """
         if source.module_inputs is not None:
-            return self.with_target(
-                source, source.module_inputs.draw(self.sizes(source.module_inputs.signature), self.seed, self.real)
-            )
+            drawn = source.module_inputs.draw(self.sizes(source.signature), self.seed, self.real)
+            return self.with_target(source, drawn)
+        written = 0
+        if source.decoder is not None:
+            most, whole = source.decoder.max_length, self.length == source.limits.max_length
+            written = most if whole else min(most, DECODED[self.seed % len(DECODED)])
+        return self.with_target(source, self.of_text(source, CHOICES + self.seed % 2, written))
+
+    def of_text(self, source: Source, choices: int, written: int) -> Feeds:
+        """The inputs of a model of text, with this number of choices in a row and of tokens that a decoder has written."""
         chance = np.random.default_rng(self.seed)
-        choices = CHOICES + self.seed % 2 if source.multiple_choice else 1
+        choices = choices if source.multiple_choice else 1
         rows = self.batch * choices
         ids = chance.integers(0, source.limits.vocab, (rows, self.length))
         if kind_of(self.seed) == "repeated":
@@ -87,12 +94,10 @@ class Cell:
         sizes = (self.batch, choices, self.length) if source.multiple_choice else ids.shape
         feeds = {name: values[name].reshape(sizes) for name in source.inputs if name in values}
         if source.decoder is not None:
-            most, whole = source.decoder.max_length, self.length == source.limits.max_length
-            longest = most if whole else min(most, DECODED[self.seed % len(DECODED)])
-            written = chance.integers(0, source.limits.vocab, (self.batch, longest))
-            written[:, 0] = source.decoder.start_id
-            feeds[names.DECODER_INPUT_IDS] = written
-        return self.with_target(source, feeds)
+            decoded = chance.integers(0, source.limits.vocab, (self.batch, written))
+            decoded[:, 0] = source.decoder.start_id
+            feeds[names.DECODER_INPUT_IDS] = decoded
+        return feeds
 
     def real(self, row: int, length: int) -> int:
         """The number of real tokens of a row."""
@@ -136,6 +141,15 @@ class Cell:
             names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
         }
         return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
+
+
+def drawn(source: Source, sizes: Mapping[str, int], seed: int) -> Feeds:
+    """Inputs of a source whose axes have these sizes. All tokens are real."""
+    if source.module_inputs is not None:
+        return source.module_inputs.draw(sizes, seed)
+    chosen = GLOBALS[1] if source.limits.max_global else ""
+    cell = Cell(sizes[names.SEQUENCE], sizes[names.BATCH], MASKS[0], seed, chosen)
+    return cell.of_text(source, sizes.get(names.CHOICES, 1), sizes.get(names.DECODER_SEQUENCE, 0))
 
 
 def apart(source: Source) -> Array:

@@ -97,7 +97,7 @@ def compared(
             return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
 
         # Before the grid, because it decides which sizes the grid has, and says why cells of the grid fail.
-        found = settle(source, predict, graphs.guards, partial(conditions_at, source), variant.tolerance)
+        found = settle(source, predict, graphs, partial(conditions_at, source), variant.tolerance)
         source = found.source
         if found.wrong:  # at such sizes ONNX Runtime may stop with words of its own
             return source, GridResult(grid, variant.tolerance, checks={OUTSIDE: found.wrong}), b""
@@ -111,8 +111,8 @@ def compared(
                 grows = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, graphs.block, source.limits)
                 if grows is not None:
                     result.checks[f"nothing grows as length squared in {path}"] = grows
+        result.checks[OUTSIDE] = ""
         if source.module_inputs is not None:
-            result.checks[OUTSIDE] = ""
             if graphs.tracing_branch:
                 shortcut_found = shortcut(source, source.module_inputs, predict, variant.tolerance)
                 said = f"{shortcut_found}: forward goes another way while it is traced, {graphs.tracing_branch}"

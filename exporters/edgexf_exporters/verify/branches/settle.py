@@ -1,4 +1,4 @@
-"""The contract where a custom module branches on sizes: what the trace does not cover is compared, or cut off.
+"""The contract where a model branches on sizes: what the trace does not cover is compared, or cut off.
 
 In: a source, its graph, the conditions under which the trace of the graph holds. Out: a `Settled`: the source, with
 narrower axes where the graph and the module differ, and sentences that say what was cut off and what was sampled.
@@ -11,6 +11,9 @@ own code asks, one condition may hide another (``n % 2 == 0 and n == 1000``). So
 region, and the regions outside this trace are looked at as well. Two alternatives were weighed. To compare at every size
 takes hours. To refuse each region outside would refuse nearly every module, because most conditions only choose how torch
 copies memory.
+
+A model of text bounds its length alone: its manifest has no bound for a batch, so a branch on the batch is a refusal. The
+trace of a library model in whole blocks has conditions on blocks, which are read at the padded lengths.
 """
 
 from __future__ import annotations
@@ -22,20 +25,24 @@ from dataclasses import dataclass, field, replace
 
 import onnxruntime as ort
 
-from edgexf.bundle.signature import Axis, Signature
+from edgexf import names
+from edgexf.bundle.manifest import Limits
+from edgexf.bundle.preprocess import Bytes
+from edgexf.bundle.signature import NARROWED, SAMPLED, Axis, Signature
 from edgexf.errors import ExportError, said_by
-from edgexf_exporters.capture import own_sizes
+from edgexf_exporters.capture import usual_sizes
+from edgexf_exporters.graphs import Graphs
 from edgexf_exporters.hard_values import KINDS
-from edgexf_exporters.source import ModuleInputs, Source
-from edgexf_exporters.trace.guards import Condition
-from edgexf_exporters.verify.branches.regions import Region, Sizes, allowed, chosen, kept, outside, values
+from edgexf_exporters.source import Source
+from edgexf_exporters.trace.guards import Condition, Symbol
+from edgexf_exporters.verify.branches.regions import Region, Shapes, Sizes, allowed, chosen, kept, outside, values
 from edgexf_exporters.verify.compare import outputs_compared, reference, run
 from edgexf_exporters.verify.differences.rounding import Wide, reached
 from edgexf_exporters.verify.differences.ties import TIE, Choices
-from edgexf_exporters.verify.eager import eager
-from edgexf_exporters.verify.grid import cells
+from edgexf_exporters.verify.grid import cells, drawn
 
 AFFORDABLE = 8192  # values of an input at which graph and model are compared at least; twice the default longest input
+AFFORDABLE_TOKENS = 1024  # the same for a model of text, where its longest input is no longer: BERT takes seconds
 FEWEST = 8  # sizes that an axis keeps; a contract of fewer is a refusal
 MOST_CUTS = 3  # how often a condition may narrow an axis
 TRACES = 8  # more traces of one module
@@ -48,7 +55,8 @@ class Settled:
     """A source whose contract keeps to what its graph answers.
 
     Attributes:
-        source: the source. Its axes may be narrower than before; its signature then says why.
+        source: the source. Its axes may be narrower than before; its signature, or the provenance of a model of text,
+            then says why.
         wrong: why no contract fits; otherwise empty.
     """
 
@@ -57,13 +65,19 @@ class Settled:
 
 
 def settle(
-    source: Source, predict: ort.InferenceSession, conditions: Sequence[Condition], retrace: Retrace, tolerance: float
+    source: Source, predict: ort.InferenceSession, graphs: Graphs, retrace: Retrace, tolerance: float
 ) -> Settled:
-    """Narrows the axes of a custom module to where its graph agrees with it; see the module's docstring."""
-    own = source.module_inputs
-    if own is None or not conditions:
-        return Settled(source)
-    return Settling(source, own, predict, conditions, retrace, own_sizes(source, own), tolerance).settled()
+    """Narrows the axes of a source to where its graph agrees with its model; see the module's docstring."""
+    return Settling(source, predict, graphs, retrace, tolerance).settled() if graphs.guards else Settled(source)
+
+
+def shapes_of(source: Source, block: int) -> Shapes:
+    """The shapes of the inputs of a trace, whose tokens come in blocks."""
+    blocks = (f"({names.SEQUENCE} + {block - 1}) // {block}", block) if block > 1 else (names.SEQUENCE,)
+    return [
+        [part for axis in tensor.shape for part in (blocks if axis == names.SEQUENCE else (axis,))]
+        for tensor in source.tensors
+    ]
 
 
 @dataclass
@@ -75,33 +89,52 @@ class Settling:
     """
 
     source: Source
-    own: ModuleInputs
     predict: ort.InferenceSession
-    conditions: Sequence[Condition]
+    graphs: Graphs
     retrace: Retrace
-    usual: Sizes
     tolerance: float
     traced: dict[tuple[int, ...], Sequence[Condition] | None] = field(default_factory=dict)
     compared: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shapes = [tensor.shape for tensor in self.own.tensors]
-        self.wide = Wide(self.source, reference)
-        in_grid = [cell.sizes(self.own.signature) for cell in cells(self.source, 1, "quick")]
-        self.affordable = max(AFFORDABLE, *(int(values(self.shapes, sizes)) for sizes in in_grid))
+        source = self.source
+        self.usual = usual_sizes(source)
+        self.shapes = [*shapes_of(source, self.graphs.block), (names.SEQUENCE,)]
+        self.wide = Wide(source, reference)
+        if source.module_inputs is None:
+            self.affordable = max(AFFORDABLE_TOKENS, source.limits.max_length)
+        else:
+            in_grid = [cell.sizes(source.signature) for cell in cells(source, 1, "quick")]
+            self.affordable = max(AFFORDABLE, *(int(values(self.shapes, sizes)) for sizes in in_grid))
+
+    @property
+    def known(self) -> list[tuple[Condition, bool]]:
+        """What holds in each region: the lengths in blocks of the trace. Up to the switch an input has two blocks of half
+        its length (`edgexf.passes.edges`), and the grid compares the lengths around a block and around the switch.
+        """
+        length = {"length": Symbol(-1, 0)}
+        return (
+            [(Condition(f"length > {self.source.limits.switch}", length), True)] if self.graphs.variable_block else []
+        )
+
+    @property
+    def remedy(self) -> str:
+        if self.source.module_inputs is None:
+            return "branch on no size, or give example_inputs: as a custom module the model may keep to fewer sizes"
+        return "export each way by its own dynamic_shapes"
 
     def settled(self) -> Settled:
-        signature, narrowed, cuts = self.own.signature, list[str](), Counter[str]()
+        signature, narrowed, cuts = self.source.signature, list[str](), Counter[str]()
         while True:
             sampled: dict[str, str] = {}
-            wrong = next(self.wrong(signature, outside(self.conditions), sampled), None)
+            wrong = next(self.wrong(signature, outside(self.graphs.guards, self.known), sampled), None)
             if wrong is None:
                 return Settled(self.narrower(signature, narrowed, tuple(sampled.values())))
             region, said = wrong
             axis = self.narrowed(signature, region)
             cuts[region.condition.text] += 1
             if axis is None or cuts[region.condition.text] > MOST_CUTS:
-                return Settled(self.source, f"{said}; export each way by its own dynamic_shapes")
+                return Settled(self.source, f"{said}; {self.remedy}")
             narrowed.append(f"{axis.name} from {axis.least:,} to {axis.most:,}, since {said}")
             axes = tuple(axis if one.name == axis.name else one for one in signature.axes)
             signature = replace(signature, axes=axes)
@@ -169,11 +202,11 @@ class Settling:
 
     def compare(self, sizes: Sizes, seed: int) -> str:
         source = self.source
-        feeds = self.own.draw(sizes, seed=seed)
+        feeds = drawn(source, sizes, seed)
         with Choices() if source.has_argmax else nullcontext(Choices()) as met:
             try:
-                wanted = eager(source, feeds)
-            except Exception as error:  # noqa: BLE001 (a custom module may raise any error; the reason is reported)
+                wanted = reference(source, feeds)
+            except Exception as error:  # noqa: BLE001 (code of the user may raise any error; the reason is reported)
                 return f"the module fails ({said_by(error)})"
         try:
             answer = run(self.predict, feeds)
@@ -189,26 +222,38 @@ class Settling:
 
     def narrowed(self, signature: Signature, region: Region) -> Axis | None:
         """An axis of which the region takes a part, without this part; None if too little would be left."""
+        own = self.source.module_inputs
         axes = sorted(region.axes(self.shapes, signature), key=lambda axis: axis.name != signature.samples)
         for axis in axes:
+            if own is None and axis.name != names.SEQUENCE:
+                continue  # the manifest of a model of text has no bound for it
             ends = kept(region, self.shapes, signature, self.usual, axis.name)
             if ends is None:
                 continue
             smaller = replace(axis, least=ends[0], most=ends[1])
             enough = axis.name == signature.samples or len(allowed(smaller)) >= FEWEST
-            if enough and smaller.allows(self.own.examples.get(axis.name, self.usual[axis.name])):
+            if enough and smaller.allows({**self.usual, **({} if own is None else own.examples)}[axis.name]):
                 return smaller
         return None
 
     def narrower(self, signature: Signature, narrowed: Sequence[str], sampled: tuple[str, ...]) -> Source:
-        """The source with these axes."""
-        signature = replace(signature, narrowed=tuple(narrowed), sampled=sampled)
-        own, limits = replace(self.own, signature=signature), self.source.limits
+        """The source with these axes. A model of text says in its provenance what a custom module says in its signature."""
+        source = self.source
         length = next((axis for axis in signature.axes if axis.name != signature.samples), None)
-        if length is not None:
-            limits = replace(
-                limits,
-                min_length=max(limits.min_length, length.least),
-                max_length=min(limits.max_length, length.most),
-            )
-        return replace(self.source, module_inputs=own, limits=limits)
+        limits = source.limits if length is None else within(source.limits, length)
+        if source.module_inputs is not None:
+            signature = replace(signature, narrowed=tuple(narrowed), sampled=sampled)
+            return replace(source, module_inputs=replace(source.module_inputs, signature=signature), limits=limits)
+        text = source.preprocess
+        if isinstance(text, Bytes):
+            text = replace(text, max_bytes=min(text.max_bytes, limits.max_length - 1))  # one token is that of the class
+        said = {name: list(lines) for name, lines in ((NARROWED, narrowed), (SAMPLED, sampled)) if lines}
+        return replace(source, limits=limits, preprocess=text, provenance={**source.provenance, **said})
+
+
+def within(limits: Limits, length: Axis) -> Limits:
+    """The limits, with lengths that an axis of tokens has."""
+    most = min(limits.max_length, length.most)
+    return replace(
+        limits, min_length=max(limits.min_length, length.least), max_length=most, switch=min(limits.switch, most)
+    )
