@@ -23,6 +23,19 @@ from edgexf.errors import EdgexfError, ExportWarning, InputError, VerificationEr
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
+class TwoTexts(nn.Module):
+    """Tokens of two texts, each of its own length, and a step over both."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(VOCABULARY, 8)
+        self.step = step
+
+    def forward(self, ids: Tensor, context: Tensor) -> Tensor:
+        return self.step(self.embed(ids), self.embed(context).mean(1, keepdim=True).repeat(1, context.shape[1], 1))
+
+
 class Branching(nn.Module):
     """An embedding, then a step over its vectors and the ids."""
 
@@ -142,6 +155,19 @@ def test_where_too_little_would_be_left_the_line_is_named(step: Step, tmp_path: 
         VerificationError, match=r"since forward goes another way there, at test_sizes\.py:\d+ `.*dynamic_shapes"
     ):
         signature(step, tmp_path)
+
+
+def a_product(hidden: Tensor, context: Tensor) -> Tensor:
+    return hidden * 2 if hidden.shape[1] * context.shape[1] == 91 else hidden + context[:, :1]
+
+
+@pytest.mark.filterwarnings("ignore::edgexf.errors.ExportWarning")
+def test_a_branch_on_a_product_is_found_between_the_lines(tmp_path: Path) -> None:
+    """7 tokens beside 13, and 13 beside 7, are neither the ends of an axis nor its usual sizes."""
+    with pytest.raises(VerificationError, match=r"length is (7|13), .*length is (13|7), since forward goes another"):
+        edgexf.export(
+            TwoTexts(a_product).eval(), example_inputs=(ids(3, 16), ids(3, 23)), output=tmp_path / "out", explain=()
+        )
 
 
 def padded_to_8(hidden: Tensor, ids: Tensor) -> Tensor:

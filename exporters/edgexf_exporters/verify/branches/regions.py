@@ -6,7 +6,8 @@ of a region at which to compare.
     conditions n % 2 == 1, n != 1001      ->      n even;  n odd and n == 1001
 
 A region is a conjunction: some conditions hold, the last one fails. One axis is enumerated. Of several axes, each is
-enumerated with the others at their smallest, a usual and their largest size, and all with the same size.
+enumerated with the others at their smallest, a usual and their largest size, and all with the same size. Where a branch of
+the model is on no such line, as ``rows * columns == 91``, all sizes of two axes are enumerated, for each two of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ Sizes = dict[str, int]
 Numbers = npt.NDArray[Any]
 DRAWN = 8  # sizes of a region that are drawn by chance, besides its ends
 PROBES = 64  # sizes of the other axes at which an end of an axis is looked for
+PLANE = 2048  # the sizes of an axis that are enumerated together with those of another axis, the smallest first
+PART = 512  # of these sizes, how many at once: a million pairs
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,14 @@ class Region:
                 break
         return inside
 
+    def read(self, shapes: Shapes, signature: Signature, ways: Sequence[bool] = (True, False)) -> set[str]:
+        """The axes on which the conditions depend that hold or fail, as `ways` says."""
+        names = [axis.name for axis in signature.axes]
+        return {name for condition, holds in self.literals if holds in ways for name in condition.axes(shapes, names)}
+
     def axes(self, shapes: Shapes, signature: Signature) -> list[Axis]:
         """The axes on which the conditions depend that fail."""
-        names = [axis.name for axis in signature.axes]
-        read = {name for condition, holds in self.literals if not holds for name in condition.axes(shapes, names)}
+        read = self.read(shapes, signature, ways=[False])
         return [axis for axis in signature.axes if axis.name in read]
 
 
@@ -82,26 +89,45 @@ def allowed(axis: Axis) -> Numbers:
     return np.arange(-(-axis.least // axis.step) * axis.step, axis.most + 1, axis.step)
 
 
+def starts(region: Region, signature: Signature, usual: Sizes) -> list[Sizes]:
+    """The sizes of the axes that are not enumerated: usual ones, the smallest, and those of a further trace."""
+    small = {axis.name: int(allowed(axis)[0]) for axis in signature.axes}
+    return [usual, small, *([dict(region.near)] if region.near else [])]
+
+
 def lines(region: Region, shapes: Shapes, signature: Signature, usual: Sizes) -> Iterator[dict[str, Numbers]]:
     """Yields the sizes at which a region is looked for, as arrays of all axes."""
     axes = region.axes(shapes, signature)
     ends = {axis.name: sorted({int(allowed(axis)[0]), usual[axis.name], int(allowed(axis)[-1])}) for axis in axes}
     ends = {name: sorted({*sizes, region.near.get(name, sizes[0])}) for name, sizes in ends.items()}
-    small = {axis.name: int(allowed(axis)[0]) for axis in signature.axes}
-    starts = [usual, small, *([dict(region.near)] if region.near else [])]
+    others_at = starts(region, signature, usual)
     for axis in axes:
         sizes = allowed(axis)
         others = [name for name in ends if name != axis.name]
         for chosen in product(*(ends[name] for name in others)):
-            for start in starts:
+            for start in others_at:
                 fixed = {**start, **dict(zip(others, chosen, strict=True))}
                 yield {name: np.full(len(sizes), size) for name, size in fixed.items()} | {axis.name: sizes}
     if len(axes) > 1:
         same = allowed(axes[0])
         for axis in axes[1:]:
             same = np.intersect1d(same, allowed(axis))
-        for start in starts:
+        for start in others_at:
             yield {name: np.full(len(same), size) for name, size in start.items()} | {axis.name: same for axis in axes}
+
+
+def planes(region: Region, shapes: Shapes, signature: Signature, usual: Sizes) -> Iterator[dict[str, Numbers]]:
+    """Yields all sizes of each two axes of a region, in parts, as arrays of all axes."""
+    for one, two in combinations(region.axes(shapes, signature), 2):
+        columns, others = allowed(two)[:PLANE], region.read(shapes, signature) - {one.name, two.name}
+        at = {
+            tuple(start[name] for name in sorted(others)): start for start in reversed(starts(region, signature, usual))
+        }
+        for start, first in product(at.values(), range(0, PLANE, PART)):
+            rows = allowed(one)[first : min(first + PART, PLANE)]
+            pairs = {one.name: np.repeat(rows, len(columns)), two.name: np.tile(columns, len(rows))}
+            if len(rows):
+                yield {name: np.full(len(rows) * len(columns), size) for name, size in start.items()} | pairs
 
 
 def chosen(
@@ -112,19 +138,41 @@ def chosen(
     All of them where they are few. Otherwise both ends of each line, and some that are drawn. An input has at most
     `affordable` values.
     """
-    ends: dict[tuple[int, ...], Sizes] = {}
-    between: dict[tuple[int, ...], Sizes] = {}
-    seen = 0
+    found = Found(region, shapes, affordable)
     for line in lines(region, shapes, signature, usual):
-        inside = np.broadcast_to(region.holds(shapes, line), next(iter(line.values())).shape)
-        seen = max(seen, int(inside.sum()))
-        places = np.flatnonzero(inside & (values(shapes, line) <= affordable))
+        found.add(line)
+    if not found.seen and region.condition.branch:
+        for part in planes(region, shapes, signature, usual):
+            found.add(part)
+    return found.chosen(), found.seen
+
+
+@dataclass
+class Found:
+    """The sizes of a region that enumerations found: `ends` of an enumeration, those `between`, and how many of one."""
+
+    region: Region
+    shapes: Shapes
+    affordable: int
+    ends: dict[tuple[int, ...], Sizes] = field(default_factory=dict)
+    between: dict[tuple[int, ...], Sizes] = field(default_factory=dict)
+    seen: int = 0
+
+    def add(self, line: Mapping[str, Numbers]) -> None:
+        """Takes the sizes of the region from sizes that are arrays of all axes."""
+        inside = np.broadcast_to(self.region.holds(self.shapes, line), next(iter(line.values())).shape)
+        self.seen = max(self.seen, int(inside.sum()))
+        places = np.flatnonzero(inside)
+        places = places[values(self.shapes, {name: array[places] for name, array in line.items()}) <= self.affordable]
         for count, place in enumerate(places):
             sizes = {name: int(array[place]) for name, array in line.items()}
-            (ends if count in (0, len(places) - 1) else between)[tuple(sizes.values())] = sizes
-    drawn = np.random.default_rng(len(between)).permutation(len(between))[:DRAWN]
-    rest = list(between.values())
-    return [*ends.values(), *(rest[place] for place in sorted(drawn))], seen
+            (self.ends if count in (0, len(places) - 1) else self.between)[tuple(sizes.values())] = sizes
+
+    def chosen(self) -> list[Sizes]:
+        """The ends, and some drawn sizes between them."""
+        rest = list(self.between.values())
+        drawn = np.random.default_rng(len(rest)).permutation(len(rest))[:DRAWN]
+        return [*self.ends.values(), *(rest[place] for place in sorted(drawn))]
 
 
 def values(shapes: Shapes, sizes: Mapping[str, Any]) -> Any:

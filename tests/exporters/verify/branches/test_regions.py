@@ -31,6 +31,7 @@ def found(text: str, affordable: int = 8200) -> tuple[list[dict[str, int]], int]
         ("s0 != 100", {(100, 2)}),  # 100 x 97 is too large
         ("s2 != 1000", {(3, 1000)}),  # by an axis of 2 n + 1
         ("s0 != s1", {(3, 3), (2, 2)}),
+        ("s0*s1 != 5561", {(67, 83), (83, 67)}),  # on no line
     ],
 )
 def test_single_sizes_are_found(text: str, wanted: set[tuple[int, int]]) -> None:
@@ -46,6 +47,11 @@ def test_a_long_region_is_compared_at_both_ends_and_eight_drawn_sizes() -> None:
     assert min(lengths) == 1000
     assert len({one["n"] for one in sizes}) >= 10
     assert max(one["n"] for one in sizes) == 4096
+
+
+def test_a_condition_of_an_operator_is_looked_for_on_lines_only() -> None:
+    (region,) = outside([condition("s0*s1 != 5561", branch=False)])
+    assert chosen(region, SHAPES, SIGNATURE, USUAL, 8200) == ([], 0)
 
 
 def test_no_size_to_compare_is_larger_than_affordable() -> None:
