@@ -4,7 +4,7 @@ In: arrays that were drawn, and the seed of the draw. Out: the same arrays, ever
 fourth with ids whose rows of the embedding stand out or with small floats.
 
     repeated   the first row holds one value; in each other row half of the values are the first one
-    apart      ids of rows that are much longer or shorter than the others; floats near 0
+    apart      ids of rows that are much longer or shorter than the others, or far away in one column; floats near 0
 
 Equal tokens make equal scores, which sorts and choices break as they like. A row that stands out decides what an
 average hides. Values at which the model would answer no number are not drawn.
@@ -12,6 +12,7 @@ average hides. Values at which the model would answer no number are not drawn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from torch import Tensor
 
 Array = npt.NDArray[Any]
 KINDS = ("", "", "repeated", "apart")
-MOST_APART = 16  # the ids of a table that stand out most
+MOST_APART = 16  # the ids of a table that stand out most, by their lengths, and again by a single column
 FAR = 6.0  # how far from the median a length stands out, in median deviations
+COLUMN_FAR = 12.0  # the same for a value of a column: of a normal distribution, one in 10^15 is farther
+MANY_ROWS = 4096  # rows of a table that are looked at together, and from which the usual values of a column are taken
 SMALL = 0.03  # smaller ones beside a bias make ties of a max-pooling, which rounding breaks
 
 
@@ -54,10 +57,31 @@ def small(values: Array) -> Array:
 
 
 def ids_apart(table: Tensor, below: int) -> Array:
-    """The ids below a number whose rows of a table [ids, width] are much longer or shorter than usual."""
+    """The ids below a number whose rows of a table [ids, width] are much longer or shorter than usual, and those whose
+    value in one column is far from the others of the column.
+    """
     with torch.no_grad():
-        lengths = table[:below].double().norm(dim=1).numpy()
-    middle = np.median(lengths)
-    distance = np.abs(lengths - middle)
-    far = np.flatnonzero(distance > FAR * max(float(np.median(distance)), 1e-6 * float(middle)))
+        parts = table[:below].split(MANY_ROWS)
+        lengths = torch.cat([part.double().norm(dim=1, keepdim=True) for part in parts])
+        rows = table[: below : below // MANY_ROWS + 1].double()
+        by_length = deviations([lengths], *usual(lengths))
+        by_column = deviations(parts, *usual(rows))
+    return np.unique(np.concatenate([farthest(by_length, FAR), farthest(by_column, COLUMN_FAR)]))
+
+
+def usual(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The median and the median deviation of each column of [rows, columns]."""
+    middle = rows.median(dim=0).values
+    deviation = (rows - middle).abs().median(dim=0).values
+    return middle, deviation.maximum(1e-6 * middle.abs()).clamp_min(torch.finfo(rows.dtype).tiny)
+
+
+def deviations(parts: Sequence[Tensor], middle: Tensor, deviation: Tensor) -> Array:
+    """How far each row is from the middle, in deviations, in its farthest column. The parts are [rows, columns]."""
+    return np.concatenate([((part.double() - middle).abs() / deviation).amax(dim=1).numpy() for part in parts])
+
+
+def farthest(distance: Array, most: float) -> Array:
+    """The places of the largest distances beyond `most`."""
+    far = np.flatnonzero(distance > most)
     return far[np.argsort(-distance[far], kind="stable")][:MOST_APART]

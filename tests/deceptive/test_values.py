@@ -68,6 +68,37 @@ class RareRow(nn.Module):
         return (hidden.clamp(-50, 50) if traced(hidden) else hidden).mean(1)
 
 
+class RareColumn(nn.Module):
+    """One value of the table is far from the others of its column, and its row is as long as any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(MANY, 8)
+        with torch.no_grad():
+            self.embed.weight[:, 5] *= 1e-3
+            self.embed.weight[4321, 5] = 1
+
+    def forward(self, ids: Tensor) -> Tensor:
+        gate = self.embed(ids)[..., 5]
+        return (gate.clamp(-0.5, 0.5) if traced(gate) else gate).mean(1, keepdim=True)
+
+
+class RareInTheSecond(nn.Module):
+    """Two embeddings read the ids. A row of the second one stands out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.weights = nn.Embedding(MANY, 8), nn.Embedding(MANY, 1)
+        with torch.no_grad():
+            self.weights.weight[4321] *= 1000
+
+    def forward(self, ids: Tensor) -> Tensor:
+        weights = self.weights(ids)
+        return (self.words(ids) * (weights.clamp(-50, 50) if traced(weights) else weights)).mean(1)
+
+
 class Ties(nn.Module):
     """The first of the largest values, or the last one."""
 
@@ -98,6 +129,8 @@ def no_kind(_: int) -> str:
     [
         (SmallColumn, ids(2, 16), r"column 2 of logits differs by .* of its largest value, \d\.\de-0\d, at length"),
         (RareRow, ids(2, 16), "length"),
+        (RareColumn, ids(2, 16), "length"),
+        (RareInTheSecond, ids(2, 16), "length"),
         (Ties, ids(2, 16), "length"),
         (SmallValues, torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), "length"),
     ],
@@ -121,6 +154,8 @@ def test_ids_that_stand_out_are_the_longest_and_the_shortest_rows() -> None:
     table[4000] *= 1e-3
     table[4999] = 0
     assert set(hard_values.ids_apart(table, 5000).tolist()) == {7, 4000, 4999}
+    table[17, 3] = 30
+    assert 17 in hard_values.ids_apart(table, 5000)
     assert 4999 not in hard_values.ids_apart(table, 4999)  # no id of the model reaches it
     assert len(hard_values.ids_apart(torch.ones(10, 4), 10)) == 0
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -123,7 +124,10 @@ class Described:
         probe, readers = self.probe, self.probe.readers()
         below = {name: min(reader.num_embeddings for reader in found) for name, found in readers.items()}
         self.learn(max_global=self.max_global)
-        tables = {name: ids_apart(found[0].weight, below[name]) for name, found in readers.items()}
+        tables = {
+            name: np.unique(np.concatenate([ids_apart(one.weight, below[name]) for one in found]))
+            for name, found in readers.items()
+        }
         self.learn(below=below, apart=tables, special=special_ids(self.module), padding=padding_ids(readers))
         self.learn(real=probe.masks())
         self.learn(levels=probe.levels())
