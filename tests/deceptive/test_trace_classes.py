@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,51 @@ class NoFake(Between):
         return hidden * 2 if isinstance(hidden, FakeTensor) else hidden
 
 
-@pytest.mark.parametrize("kind", [WholeSize, Pair, NoFake])
+class OfType(Between):
+    """Looks at the types of a size, of a tensor and of a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def between(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        made = isinstance(type("Made", (), {}), type)
+        plain = type(ids.shape[1]) is int and type(hidden) is Tensor and type(self.scale) is nn.Parameter
+        return hidden * 2 * self.scale if made and plain else hidden
+
+
+HELPER = """
+import inner
+
+def is_whole(size):
+    return inner.is_number(size)
+"""
+INNER = """
+def is_number(size):
+    return isinstance(size, int) and type(size) is int
+"""
+
+
+def test_a_branch_on_a_class_in_a_file_without_modules_goes_as_in_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    (tmp_path / "inner.py").write_text(INNER)
+    monkeypatch.syspath_prepend(tmp_path)
+    helper = importlib.import_module("helper")
+
+    class Helped(Between):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_whole = helper.is_whole
+
+        def between(self, ids: Tensor, hidden: Tensor) -> Tensor:
+            return hidden * 2 if self.is_whole(ids.shape[1]) else hidden
+
+    exports(Helped().eval(), (ids(2, 6),), tmp_path, max_length=20)
+
+
+@pytest.mark.parametrize("kind", [WholeSize, Pair, NoFake, OfType])
 def test_a_branch_on_a_class_goes_as_in_pytorch(kind: type[nn.Module], tmp_path: Path) -> None:
     exports(kind().eval(), (ids(2, 6),), tmp_path, max_length=20)
 

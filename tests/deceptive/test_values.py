@@ -1,6 +1,6 @@
 """Custom modules whose graph is right for usual values only: repeated tokens, rare ids, small values and small columns.
 
-torch.export traces with tensors of another class, so a module can tell. Each module answers otherwise then, at the values
+torch.export traces with tensors that have further attributes, so a module can tell. Each module answers otherwise then, at the values
 of one kind alone, as a translation does that is not the operator's.
 """
 
@@ -23,7 +23,7 @@ MANY = 20_000
 
 
 def traced(value: Tensor) -> bool:
-    return type(value) is not Tensor
+    return hasattr(value, "fake_mode")
 
 
 class SmallColumn(nn.Module):

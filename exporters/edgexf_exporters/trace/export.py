@@ -43,6 +43,7 @@ from edgexf_exporters.trace.diagnose import BRANCHES, of_error, watching
 from edgexf_exporters.trace.eager.free_sizes import FreeSizes
 from edgexf_exporters.trace.eager.python_builtins import eager_builtins
 from edgexf_exporters.trace.eager.swallowed import noticed
+from edgexf_exporters.trace.eager.text_of_sizes import texts_refused
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.operators.refused import refuse
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
@@ -129,6 +130,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
         watching(module, deadline.check) as witness,
         without_stacks(),
         eager_builtins(module),
+        texts_refused(module),
         noticed(module, example),
         FreeSizes(),
         deadline.checked(),

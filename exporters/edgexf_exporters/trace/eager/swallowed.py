@@ -8,7 +8,8 @@
 In: a trace. Out: nothing, or ExportError with the line that raised. Tensors of a trace have no values. What reads them
 raises an error of torch: a function of torch, such as ``Tensor.numpy``, or the arithmetic of sizes that stand for values.
 A torch function mode sees the first kind, whatever the class of the error. The second kind is made by a single function of
-torch, whose code is exchanged (`edgexf_exporters.trace.eager.exchange`).
+torch, whose code is exchanged (`edgexf_exporters.trace.eager.exchange`). So is that of a size's hash, which no free size
+has: ``{200: 2.0}.get(length, 1.0)``. einops catches this error, and goes on without its cache.
 
 The first entry of an error's traceback is the frame that caught it. torch catches many of its own errors, and nothing is
 wrong then. Code outside torch may also catch an error that PyTorch raises without a trace, such as that of a `view` which
@@ -123,4 +124,24 @@ def _make_data_dependent_error(self: Any, *args: Any, **kwargs: Any) -> Any:
     return error
 
 
-EXCHANGE = Exchange({ShapeEnv._make_data_dependent_error: _make_data_dependent_error})
+# The code of this method stands in for torch's.
+def __hash__(self: Any) -> int:  # noqa: N807 (the name of what it stands in for)
+    from edgexf_exporters.trace.eager import swallowed
+
+    try:
+        found: int = swallowed.EXCHANGE.own["__hash__"](self)
+    except TypeError as error:
+        if swallowed.EXCHANGE.is_active() and swallowed.caller() not in swallowed.HASHING:
+            swallowed.current.noted.note(error)
+        raise
+    return found
+
+
+def caller() -> str:
+    """The package whose code asks, from the frame that calls this function outwards."""
+    frames = (frame for frame, _ in traceback.walk_stack(sys._getframe(1)) if not is_torch(frame))
+    return str(next(frames).f_globals.get("__name__")).partition(".")[0]
+
+
+EXCHANGE = Exchange({ShapeEnv._make_data_dependent_error: _make_data_dependent_error, torch.SymInt.__hash__: __hash__})
+HASHING = ("einops",)  # packages that do the same without a hash
