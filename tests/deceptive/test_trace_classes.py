@@ -55,6 +55,18 @@ class OfType(Between):
         return hidden * 2 * self.scale if made and plain else hidden
 
 
+class OfSharedType(Between):
+    """Looks at the type of a module that it holds twice, for which torch traces a stand-in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Identity()
+        self.second = self.first
+
+    def between(self, _ids: Tensor, hidden: Tensor) -> Tensor:
+        return self.first(hidden * 2) if type(self.first) is nn.Identity else self.second(hidden)
+
+
 HELPER = """
 import inner
 
@@ -86,7 +98,7 @@ def test_a_branch_on_a_class_in_a_file_without_modules_goes_as_in_pytorch(
     exports(Helped().eval(), (ids(2, 6),), tmp_path, max_length=20)
 
 
-@pytest.mark.parametrize("kind", [WholeSize, Pair, NoFake, OfType])
+@pytest.mark.parametrize("kind", [WholeSize, Pair, NoFake, OfType, OfSharedType])
 def test_a_branch_on_a_class_goes_as_in_pytorch(kind: type[nn.Module], tmp_path: Path) -> None:
     exports(kind().eval(), (ids(2, 6),), tmp_path, max_length=20)
 

@@ -78,16 +78,19 @@ def shown(frame: FrameType, line: int) -> str:
 
 
 def clause(frames: Frames, model: nn.Module) -> str:
-    """The clause for a stack. `frames` begin with the outermost frame."""
-    called = {part: name for name, part in model.named_modules()}
+    """The clause for a stack. `frames` begin with the outermost frame.
+
+    In a model that holds a module twice, torch traces stand-ins of the modules, which share the attributes of theirs.
+    """
+    called = {id(vars(part)): name for name, part in model.named_modules()}
     inside = [frame.f_locals.get("self") for frame, _ in frames]
-    places = [place for place, part in enumerate(inside) if isinstance(part, nn.Module) and part in called]
+    places = [place for place, part in enumerate(inside) if isinstance(part, nn.Module) and id(vars(part)) in called]
     if not places:
         return ""
     first, last = places[0], places[-1]
     part = inside[last]
     assert isinstance(part, nn.Module)  # noqa: S101 (tells mypy the type; `places` holds modules only)
-    where = f"in {called[part].removeprefix('module.').removeprefix('module') or 'the model'} ({type(part).__name__})"
+    where = f"in {called[id(vars(part))].removeprefix('module.').removeprefix('module') or 'the model'} ({type(part).__name__})"
     lines = [(frame, line) for frame, line in frames[first:] if is_own(frame)]
     if not lines:
         return where

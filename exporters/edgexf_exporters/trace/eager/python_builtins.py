@@ -35,6 +35,7 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import _AttrProxy
 
 from edgexf_exporters.trace.eager.exchange import is_foreign
 
@@ -71,6 +72,8 @@ def class_of(*values: Any) -> Any:
     for symbol, example in EAGER.items():
         if isinstance(value, symbol):
             return type(example)
+    if isinstance(value, _AttrProxy):  # a stand-in for a module that a model holds twice
+        return type(value).__bases__[-1]
     if isinstance(value, Tensor) and type(value).__module__.startswith(OF_TRACES):
         return nn.Parameter if isinstance(value, nn.Parameter) else Tensor
     return type(value)
