@@ -202,5 +202,9 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
         convert_version(translated.model, opset, fallback=True)
         rename_inputs(translated.model, inputs)
         rename_outputs(translated.model, outputs)
-    simplify(translated.model)
+    with in_a_sentence(
+        "a translated graph must be one that onnxscript can simplify",
+        "write what this names in another way, such as slices in the place of chunk and split along a length",
+    ):
+        simplify(translated.model)
     return translated.model_proto

@@ -66,8 +66,10 @@ class Probe:
         return answer
 
     def answers(self, sizes: Sizes, shapes: Shapes | None = None, draws: Draws | None = None) -> bool:
-        """Whether the module answers inputs of these sizes, with a value in each output."""
+        """Whether the module answers inputs of these sizes, with a value in each output. No axis has a size below 0."""
         draws = draws or (self.draws if shapes is None else replace(self.draws, shapes=shapes))
+        if any(size < 0 for name in draws.examples for size in draws.shapes.sizes(name, sizes)):
+            return False  # an axis of `n - 3`, at a length of 2
         return self.takes(draws(sizes, seed=1))
 
     def takes(self, inputs: Mapping[str, Array]) -> bool:

@@ -67,6 +67,9 @@ def moves(shapes: Shapes, symbol: str, answers: Answers) -> bool:
         for step in steps
         for other in islice((one for one in range(size - step, 1, -step) if one not in taken), 1)
     ]
+    near += (
+        [1] if symbol in shapes.own and size > 1 else []
+    )  # the user says that it moves, and perhaps no further than to 1
     fits = (one for one in dict.fromkeys(near) if least <= one and (most is None or one <= most))
     return any(answers(shapes, {**shapes.examples, symbol: one}) for one in fits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,43 @@ def test_a_batch_may_be_bounded_and_the_bundle_verifies(tmp_path: Path) -> None:
     shapes = {"ids": {0: Dim("rows", min=4, max=16), 1: "words"}}
     exports(module, {"ids": examples["ids"].repeat(3, 1)}, tmp_path, dynamic_shapes=shapes)
     assert verify(tmp_path / "bundle").passed
+
+
+def test_a_batch_that_is_as_large_as_it_may_be_still_varies(tmp_path: Path) -> None:
+    module, examples = small("linformer classifier")
+    shapes = {"ids": {0: Dim("rows", max=2), 1: Dim("words")}}
+    signature = exports(module, {"ids": examples["ids"][:2]}, tmp_path, dynamic_shapes=shapes).signature
+    assert signature is not None
+    assert (signature.samples, signature.axis("rows").most) == ("rows", 2)
+
+
+class Tokens(nn.Module):
+    """A step over the vectors of tokens."""
+
+    def __init__(self, step: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(VOCABULARY, 4)
+        self.step = step
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.step(self.embed(ids))
+
+
+def a_square(hidden: Tensor) -> Tensor:
+    side = math.isqrt(hidden.shape[1])
+    return hidden.unflatten(1, (side, side)).mean(2)
+
+
+def test_a_length_that_must_be_a_square_stays_as_it_is(tmp_path: Path) -> None:
+    """edgexf tries lengths that follow from the batch. Some of them would be below 0."""
+    signature = exports(Tokens(a_square), (ids(2, 16),), tmp_path).signature
+    assert signature is not None
+    assert signature.fixed == ("ids axis 1 at 16",)
+
+
+def test_a_graph_that_no_tool_can_simplify_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"must be one that onnxscript can simplify, got .*; write .* slices"):
+        exports(Tokens(lambda hidden: torch.stack(hidden.chunk(4, 1)[:3], 1)), (ids(2, 30),), tmp_path)
 
 
 class Masked(nn.Module):
