@@ -85,7 +85,7 @@ class Settling:
     """The work of `settle`, with what it found out so far.
 
     `traced` holds the conditions of further traces by the sizes of their examples, `compared` what is wrong at the sizes
-    that were compared.
+    that were compared, `found` the sizes to compare of a region and axes.
     """
 
     source: Source
@@ -95,6 +95,7 @@ class Settling:
     tolerance: float
     traced: dict[tuple[int, ...], Sequence[Condition] | None] = field(default_factory=dict)
     compared: dict[tuple[int, ...], str] = field(default_factory=dict)
+    found: dict[tuple[object, ...], tuple[list[Sizes], int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         source = self.source
@@ -161,7 +162,11 @@ class Settling:
                 yield from self.wrong(signature, outside(inside, region.literals, near), sampled)
 
     def chosen(self, signature: Signature, region: Region) -> tuple[list[Sizes], int]:
-        return chosen(region, self.shapes, signature, self.usual, self.affordable)
+        literals = ((one.text, *one.symbols.items(), one.branch, holds) for one, holds in region.literals)
+        key = (*literals, *region.near.items(), signature.axes)
+        if key not in self.found:
+            self.found[key] = chosen(region, self.shapes, signature, self.usual, self.affordable)
+        return self.found[key]
 
     def differing(self, signature: Signature, region: Region, sampled: dict[str, str]) -> Iterator[tuple[Region, str]]:
         """Yields the region with a clause if graph and module differ in it."""
