@@ -290,6 +290,9 @@ def distinct(axes: Sequence[Axis], turn: int) -> dict[str, int]:
         )
         taken = {before.get(axis.name), *found.values()}
         fits = [size for size in sizes if axis.allows(size) and size not in taken]
+        # Where there is room: else the second axis of [batch, tokens + 1] is as long as the batch in both turns.
+        alike = {size + before[axis.name] - before[name] for name, size in found.items() if before}
+        fits.sort(key=alike.__contains__)
         if not fits:
             raise ExportError(
                 f"axes that vary must have room to be told apart, got {axis.name} with {axis.least} to {axis.most}; fix it with dynamic_shapes."

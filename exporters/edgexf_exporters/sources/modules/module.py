@@ -40,7 +40,7 @@ from edgexf_exporters.sources.calls import arguments, in_float32
 from edgexf_exporters.sources.modules.axes import Sizes, is_whole, shapes_of
 from edgexf_exporters.sources.modules.examples import Draws, is_choice, special_ids
 from edgexf_exporters.sources.modules.memory import check_memory, fresh_copy
-from edgexf_exporters.sources.modules.outputs import declared, plain, sizes_apart, sizes_near
+from edgexf_exporters.sources.modules.outputs import declared, plain, sizes_apart, sizes_near, telling
 from edgexf_exporters.sources.modules.padding import INVARIANT, NONE, rule_of
 from edgexf_exporters.sources.modules.probe import Answer, Probe, padding_ids
 from edgexf_exporters.sources.modules.relations import related
@@ -281,14 +281,17 @@ class Described:
         Raises ExportError where axes can't be told apart, and for outputs whose number changes with the sizes.
         """
         axes = signature.axes
-        runs = self.runs(sizes_apart(axes))
+        runs = self.runs(sizes_apart(axes, signature.samples))
         first = runs[0][1]
 
         def shown(name: str, place: int) -> list[tuple[Sizes, int]]:
             return [(sizes, answer[name].shape[place]) for sizes, answer in runs]
 
-        if any(plain(axes, shown(name, place)) is None for name in first for place in range(first[name].ndim)):
+        places = [(name, place) for name in first for place in range(first[name].ndim)]
+        if any(plain(axes, shown(*place)) is None for place in places):
             runs += self.runs(sizes_near(axes, signature.samples), first)
+        while sizes := next((one for place in places for one in [telling(axes, shown(*place))] if one), None):
+            runs += self.runs([sizes], first)
         own = self.probe.lengths_of_values(runs[0][0])
         return tuple(
             contract.Tensor(

@@ -13,6 +13,7 @@ only after the trace, and the axes of the outputs are needed before.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from edgexf.bundle.formula import Formula
 from edgexf.bundle.signature import Axis
@@ -23,9 +24,20 @@ NEXT = range(1, 17)  # steps from the first size: all remainders of the usual di
 FAR = 160  # steps to a size at which a factor shows
 
 
-def sizes_apart(axes: Sequence[Axis]) -> list[dict[str, int]]:
-    """Sizes of all axes that show which axis of an output is which axis of the inputs: all differ in two runs."""
-    return [distinct(axes, 0), distinct(axes, 1)]
+def sizes_apart(axes: Sequence[Axis], samples: str) -> list[dict[str, int]]:
+    """Sizes of all axes that show which axis of an output is which axis of the inputs: all differ in two runs.
+
+    A third run is longer: two short ones fill as many blocks of 64.
+    """
+    first = distinct(axes, 0)
+    longer = {axis.name: farther(axis, first) for axis in axes if axis.name != samples}
+    return [first, distinct(axes, 1), *([{**first, **longer}] if first | longer != first else [])]
+
+
+def farther(axis: Axis, first: Sizes) -> int:
+    """The longest size of an axis, up to `FAR` steps from the first one; the first one if that isn't allowed."""
+    size = min(axis.most, first[axis.name] + FAR * axis.step) // axis.step * axis.step
+    return size if axis.allows(size) else first[axis.name]
 
 
 def sizes_near(axes: Sequence[Axis], samples: str) -> list[dict[str, int]]:
@@ -69,6 +81,22 @@ def fitted(axes: Sequence[Axis], runs: Sequence[tuple[Sizes, int]], over: int) -
     known = (least,) if least == most else (0, over - 1)  # of several constants: rounded down or up
     plus = next((one for one in known if least <= one <= most), None)
     return None if plus is None else Formula(terms, plus, over)
+
+
+def telling(axes: Sequence[Axis], runs: Sequence[tuple[Sizes, int]]) -> dict[str, int] | None:
+    """Sizes at which two formulas that hold in all runs differ; None if all of them are the same one.
+
+    Of 11 to 27 and 171 tokens, blocks of 57 and of 64 have 1 and 3.
+    """
+    if plain(axes, runs) is not None:
+        return None
+    fitting = [one for over in DIVISORS for one in [fitted(axes, runs, over)] if one is not None]
+    for other, axis in product(reversed(fitting[1:]), axes):
+        for size in range(axis.least, farther(axis, runs[0][0]) + 1, axis.step):
+            sizes = {**runs[0][0], axis.name: size}
+            if axis.allows(size) and fitting[0].at(sizes) != other.at(sizes):
+                return sizes
+    return None
 
 
 def slope(name: str, first: Mapping[str, int], size: int, runs: Sequence[tuple[Sizes, int]]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from modules import Step, exports, ids, step_inputs
 from torch import Tensor, nn
 from torch.export import Dim
@@ -196,3 +197,25 @@ def test_a_wrong_graph_is_refused_although_the_example_holds_zeros(
     monkeypatch.setattr(torch_nn, "additive", seeing_all)
     with pytest.raises(VerificationError, match="a graph must agree with its model"):
         exports(seeded(Causal()), (torch.zeros(20, 2, 8),), tmp_path)
+
+
+@pytest.mark.parametrize("block", [50, 64])
+def test_the_length_of_an_answer_in_blocks_is_a_formula(block: int, tmp_path: Path) -> None:
+    """The lengths from 11 on fill one block of any such size."""
+
+    class Blocks(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            padded = F.pad(values, (0, 0, 0, -values.shape[1] % block))
+            return padded.unflatten(1, (-1, block)).mean(2)
+
+    made = exports(Blocks(), (torch.randn(2, 16, 4),), tmp_path)
+    assert made.variants[0].outputs[0].shape[1] == f"(sequence_length + {block - 1}) // {block}"
+
+
+def test_an_answer_of_one_token_more_is_not_taken_for_one_of_the_batch(tmp_path: Path) -> None:
+    class Longer(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return torch.cat([values, values[:, :1]], 1)
+
+    made = exports(Longer(), (torch.randn(2, 16, 4),), tmp_path)
+    assert made.variants[0].outputs[0].shape[:2] == ("batch_size", "sequence_length + 1")
