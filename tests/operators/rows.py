@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from operators import hard
 from operators.layers import layers
+from operators.lengths import lengths
 from operators.measure import Row
 from operators.shapes import shapes
 from torch import Tensor, special
@@ -210,7 +211,7 @@ def reductions() -> dict[str, Row]:
 
 def table() -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for made in (unary(), binary(), integers(), reductions(), layers(), shapes()):
+    for made in (unary(), binary(), integers(), reductions(), layers(), shapes() | lengths()):
         assert not rows.keys() & made.keys(), rows.keys() & made.keys()
         rows |= made
     return rows

@@ -14,6 +14,7 @@
     resize     resizing to the nearest entry, for `prepare`
     retrace    traces a function over the inputs of a captured program
     simplify   removes what a translated graph does not need
+    sizes      arithmetic of sizes as Python computes it, for `prepare`
 
 A module goes into `export.capture`; `diagnose` watches the trace, and says in the error where it stopped. `eager` keeps
 the trace on the way that PyTorch takes. `guards` reads the conditions of the captured program. `export.translate` removes

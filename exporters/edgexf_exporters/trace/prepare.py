@@ -36,15 +36,17 @@ from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import blocks, operators, recurrent, resize
+from edgexf_exporters.trace import blocks, operators, recurrent, sizes
 from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.operators.small import keep_small
-from edgexf_exporters.trace.resize import RESIZED, scale_in_float64
+from edgexf_exporters.trace.resize import RESIZED
 from edgexf_exporters.trace.retrace import Decompositions, retraced
+from edgexf_exporters.trace.sizes import as_python_computes
 
 aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
 DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  # operators that the exporter leaves out
+TRANSFORMS = "torch._functorch.predispatch"  # where the calls come from that torch.vmap leaves in a program
 OWN: Decompositions = {  # in place of torch's translation
     aten.scaled_dot_product_attention.default: attention,
     **RESIZED,
@@ -65,7 +67,7 @@ def translations(opset: int) -> ONNXRegistry:
     They are cached: torch needs a third of a second to gather them.
     """
     found = ONNXRegistry.from_torchlib(opset)
-    for room in (blocks, operators, recurrent, resize):
+    for room in (blocks, operators, recurrent, sizes):
         for target, function in room.TRANSLATIONS.items():
             found.register_op(target, function)
     return found
@@ -177,7 +179,7 @@ def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
     found = decomposed(program, opset)
     promote(found.graph_module)
     found._graph_module = remove_assertion_nodes(found.graph_module)
-    scale_in_float64(found.graph)
+    as_python_computes(found.graph)
     return found
 
 
@@ -205,13 +207,18 @@ def functional(program: ExportedProgram, opset: int) -> ExportedProgram:
 
 
 def is_plain(graph: Graph) -> bool:
-    """Whether a graph writes to no tensor and holds no other graph, such as the body of an autocast."""
+    """Whether a graph writes to no tensor and holds no other graph, such as the body of an autocast or of a vmap."""
     return not any(
         target._schema.is_mutable and target is not aten.detach_.default
         if isinstance(target, OpOverload)
-        else isinstance(target, HigherOrderOperator)
+        else holds_another(target)
         for target in calls(graph)
     )
+
+
+def holds_another(target: Any) -> bool:
+    """Whether a call holds another graph, or begins or ends one, as those of torch.func do."""
+    return isinstance(target, HigherOrderOperator) or getattr(target, "__module__", None) == TRANSFORMS
 
 
 def all_translated(graph: Graph, opset: int) -> bool:
@@ -220,7 +227,7 @@ def all_translated(graph: Graph, opset: int) -> bool:
     return all(
         target in DROPPED or (registry.is_registered(target) and not target._schema.is_mutable)
         if isinstance(target, OpOverload)
-        else not isinstance(target, HigherOrderOperator)
+        else not holds_another(target)
         for target in calls(graph)
     )
 

@@ -5,27 +5,20 @@ In: the arguments of ``aten.upsample_nearest2d`` and its relatives. Out: the ent
     place i of the result  ->  floor(i * scale), or floor((i + 0.5) * scale) for "nearest-exact"; scale in float32
 
 Resize of ONNX divides by its own scale. Where a place falls on the border of two entries, rounding decides, and the two
-differ: with a scale_factor of 0.6 at every width from 17 on. It also computes the size that a factor asks for in float32,
-where 90 * 0.7 is 63. So linear and cubic resizing by a factor are sums of weighted entries here; by sizes they stay Resize.
+differ: with a scale_factor of 0.6 at every width from 17 on. It also computes the size that a factor asks for in float32
+(`edgexf_exporters.trace.sizes`). So linear and cubic resizing by a factor are sums of weighted entries here; by sizes they stay Resize.
 Source: Keys 1981, "Cubic convolution interpolation", eq. 15, with a = -0.75 as in PyTorch.
 """
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from onnx import TensorProto
-from onnx.helper import make_tensor
-from onnxscript import opset18
 from torch import Tensor
-from torch.fx import Graph
 
 aten = torch.ops.aten
-op: Any = opset18  # its types don't follow what a node answers
 
 
 def nearest(values: Tensor, sizes: Sequence[int], factors: Sequence[float | None], offset: float) -> Tensor:
@@ -127,29 +120,3 @@ RESIZED: dict[Any, Callable[..., Tensor]] = {
     for axes in (1, 2, 3)
     for overload, function in zip(("default", "vec"), resizing(axes, offset), strict=True)
 }
-
-
-def scaled(size: int, factor: float) -> float:
-    """A size times a factor in float64, as Python computes it. torch's translation is float32, where 90 * 0.7 is 63."""
-    return size * factor
-
-
-def scaled_in_onnx(size: Any, factor: float) -> Any:
-    """`scaled` in ONNX."""
-    number = op.Constant(value=make_tensor("factor", TensorProto.DOUBLE, [], [factor]))
-    return op.Mul(op.Cast(size, to=TensorProto.DOUBLE), number)
-
-
-TRANSLATIONS = {scaled: scaled_in_onnx}
-WHOLE = (math.trunc, math.floor, math.ceil)
-
-
-def scale_in_float64(graph: Graph) -> None:
-    """Computes sizes such as ``int(length * 0.7)`` in float64, in place."""
-    for node in graph.find_nodes(op="call_function", target=torch.sym_float):
-        for user in list(node.users):
-            numbers = [value for value in user.args if isinstance(value, float)]
-            if user.target is operator.mul and numbers and all(made.target in WHOLE for made in user.users):
-                user.target, user.args = scaled, (node.args[0], numbers[0])
-        if not node.users:
-            graph.erase_node(node)

@@ -2,6 +2,9 @@
 
     torch.linspace(0, 1, x.shape[1])   ->   0 + step * place in the first half, 1 - step * (what is left) in the second
     F.max_pool1d(x, 3)                 ->   max_pool2d over images of one row, where the length is free
+    x.tensor_split(3, 1)               ->   slices: the first n % 3 parts have one entry more
+    F.one_hot(ids, n)                  ->   ids == arange(n)
+    torch.as_tensor(n), x.new_tensor(n) ->  torch.full((), n)
 
 torch turns the size into a number of the example, and the trace is refused. The halves are those of PyTorch's kernel, so
 both ends are exact.
@@ -9,6 +12,7 @@ both ends are exact.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -42,6 +46,28 @@ def max_pool1d(
     return pooled.squeeze(-2)
 
 
+def tensor_split(x: Tensor, sections: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """`torch.tensor_split` of an axis of free length into a number of parts."""
+    least, rest = x.shape[dim] // sections, x.shape[dim] % sections
+    starts = [turn * least + torch.sym_min(turn, rest) for turn in range(sections + 1)]
+    return tuple(torch.ops.aten.slice.Tensor(x, dim, start, end) for start, end in pairwise(starts))
+
+
+def has_free_axis(x: Tensor, sections: Any, dim: int = 0) -> bool:
+    """Whether an axis of free length is cut into a number of parts."""
+    return isinstance(sections, int) and isinstance(x.shape[dim], SymInt)
+
+
+def one_hot(ids: Tensor, classes: Any) -> Tensor:
+    """`F.one_hot` of a free number of classes."""
+    return (ids.unsqueeze(-1) == torch.arange(classes)).to(torch.int64)
+
+
+def of_size(size: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """A free size as a tensor without axes."""
+    return torch.full((), size, dtype=dtype or torch.int64)
+
+
 def has_free_length(x: Tensor, *others: Any, **named: Any) -> bool:
     """Whether the length is free. Places, the seventh argument, stay with torch."""
     places = named.get("return_indices", len(others) > 5 and others[5])
@@ -62,6 +88,14 @@ class FreeSizes(TorchFunctionMode):
             return linspace(*args, **{name: value for name, value in kwargs.items() if name in NAMES})
         if function in (torch.max_pool1d, F.max_pool1d) and has_free_length(*args, **kwargs):
             return max_pool1d(*args, **kwargs)
+        if function in (torch.tensor_split, Tensor.tensor_split) and has_free_axis(*args, **kwargs):
+            return tensor_split(*args, **kwargs)
+        if function is F.one_hot and isinstance([*args, *kwargs.values()][-1], SymInt):
+            return one_hot(*args, *kwargs.values())
+        if function is torch.as_tensor and isinstance(args[0], SymInt):
+            return of_size(*args, **{name: value for name, value in kwargs.items() if name == "dtype"})
+        if function is Tensor.new_tensor and isinstance(args[1], SymInt):
+            return of_size(args[1], kwargs.get("dtype") or args[0].dtype)
         return function(*args, **kwargs)
 
 

@@ -14,8 +14,11 @@ In: the arguments of an aten operator. Out: what the operator answers, by operat
     distance     cdist
     convolution  conv3d without a bias
     gathered     scatter_reduce to a mean
+    bags         embedding_bag
+    parts        roll and split of an axis of free length
     integers     sums and powers of integers
     small        sigmoid where a logarithm or a quotient sees its small values
+    windows      adaptive poolings of axes of free length
     refused      operators without a translation, and what to write instead
 
 Each file has a table `OPERATORS` of functions by aten operator. A function may answer `NotImplemented`: then the operator
@@ -32,6 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgexf_exporters.trace.operators import (
+    bags,
     convolution,
     distance,
     division,
@@ -41,9 +45,11 @@ from edgexf_exporters.trace.operators import (
     integers,
     likelihood,
     order,
+    parts,
     running,
     sign,
     small,
+    windows,
 )
 
 Table = Mapping[Any, Callable[..., Any]]
@@ -60,6 +66,7 @@ def joined(*tables: Table) -> dict[Any, Callable[..., Any]]:
 
 
 OPERATORS = joined(
+    bags.OPERATORS,
     convolution.OPERATORS,
     distance.OPERATORS,
     division.OPERATORS,
@@ -69,8 +76,10 @@ OPERATORS = joined(
     integers.OPERATORS,
     likelihood.OPERATORS,
     order.OPERATORS,
+    parts.OPERATORS,
     running.OPERATORS,
     sign.OPERATORS,
     small.OPERATORS,
+    windows.OPERATORS,
 )
 TRANSLATIONS: Table = running.TRANSLATIONS

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 
 aten = torch.ops.aten
 Operand = Tensor | float
@@ -40,9 +40,16 @@ def remainder_and_shift(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return rest, (rest != 0) & ((rest < 0) != (y < 0))
 
 
+def by_size(target: Any, x: Operand, y: Operand) -> Any:
+    """An operator of whole numbers, with a tensor in place of a size: torch's translation takes a plain number."""
+    if not isinstance(x, SymInt) and not isinstance(y, SymInt):
+        return NotImplemented
+    return target(*tensors(x, y))
+
+
 def remainder(x: Operand, y: Operand) -> Any:
     if whole(x, y):
-        return NotImplemented
+        return by_size(torch.remainder, x, y)
     x, y = tensors(x, y)
     rest, shifted = remainder_and_shift(x, y)
     return torch.where(shifted, rest + y, rest)
@@ -71,6 +78,11 @@ def truncated(x: Operand, y: Operand) -> Any:
     return torch.floor_divide(x - torch.fmod(x, y), y)
 
 
+def rest_of_truncated(x: Operand, y: Operand) -> Any:
+    """`fmod`, which has a translation but for sizes."""
+    return by_size(torch.fmod, x, y) if whole(x, y) else NotImplemented
+
+
 def divide(x: Operand, y: Operand, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode == "floor":
         return torch.floor_divide(*tensors(x, y)) if whole(x, y) else floor_divide(x, y)
@@ -81,6 +93,7 @@ OPERATORS: dict[Any, Callable[..., Any]] = {
     aten.remainder.Tensor: remainder,
     aten.remainder.Scalar: remainder,
     aten.remainder.Scalar_Tensor: remainder,
+    aten.fmod.Scalar: rest_of_truncated,
     aten.floor_divide.default: floor_divide,
     aten.floor_divide.Scalar: floor_divide,
     aten.div.Tensor_mode: divide,
