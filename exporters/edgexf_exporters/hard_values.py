@@ -1,13 +1,15 @@
 """Values at which graphs differ from their models, for the inputs that a verification draws.
 
-In: arrays that were drawn, and the seed of the draw. Out: the same arrays, every fourth with repeated values, and every
-fourth with ids whose rows of the embedding stand out or with small floats.
+In: arrays that were drawn, and the seed of the draw. Out: the same arrays, every fourth with repeated values, every
+fourth with ids whose rows of the embedding stand out or with small floats, and every fourth with large floats.
 
     repeated   the first row holds one value; in each other row half of the values are the first one
     apart      ids of rows that are much longer or shorter than the others, or far away in one column; floats near 0
+    large      floats `LARGE` times as far from 0, where the model answers them with numbers
 
 Equal tokens make equal scores, which sorts and choices break as they like. A row that stands out decides what an
-average hides. Values at which the model would answer no number are not drawn.
+average hides. A bound that a graph has and its model lacks shows at large values alone: they take sigmoids to their ends,
+and products of them stay in float32. Values at which the model would answer no number are not drawn.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ import torch
 from torch import Tensor
 
 Array = npt.NDArray[Any]
-KINDS = ("", "", "repeated", "apart")
+KINDS = ("large", "", "repeated", "apart")
+USUAL = KINDS.index("")  # a seed of usual values
 MOST_APART = 16  # the ids of a table that stand out most, by their lengths, and again by a single column
 FAR = 6.0  # how far from the median a length stands out, in median deviations
 COLUMN_FAR = 12.0  # the same for a value of a column: of a normal distribution, one in 10^15 is farther
 MANY_ROWS = 4096  # rows of a table that are looked at together, and from which the usual values of a column are taken
 SMALL = 0.03  # smaller ones beside a bias make ties of a max-pooling, which rounding breaks
+LARGE = 30.0
 
 
 def kind_of(seed: int) -> str:
@@ -54,6 +58,11 @@ def with_ids(ids: Array, apart: Array, chance: np.random.Generator) -> Array:
 def small(values: Array) -> Array:
     """Values near 0, where 0 lies between the values."""
     return (values * SMALL).astype(values.dtype) if values.min() <= 0 <= values.max() else values
+
+
+def large(values: Array) -> Array:
+    """Values far from 0, where they lie on both sides of it: shares and pixels have an end."""
+    return (values * LARGE).astype(values.dtype) if values.min() < 0 < values.max() else values
 
 
 def ids_apart(table: Tensor, below: int) -> Array:

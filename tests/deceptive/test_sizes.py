@@ -215,3 +215,12 @@ def test_an_answer_with_another_number_of_axes_is_a_sentence(tmp_path: Path) -> 
     """`squeeze` takes the axis of a batch of one away."""
     with pytest.raises(EdgexfError, match=r"logits has the shape \[8\] where the file declares \['batch_size', 8\]"):
         signature(lambda hidden, _: hidden.sum(1).squeeze(), tmp_path)
+
+
+def cut_off(hidden: Tensor, _: Tensor) -> Tensor:
+    return hidden[:, : int(hidden.shape[1] * 0.3) + 1]
+
+
+def test_a_size_that_int_makes_a_number_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"test_sizes\.py:\d+ `.*int\(.*; write math\.floor\(x\)"):
+        signature(cut_off, tmp_path)

@@ -1,4 +1,4 @@
-"""Custom modules whose graph is right for usual values only: repeated tokens, rare ids, small values and small columns.
+"""Custom modules whose graph is right for usual values only: repeated tokens, rare ids, small and large values, and small columns.
 
 torch.export traces with tensors that have further attributes, so a module can tell. Each module answers otherwise then, at the values
 of one kind alone, as a translation does that is not the operator's.
@@ -120,6 +120,11 @@ class SmallValues(nn.Module):
         return values / (size + 2e-7 if traced(values) else size.clamp_min(1e-12))
 
 
+class LargeValues(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return values.clamp(-20, 20) if traced(values) else values
+
+
 def no_kind(_: int) -> str:
     return ""
 
@@ -133,6 +138,7 @@ def no_kind(_: int) -> str:
         (RareInTheSecond, ids(2, 16), "length"),
         (Ties, ids(2, 16), "length"),
         (SmallValues, torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), "length"),
+        (LargeValues, torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), "length"),
     ],
 )
 def test_values_of_each_kind_are_compared(
@@ -145,6 +151,16 @@ def test_values_of_each_kind_are_compared(
         monkeypatch.setattr(f"edgexf_exporters.{place}.kind_of", no_kind)
     monkeypatch.setattr(columns.OwnScales, "wrong", lambda *_: [])
     edgexf.export(module().eval(), example_inputs=(example,), output=tmp_path / "written", explain=())
+
+
+def test_a_module_that_answers_no_number_to_large_values_is_not_asked(tmp_path: Path) -> None:
+    class Exponential(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return (values * 10).exp()
+
+    example = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    made = edgexf.export(Exponential().eval(), example_inputs=(example,), output=tmp_path / "out", explain=())
+    assert made.manifest.grid["undefined"] == ""
 
 
 def test_ids_that_stand_out_are_the_longest_and_the_shortest_rows() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from operators import listed, rows
 from operators.measure import Row, in_graph, measured, measured_together, together
+from torch import Tensor
 
 from edgexf.errors import ExportError
 from edgexf_exporters.trace.operators import joined
@@ -45,8 +48,29 @@ def test_an_operator_without_a_form_is_refused_in_one_sentence(name: str) -> Non
 
 @pytest.mark.parametrize("name", listed.FIXES_A_SIZE)
 def test_a_size_that_becomes_a_number_is_refused_by_the_line(name: str) -> None:
-    with pytest.raises(ExportError, match=rf"a size became the number 6, at listed\.py:\d+ .*{name}"):
+    says = rf"a size became the number 6, at listed\.py:\d+ .*{name}.*; write n \*\* 0.5, or torch.full"
+    with pytest.raises(ExportError, match=says):
         in_graph(Row(listed.FIXES_A_SIZE[name], (torch.ones(6, 3),)))
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (lambda x: x / float(x.shape[0]), r"float.*; leave out float\(\)"),
+        (lambda x: x * divmod(x.shape[0], 4)[0], r"divmod.*; write n // k and n % k"),
+        (lambda x: sum(x.unbind(0)), r"unbind.*; compute with tensors over the whole axis"),
+    ],
+)
+def test_what_takes_numbers_alone_is_refused_with_a_way_out(does: Callable[[Tensor], Any], says: str) -> None:
+    with pytest.raises(ExportError, match=says):
+        in_graph(Row(does, (torch.ones(6, 3),)))
+
+
+def test_a_translation_that_fails_names_the_operator_and_the_line() -> None:
+    with pytest.raises(
+        ExportError, match=r"got bitwise_and \(TypeError: .*\) at test_operators\.py:\d+ `.*&.*; write it"
+    ):
+        in_graph(Row(lambda x: x * (torch.arange(x.shape[0]) & x.shape[0])[:, None], (torch.ones(6, 3),)))
 
 
 def test_an_operator_in_two_tables_is_an_error() -> None:

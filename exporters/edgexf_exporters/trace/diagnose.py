@@ -16,6 +16,7 @@ import io
 import linecache
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -49,6 +50,20 @@ def is_own(frame: FrameType) -> bool:
     """Whether a frame runs a file outside torch, outside logging (which calls the witness) and outside this package."""
     name = frame.f_code.co_filename
     return not name.startswith((*FOREIGN, "<"))
+
+
+INSTEAD = (  # what a line calls to make a number of a size, and what to write instead
+    (r"\bint\(", "write math.floor(x) or math.trunc(x) in place of int(x), which makes a number of a size"),
+    (r"\bmath\.(?!floor|ceil|trunc)", "write n ** 0.5, or torch.full((), n).log() and the like, in place of functions of math"),
+    (r"\bfloat\(", "leave out float(): n / 2 and n * 0.5 take a size as it is"),
+    (r"\bdivmod\(", "write n // k and n % k in place of divmod"),
+    (r"\brange\(|\.unbind\(", "compute with tensors over the whole axis, such as by cumsum or unfold, in place of a loop over it"),
+)  # fmt: skip
+
+
+def way_out(place: str, otherwise: str) -> str:
+    """What to write in place of what a line does with a size. `place` is the clause of the line."""
+    return next((said for pattern, said in INSTEAD if re.search(pattern, place)), otherwise)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 
 import onnx
@@ -39,13 +40,13 @@ from torch.onnx._internal.exporter._ir_passes import rename_inputs, rename_outpu
 from edgexf import names
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence, said_by
 from edgexf_exporters.trace.deadline import Deadline
-from edgexf_exporters.trace.diagnose import BRANCHES, of_error, watching
+from edgexf_exporters.trace.diagnose import BRANCHES, of_error, watching, way_out
 from edgexf_exporters.trace.eager.free_sizes import FreeSizes
 from edgexf_exporters.trace.eager.python_builtins import eager_builtins
 from edgexf_exporters.trace.eager.swallowed import noticed
 from edgexf_exporters.trace.eager.text_of_sizes import texts_refused
 from edgexf_exporters.trace.marks import unmarked
-from edgexf_exporters.trace.operators.refused import refuse
+from edgexf_exporters.trace.operators.refused import place_of, refuse
 from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
@@ -144,13 +145,20 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
             place = witness.at.get(fixed.group(1), "") if fixed else of_error(error, module)
             said = f"a size became the number {fixed.group(1)}" if fixed else said_by(error)
             raise ExportError(
-                f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; {REMEDY}."
+                f"a model must trace with dynamic batch and length, got {said}{f', {place}' if place else ''}; "
+                f"{way_out(place, REMEDY) if is_of_a_size(error) else REMEDY}."
             ) from error
-    refuse(program.graph, module, example)
+    refuse(program.graph_module, module, example)
     write_to_new(program.graph_module)
     average_whole(program.graph_module)
     program.graph_module.meta[BRANCHES] = witness.asked
+    program.graph_module.meta[PLACE] = partial(place_of, module, example)
     return program
+
+
+def is_of_a_size(error: Exception) -> bool:
+    """Whether a trace stopped since a size is no number: it became one, or a function of Python takes numbers alone."""
+    return bool(FIXED_SIZE.search(str(error))) or "SymInt" in str(error)
 
 
 FIXED_SIZE = re.compile(r"specialized it to be a constant \((\d+)\)")
@@ -176,11 +184,13 @@ def quiet() -> Iterator[None]:
 
 
 UNTRANSLATED = re.compile(r"No ONNX function found for <OpOverload\(op='(?:aten|prims)\.(\w+)'")
+TRANSLATING = re.compile(r"call_function\[target=(?:torch\.ops\.\w+\.)?([\w.]+?)(?:\.\w+)?\]")
+PLACE = "edgexf_place"  # where a captured program keeps a function from names of operators to the line that calls one
 
 
 @contextmanager
-def translated_whole() -> Iterator[None]:
-    """Turns what the translation raises into an ExportError. It names the operator that has no translation."""
+def translated_whole(program: ExportedProgram) -> Iterator[None]:
+    """Turns what the translation raises into an ExportError. It names the operator that has no translation, and the line."""
     try:
         with in_a_sentence(
             "every operator of a model must have a translation to ONNX",
@@ -189,12 +199,23 @@ def translated_whole() -> Iterator[None]:
             yield
     except ExportError as error:
         missing = UNTRANSLATED.search(str(error))
-        if missing is None:
+        meant = missing or next((found for text in causes(error) if (found := TRANSLATING.search(text))), None)
+        if meant is None:
             raise
+        place = program.graph_module.meta.get(PLACE, lambda _: "")([meant.group(1)])
+        why = "" if missing else f" ({said_by(error)})"
         raise ExportError(
-            f"every operator of a model must have a form in ONNX, got {missing.group(1)}; "
+            f"every operator of a model must have a form in ONNX, got {meant.group(1)}{why}{f' {place}' if place else ''}; "
             "write it with operators that ONNX has, or lower the module that holds it."
         ) from error
+
+
+def causes(error: BaseException) -> Iterator[str]:
+    """Yields what the causes of an error say, the outermost first."""
+    seen = error.__cause__
+    while seen is not None:
+        yield str(seen)
+        seen = seen.__cause__
 
 
 def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> onnx.ModelProto:
@@ -202,7 +223,7 @@ def translate(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
 
     Initializers are inside the model. Raises ExportError where an operator has no translation.
     """
-    with quiet(), translated_whole():
+    with quiet(), translated_whole(program):
         translated = to_onnx(prepared(unmarked(program), opset), registry=translations(opset))
         convert_version(translated.model, opset, fallback=True)
         rename_inputs(translated.model, inputs)

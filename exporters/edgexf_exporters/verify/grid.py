@@ -214,5 +214,5 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
             for chosen in taken if limits.max_global and source.module_inputs is None else ("",):
                 seed += 1
                 yield Cell(length, batch, mask, seed, chosen)
-    for later in range(seed + 1, len(KINDS)):  # a module with few sizes meets values of each kind too
+    for later in range(seed + 1, len(KINDS) + 1):  # a module with few sizes meets values of each kind too
         yield Cell(lengths(source, block)[-1], batches(source)[-1], "none", later, "", kind_of(later))

@@ -10,7 +10,7 @@ In: example inputs, their axes, and what is known about each of them. Out: array
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
     marks    other floats of two values, or with an infinite one: values of the example
     floats   random values, between those of the example; around 0 if the example has a single value; some draws
-             repeat values or keep near 0 (`edgexf_exporters.hard_values`)
+             repeat values, keep near 0 or go far from it (`edgexf_exporters.hard_values`)
     others   values of the example
 
 The module understands whatever lies between the values of its example. Values of the example alone would verify little:
@@ -33,7 +33,7 @@ from edgexf import names
 from edgexf.bundle.formula import formula
 from edgexf.bundle.signature import Within
 from edgexf.errors import UsageError
-from edgexf_exporters.hard_values import kind_of, repeated, small, with_ids
+from edgexf_exporters.hard_values import kind_of, large, repeated, small, with_ids
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
@@ -58,6 +58,7 @@ class Draws:
         special: the ids that no real token has: a padding id inside a text is no text, and moves positions.
         padding: for each input whose embedding has a padding id, this id, by the name of the input.
         max_global: how many tokens of a row may be global.
+        large: the floats that the module answers with numbers where they are large.
         apart: for each input that holds ids, those whose rows of the embedding stand out, by the name of the input.
     """
 
@@ -71,6 +72,7 @@ class Draws:
     padding: Mapping[str, int] = field(default_factory=dict)
     max_global: int = 1
     apart: Mapping[str, Array] = field(default_factory=dict)
+    large: frozenset[str] = frozenset()
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
         """An array for each input. `sizes` are the sizes of the symbols.
@@ -113,6 +115,8 @@ class Draws:
         found = between(example, shape, self.levels.get(name, LEVELS[-1]), chance)
         if kind == "repeated" and found.ndim and len(found) > 1:
             return repeated(found, chance)
+        if kind == "large" and name in self.large and found.size:
+            return large(found)
         return small(found) if kind == "apart" and found.size else found
 
     def ids(self, below: int, shape: tuple[int, ...], chance: np.random.Generator) -> Array:

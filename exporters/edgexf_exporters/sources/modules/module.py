@@ -135,6 +135,7 @@ class Described:
         self.learn(shapes=shapes.fixed(stuck))
         self.learn(real=probe.masks())
         self.learn(within=probe.within())
+        self.learn(large=probe.large())
         samples = probe.samples()
         self.learn(real={name: mark for name, mark in self.draws.real.items() if self.rows(name) == samples})
         ranges = {symbol: probe.range(symbol, samples, self.max_length) for symbol in self.draws.shapes.symbols}

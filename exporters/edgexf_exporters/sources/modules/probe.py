@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from edgexf.bundle.signature import Axis, Within
 from edgexf.errors import EdgexfError, ExportError, UsageError, in_a_sentence
 from edgexf_exporters.answers import named_outputs
+from edgexf_exporters.hard_values import KINDS
 from edgexf_exporters.lowerings.padded import chosen_tokens
 from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.sources.calls import surrounding
@@ -82,10 +83,10 @@ class Probe:
             return False
         return all(array.size for array in answer.values())
 
-    def finite(self, sizes: Sizes, draws: Draws) -> bool:
+    def finite(self, sizes: Sizes, draws: Draws, seed: int = 1) -> bool:
         """Whether the module answers with finite values only."""
         try:
-            answer = self.answer(draws(sizes, seed=1))
+            answer = self.answer(draws(sizes, seed))
         except EdgexfError:
             raise
         except Exception:  # noqa: BLE001 (a custom module may raise any error at a value that it refuses)
@@ -186,6 +187,12 @@ class Probe:
             tried = (level for level in LEVELS if self.finite(sizes, replace(draws, levels={**found, name: level})))
             found[name] = next(tried, LEVELS[-1]) if usual else LEVELS[0]
         return found
+
+    def large(self) -> frozenset[str]:
+        """The inputs of floats that may all be large: the module answers them with finite values."""
+        names = frozenset(name for name, tensor in self.draws.examples.items() if tensor.is_floating_point())
+        far = replace(self.draws, large=names)
+        return names if names and self.finite(self.draws.shapes.examples, far, KINDS.index("large")) else frozenset()
 
     def within(self) -> dict[str, Within]:
         """The range of each input that counts along an axis, such as the lengths of rows, by the name of the input.

@@ -8,11 +8,12 @@ A program holds no lines, because they take time to collect. So the module runs 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph
+from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgexf.errors import ExportError
@@ -51,45 +52,75 @@ INSTEAD: dict[str, str] = {
     "nanmedian": "fill the NaN entries and call median or kthvalue",
     "index_reduce": "use scatter_reduce with an index of the shape of the source",
     "_pdist_forward": "use torch.cdist, and take the entries above its diagonal",
+    "pdist": "use torch.cdist, and take the entries above its diagonal",
+    "histc": "count by comparisons: ((x[..., None] >= low) & (x[..., None] < high)).sum(0), with the ends of the bins",
 }
+
+
+BFLOAT16 = "compute in float32 there, without autocast: onnxruntime has no kernel for it on a CPU"
+CASTS = {"_to_copy", "to", "clone", "alias", "detach", "lift_fresh_copy", "copy"}
+PRODUCTS = {
+    "matmul", "mm", "bmm", "addmm", "baddbmm", "linear", "einsum", "convolution", "conv1d", "conv2d", "softmax", "layer_norm",
+    "scaled_dot_product_attention", "sum", "mean",
+}  # fmt: skip
 
 
 def name_of(target: Any) -> str:
     """The name of an aten operator without its overload, or nothing."""
     name = getattr(getattr(target, "_schema", None), "name", "")
     space, _, operator = name.partition("::")
-    return operator.removesuffix("_") if space == "aten" and operator in INSTEAD else ""
+    return operator.removesuffix("_") if space == "aten" else ""
+
+
+def way_out(target: Any, answer: Any) -> str:
+    """What to write in place of an operator that answers so; nothing where it stays."""
+    name = name_of(target)
+    if name in INSTEAD:
+        return INSTEAD[name]
+    if not isinstance(answer, Tensor) or answer.dtype != torch.bfloat16 or not name:
+        return ""
+    computes = torch.Tag.pointwise in target.tags and name not in CASTS
+    return BFLOAT16 if computes or name in PRODUCTS else ""
 
 
 class Met(Exception):  # noqa: N818 (a signal, not an error)
-    """The run has come to a refused operator."""
+    """The run has come to the operator."""
 
 
 class Search(TorchDispatchMode):
-    """A context that stops at the first refused operator."""
+    """A context that stops at the first operator that has one of these names, or at the first one that is refused."""
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = names
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if name_of(function):
+        if name_of(function) in self.names or name_of(function) in INSTEAD:
             raise Met
-        return function(*args, **(kwargs or {}))
+        answer = function(*args, **(kwargs or {}))
+        if way_out(function, answer):
+            raise Met
+        return answer
 
 
-def place_of(module: nn.Module, inputs: tuple[Tensor, ...]) -> str:
-    """The line at which a run of the module meets a refused operator, or nothing where a trace alone meets it."""
+def place_of(module: nn.Module, inputs: tuple[Tensor, ...], names: Collection[str] = ()) -> str:
+    """The line at which a run of the module meets an operator, or nothing where a trace alone meets it."""
     try:
-        with Search(), torch.no_grad():  # type: ignore[no-untyped-call]
+        with Search(names), torch.no_grad():
             module(*inputs)
     except Met as met:
         return of_error(met, module)
     return ""
 
 
-def refuse(graph: Graph, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Raises ExportError if the graph holds an operator that has no form in ONNX."""
-    for node in graph.nodes:
-        if name := name_of(node.target):
+def refuse(program: GraphModule, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Raises ExportError if a program, or a program inside it, holds an operator that has no form in ONNX."""
+    parts = [part for part in program.modules() if isinstance(part, GraphModule)]
+    for node in (node for part in parts for node in part.graph.nodes):
+        if said := way_out(node.target, node.meta.get("val")):
             place = place_of(module, inputs)
+            kind = " in bfloat16" if said is BFLOAT16 else ""
             raise ExportError(
-                f"every operator of a model must have a form in ONNX, got {name.removeprefix('special_')}"
-                f"{f' {place}' if place else ''}; {INSTEAD[name]}."
+                f"every operator of a model must have a form in ONNX, got {name_of(node.target).removeprefix('special_')}{kind}"
+                f"{f' {place}' if place else ''}; {said}."
             )

@@ -32,8 +32,9 @@ from edgexf.bundle.signature import NARROWED, SAMPLED, Axis, Signature
 from edgexf.errors import ExportError, said_by
 from edgexf_exporters.capture import usual_sizes
 from edgexf_exporters.graphs import Graphs
-from edgexf_exporters.hard_values import KINDS
+from edgexf_exporters.hard_values import KINDS, USUAL
 from edgexf_exporters.source import Source
+from edgexf_exporters.trace.diagnose import way_out
 from edgexf_exporters.trace.guards import Condition, Symbol
 from edgexf_exporters.verify.branches.regions import Region, Shapes, Sizes, allowed, chosen, kept, outside, values
 from edgexf_exporters.verify.compare import outputs_compared, reference, run
@@ -135,7 +136,8 @@ class Settling:
             axis = self.narrowed(signature, region)
             cuts[region.condition.text] += 1
             if axis is None or cuts[region.condition.text] > MOST_CUTS:
-                return Settled(self.source, f"{said}; {self.remedy}")
+                cut_off = "trunc" in region.condition.text  # int(x) asked, not an if
+                return Settled(self.source, f"{said}; {way_out(said, self.remedy) if cut_off else self.remedy}")
             narrowed.append(f"{axis.name} from {axis.least:,} to {axis.most:,}, since {said}")
             axes = tuple(axis if one.name == axis.name else one for one in signature.axes)
             signature = replace(signature, axes=axes)
@@ -202,7 +204,7 @@ class Settling:
         """What is wrong at these sizes; empty where graph and module agree."""
         key = tuple(sizes.values())
         if key not in self.compared:
-            self.compared[key] = self.compare(sizes, seed=len(KINDS) * len(self.compared))  # of usual values
+            self.compared[key] = self.compare(sizes, seed=len(KINDS) * len(self.compared) + USUAL)
         return self.compared[key]
 
     def compare(self, sizes: Sizes, seed: int) -> str:

@@ -78,6 +78,8 @@ class OwnScales:
             known = self.found.setdefault(
                 output.name, Columns(np.zeros_like(scale), np.full_like(difference, -1), [""] * len(scale))
             )
+            if known.scale.shape != scale.shape:
+                continue  # the check of declared sizes says so
             for column in np.flatnonzero(difference > known.difference):
                 known.worst[column] = cell
             known.scale = np.maximum(known.scale, scale)
