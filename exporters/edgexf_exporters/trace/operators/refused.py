@@ -53,7 +53,6 @@ INSTEAD: dict[str, str] = {
     "index_reduce": "use scatter_reduce with an index of the shape of the source",
     "_pdist_forward": "use torch.cdist, and take the entries above its diagonal",
     "pdist": "use torch.cdist, and take the entries above its diagonal",
-    "histc": "count by comparisons: ((x[..., None] >= low) & (x[..., None] < high)).sum(0), with the ends of the bins",
 }
 
 

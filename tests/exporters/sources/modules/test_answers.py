@@ -219,3 +219,16 @@ def test_an_answer_of_one_token_more_is_not_taken_for_one_of_the_batch(tmp_path:
 
     made = exports(Longer(), (torch.randn(2, 16, 4),), tmp_path)
     assert made.variants[0].outputs[0].shape[:2] == ("batch_size", "sequence_length + 1")
+
+
+def test_an_answer_that_is_narrower_at_short_lengths_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    class Best(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(500, 8)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.embed(ids).sum(-1).topk(min(5, ids.shape[1]), 1).values
+
+    with pytest.raises(VerificationError, match="logits has a size of 2 where 5 is declared"):
+        exports(seeded(Best()), (ids(2, 16),), tmp_path)
