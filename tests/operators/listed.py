@@ -44,7 +44,7 @@ REFUSED = {
     "multigammaln": lambda x: special.multigammaln(x, 1), "polygamma": lambda x: torch.polygamma(1, x),
     "zeta": lambda x: special.zeta(x, x), "gammainc": lambda x: special.gammainc(x, x), "nextafter": lambda x: torch.nextafter(x, x),
     "nanmedian": lambda x: x.nanmedian(-1).values, "index_reduce": lambda x: x.index_reduce(0, torch.tensor([0, 1]), x[:2], "mean"),
-    "pdist": F.pdist, "histc": lambda x: torch.histc(x, 5), "bfloat16": lambda x: (x.bfloat16() * 2).float(), "autocast": autocast,
+    "pdist": F.pdist, "histc without bounds": lambda x: torch.histc(x, 5), "bfloat16": lambda x: (x.bfloat16() * 2).float(), "autocast": autocast,
     "inverse": torch.linalg.inv, "cholesky": torch.linalg.cholesky, "solve": lambda x: torch.linalg.solve(x, x),
     "qr": lambda x: torch.linalg.qr(x)[0], "svd": torch.linalg.svdvals, "eigh": torch.linalg.eigvalsh, "matrix_exp": torch.matrix_exp,
 }  # fmt: skip
