@@ -21,6 +21,7 @@ from operators.measure import Errors, Row, in_graph, measured
 
 from edgexf.errors import ExportError
 from edgexf.report.markdown import markdown_table
+from edgexf_runtimes.device.device import describe
 
 RESULTS = Path(__file__).parent / "results" / "operators.md"
 
@@ -66,7 +67,7 @@ def main() -> None:
     exact = {name: found for name, found in errors.items() if name not in listed.APART}
     whole = sum(found.graph == 0 for found in exact.values())
     RESULTS.write_text(
-        f"# Operators\n\n`python tests/benchmarks/operator_errors.py`: the worst error of {len(exact)} rows, each an operator on "
+        f"# Operators\n\n`python tests/benchmarks/operator_errors.py`, {describe()['processor']}: the worst error of {len(exact)} rows, each an operator on "
         "hard values (ties, exact multiples, zeros of both signs, 1e-8 to 1e4, offsets, infinities, ends of integer types, "
         f"hidden rows), {len(bad)} of them beyond both 1e-5 and twice "
         f"PyTorch's own error at the same entry. Where the error is large, PyTorch's answer is the same to 1e-5. {whole} rows have no error at "
