@@ -101,9 +101,10 @@ class Settling:
     def __post_init__(self) -> None:
         source = self.source
         self.usual = usual_sizes(source)
-        self.shapes = [*shapes_of(source, self.graphs.block), (names.SEQUENCE,)]
+        self.shapes: Shapes = shapes_of(source, self.graphs.block)
         self.wide = Wide(source, reference)
         if source.module_inputs is None:
+            self.shapes = [*self.shapes, (names.SEQUENCE,)]  # a whole length is affordable, however long a block is
             self.affordable = max(AFFORDABLE_TOKENS, source.limits.max_length)
         else:
             in_grid = [cell.sizes(source.signature) for cell in cells(source, 1, "quick")]
