@@ -26,6 +26,18 @@ class InputError(EdgexfError):
     """An input can't be read, or breaks the limits of the model: a missing file, a directory, a too long array."""
 
 
+class TimedOut(EdgexfError):  # noqa: N818 (the name that callers catch says what happened, as TimeoutError's does)
+    """A call did not end within its `timeout`. Its answer is discarded, also where it came in later."""
+
+
+class Cancelled(EdgexfError):  # noqa: N818 (as above)
+    """A call was ended by its `edgexf.Cancel` token, or by `session.cancel()`."""
+
+
+class ClosedError(UsageError):
+    """A session is used after it was closed."""
+
+
 class BundleError(EdgexfError):
     """A bundle on disk can't be trusted: it has a changed byte, an unlisted file or an unknown schema version."""
 

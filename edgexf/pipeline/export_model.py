@@ -123,9 +123,8 @@ def export(
             graphs = make_graphs(captured, opset, asked)
             verifying = "verifying against the eager model"
             stage(verifying)
-            open_session = partial(create, providers=("cpu",), threads=None)
             verdict = judge(
-                chosen, graphs, partial(graph_files, chosen), open_session, grid, asked, partial(stage, verifying)
+                chosen, graphs, partial(graph_files, chosen), create, grid, asked, partial(stage, verifying)
             )
         manifest, path = written(verdict, folder, grid, opset, overwrite, stage)
     for note in notes(manifest, explained=explain is None or bool(methods)):

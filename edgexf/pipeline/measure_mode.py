@@ -193,7 +193,7 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
                 Path(folder, path).write_bytes(data)
         added = tuple(graph for graph in graphs_in(reference.manifest, dtype) if graph.file in files)
         manifest = replace(reference.manifest, variants=added)
-        with Session(Path(folder), manifest, dtype, reference.threads, ("cpu",)) as other:
+        with Session(Path(folder), manifest, dtype, replace(reference.settings, providers=("cpu",))) as other:
             yield other
 
 

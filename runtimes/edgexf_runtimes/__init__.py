@@ -1,8 +1,10 @@
 """The runtime: runs a bundle and explains its answers, with numpy and onnxruntime alone.
 
+    calls/       deadlines, cancelling, calls in flight, forks
     device/      the threads, provider and dtype for this device
     inputs/      files, bytes, text and arrays become checked arrays
-    predictor    runs the predict graph
+    graphs       opens the graphs of a bundle, and runs them
+    predictor    answers with the predict graph
     head         the kind of the outputs, and the names of their columns
     scores       logits become scores of labels
     explain/     a score for each token: from an explain graph, or from many runs of the predict graph

@@ -13,22 +13,25 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.dtypes import dtype_named
-from edgexf.errors import BundleError, InputError, UsageError
+from edgexf.errors import BundleError, UsageError
 from edgexf.report.prediction import Features, Prediction
+from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device import providers
+from edgexf_runtimes.device.profiles import Settings
+from edgexf_runtimes.device.session_options import threads_of
+from edgexf_runtimes.graphs import Graphs
 from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
@@ -42,11 +45,6 @@ Pair = tuple[str, str]
 Answer = tuple[dict[str, Array], float, int]  # outputs of a row, its share of the run in milliseconds, rows of the run
 
 PREDICT = "predict"
-REFUSED = (
-    Fail,
-    InvalidArgument,
-    RuntimeException,
-)  # errors of a run: a custom module may take ids whose range is unknown
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,17 @@ class Prepared:
         return self.raw.data[:last] if self.truncated else self.raw.data
 
 
+def joined(given: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, by name. Raises UsageError for values without names."""
+    if given is None:
+        return inputs
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"inputs must be given by their names, got {type(given).__name__} without one; name it, such as input_ids=...."
+        )
+    return {**given, **inputs}
+
+
 def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source | Pair | Raw]:
     """The inputs as a list. A single input becomes a list of one."""
     if isinstance(inputs, str | bytes | os.PathLike | tuple):
@@ -82,7 +91,7 @@ def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source
 class Predictor:
     """An open bundle that answers; a context manager.
 
-    Concurrent calls are safe. Closing the predictor during a call is not safe.
+    Several threads may use it at a time. `close` waits for their calls.
     """
 
     def __init__(
@@ -90,21 +99,23 @@ class Predictor:
         path: Path,
         manifest: Manifest,
         dtype: str,
-        threads: int | None,
-        provider_names: Sequence[str],
+        settings: Settings,
         input_timeout: float = INPUT_TIMEOUT,
+        on_run: OnRun | None = None,
     ) -> None:
         self.path = path.absolute()  # graphs open later, perhaps from another working directory
         self.input_timeout = check_timeout(input_timeout)
         self.whole = manifest  # of the whole bundle; `manifest` holds only the graphs in this session's dtype
         self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
-        self.threads = threads
-        self._providers = tuple(provider_names)
-        self._sessions: dict[str, ort.InferenceSession] = {}
+        self.settings = settings
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
-        self._open(PREDICT)
+        self.graphs = Graphs(
+            self.path, self.manifest, dtype, partial(providers.create, settings=settings), providers.named(settings),
+            threads_of(settings) if settings.profile.side_by_side else None, on_run,
+        )  # fmt: skip
+        self.graphs.opened(PREDICT)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(
@@ -119,58 +130,61 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """Releases the graphs. They open again when the predictor is used again."""
-        with self._lock:
-            self._sessions.clear()
+        """Waits for the calls in flight, and releases the graphs. Later calls raise ClosedError.
 
-    def _open(self, purpose: str) -> ort.InferenceSession:
-        with self._lock:
-            if purpose not in self._sessions:
-                graph = self.manifest.graph(purpose, self.dtype)
-                self._sessions[purpose] = providers.create(self.path / graph.file, self._providers, self.threads)
-            return self._sessions[purpose]
+        A call in flight ends soon after `cancel`.
+        """
+        self.graphs.close()
+
+    def cancel(self) -> None:
+        """Ends the calls in flight, which raise Cancelled. Later calls run."""
+        self.graphs.calls.cancel()
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Checks the inputs and fills in missing ones. See `run` for the inputs and errors."""
         return preprocess.check_inputs(inputs, self.manifest)
 
-    def run(self, **inputs: Any) -> dict[str, Array]:
+    def run(
+        self, given: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, cancel: Cancel | None = None,
+        **inputs: Any,
+    ) -> dict[str, Array]:  # fmt: skip
         """Runs the predict graph and returns its outputs, such as ``logits`` float32 [batch, labels].
 
         The manifest names the inputs. A model of text or bytes takes ``input_ids``, integers [batch, sequence], and
         ``attention_mask``; without a mask, every token is real. It may take more, such as ``global_attention_mask``. A
-        custom module takes the inputs of its ``forward``.
+        custom module takes the inputs of its ``forward``. `given` holds inputs by name too: it serves inputs that are
+        called ``timeout`` or ``cancel``.
 
-        Raises InputError for arrays outside the bundle's limits, and UsageError for an input that the model does not
-        have.
+        `timeout`, in seconds, bounds the whole call, and `cancel` ends it from another thread.
+
+        Raises InputError for arrays outside the bundle's limits, UsageError for an input that the model does not have,
+        and TimedOut, Cancelled or ClosedError.
         """
-        return self.run_graph(PREDICT, self.checked(inputs))
+        with self.graphs.calls.enter(timeout, cancel):
+            return self.graphs.run(PREDICT, self.checked(joined(given, inputs)))
 
     def run_graph(self, method: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the graph of a method, ``predict`` or an explanation method, on checked inputs, and returns all of its
-        outputs.
-
-        Raises InputError if ONNX Runtime refuses the inputs.
+        outputs. Raises as `Graphs.run` does.
         """
-        session = self._open(method)
-        outputs = [value.name for value in session.get_outputs()]
-        try:
-            return dict(zip(outputs, session.run(outputs, dict(feeds)), strict=True))
-        except REFUSED as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise InputError(
-                f"inputs must be such that the graph can run, got others ({reason}); check the ids and sizes."
-            ) from error
+        return self.graphs.run(method, feeds)
 
     def predict(
-        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None
-    ) -> list[Prediction] | list[Features]:
+        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None,
+        *, timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> list[Prediction] | list[Features]:  # fmt: skip
         """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given.
 
         A classifier answers with labels and scores, another model with its outputs. A text model also takes `truncate`
-        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors.
+        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors, and `run` for
+        `timeout` and `cancel`.
         """
-        return self.predict_prepared([self.prepare(source, truncate, stride) for source in listed(inputs)])
+        with self.graphs.calls.enter(timeout, cancel) as call:
+            prepared = []
+            for source in listed(inputs):
+                call.check()
+                prepared.append(self.prepare(source, truncate, stride))
+            return self.predict_prepared(prepared)
 
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""

@@ -6,7 +6,7 @@ In: a bundle's folder. Out: a `Session`, which is a `Predictor` that also explai
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
+from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device.dtype import choose, warn
+from edgexf_runtimes.device.profiles import EDGE, Settings, profile_named
 from edgexf_runtimes.explain import graph, methods, perturbation
 from edgexf_runtimes.explain.perturbation import Options
 from edgexf_runtimes.explain.target import Target, target_of
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.preprocess import Raw, Source
-from edgexf_runtimes.predictor import Array, Pair, Predictor
+from edgexf_runtimes.predictor import Array, Pair, Predictor, joined
 
 
 def load(
@@ -31,13 +34,18 @@ def load(
     providers: Sequence[str] = ("cpu",),
     verify: str = "always",
     input_timeout: float = INPUT_TIMEOUT,
+    *,
+    profile: str = EDGE.name,
+    on_run: OnRun | None = None,
 ) -> Session:
     """Opens a bundle.
 
     `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
-    `threads` defaults to the number that this process may use. `verify`: ``always`` hashes every listed file, ``never``
+    `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``edge``,
+    ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``never``
     checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
-    is read as an input.
+    is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
+    `edgexf_runtimes.calls.runs.Run`.
 
     Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice.
     """
@@ -48,20 +56,24 @@ def load(
     manifest = bundle.read(Path(path), verify=verify == "always")
     chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
     warn(Path(path), manifest, chosen)
-    return Session(Path(path), manifest, chosen, threads, tuple(providers), input_timeout)
+    settings = Settings(threads, tuple(providers), profile_named(profile))
+    return Session(Path(path), manifest, chosen, settings, input_timeout, on_run)
 
 
 class Session(Predictor):
     """An open bundle that predicts and explains; a context manager.
 
-    Concurrent calls are safe. Closing the session during a call is not safe.
+    Several threads may use it at a time. `close` waits for their calls.
     """
 
-    def run_explain(self, *, method: str | None = None, **inputs: Any) -> dict[str, Array]:
+    def run_explain(
+        self, given: Mapping[str, Any] | None = None, /, *, method: str | None = None,
+        timeout: float | None = None, cancel: Cancel | None = None, **inputs: Any,
+    ) -> dict[str, Array]:  # fmt: skip
         """Runs an explain graph: the outputs of `run`, and ``relevance`` float32 [batch, sequence] and ``residual``
         float32 [batch].
 
-        `inputs` are the inputs of `run`, and the arrays that say what is explained:
+        `inputs`, `timeout` and `cancel` are those of `run`. Inputs are also the arrays that say what is explained:
 
         - `target` float32 [batch, labels] weighs the logits. For an embedding, it is the vector [batch, width] that the
           embedding is compared with. By default, what the model predicts is explained.
@@ -70,7 +82,8 @@ class Session(Predictor):
         - `position` int64 [batch] is the token whose answer is explained. A model that answers at each token needs it.
         - `baseline` and `path` are needed by integrated gradients; see `edgexf_runtimes.inputs.targets`.
         """
-        return graph.run_explain(self, self.method(method), inputs)
+        with self.graphs.calls.enter(timeout, cancel):
+            return graph.run_explain(self, self.method(method), joined(given, inputs))
 
     def method(self, method: str | None) -> str:
         """The explanation method to use: `method`, or the bundle's first method if `method` is None.
@@ -110,6 +123,8 @@ class Session(Predictor):
         time_limit: float | None = None,
         baseline: str | int | None = None,
         progress: Steps | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
     ) -> Explanation:
         """Explains why the model answers as it does.
 
@@ -122,13 +137,15 @@ class Session(Predictor):
         `method` is a method of the bundle or of the runtime (`methods.METHODS`). The default is the bundle's first
         method. `explain.perturbation.Options` describes the options; each method takes some of them. `truncate` reads
         only the beginning of a text that is too long. `progress` is called with the number of rows or steps that a long
-        method has run, and with their total.
+        method has run, and with their total. `timeout` and `cancel` are those of `run`; the scores of a call that ends late
+        are discarded, while a `time_limit` gives the scores that were found in the time.
         """
-        options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
-        chosen = self.method(method) if at_run_time is None else ""
-        given = self.prepare(source, truncate)
-        question = target_of(self, given, target, position)
-        inputs = self._arrays(given.windows)
-        if at_run_time is not None:
-            return perturbation.explain(self, at_run_time, inputs, question, options, progress)
-        return graph.explain(self, chosen, inputs, question, options, progress)
+        with self.graphs.calls.enter(timeout, cancel):
+            options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
+            chosen = self.method(method) if at_run_time is None else ""
+            given = self.prepare(source, truncate)
+            question = target_of(self, given, target, position)
+            inputs = self._arrays(given.windows)
+            if at_run_time is not None:
+                return perturbation.explain(self, at_run_time, inputs, question, options, progress)
+            return graph.explain(self, chosen, inputs, question, options, progress)

@@ -28,7 +28,6 @@ def test_a_relative_path_stays_valid_when_the_working_directory_changes(
     with edgexf.load("mon modèle") as session:
         monkeypatch.chdir("/")
         explained = session.run_explain(input_ids=ids)
-        session.close()
         answered = session.run(input_ids=ids)["logits"]
     assert (
         np.abs(answered - explained["logits"]).max() <= 1e-5 * np.abs(answered).max()

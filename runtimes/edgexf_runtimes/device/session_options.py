@@ -1,6 +1,6 @@
 """The settings of an ONNX Runtime session: threads, spinning, memory.
 
-In: a number of threads, or none, and the limits of this process. Out: `onnxruntime.SessionOptions`.
+In: the settings of a session, and the limits of this process. Out: `onnxruntime.SessionOptions`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from edgexf.errors import UsageError
+from edgexf_runtimes.device.profiles import Settings
 
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 
@@ -41,16 +42,22 @@ def available_threads() -> int:
     return affinity if allowed is None else max(1, min(affinity, math.ceil(allowed)))
 
 
-def session_options(threads: int | None) -> ort.SessionOptions:
-    processors = os.cpu_count() or 1
+def threads_of(settings: Settings) -> int:
+    """The number of threads that work at a time. Raises UsageError for a number that this machine can't use."""
+    threads, processors = settings.threads, os.cpu_count() or 1
     most = 4 * processors
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
         raise UsageError(
             f"threads must be 1 to {most}, at most 4 for each of this machine's {processors} processors, got {threads!r}; leave it out to use the {available_threads()} that this process may use."
         )
+    return threads or available_threads()
+
+
+def session_options(settings: Settings) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or available_threads()
+    options.intra_op_num_threads = 1 if settings.profile.side_by_side else threads_of(settings)
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # a pattern keeps a second block of a run's whole memory, for each shape
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads drain the battery
+    spins = "1" if settings.profile.spins else "0"  # spinning threads drain the battery
+    options.add_session_config_entry("session.intra_op.allow_spinning", spins)
     return options

@@ -76,7 +76,7 @@ def attribute(
         raise UsageError(
             f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {baseline!r}; say what stands in for a token."
         )
-    outputs = predictor.run(**arrays)
+    outputs = predictor.run(arrays)
     count = len(arrays[first.name])
     fixed = frozenset(name for name in arrays if samples not in kinds[name].shape)
     rows = []

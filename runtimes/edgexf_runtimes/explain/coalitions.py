@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 Kept = npt.NDArray[np.bool_]  # [coalitions, features], True if the feature keeps its tokens
 Values = npt.NDArray[np.float64]
 Outputs = Mapping[str, Array]  # outputs of the predict graph, of one row
-Run = Callable[..., dict[str, Array]]  # from inputs by name to outputs, as `Session.run`
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # from inputs by name to outputs, as `Session.run`
 
 SPECIAL = (0, 0)  # the offsets of a token that stands for nothing in the input
 
@@ -112,7 +112,7 @@ class ValueFunction:
         }
         ids = rows[self._first]
         rows[self._first] = np.where(left_out.reshape(ids.shape), self._token_id, ids).astype(ids.dtype)
-        outputs = self._run(**rows)
+        outputs = self._run(rows)
         worth = [self._value({name: array[row] for name, array in outputs.items()}) for row in range(len(kept))]
         if not np.isfinite([self.whole, *worth]).all():
             raise EdgexfError(

@@ -177,7 +177,7 @@ def attribute_row(
     too little to score.
     """
     end = inf if options.time_limit is None else time.perf_counter() + options.time_limit
-    outputs = {name: array[0] for name, array in predictor.run(**inputs).items()}
+    outputs = {name: array[0] for name, array in predictor.run(inputs).items()}
     value, budget = value_of(outputs), options.budget or method.budget
     groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
     game = ValueFunction(

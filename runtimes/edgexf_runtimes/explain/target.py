@@ -210,7 +210,7 @@ class Vector(ExplanationTarget):
         self.name, self.direction = ITSELF, np.zeros(columns(predictor.head), dtype=np.float64)
         if isinstance(target, str):
             arrays = predictor.encode(target)
-            self.name, self.direction = target, mean(predictor.run(**arrays)[predictor.head.output.name][0])
+            self.name, self.direction = target, mean(predictor.run(arrays)[predictor.head.output.name][0])
         elif target is not None:
             self.name, self.direction = "vector", np.asarray(target, dtype=np.float64)
         if self.direction.shape != (columns(predictor.head),) or not np.isfinite(self.direction).all():

@@ -92,7 +92,7 @@ class Answers:
     def __call__(self, case: Case) -> dict[str, Array]:
         if id(case) in self.kept:  # the case is kept too, so no other case has its id
             return self.kept[id(case)][1]
-        found = self.session.run(**case.arrays)
+        found = self.session.run(case.arrays)
         size = sum(array.nbytes for array in found.values())
         if self.bytes + size <= MOST_KEPT:
             self.kept[id(case)], self.bytes = (case, found), self.bytes + size
@@ -101,7 +101,7 @@ class Answers:
 
 def compare(reference: Answers, other: Session, case: Case) -> Compared:
     manifest = other.manifest
-    wanted, found = reference(case), other.run(**case.arrays)
+    wanted, found = reference(case), other.run(case.arrays)
     real = real_tokens(manifest, case.arrays)
     outputs = manifest.variants[0].outputs
     error = max(output_difference(output, found[output.name], wanted[output.name], real) for output in outputs)
@@ -182,7 +182,7 @@ def compare_relevance(reference: Session, other: Session, method: str, case: Cas
     """
     manifest = reference.manifest
     targets = targets_for(reference, method, case)
-    answers = [session.run_explain(method=method, **case.arrays, **targets) for session in (reference, other)]
+    answers = [session.run_explain({**case.arrays, **targets}, method=method) for session in (reference, other)]
     rows = manifest.graph(method, FP32).row_axis
     one, two = (np.moveaxis(answer[names.RELEVANCE], rows, 0) for answer in answers)
     real, wanted = real_tokens(manifest, case.arrays), telling(manifest, case)
@@ -218,7 +218,7 @@ def predicted(session: Session, case: Case) -> dict[str, Array]:
     """The target for the class that fp32 predicts, so that both graphs explain it. Empty for other heads."""
     if session.head.kind != CLASSES:
         return {}
-    answer = session.run(**case.arrays)[session.head.output.name]
+    answer = session.run(case.arrays)[session.head.output.name]
     target = np.zeros_like(answer)
     target[np.arange(len(answer)), answer.argmax(axis=-1)] = 1
     return {names.TARGET: target}

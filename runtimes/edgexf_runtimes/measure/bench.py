@@ -171,9 +171,9 @@ def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
 
 def run(session: Session, case: Case, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
     if case.graph == PREDICT:
-        session.run(**inputs)
+        session.run(inputs)
     else:
-        session.run_explain(method=case.graph, **inputs)
+        session.run_explain(inputs, method=case.graph)
 
 
 def chosen_lengths(session: Session, wanted: Sequence[int] | None) -> list[int]:

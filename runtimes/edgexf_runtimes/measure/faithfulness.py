@@ -232,7 +232,7 @@ class Subject:
 
     def _logits(self, ids: Array) -> Array:
         rest = {name: np.repeat(array, len(ids), axis=0) for name, array in self.arrays.items()}
-        return self.session.run(**{**rest, names.INPUT_IDS: ids})[names.LOGITS]
+        return self.session.run({**rest, names.INPUT_IDS: ids})[names.LOGITS]
 
 
 def subject(session: Session, given: Labelled, replacement: int, follow: str, truncate: bool = False) -> Subject:
@@ -240,7 +240,7 @@ def subject(session: Session, given: Labelled, replacement: int, follow: str, tr
     prepared = session.prepare(given.source, truncate)
     places = np.array(real_places(prepared.windows[0].offsets))
     arrays = session.encode([prepared.raw], truncate)
-    column = int(session.run(**arrays)[names.LOGITS][0].argmax())
+    column = int(session.run(arrays)[names.LOGITS][0].argmax())
     return Subject(session, prepared.raw, truncate, arrays, places, column, replacement, follow)
 
 
@@ -271,7 +271,7 @@ def measure_one(
     passes = 0.0
     if method != RANDOM:
         start = time.perf_counter()
-        about.session.run(**about.arrays)
+        about.session.run(about.arrays)
         predict_ms = (time.perf_counter() - start) * 1e3
         why = about.session.explain(about.raw, about.label, method, about.truncate, **(options or {}))
         scores = why.scores

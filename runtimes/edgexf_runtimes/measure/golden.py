@@ -89,10 +89,10 @@ def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> Gol
     inputs: dict[str, Any] = {tensor.name: tensors[tensor.name].astype(tensor.dtype) for tensor in predict.inputs}
     mask = inputs[names.ATTENTION_MASK] if manifest.signature is None else np.ones(1)
     sampled = thinned(predict.inputs[0], mask) > 0
-    found, relevance, residual = [session.run(**inputs)], [], []
+    found, relevance, residual = [session.run(inputs)], [], []
     for place, graph in enumerate(explain):
         targets = {one.name: tensors[one.name].astype(one.dtype) for one in manifest.targets(graph.method)}
-        answer = session.run_explain(method=graph.method, **inputs, **targets)
+        answer = session.run_explain({**inputs, **targets}, method=graph.method)
         scores = tensors[names.relevance_of(graph.method, place == 0)]
         left = tensors[names.residual_of(graph.method, place == 0)]
         found.append(answer)

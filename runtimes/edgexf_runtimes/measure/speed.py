@@ -32,13 +32,13 @@ def paired_timing(reference: Session, other: Session, length: int) -> Speed:
     inputs = random_inputs(reference, length)
     times: list[tuple[float, float]] = []
     for _ in range(WARM_UP):
-        reference.run(**inputs), other.run(**inputs)
+        reference.run(inputs), other.run(inputs)
     began = time.perf_counter()
     while len(times) < FEWEST or (len(times) < PAIRS and time.perf_counter() - began < SECONDS):
         start = time.perf_counter()
-        reference.run(**inputs)
+        reference.run(inputs)
         middle = time.perf_counter()
-        other.run(**inputs)
+        other.run(inputs)
         times.append((middle - start, time.perf_counter() - middle))
     pairs = np.array(times)
     ratios = np.sort(pairs[:, 1] / pairs[:, 0])

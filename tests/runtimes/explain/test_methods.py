@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import factorial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -64,8 +63,8 @@ def game(
     """Makes a game from `worth`. Kept features are ones in its argument, the other features are zeros."""
     ids = np.ones((1, features), dtype=np.int64)
 
-    def run(input_ids: np.ndarray) -> dict[str, np.ndarray]:
-        return {"worth": np.array([worth(row) for row in input_ids])}
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"worth": np.array([worth(row) for row in inputs["input_ids"]])}
 
     groups = [[place] for place in range(features)]
     whole = worth(ids[0])
@@ -235,9 +234,9 @@ def rows_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Session], list[dict[st
         seen: list[dict[str, np.ndarray]] = []
         run = session.run
 
-        def watched(**inputs: Any) -> dict[str, np.ndarray]:
+        def watched(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             seen.append(inputs)
-            return run(**inputs)
+            return run(inputs)
 
         monkeypatch.setattr(session, "run", watched)
         return seen
@@ -318,7 +317,7 @@ def test_too_few_rows_for_a_fit_are_no_answer(method: Method) -> None:
 
 def test_a_time_limit_is_of_the_whole_call(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     runs, run = [0], session.run
-    monkeypatch.setattr(session, "run", lambda **inputs: runs.append(0) or run(**inputs))
+    monkeypatch.setattr(session, "run", lambda inputs: runs.append(0) or run(inputs))
     monkeypatch.setattr("time.perf_counter", lambda: float(len(runs)))  # one second for every run
     for method in METHODS:
         with pytest.raises(EdgexfError, match="time limit"):

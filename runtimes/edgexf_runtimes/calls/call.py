@@ -1,0 +1,203 @@
+"""One call of a session, and the calls of a session that are in flight.
+
+In: a timeout and a token, or none. Out: a `Call`, which what runs below asks whether it may go on.
+
+    with calls.enter(timeout, cancel) as call:      # raises ClosedError if the session is closed
+        with call.stoppable(stop):                  # `stop` ends the work from another thread
+            work()                                  # raises TimedOut or Cancelled, also where the work came to an end
+
+What runs below finds its call in a context variable. The alternative is an argument through every function between
+`explain` and the graph, a dozen of them, most of which only hand it on; one that forgets it runs without a deadline.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from math import isfinite
+from types import TracebackType
+from typing import Self
+
+from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut, UsageError
+from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.calls.clock import CLOCK
+
+CURRENT: ContextVar[Call | None] = ContextVar("edgexf call", default=None)
+
+
+def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
+    """Raises UsageError for a timeout that is no number above 0, and for a token that is none."""
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and isfinite(timeout) and timeout > 0):
+        raise UsageError(f"timeout must be seconds above 0, got {timeout!r}; leave it out for no limit.")
+    if cancel is not None and not isinstance(cancel, Cancel):
+        raise UsageError(
+            f"cancel must be an edgexf.Cancel, got {type(cancel).__name__}; make one with edgexf.Cancel()."
+        )
+
+
+class Call:
+    """One call. Made by `Calls.enter`; a context manager."""
+
+    __slots__ = ("_calls", "_cancel", "_number", "_outer", "_stop", "_timeout", "deadline", "ended")
+
+    def __init__(self, calls: Calls, timeout: float | None, cancel: Cancel | None) -> None:
+        self._calls = calls
+        self._timeout = timeout
+        self._cancel = cancel
+        self._number = -1
+        self._stop: Callable[[], None] | None = None
+        self._outer: Token[Call | None] | None = None
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.ended: type[EdgexfError] | None = None  # TimedOut or Cancelled, once the call must stop
+
+    def __enter__(self) -> Self:
+        self._calls.add(self)
+        self._outer = CURRENT.set(self)
+        if self.deadline is not None:
+            self._number = CLOCK.at(self.deadline, self)
+        if self._cancel is not None:
+            self._cancel.then(self.end_cancelled)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cancel is not None:
+            self._cancel.forget(self.end_cancelled)
+        if self._number >= 0:
+            CLOCK.forget(self._number)
+        if self._outer is not None:
+            CURRENT.reset(self._outer)
+        self._calls.discard(self)
+
+    def end_late(self) -> None:
+        self.end(TimedOut)
+
+    def end_cancelled(self) -> None:
+        self.end(Cancelled)
+
+    def end(self, reason: type[EdgexfError]) -> None:
+        """Ends the call from any thread. The first reason counts."""
+        self.ended = self.ended or reason
+        stop = self._stop  # read after `ended` is set, while `stoppable` looks at `ended` after `_stop` is set
+        if stop is not None:
+            stop()
+        self._calls.wake()
+
+    def check(self) -> None:
+        """Raises TimedOut or Cancelled if the call must not go on."""
+        if self.ended is None and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.ended = TimedOut
+        if self.ended is TimedOut:
+            raise TimedOut(
+                f"a call must end within its timeout of {self._timeout:g} s, got none of its answer by then; give it more time, or a shorter input."
+            )
+        if self.ended is Cancelled:
+            raise Cancelled("a call must reach its end to answer, got a cancel before it; call again for the answer.")
+
+    @contextmanager
+    def stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Lets `stop` end the work of the block. Raises as `check` does, also in place of an error of stopped work."""
+        self._stop = stop
+        try:
+            self.check()
+            yield
+        except Exception:
+            self.check()
+            raise
+        finally:
+            self._stop = None
+        self.check()
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """Waits until `ready`, which is asked under the lock of the session's calls. Raises as `check` does."""
+        with self._calls.changed:
+            while not ready():
+                self.check()
+                self._calls.changed.wait(None if self.deadline is None else max(self.deadline - time.monotonic(), 0))
+        self.check()
+
+
+class Calls:
+    """The calls of a session that are in flight.
+
+    Attributes:
+        changed: notified when a call ends, when a graph was opened, and when a call must stop.
+    """
+
+    def __init__(self, closed: bool = False) -> None:
+        self.changed = threading.Condition()  # of a lock that a signal handler in the same thread may take again
+        self._flying: set[Call] = set()
+        self._closed = closed
+
+    def enter(self, timeout: float | None = None, cancel: Cancel | None = None) -> Call | Inner:
+        """The context of a public method. A method that calls another one stays within its own limits.
+
+        Raises UsageError for limits of a wrong kind; entering raises ClosedError if the session is closed.
+        """
+        outer = CURRENT.get()
+        if timeout is None and cancel is None:
+            if outer is not None and outer._calls is self:
+                return Inner(outer)
+        else:
+            check_limits(timeout, cancel)
+        return Call(self, timeout, cancel)
+
+    def add(self, call: Call) -> None:
+        with self.changed:
+            if self._closed:
+                raise ClosedError(
+                    "a session must be open to be used, got a closed one; open it again with edgexf.load."
+                )
+            self._flying.add(call)
+
+    def discard(self, call: Call) -> None:
+        with self.changed:
+            self._flying.discard(call)
+            if self._closed:
+                self.changed.notify_all()
+
+    def wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def cancel(self) -> None:
+        """Ends the calls in flight, with `Cancelled`. Later calls run."""
+        with self.changed:
+            flying = list(self._flying)
+        for call in flying:
+            call.end(Cancelled)
+
+    def close(self) -> None:
+        """Lets no further call begin, and waits for those in flight."""
+        inner = CURRENT.get()
+        if inner is not None and inner._calls is self:
+            raise UsageError(
+                "close must be called outside the session's calls, got one inside; call it when they have ended."
+            )
+        with self.changed:
+            self._closed = True
+            self.changed.wait_for(lambda: not self._flying)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+
+class Inner:
+    """The context of a method that another method of the same session calls."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def __enter__(self) -> Call:
+        return self.call
+
+    def __exit__(self, *_: object) -> None:
+        return None

@@ -1,0 +1,60 @@
+"""What a session is tuned for: the table of profiles, and the settings of a session.
+
+In: the arguments of `edgexf.load`. Out: `Settings`, which `session_options` and `providers` read.
+
+| profile | for | idle threads | runs at a time |
+|---|---|---|---|
+| `edge` | a device that also does other work | sleep | as many as are called |
+| `latency` | the shortest time of one run | spin, and take the processor while they wait | as many as are called |
+| `throughput` | many requests side by side | there are none: a run has one thread | `threads` |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgexf.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a session is tuned for.
+
+    Attributes:
+        name: the name that callers use.
+        spins: whether threads spin while they wait for work. That saves the time of waking them.
+        side_by_side: whether each run has one thread, and as many runs as there are threads are at work.
+    """
+
+    name: str
+    spins: bool = False
+    side_by_side: bool = False
+
+
+EDGE = Profile("edge")
+PROFILES = {
+    profile.name: profile
+    for profile in (EDGE, Profile("latency", spins=True), Profile("throughput", side_by_side=True))
+}
+
+
+def profile_named(name: str) -> Profile:
+    """Raises UsageError for an unknown profile."""
+    if not isinstance(name, str) or name not in PROFILES:
+        raise UsageError(f"profile must be one of {', '.join(PROFILES)}, got {name!r}; choose one of them.")
+    return PROFILES[name]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the graphs of a session are opened.
+
+    Attributes:
+        threads: the threads that work at a time; None for as many as this process may use.
+        providers: the names of the providers, the first one that runs the graph.
+        profile: what the session is tuned for.
+    """
+
+    threads: int | None = None
+    providers: tuple[str, ...] = ("cpu",)
+    profile: Profile = EDGE

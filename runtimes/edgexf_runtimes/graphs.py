@@ -1,0 +1,146 @@
+"""The graphs of an open bundle: opens each when it is first needed, and runs it within its call.
+
+In: a bundle's folder and manifest, and how graphs are opened. Out: the outputs of a run by name, each run told to
+`on_run`. A process that only predicts never opens an explain graph.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from edgexf import names
+from edgexf.bundle.manifest import Manifest
+from edgexf.errors import InputError
+from edgexf_runtimes.calls.call import Call, Calls
+from edgexf_runtimes.calls.forking import LIVE, opening
+from edgexf_runtimes.calls.runs import OnRun, Run, tell
+
+Array = npt.NDArray[Any]
+Opener = Callable[[Path, Call], ort.InferenceSession]
+
+REFUSED = (Fail, InvalidArgument, RuntimeException)  # errors of a run: ids of a custom module may have an unknown range
+
+
+class Graphs:
+    """The graphs of one dtype of an open bundle. Several threads may use them.
+
+    `opener` opens a graph. `provider` is the name under which it runs. `most` bounds the runs at a time; None for no bound.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, dtype: str, opener: Opener, provider: str,
+        most: int | None = None, on_run: OnRun | None = None,
+    ) -> None:  # fmt: skip
+        self.calls = Calls()
+        self._folder, self._manifest, self._dtype = folder, manifest, dtype
+        self._opener, self._provider = opener, provider
+        self._most = most
+        self._on_run = on_run
+        self._running = 0
+        self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
+        self._opening: set[str] = set()
+        LIVE.add(self)
+
+    def opened(self, purpose: str) -> ort.InferenceSession:
+        """The session of a graph, ``predict`` or an explanation method. Opens it if it is not open."""
+        with self.calls.enter() as call:
+            return (self._open.get(purpose) or self._create(purpose, call))[0]
+
+    def _create(self, purpose: str, call: Call) -> tuple[ort.InferenceSession, list[str]]:
+        graph = self._manifest.graph(purpose, self._dtype)
+        with self.calls.changed:
+            call.wait_for(lambda: purpose not in self._opening)
+            if purpose in self._open:
+                return self._open[purpose]
+            self._opening.add(purpose)
+        try:
+            with opening(call):
+                session = self._opener(self._folder / graph.file, call)
+            self._open[purpose] = session, [value.name for value in session.get_outputs()]
+            return self._open[purpose]
+        finally:
+            with self.calls.changed:
+                self._opening.discard(purpose)
+                self.calls.changed.notify_all()
+
+    def run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs a graph on checked inputs and returns all of its outputs.
+
+        Raises InputError if ONNX Runtime refuses the inputs, and TimedOut or Cancelled if the call may go on no longer.
+        """
+        times = [time.perf_counter()]  # of the start, and of the beginning and the end of the run where there was one
+        try:
+            with self.calls.enter() as call:
+                found = self._run(call, purpose, feeds, times)
+        except Exception as error:
+            self._tell(purpose, feeds, times, f"{type(error).__name__}: {error}")
+            raise
+        self._tell(purpose, feeds, times, "")
+        return found
+
+    def _run(self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float]) -> dict[str, Array]:
+        session, outputs = self._open.get(purpose) or self._create(purpose, call)
+        options = ort.RunOptions()
+        self._take_place(call)
+        times.append(time.perf_counter())
+        try:
+            with call.stoppable(lambda: setattr(options, "terminate", True)):
+                return dict(zip(outputs, session.run(outputs, dict(feeds), options), strict=True))
+        except REFUSED as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(
+                f"inputs must be such that the graph can run, got others ({reason}); check the ids and sizes."
+            ) from error
+        finally:
+            times.append(time.perf_counter())
+            self._leave_place()
+
+    def _take_place(self, call: Call) -> None:
+        """Waits until fewer than the most runs are at work."""
+        most = self._most
+        if most is not None:
+            with self.calls.changed:
+                call.wait_for(lambda: self._running < most)
+                self._running += 1
+
+    def _leave_place(self) -> None:
+        if self._most is not None:
+            with self.calls.changed:
+                self._running -= 1
+                self.calls.changed.notify_all()
+
+    def _tell(self, purpose: str, feeds: Mapping[str, Array], times: list[float], error: str) -> None:
+        if self._on_run is None:
+            return
+        now = time.perf_counter()
+        start, began, ended = (*times, now, now)[:3]  # a call that ended before its run only waited
+        batch, length = self._sizes(feeds)
+        waiting, running, total = (1e3 * seconds for seconds in (began - start, ended - began, now - start))
+        tell(self._on_run, Run(purpose, batch, length, waiting, running, total, self._provider, error))
+
+    def _sizes(self, feeds: Mapping[str, Array]) -> tuple[int, int]:
+        """The rows and the tokens of a row of the first input, 0 where it has none."""
+        first = self._manifest.variants[0].inputs[0]
+        sizes = dict(zip(first.shape, np.shape(feeds[first.name]), strict=False)) if first.name in feeds else {}
+        rows = names.BATCH if self._manifest.signature is None else self._manifest.signature.samples
+        return sizes.get(rows, 0), sizes.get(names.SEQUENCE, 0)
+
+    def close(self) -> None:
+        """Waits for the calls in flight and releases the graphs. Later calls raise ClosedError."""
+        self.calls.close()
+        self._open.clear()
+
+    def renew(self) -> list[Any]:
+        """Starts afresh in a forked child. Returns the sessions of the parent, which the child must not destroy."""
+        kept: list[Any] = [session for session, _ in self._open.values()]
+        closed = self.calls.closed
+        self.calls, self._open, self._opening, self._running = Calls(closed), {}, set(), 0
+        return kept
