@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -240,20 +240,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read(folder: Path, verify: bool = True) -> Manifest:
+def read(folder: Path, verify: bool = True, going_on: Callable[[], None] = lambda: None) -> Manifest:
     """The manifest of a bundle. BundleError if the directory is not what was written, or can't be read.
 
-    `verify` hashes every listed file. Without `verify` only names and sizes are checked.
+    `verify` hashes every listed file. Without `verify` only names and sizes are checked. `going_on` is called between
+    the parts of a file, and may raise to end the reading.
     """
     try:
-        return checked(folder, verify)
+        return checked(folder, verify, going_on)
     except OSError as error:
         raise BundleError(
             f"every file of a bundle must be readable, got {error.filename} ({error.strerror}); check its permissions."
         ) from error
 
 
-def checked(folder: Path, verify: bool) -> Manifest:
+def checked(folder: Path, verify: bool, going_on: Callable[[], None] = lambda: None) -> Manifest:
     if not is_utf8(folder):
         raise BundleError(f"a bundle's path must be UTF-8 for onnxruntime, got {shown(folder)}; rename the folder.")
     if not folder.is_dir():
@@ -274,7 +275,7 @@ def checked(folder: Path, verify: bool) -> Manifest:
             f"and missing {sorted(set(manifest.files) - present)}; export or copy it again."
         )
     for path, entry in manifest.files.items():
-        check_file(folder, path, entry, verify)
+        check_file(folder, path, entry, verify, going_on)
     unlisted = [graph.file for graph in manifest.variants if graph.file not in manifest.files]
     if unlisted:
         raise BundleError(
@@ -329,7 +330,7 @@ def check_plain(path: Path) -> None:
         )
 
 
-def check_file(folder: Path, path: str, entry: Any, verify: bool) -> None:
+def check_file(folder: Path, path: str, entry: Any, verify: bool, going_on: Callable[[], None]) -> None:
     """BundleError unless the listed file has a safe path, and the size and hash that it was written with."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
@@ -340,16 +341,17 @@ def check_file(folder: Path, path: str, entry: Any, verify: bool) -> None:
         raise BundleError(
             f"{path} must have the size that {names.MANIFEST_FILE} lists, got {size} bytes; export or copy the bundle again."
         )
-    if verify and sha256(folder / path) != entry["sha256"]:
+    if verify and sha256(folder / path, going_on) != entry["sha256"]:
         raise BundleError(
             f"{path} must be unchanged since the export, got another sha256; export or copy the bundle again."
         )
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path, going_on: Callable[[], None] = lambda: None) -> str:
     hasher = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(READ_AT_ONCE):
+            going_on()
             hasher.update(block)
     return hasher.hexdigest()
 

@@ -5,6 +5,7 @@
     inputs/      files, bytes, text and arrays become checked arrays
     graphs       opens the graphs of a bundle, and runs them
     predictor    answers with the predict graph
+    stream       answers an iterator of inputs
     head         the kind of the outputs, and the names of their columns
     scores       logits become scores of labels
     explain/     a score for each token: from an explain graph, or from many runs of the predict graph

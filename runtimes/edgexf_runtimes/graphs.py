@@ -19,6 +19,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.errors import InputError
+from edgexf_runtimes.calls.background import Background
 from edgexf_runtimes.calls.call import Call, Calls
 from edgexf_runtimes.calls.forking import LIVE, opening
 from edgexf_runtimes.calls.runs import OnRun, Run, tell
@@ -45,14 +46,15 @@ class Graphs:
         self._most = most
         self._on_run = on_run
         self._running = 0
+        self.background = Background()
         self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
         self._opening: set[str] = set()
         LIVE.add(self)
 
-    def opened(self, purpose: str) -> ort.InferenceSession:
-        """The session of a graph, ``predict`` or an explanation method. Opens it if it is not open."""
-        with self.calls.enter() as call:
-            return (self._open.get(purpose) or self._create(purpose, call))[0]
+    def opened(self, purpose: str, call: Call | None = None) -> ort.InferenceSession:
+        """The session of a graph, ``predict`` or an explanation method. Opens it if it is not open, within `call`."""
+        with self.calls.enter() as own:
+            return (self._open.get(purpose) or self._create(purpose, call or own))[0]
 
     def _create(self, purpose: str, call: Call) -> tuple[ort.InferenceSession, list[str]]:
         graph = self._manifest.graph(purpose, self._dtype)
@@ -136,11 +138,13 @@ class Graphs:
     def close(self) -> None:
         """Waits for the calls in flight and releases the graphs. Later calls raise ClosedError."""
         self.calls.close()
+        self.background.close()
         self._open.clear()
 
     def renew(self) -> list[Any]:
         """Starts afresh in a forked child. Returns the sessions of the parent, which the child must not destroy."""
         kept: list[Any] = [session for session, _ in self._open.values()]
         closed = self.calls.closed
+        self.background = Background(closed)
         self.calls, self._open, self._opening, self._running = Calls(closed), {}, set(), 0
         return kept

@@ -26,6 +26,7 @@ from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError
 from edgexf.report.prediction import Features, Prediction
+from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device import providers
@@ -102,6 +103,7 @@ class Predictor:
         settings: Settings,
         input_timeout: float = INPUT_TIMEOUT,
         on_run: OnRun | None = None,
+        call: Call | None = None,
     ) -> None:
         self.path = path.absolute()  # graphs open later, perhaps from another working directory
         self.input_timeout = check_timeout(input_timeout)
@@ -115,7 +117,7 @@ class Predictor:
             self.path, self.manifest, dtype, partial(providers.create, settings=settings), providers.named(settings),
             threads_of(settings) if settings.profile.side_by_side else None, on_run,
         )  # fmt: skip
-        self.graphs.opened(PREDICT)
+        self.graphs.opened(PREDICT, call)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(

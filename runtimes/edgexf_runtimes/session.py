@@ -6,7 +6,8 @@ In: a bundle's folder. Out: a `Session`, which is a `Predictor` that also explai
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
+from edgexf.report.prediction import Features, Prediction
+from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device.dtype import choose, warn
@@ -25,6 +28,7 @@ from edgexf_runtimes.explain.target import Target, target_of
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.predictor import Array, Pair, Predictor, joined
+from edgexf_runtimes.stream import AHEAD, Stream
 
 
 def load(
@@ -37,6 +41,8 @@ def load(
     *,
     profile: str = EDGE.name,
     on_run: OnRun | None = None,
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
 ) -> Session:
     """Opens a bundle.
 
@@ -45,19 +51,22 @@ def load(
     ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``never``
     checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
     is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
-    `edgexf_runtimes.calls.runs.Run`.
+    `edgexf_runtimes.calls.runs.Run`. `timeout`, in seconds, bounds the opening, hashing included, and `cancel` ends it
+    from another thread.
 
-    Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice.
+    Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice, TimedOut or
+    Cancelled.
     """
     if verify not in ("always", "never"):
         raise UsageError(f"verify must be 'always' or 'never', got {verify!r}; choose one of them.")
     if dtype not in ("auto", *NAMES):
         raise UsageError(f"dtype must be one of auto, {', '.join(NAMES)}, got {dtype!r}; choose one of them.")
-    manifest = bundle.read(Path(path), verify=verify == "always")
-    chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
-    warn(Path(path), manifest, chosen)
     settings = Settings(threads, tuple(providers), profile_named(profile))
-    return Session(Path(path), manifest, chosen, settings, input_timeout, on_run)
+    with Calls().enter(timeout, cancel) as call:
+        manifest = bundle.read(Path(path), verify=verify == "always", going_on=call.check)
+        chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
+        warn(Path(path), manifest, chosen)
+        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, call)
 
 
 class Session(Predictor):
@@ -149,3 +158,48 @@ class Session(Predictor):
             if at_run_time is not None:
                 return perturbation.explain(self, at_run_time, inputs, question, options, progress)
             return graph.explain(self, chosen, inputs, question, options, progress)
+
+    def stream(
+        self, inputs: Iterable[Source | Pair], truncate: bool = False, *, ahead: int = AHEAD, on_error: str = "raise",
+        timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> Stream:  # fmt: skip
+        """Answers an iterator of inputs by an iterator of answers, in the same order, within bounded memory.
+
+        `ahead` inputs are read, sorted by length and run in batches before the first of them is answered; with 1, each
+        is answered when it is read. ``on_error="return"`` puts the error of an input that can't be answered in its
+        place, where ``"raise"`` ends the stream. `timeout` bounds the work on each `ahead` inputs, not the time in which
+        `inputs` gives them. `Stream.padding` is the share of padding among the tokens that ran.
+
+        Raises UsageError for arguments out of range; the iterator raises the errors of `predict`.
+        """
+        return Stream(self, inputs, truncate, ahead, on_error, timeout, cancel)
+
+    async def run_async(
+        self, given: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, cancel: Cancel | None = None,
+        **inputs: Any,
+    ) -> dict[str, Array]:  # fmt: skip
+        """`run`, awaited: it runs in a thread of the session. Cancelling the task that awaits it ends the run."""
+        return await self.graphs.background.call(self.run, joined(given, inputs), timeout=timeout, cancel=cancel)
+
+    async def run_explain_async(
+        self, given: Mapping[str, Any] | None = None, /, *, method: str | None = None,
+        timeout: float | None = None, cancel: Cancel | None = None, **inputs: Any,
+    ) -> dict[str, Array]:  # fmt: skip
+        """`run_explain`, awaited as `run_async`."""
+        run = partial(self.run_explain, method=method)
+        return await self.graphs.background.call(run, joined(given, inputs), timeout=timeout, cancel=cancel)
+
+    async def predict_async(
+        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None,
+        *, timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> list[Prediction] | list[Features]:  # fmt: skip
+        """`predict`, awaited as `run_async`."""
+        return await self.graphs.background.call(self.predict, inputs, truncate, stride, timeout=timeout, cancel=cancel)
+
+    async def explain_async(
+        self, source: Source | Pair | Raw, target: Target = None, method: str | None = None, truncate: bool = False,
+        *, timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
+    ) -> Explanation:  # fmt: skip
+        """`explain`, awaited as `run_async`. `options` are those of `explain`."""
+        run = partial(self.explain, **options)
+        return await self.graphs.background.call(run, source, target, method, truncate, timeout=timeout, cancel=cancel)

@@ -23,9 +23,11 @@ from typing import Self
 
 from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut, UsageError
 from edgexf_runtimes.calls.cancel import Cancel
-from edgexf_runtimes.calls.clock import CLOCK
+from edgexf_runtimes.calls.clock import CLOCK, LONGEST_WAIT
 
 CURRENT: ContextVar[Call | None] = ContextVar("edgexf call", default=None)
+
+LATE = "a call must end within its timeout of {:g} s, got no answer by then; give it more time, or a shorter input."
 
 
 def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
@@ -93,9 +95,7 @@ class Call:
         if self.ended is None and self.deadline is not None and time.monotonic() >= self.deadline:
             self.ended = TimedOut
         if self.ended is TimedOut:
-            raise TimedOut(
-                f"a call must end within its timeout of {self._timeout:g} s, got none of its answer by then; give it more time, or a shorter input."
-            )
+            raise TimedOut(LATE.format(self._timeout))
         if self.ended is Cancelled:
             raise Cancelled("a call must reach its end to answer, got a cancel before it; call again for the answer.")
 
@@ -118,7 +118,8 @@ class Call:
         with self._calls.changed:
             while not ready():
                 self.check()
-                self._calls.changed.wait(None if self.deadline is None else max(self.deadline - time.monotonic(), 0))
+                left = LONGEST_WAIT if self.deadline is None else self.deadline - time.monotonic()
+                self._calls.changed.wait(min(max(left, 0), LONGEST_WAIT))
         self.check()
 
 

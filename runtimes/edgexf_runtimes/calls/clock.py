@@ -17,6 +17,8 @@ from typing import Protocol
 
 FORGOTTEN = 64  # deadlines that may wait for their time though nobody waits for them
 
+LONGEST_WAIT = 3600.0  # seconds between two looks at a clock: a wait of years overflows
+
 
 class Timed(Protocol):
     """What has a deadline, in seconds of `time.monotonic`."""
@@ -65,7 +67,7 @@ class Clock:
                 deadline, number, timed = self._due[0]
                 left = deadline - time.monotonic()
                 if left > 0:
-                    self._changed.wait(left)
+                    self._changed.wait(min(left, LONGEST_WAIT))
                     continue
                 heapq.heappop(self._due)
                 late = number not in self._gone

@@ -1,0 +1,105 @@
+"""Answers a stream of inputs: an iterator in, an iterator out, in the same order, within bounded memory.
+
+    inputs -> `ahead` of them at a time -> batches of similar length -> answers in the order of the inputs
+
+Two alternatives were weighed. One input at a time needs least memory, but its runs are small. Sorting the whole stream
+pads least, but answers nothing before the last input is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from edgexf.dtypes import dtype_named
+from edgexf.errors import EdgexfError, InputError, UsageError
+from edgexf.report.prediction import Features, Prediction
+from edgexf_runtimes.calls.call import check_limits
+from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.inputs.preprocess import Source, batches
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.predictor import Pair, Predictor, Prepared
+
+AHEAD = 64  # inputs
+ON_ERROR = ("raise", "return")
+Answer = Prediction | Features
+
+
+class Stream:
+    """The answers to a stream of inputs; an iterator.
+
+    Attributes:
+        positions: the tokens that ran so far, padding included.
+        tokens: the tokens of inputs among them.
+    """
+
+    def __init__(
+        self, predictor: Predictor, inputs: Iterable[Source | Pair], truncate: bool, ahead: int, on_error: str,
+        timeout: float | None, cancel: Cancel | None,
+    ) -> None:  # fmt: skip
+        if on_error not in ON_ERROR:
+            raise UsageError(f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}; choose one of them.")
+        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+            raise UsageError(f"ahead must be at least 1 input, got {ahead!r}; choose how many are read before a run.")
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+            raise UsageError(
+                f"a stream must be an iterable of inputs, got {type(inputs).__name__}; put one input into a list."
+            )
+        check_limits(timeout, cancel)
+        self._predictor, self._inputs, self._truncate = predictor, iter(inputs), truncate
+        self._ahead, self._returns = ahead, on_error == "return"
+        self._timeout, self._cancel = timeout, cancel
+        self._answers = self._each()
+        self.positions = self.tokens = 0
+
+    def __iter__(self) -> Iterator[Answer | EdgexfError]:
+        return self
+
+    def __next__(self) -> Answer | EdgexfError:
+        return next(self._answers)
+
+    @property
+    def padding(self) -> float:
+        """The share of padding among the tokens that ran so far, 0 to 1."""
+        return 1 - self.tokens / self.positions if self.positions else 0.0
+
+    def _each(self) -> Iterator[Answer | EdgexfError]:
+        while sources := list(islice(self._inputs, self._ahead)):
+            for answer in self._answered(sources):
+                if isinstance(answer, EdgexfError) and not self._returns:
+                    raise answer
+                yield answer
+
+    def _answered(self, sources: list[Source | Pair]) -> list[Answer | EdgexfError]:
+        """The answers to inputs that were read together, one call of the session. An input that can't be answered has
+        its error in its place.
+        """
+        found: dict[int, Answer | EdgexfError] = {}
+        prepared: dict[int, Prepared] = {}
+        with self._predictor.graphs.calls.enter(self._timeout, self._cancel) as call:
+            for place, source in enumerate(sources):
+                call.check()
+                try:
+                    prepared[place] = self._predictor.prepare(source, self._truncate)
+                except (InputError, UsageError) as error:
+                    found[place] = error
+            found.update(self._together(prepared))
+        return [found[place] for place in range(len(sources))]
+
+    def _together(self, prepared: dict[int, Prepared]) -> dict[int, Answer | EdgexfError]:
+        """The answers by place. If the graph refuses a batch, each of its inputs is asked alone."""
+        self._count([len(window.ids) for given in prepared.values() for window in given.windows])
+        try:
+            return dict(zip(prepared, self._predictor.predict_prepared(list(prepared.values())), strict=True))
+        except InputError as error:
+            if len(prepared) == 1:
+                return dict.fromkeys(prepared, error)
+        return {place: answer for one in prepared.items() for place, answer in self._together(dict([one])).items()}
+
+    def _count(self, lengths: list[int]) -> None:
+        alone = dtype_named(self._predictor.dtype).batch_dependent
+        for batch in batches(lengths, self._predictor.manifest.limits, alone):
+            self.tokens += sum(lengths[index] for index in batch)
+            self.positions += len(batch) * max(lengths[index] for index in batch)
