@@ -42,6 +42,10 @@ class BundleError(EdgexfError):
     """A bundle on disk can't be trusted: it has a changed byte, an unlisted file or an unknown schema version."""
 
 
+class DeviceError(EdgexfError):
+    """A graph of a bundle answers otherwise on this device than the model does: wrong kernels, a wrong driver."""
+
+
 class ExportError(EdgexfError):
     """A model can't be exported as a graph, or the weights don't fit the specification."""
 

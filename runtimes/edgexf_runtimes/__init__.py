@@ -3,6 +3,9 @@
     calls/       deadlines, cancelling, calls in flight, forks
     device/      the threads, provider and dtype for this device
     inputs/      files, bytes, text and arrays become checked arrays
+    golden       what a graph answers, compared with the bundle's golden outputs
+    remembered   what was checked once: hashes, and golden outputs on this device
+    opening      opens a graph for the first time, and checks it where it was not verified
     graphs       opens the graphs of a bundle, and runs them
     predictor    answers with the predict graph
     stream       answers an iterator of inputs

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device import providers
+from edgexf_runtimes.device.placement import Placement
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.graphs import Graphs
@@ -39,6 +40,7 @@ from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.inputs.text import Encoded, Tokenizer
+from edgexf_runtimes.opening import Checks, Opening
 from edgexf_runtimes.scores import SCORES, best_places
 
 Array = npt.NDArray[Any]
@@ -103,6 +105,7 @@ class Predictor:
         settings: Settings,
         input_timeout: float = INPUT_TIMEOUT,
         on_run: OnRun | None = None,
+        checks: Checks | None = None,
         call: Call | None = None,
     ) -> None:
         self.path = path.absolute()  # graphs open later, perhaps from another working directory
@@ -113,8 +116,9 @@ class Predictor:
         self.settings = settings
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
+        self._opening = Opening(self.path, manifest, dtype, settings, checks)
         self.graphs = Graphs(
-            self.path, self.manifest, dtype, partial(providers.create, settings=settings), providers.named(settings),
+            self.path, self.manifest, dtype, self._opening, providers.named(settings),
             threads_of(settings) if settings.profile.side_by_side else None, on_run,
         )  # fmt: skip
         self.graphs.opened(PREDICT, call)
@@ -137,6 +141,18 @@ class Predictor:
         A call in flight ends soon after `cancel`.
         """
         self.graphs.close()
+
+    @property
+    def stale(self) -> bool:
+        """Whether another bundle took the place of this one on disk since the load. What is open goes on as it was; a
+        graph that is not open yet is refused.
+        """
+        return self._opening.stale
+
+    def placement(self, method: str = PREDICT) -> Placement:
+        """Where the nodes of a graph run, as shares by provider. See `edgexf_runtimes.device.placement`."""
+        with self.graphs.calls.enter() as call:
+            return self._opening.placement(self.manifest.graph(method, self.dtype), call)
 
     def cancel(self) -> None:
         """Ends the calls in flight, which raise Cancelled. Later calls run."""
@@ -291,7 +307,8 @@ class Predictor:
         windows = [window for given in inputs for window in given.windows]
         alone = dtype_named(self.dtype).batch_dependent
         answers: dict[int, Answer] = {}
-        for batch in preprocess.batches([len(window.ids) for window in windows], self.manifest.limits, alone):
+        lengths, most = [len(window.ids) for window in windows], providers.most_rows(self.settings)
+        for batch in preprocess.batches(lengths, self.manifest.limits, alone, most):
             start = time.perf_counter()
             found = self.run_graph(PREDICT, self._arrays([windows[i] for i in batch]))
             share = (time.perf_counter() - start) * 1e3 / len(batch)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgexf import bundle
 from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 from edgexf.progress import Steps
@@ -20,14 +19,20 @@ from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
+from edgexf_runtimes.device.asked import Wanted
+from edgexf_runtimes.device.distributions import warn_of_several
 from edgexf_runtimes.device.dtype import choose, warn
+from edgexf_runtimes.device.messages import route
 from edgexf_runtimes.device.profiles import EDGE, Settings, profile_named
+from edgexf_runtimes.device.providers import check_available
 from edgexf_runtimes.explain import graph, methods, perturbation
 from edgexf_runtimes.explain.perturbation import Options
 from edgexf_runtimes.explain.target import Target, target_of
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.preprocess import Raw, Source
+from edgexf_runtimes.opening import Checks
 from edgexf_runtimes.predictor import Array, Pair, Predictor, joined
+from edgexf_runtimes.remembered import OnDisk, Remembered, read
 from edgexf_runtimes.stream import AHEAD, Stream
 
 
@@ -35,12 +40,16 @@ def load(
     path: str | os.PathLike[str],
     dtype: str = "auto",
     threads: int | None = None,
-    providers: Sequence[str] = ("cpu",),
+    providers: Wanted | Sequence[Wanted] = ("cpu",),
     verify: str = "always",
     input_timeout: float = INPUT_TIMEOUT,
     *,
     profile: str = EDGE.name,
     on_run: OnRun | None = None,
+    strict: bool = True,
+    check: str = "golden",
+    cache: str | os.PathLike[str] | None = None,
+    log_level: str | None = None,
     timeout: float | None = None,
     cancel: Cancel | None = None,
 ) -> Session:
@@ -48,25 +57,34 @@ def load(
 
     `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
     `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``edge``,
-    ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``never``
-    checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
+    ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
+    those that were not hashed since they changed, ``never`` checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
     is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
     `edgexf_runtimes.calls.runs.Run`. `timeout`, in seconds, bounds the opening, hashing included, and `cancel` ends it
     from another thread.
 
-    Raises BundleError if the folder is not what was exported, and UsageError for an unknown choice, TimedOut or
-    Cancelled.
+    `providers` names where the graphs run: a name, or a pair of a name and options, or several of these, the first one that
+    can; see `edgexf_runtimes.device.asked`. With `strict`, no other provider runs a node that the named ones can't.
+    `check`: ``golden`` runs the golden inputs of the bundle before it is used where it was not verified; see
+    `edgexf_runtimes.opening`. `cache` is a folder that remembers what was checked, in place of the environment variable
+    ``EDGEXF_CACHE``. `log_level` sends ONNX Runtime's messages of the whole process to the logger ``edgexf``.
+
+    Raises BundleError if the folder is not what was exported, DeviceError if a graph answers otherwise than its model on
+    this device, UsageError for an unknown choice or a provider that is lacking, and TimedOut or Cancelled.
     """
-    if verify not in ("always", "never"):
-        raise UsageError(f"verify must be 'always' or 'never', got {verify!r}; choose one of them.")
     if dtype not in ("auto", *NAMES):
         raise UsageError(f"dtype must be one of auto, {', '.join(NAMES)}, got {dtype!r}; choose one of them.")
-    settings = Settings(threads, tuple(providers), profile_named(profile))
+    warn_of_several()
+    if log_level is not None:
+        route(log_level)
+    settings = check_available(Settings(threads, providers, profile_named(profile), strict, log_level or "error"))
+    remembered, on_disk = Remembered(cache), OnDisk(Path(path))
+    checks = Checks(check, remembered, on_disk)
     with Calls().enter(timeout, cancel) as call:
-        manifest = bundle.read(Path(path), verify=verify == "always", going_on=call.check)
-        chosen = choose(Path(path), manifest, providers) if dtype == "auto" else dtype
+        manifest = read(Path(path), verify, remembered, call.check)
+        chosen = choose(Path(path), manifest, settings.providers) if dtype == "auto" else dtype
         warn(Path(path), manifest, chosen)
-        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, call)
+        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, checks, call)
 
 
 class Session(Predictor):

@@ -6,7 +6,8 @@ A CPU takes the first of q8, int8 and q4 that quantization kept, else fp32. It t
 would saturate on this processor. It never takes graphs in float16, because a CPU would compute every operator in
 float32, between two conversions.
 
-A GPU takes fp16 if the bundle holds it, else fp32. `edgexf.dtypes` ranks the dtypes for each device.
+A GPU takes fp16 if the bundle holds it, else fp32. `edgexf.dtypes` ranks the dtypes for each device, and
+`device.asked` says which device a provider is; one that is none of them takes fp32.
 
 A graph that was forced into a bundle is not taken by default, with one exception: a GPU takes it if the only reason
 against it was that it was slow on the CPU that measured it.
@@ -22,16 +23,17 @@ from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import dtype_named, preferred
 from edgexf.report.quantization import KEPT, Outcome, from_json
+from edgexf_runtimes.device.asked import CPU, Wanted, asked
 from edgexf_runtimes.device.device import saturates
-from edgexf_runtimes.device.providers import PROVIDERS
 
 
-def choose(folder: Path, manifest: Manifest, providers: Sequence[str]) -> str:
+def choose(folder: Path, manifest: Manifest, providers: Wanted | Sequence[Wanted]) -> str:
     """The dtype to run. Raises BundleError if the bundle's quantization report can't be read."""
     found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
     there = {graph.dtype for graph in manifest.variants}
-    on_cpu = bool(providers) and PROVIDERS.get(providers[0], providers[0]) == PROVIDERS["cpu"]
-    for dtype in preferred("cpu" if on_cpu else "gpu"):
+    device = asked(providers)[0].provider.device
+    on_cpu = device == CPU.device
+    for dtype in preferred(device) if device else ():
         outcome = found.get(dtype)
         if outcome is None or dtype not in there or (dtype_named(dtype).integer_products and unsafe(outcome)):
             continue

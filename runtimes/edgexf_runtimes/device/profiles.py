@@ -11,7 +11,8 @@ In: the arguments of `edgexf.load`. Out: `Settings`, which `session_options` and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edgexf.errors import UsageError
 
@@ -51,10 +52,18 @@ class Settings:
 
     Attributes:
         threads: the threads that work at a time; None for as many as this process may use.
-        providers: the names of the providers, the first one that runs the graph.
+        providers: the providers as callers name them; see `edgexf_runtimes.device.asked`.
         profile: what the session is tuned for.
+        strict: whether only these providers may run the graph; else the CPU runs what they can't.
+        log_level: the level from which ONNX Runtime's messages of a session are shown; see
+            `edgexf_runtimes.device.messages`.
     """
 
     threads: int | None = None
-    providers: tuple[str, ...] = ("cpu",)
+    providers: Any = ("cpu",)
     profile: Profile = EDGE
+    strict: bool = True
+    log_level: str = "error"
+
+    def with_providers(self, providers: Any) -> Settings:
+        return replace(self, providers=providers)

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from edgexf.errors import UsageError
+from edgexf_runtimes.device.messages import severity
 from edgexf_runtimes.device.profiles import Settings
 
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
@@ -56,7 +57,7 @@ def threads_of(settings: Settings) -> int:
 def session_options(settings: Settings) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1 if settings.profile.side_by_side else threads_of(settings)
-    options.log_severity_level = 3
+    options.log_severity_level = severity(settings.log_level)
     options.enable_mem_pattern = False  # a pattern keeps a second block of a run's whole memory, for each shape
     spins = "1" if settings.profile.spins else "0"  # spinning threads drain the battery
     options.add_session_config_entry("session.intra_op.allow_spinning", spins)

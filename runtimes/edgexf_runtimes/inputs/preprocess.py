@@ -125,15 +125,17 @@ def pad(sequences: Sequence[Tokens], padding_id: int) -> tuple[Tokens, Tokens]:
     return ids, mask
 
 
-def batches(lengths: Sequence[int], limits: Limits, alone: bool = False) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], limits: Limits, alone: bool = False, most: int | None = None
+) -> Iterator[list[int]]:
     """Yields the indices of inputs that may run together, shortest first, so that there is little padding.
 
     If padding changes answers, a batch holds only lengths that the model itself would pad alike. With `alone`, each
-    input is a batch, for graphs in which rows depend on each other.
+    input is a batch, for graphs in which rows depend on each other. A batch has at most `most` inputs, if it is given.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        fits = not alone and (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
+        fits = not alone and len(batch) != most and (len(batch) + 1) * lengths[index] <= BATCH_TOKENS
         same = not batch or limits.padded(lengths[batch[0]]) == limits.padded(lengths[index])
         if batch and not (fits and same):
             yield batch

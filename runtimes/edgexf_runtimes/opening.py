@@ -1,0 +1,161 @@
+"""Opens a graph of a bundle for the first time: on the provider that was asked for, and right on this device.
+
+In: a bundle's folder and manifest, and the settings of a session. Out: ONNX Runtime sessions.
+
+A graph that was not verified on this device answers its golden inputs before anything else: at `edgexf.load` the predict
+graph, at its first use an explain graph. What counts as verified:
+
+- fp32 on cpu. The export verified it there, and processors differ by rounding, far below the tolerance.
+- Another dtype on cpu, on a processor like the one that measured it: of the same name and with the same instruction
+  sets. Sums of whole numbers may saturate on another one, and kernels for 4 bits differ.
+- Nothing on another provider.
+
+A check that passed is remembered (`edgexf_runtimes.remembered`) with the provider, its options, the version of onnxruntime,
+the driver and the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from edgexf.bundle.manifest import Graph, Manifest
+from edgexf.dtypes import FP32
+from edgexf.errors import BundleError, DeviceError, UsageError
+from edgexf_runtimes.calls.call import Call
+from edgexf_runtimes.device import providers
+from edgexf_runtimes.device.asked import CPU, asked
+from edgexf_runtimes.device.device import INSTRUCTION_SETS, cpu_info, flags
+from edgexf_runtimes.device.dtype import modes, tolerance
+from edgexf_runtimes.device.placement import Placement, placement
+from edgexf_runtimes.device.profiles import Settings
+from edgexf_runtimes.golden import GoldenRow, cells_of, compared, inputs_of
+from edgexf_runtimes.remembered import OnDisk, Remembered, bundle_key
+
+CHECKS = ("golden", "never")
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is checked when a graph opens.
+
+    Attributes:
+        golden: ``golden`` to run the golden inputs where the graph was not verified, or ``never``.
+        remembered: what was checked before.
+        on_disk: the folder as it was before the manifest was read.
+    """
+
+    golden: str = "never"
+    remembered: Remembered = field(default_factory=Remembered)
+    on_disk: OnDisk | None = None
+
+    def __post_init__(self) -> None:
+        if self.golden not in CHECKS:
+            raise UsageError(f"check must be one of {', '.join(CHECKS)}, got {self.golden!r}; choose one of them.")
+
+
+class Opening:
+    """Opens the graphs of one dtype of a bundle, whose manifest is `whole`."""
+
+    def __init__(
+        self, folder: Path, whole: Manifest, dtype: str, settings: Settings, checks: Checks | None = None
+    ) -> None:
+        self._folder, self._whole, self._manifest = folder, whole, whole.in_dtype(dtype)
+        self._settings, self._checks = settings, checks or Checks()
+
+    @property
+    def stale(self) -> bool:
+        """Whether another bundle took the place of this one on disk."""
+        on_disk = self._checks.on_disk
+        return on_disk is not None and on_disk.replaced(self._whole.digest)
+
+    def __call__(self, path: Path, call: Call) -> ort.InferenceSession:
+        """Opens the graph at `path` within a call. Raises DeviceError if it answers otherwise than the model."""
+        if self.stale:
+            raise BundleError(
+                f"a graph must belong to the bundle that was loaded, got another bundle in {self._folder.name}; load it again."
+            )
+        session = providers.create(path, call, settings=self._settings, manifest=self._manifest)
+        graph = next(one for one in self._manifest.variants if self._folder / one.file == path)
+        if self._checks.golden == "golden" and not verified(self._folder, self._whole, graph, self._settings):
+            key = self._key(graph)
+            if not self._checks.remembered.knows(key):
+                self._run_golden(session, graph, call)
+                self._checks.remembered.note(key)
+        return session
+
+    def placement(self, graph: Graph, call: Call) -> Placement:
+        """Where the nodes of a graph run, on its longest golden input."""
+        cells = cells_of(self._folder, self._whole).values()
+        feeds = max((inputs_of(graph, tensors) for tensors in cells), key=lambda one: sum(map(np.size, one.values())))
+        create = partial(
+            providers.create, self._folder / graph.file, call, settings=self._settings, manifest=self._manifest
+        )
+        return placement(lambda profile: create(profile=profile), feeds)
+
+    def _key(self, graph: Graph) -> dict[str, Any]:
+        wanted = providers.with_options(self._settings, self._manifest, self._folder / graph.file)
+        return {
+            "what": "golden", **bundle_key(self._folder, self._whole), "graph": graph.file,
+            "providers": [[one.provider.ort, dict(one.options)] for one in wanted], "strict": self._settings.strict,
+            "onnxruntime": ort.get_build_info() if hasattr(ort, "get_build_info") else ort.__version__,
+            "processor": processor(), "driver": DRIVER.read_text() if DRIVER.is_file() else "",
+        }  # fmt: skip
+
+    def _run_golden(self, session: ort.InferenceSession, graph: Graph, call: Call) -> None:
+        outputs = [value.name for value in session.get_outputs()]
+        limit = tolerance(self._folder, self._whole, graph.dtype)
+        rows = []
+        for cell, tensors in cells_of(self._folder, self._whole).items():
+            options = ort.RunOptions()
+            with call.stoppable(lambda options=options: setattr(options, "terminate", True)):  # type: ignore[misc]
+                answer = session.run(outputs, inputs_of(graph, tensors), options)
+            rows.append(compared(self._manifest, graph, cell, tensors, dict(zip(outputs, answer, strict=True))))
+        if any(not row.passes(limit) for row in rows):
+            raise DeviceError(refusal(rows, graph, limit, self._settings))
+
+
+def refusal(rows: list[GoldenRow], graph: Graph, limit: float, settings: Settings) -> str:
+    """The sentence for a graph that answers otherwise than the model on this device, with the worst cell."""
+    failed = [row for row in rows if not row.passes(limit)]
+    worst = max(failed, key=lambda row: max(row.over(limit).values()))
+    said = ", ".join(f"{found:.2g} in {name}" for name, found in worst.over(limit).items())
+    where = ", ".join(one.provider.name for one in asked(settings.providers))
+    return (
+        f"{graph.method} in {graph.dtype} must answer its golden inputs within {limit:g} on this device, got {said} of {worst.cell} on {where} "
+        f"({len(failed)} of {len(rows)} cells differ); load another dtype or provider, or pass check='never' to use it all the same."
+    )
+
+
+def processor() -> dict[str, Any]:
+    """The processor by its name and the instruction sets that its kernels are chosen by."""
+    known = flags()
+    return {
+        "name": cpu_info("model name", "Model"),
+        "instruction sets": [name for name in INSTRUCTION_SETS if name in known],
+    }
+
+
+def verified(folder: Path, whole: Manifest, graph: Graph, settings: Settings) -> bool:
+    """Whether a graph was verified on this provider and a processor like this one."""
+    if any(one.provider != CPU for one in asked(settings.providers)):
+        return False
+    if graph.dtype == FP32:
+        return True
+    here = processor()
+    return any(
+        outcome.dtype == graph.dtype and measured_on(outcome.machine) == here
+        for outcome in modes(folder, whole).values()
+    )
+
+
+def measured_on(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """The processor of a quantization report, as `processor` says it."""
+    return {"name": machine.get("processor"), "instruction sets": machine.get("instruction sets")}
