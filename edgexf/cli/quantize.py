@@ -52,11 +52,12 @@ def quantize(
 
 def check_mode(mode: str) -> None:
     """Raises UsageError for a mode that `edgexf export` can't apply."""
-    from edgexf.extras import require_packages
+    from edgexf.extras import require_onnxruntime, require_packages
     from edgexf.pipeline.quantize_bundle import Request, chosen_modes
 
     Request(mode)
     require_packages("quantize", "onnx", "onnx_ir")
+    require_onnxruntime()
     from edgexf.passes.quantize.modes import modes
 
     known = modes()

@@ -22,7 +22,7 @@ from edgexf.bundle.folder import Bundle
 from edgexf.bundle.signature import NARROWED
 from edgexf.dtypes import FP32
 from edgexf.errors import ExportWarning, UsageError, VerificationError, temporary_room
-from edgexf.extras import require_packages
+from edgexf.extras import require_onnxruntime, require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.card import card
 from edgexf.pipeline.describe_bundle import TRACING_BRANCH, UNEXPLAINED, make_manifest, said
@@ -93,6 +93,7 @@ def export(
     VerificationError where a graph differs from its model.
     """
     require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
+    require_onnxruntime()
     request = Request(
         source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}, max_length
     )  # fmt: skip

@@ -25,7 +25,7 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.checks import require_choice
 from edgexf.dtypes import DTYPES, FP32, MODES, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
-from edgexf.extras import require_packages
+from edgexf.extras import require_onnxruntime, require_packages
 from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.search_kept import Search
 from edgexf.pipeline.verdict import judged
@@ -112,6 +112,7 @@ def quantize(
     """
     request = mode if isinstance(mode, Request) else Request(mode, **options)
     require_packages("quantize", "onnx", "onnx_ir")
+    require_onnxruntime()
     from edgexf.pipeline.measure_mode import data_of
     from edgexf_runtimes import load
     from edgexf_runtimes.measure.agreement import Answers

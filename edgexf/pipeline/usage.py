@@ -30,7 +30,7 @@ PADDING = {
 def usage(manifest: Manifest) -> str:
     """The section that shows how to run a bundle."""
     return (
-        f"## Use\n\nIn this folder, with `pip install edgexf{'[text]' if reads_text(manifest) else ''}`:\n\n"
+        f"## Use\n\nIn this folder, with `pip install 'edgexf[cpu{',text' if reads_text(manifest) else ''}]'`:\n\n"
         f"{python(manifest)}\n{command(manifest)}\nIn a browser or in Node, with the package onnxruntime-web:\n\n"
         f"{browser(manifest)}\n### Inputs\n\n{inputs(manifest)}\n### Outputs\n\n{outputs(manifest)}"
     )

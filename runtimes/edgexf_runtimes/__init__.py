@@ -20,7 +20,11 @@ Data passes from the bundle and the inputs at the top to the figures at the bott
 """
 
 import edgexf.errors  # noqa: F401 (first: importing edgexf switches off onnxruntime's telemetry)
-from edgexf_runtimes.explain.arrays import attribute
-from edgexf_runtimes.session import Session, load
+from edgexf.extras import require_onnxruntime
+
+require_onnxruntime()
+
+from edgexf_runtimes.explain.arrays import attribute  # noqa: E402 (its modules import onnxruntime)
+from edgexf_runtimes.session import Session, load  # noqa: E402
 
 __all__ = ["Session", "attribute", "load"]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from edgexf_runtimes.device.distributions import installed_packages, several
+from edgexf_runtimes.device.providers import available
 from edgexf_runtimes.device.session_options import available_threads, quota
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -35,6 +37,7 @@ INSTRUCTION_SETS = (
 )
 PACKAGES = ("edgexf", "numpy", "onnxruntime", "click", "rich", "torch", "onnx", "onnx-ir", "onnxscript", "safetensors")
 RUNTIME = ("edgexf", "onnxruntime", "numpy")  # the packages that a session runs
+LOADED = {"onnxruntime": ort.__version__}  # the package may have another name, such as onnxruntime-gpu
 DOT_PRODUCTS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # products of bytes, added in 32 bits
 X86 = ("x86_64", "AMD64", "i386", "i686")
 UNKNOWN = "unknown"
@@ -76,7 +79,7 @@ def memory_limit() -> str:
 
 def installed(package: str) -> str:
     try:
-        return version(package)
+        return LOADED.get(package) or version(package)
     except PackageNotFoundError:
         return "not installed"
 
@@ -106,7 +109,8 @@ def describe() -> dict[str, str | list[str]]:
         "cgroup CPU quota": "none" if allowed is None else f"{allowed:g}",
         "cgroup memory limit": memory_limit(),
         "threads used": str(available_threads()),
-        "providers": ort.get_available_providers(),
+        "providers": available(),
+        "onnxruntime packages": [several()] if several() else list(installed_packages()) or [UNKNOWN],
         "telemetry of onnxruntime": "off" if os.environ.get("ORT_DISABLE_TELEMETRY") == "1" else "on",
         "versions": [f"{package} {installed(package)}" for package in PACKAGES],
     }

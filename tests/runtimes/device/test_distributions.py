@@ -1,0 +1,66 @@
+"""onnxruntime packages beside each other, and none at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from small import DATA
+
+import edgexf
+from edgexf_runtimes.device import distributions
+
+EMPTY_FOLDER = "__import__('types').ModuleType('onnxruntime')\nsys.modules['onnxruntime'].__spec__ = __import__('importlib.machinery').machinery.ModuleSpec('onnxruntime', None)"
+LINFORMER = DATA / "bundles" / "v1" / "linformer"
+
+
+def site(folder: Path, **packages: str) -> Path:
+    """A folder of installed packages, each with the file that it owns."""
+    for name, owned in packages.items():
+        (folder / f"{name}-1.2.3.dist-info").mkdir(parents=True)
+        (folder / f"{name}-1.2.3.dist-info" / "RECORD").write_text(f"{name}/x.txt,,\n{owned},sha256=abc,1\n")
+    return folder
+
+
+def test_packages_that_hold_the_module_are_found_and_plugins_are_not(tmp_path: Path) -> None:
+    own = "onnxruntime/__init__.py"
+    both = site(
+        tmp_path / "both",
+        onnxruntime=own,
+        onnxruntime_openvino=own,
+        onnxruntime_ep_webgpu="onnxruntime_ep_webgpu/__init__.py",
+    )
+    assert distributions.packages(both) == ["onnxruntime", "onnxruntime-openvino"]
+    assert distributions.packages(site(tmp_path / "one", onnxruntime_gpu=own)) == ["onnxruntime-gpu"]
+
+
+def test_two_packages_are_one_warning_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributions, "installed_packages", lambda: ("onnxruntime", "onnxruntime-gpu"))
+    distributions.warn_of_several.cache_clear()
+    with pytest.warns(UserWarning, match="must hold one onnxruntime package, got onnxruntime and onnxruntime-gpu"):
+        edgexf.load(LINFORMER).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        edgexf.load(LINFORMER).close()
+    distributions.warn_of_several.cache_clear()
+
+
+def test_the_package_of_this_environment_is_found() -> None:
+    assert distributions.installed_packages()
+    assert distributions.several() == ""
+
+
+@pytest.mark.parametrize(
+    "command", ["run BUNDLE FILE", "doctor", "export --variant linformer", "quantize BUNDLE --mode int8"]
+)
+@pytest.mark.parametrize("rest", ["None", EMPTY_FOLDER])
+def test_without_onnxruntime_a_command_says_what_to_install(command: str, rest: str) -> None:
+    """Where pip uninstalled two packages, an empty folder may be left, which Python imports as a module."""
+    parts = [{"BUNDLE": str(LINFORMER), "FILE": __file__}.get(part, part) for part in command.split()]
+    code = f"import sys; sys.modules['onnxruntime'] = {rest}\nfrom edgexf.cli import main; main({parts!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "pip install 'edgexf[cpu]'" in done.stderr
