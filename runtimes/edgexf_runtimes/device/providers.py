@@ -171,7 +171,8 @@ def add(wanted: tuple[Asked, ...], options: ort.SessionOptions) -> None:
     """Adds providers to the options of a session. Those of plugin libraries take no other way."""
     for one in wanted:
         if plugins.is_plugin(one.provider):
-            options.add_provider_for_devices(plugins.devices(one), dict(plugins.options_of(one)))
+            devices = plugins.devices(one)  # first: it says if this onnxruntime has no plugin libraries
+            options.add_provider_for_devices(devices, dict(plugins.options_of(one)))
         else:
             options.add_provider(one.provider.ort, dict(one.options))
 
