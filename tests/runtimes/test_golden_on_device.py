@@ -96,6 +96,9 @@ def test_an_explain_graph_is_checked_when_it_is_first_used(device: Device) -> No
         device.change = lambda answer: [*answer[:-1], np.full_like(answer[-1], np.nan)]
         with pytest.raises(DeviceError, match=r"in q8 must .*, got inf in relevance"):
             session.run_explain(input_ids=IDS)
+        device.change = lambda answer: [answer[0], answer[1] + np.float32(1e-9), *answer[2:]]
+        with pytest.raises(DeviceError, match=r"got inf in relevance of .* on cpu \(\d+ of \d+ cells"):  # at padding
+            session.run_explain(input_ids=IDS)
         session.run(input_ids=IDS)
         device.change = lambda answer: answer
         session.run_explain(input_ids=IDS)

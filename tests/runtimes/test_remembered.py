@@ -108,6 +108,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_not_remembered(
 
     monkeypatch.setattr(bundle_folder, "sha256", sha256)
     load(bundle)
+    assert remembered._known == set()
     files = len(hashed)
     load(bundle)
     assert len(hashed) == 2 * files
@@ -118,6 +119,8 @@ def test_a_copy_at_another_place_is_another_bundle(bundle: Path, hashed: list[Pa
     files = len(hashed)
     load(Path(shutil.copytree(bundle, tmp_path / "copy")))
     assert len(hashed) == 2 * files
+    load(bundle.rename(tmp_path / "moved"))
+    assert len(hashed) == 3 * files
 
 
 @pytest.mark.parametrize("broken", [b"", b"[" * 100_000, b'{"schema_version": 1}', b"\xff"])

@@ -157,7 +157,7 @@ def opened(
     except EdgexfError:
         raise
     except Exception as error:  # the binding raises its C++ status types, which share no base class
-        said = str(error).strip()
+        said = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # the lines before name C++ functions
         if "fallback to CPU EP has been explicitly disabled" in said:
             raise UsageError(
                 f"{wanted[0].provider.name} must run every node of {path.name}, got nodes that it leaves to the CPU, or all of them, since it did not start; check its driver, name cpu beside it, or pass strict=False."

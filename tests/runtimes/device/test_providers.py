@@ -113,6 +113,21 @@ def test_a_graph_that_onnxruntime_refuses_is_one_sentence_and_nothing_is_printed
     assert capfd.readouterr().out == ""
 
 
+def test_onnxruntime_does_not_retry_on_the_cpu_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its Python binding would print that it falls back, to standard output, and open the graph on the CPU."""
+
+    def fail(_: Any, wanted: Any, *__: Any) -> None:
+        if wanted != ["CPUExecutionProvider"]:
+            raise RuntimeError("no driver")
+
+    monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(BundleError, match=r"can load on cpu, got: no driver; update onnxruntime"):
+        providers.create(LINFORMER / "onnx" / "model.onnx")
+    assert capfd.readouterr().out == ""
+
+
 def test_options_follow_from_the_settings_and_the_caller_has_the_last_word() -> None:
     def options(wanted: Any, threads: int = 1) -> dict[str, str]:
         settings = Settings(threads, wanted)
