@@ -9,6 +9,7 @@ edgexf itself.
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,8 @@ OWNED = "onnxruntime/__init__.py"  # the file by which a package is known to hol
 
 def packages(site: Path) -> list[str]:
     """The packages in a folder of installed packages that hold the module `onnxruntime`, by name."""
-    folders = sorted(site.glob("onnxruntime*.dist-info"))
+    listed = [name for name in os.listdir(site) if name.startswith("onnxruntime") and name.endswith(".dist-info")]
+    folders = [site / name for name in sorted(listed)]
     if len(folders) > 1:  # plugin libraries and extensions have the same prefix
         folders = [folder for folder in folders if holds(folder)]
     return [folder.name.removesuffix(".dist-info").split("-")[0].replace("_", "-") for folder in folders]
