@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.dtypes import FP32
 from edgexf.errors import BundleError, DeviceError, UsageError
 from edgexf_runtimes.calls.call import Call
+from edgexf_runtimes.calls.forking import opening
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.asked import CPU, asked
 from edgexf_runtimes.device.device import INSTRUCTION_SETS, cpu_info, flags
@@ -95,10 +95,13 @@ class Opening:
         """Where the nodes of a graph run, on its longest golden input."""
         cells = cells_of(self._folder, self._whole).values()
         feeds = max((inputs_of(graph, tensors) for tensors in cells), key=lambda one: sum(map(np.size, one.values())))
-        create = partial(
-            providers.create, self._folder / graph.file, call, settings=self._settings, manifest=self._manifest
-        )
-        return placement(lambda profile: create(profile=profile), feeds)
+
+        def create(profile: Path) -> ort.InferenceSession:
+            path = self._folder / graph.file
+            with opening(call):
+                return providers.create(path, call, settings=self._settings, manifest=self._manifest, profile=profile)
+
+        return placement(create, feeds)
 
     def _key(self, graph: Graph) -> dict[str, Any]:
         wanted = providers.with_options(self._settings, self._manifest, self._folder / graph.file)

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,9 @@ VARIABLE = "EDGEXF_CACHE"
 SCHEMA_VERSION = 1  # goes up when a check finds more than before, too
 VERIFY = ("always", "once", "never")
 LOGGER = logging.getLogger("edgexf")
-_known: set[str] = set()  # the digests of keys, in this process
-_lock = threading.Lock()
+_known: set[str] = (
+    set()
+)  # the digests of keys, in this process; one step of a set needs no lock, which a fork could keep
 
 
 class Remembered:
@@ -46,13 +46,11 @@ class Remembered:
     def knows(self, key: Mapping[str, Any]) -> bool:
         """Whether `note` was called with an equal key."""
         digest = digest_of(key)
-        with _lock:
-            if digest in _known:
-                return True
+        if digest in _known:
+            return True
         if self.folder is None or not self._holds(self.folder / f"{digest}.json", key):
             return False
-        with _lock:
-            _known.add(digest)
+        _known.add(digest)
         return True
 
     def _holds(self, path: Path, key: Mapping[str, Any]) -> bool:
@@ -71,8 +69,7 @@ class Remembered:
     def note(self, key: Mapping[str, Any]) -> None:
         """Remembers a key. A folder that can't be written is logged: the next process then checks again."""
         digest = digest_of(key)
-        with _lock:
-            _known.add(digest)
+        _known.add(digest)
         if self.folder is None:
             return
         try:

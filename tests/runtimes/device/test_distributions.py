@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
 import pytest
-from small import DATA
+from small import DATA, ROOT
 
 import edgexf
 from edgexf_runtimes.device import distributions
@@ -64,3 +65,14 @@ def test_without_onnxruntime_a_command_says_what_to_install(command: str, rest: 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     assert "pip install 'edgexf[cpu]'" in done.stderr
+
+
+def test_only_the_extra_cpu_brings_onnxruntime() -> None:
+    """pip would write it over onnxruntime-gpu, -openvino or -directml without a word."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brings = {name for name, listed in project["optional-dependencies"].items() if any(map(is_onnxruntime, listed))}
+    assert (brings, any(map(is_onnxruntime, project["dependencies"]))) == ({"cpu"}, False)
+
+
+def is_onnxruntime(requirement: str) -> bool:
+    return requirement.startswith("onnxruntime")
