@@ -17,6 +17,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,9 @@ class OnDisk:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder.absolute() / names.MANIFEST_FILE
-        self._identity = identity(self._file) if self._file.is_file() else None
+        self._identity: list[int] | None = None
+        with suppress(OSError):  # reading the bundle says what is wrong with the path
+            self._identity = identity(self._file)
 
     def replaced(self, digest: str) -> bool:
         """Whether the manifest on disk is no longer the one with this digest. A file that was only touched is the same."""

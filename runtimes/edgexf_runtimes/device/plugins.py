@@ -25,8 +25,13 @@ _lock = threading.Lock()
 
 
 def is_plugin(provider: Provider) -> bool:
-    """Whether the provider comes from an installed plugin library rather than from onnxruntime itself."""
-    return bool(provider.plugin) and (provider.ort in _registered or not built_in(provider)) and installed(provider)
+    """Whether the provider is a plugin library: a session must be given its devices, since its name alone is ignored."""
+    return provider.ort in _registered or bundled(provider) or (installed(provider) and not built_in(provider))
+
+
+def bundled(provider: Provider) -> bool:
+    """Whether onnxruntime brings the provider as a library that it registers when it is imported, as for cuda."""
+    return hasattr(ort, "get_build_info") and f", {provider.name}-plugin-ep=" in ort.get_build_info()
 
 
 def built_in(provider: Provider) -> bool:
@@ -44,11 +49,12 @@ def devices(one: Asked) -> list[Any]:
     there is none, and on an onnxruntime without plugin libraries.
     """
     provider = one.provider
-    register(provider)
+    if not bundled(provider):
+        register(provider)
     shown = [device for device in ort.get_ep_devices() if device.ep_name == provider.ort]
     if not shown:
         raise UsageError(
-            f"a provider must show a device to run on, got none from {provider.name} ({provider.plugin}), which is installed and loads; check the hardware and its driver, or ask for cpu."
+            f"a provider must show a device to run on, got none from {provider.name} ({provider.plugin or provider.package}), which is installed and loads; check the hardware and its driver, or ask for cpu."
         )
     kind, place = one.options.get(DEVICE_TYPE, ""), one.options.get(DEVICE_ID, "0")
     fitting = [device for device in shown if kind.upper() in ("", device.device.type.name)]

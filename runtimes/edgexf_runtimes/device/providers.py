@@ -129,7 +129,8 @@ def with_options(settings: Settings, manifest: Manifest | None, path: Path) -> t
 def options_for(one: Asked, settings: Settings, manifest: Manifest | None, path: Path) -> Mapping[str, str]:
     """The options of a provider: those of the caller, over those that follow from the settings and the manifest."""
     threads = "1" if settings.profile.side_by_side else str(threads_of(settings))
-    usual = one.provider.plugin_options if plugins.is_plugin(one.provider) else one.provider.options
+    library = plugins.is_plugin(one.provider) and bool(one.provider.plugin_options)
+    usual = one.provider.plugin_options if library else one.provider.options
     found = {name: value.replace("{threads}", threads) for name, value in usual.items()}
     graph = None if manifest is None else graph_at(manifest, path)
     if one.provider.shapes and manifest is not None and graph is not None:

@@ -252,6 +252,26 @@ def test_a_plugin_library_that_shows_no_device_says_just_that(monkeypatch: pytes
         edgexf.load(LINFORMER, providers="openvino")
 
 
+def test_a_library_that_onnxruntime_brings_itself_is_given_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime registers it at its import, and ignores its name in `providers` of a session."""
+    monkeypatch.setattr(
+        ort, "get_build_info", lambda: "ORT Build Info: git-branch=main, cuda-plugin-ep=1, build type=Release"
+    )
+    shown = [
+        types.SimpleNamespace(
+            ep_name="CUDAExecutionProvider", device=types.SimpleNamespace(type=types.SimpleNamespace(name="GPU"))
+        )
+    ]
+    monkeypatch.setattr(ort, "get_ep_devices", lambda: shown)
+    given = []
+    options = types.SimpleNamespace(add_provider_for_devices=lambda *both: given.append(both))
+    providers.add(asked(("cuda", {"device_id": 0, "use_tf32": 0})), options)
+    assert given == [(shown, {"use_tf32": "0"})]
+    monkeypatch.setattr(ort, "get_ep_devices", list)
+    with pytest.raises(UsageError, match=r"got none from cuda \(onnxruntime-gpu\)"):
+        providers.add((CUDA,), options)
+
+
 def test_options_choose_the_device_of_a_plugin_library(monkeypatch: pytest.MonkeyPatch) -> None:
     def device(kind: str) -> Any:
         return types.SimpleNamespace(
