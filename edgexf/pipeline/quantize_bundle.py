@@ -124,7 +124,7 @@ def quantize(
     check_bundle(folder, manifest, modes, request)
     tried, broken = [], []
     with load(
-        folder, dtype=FP32, threads=request.threads, verify="never", input_timeout=request.input_timeout
+        folder, dtype=FP32, threads=request.threads, verify="never", input_timeout=request.input_timeout, nan="flag"
     ) as reference:
         data, answers = data_of(reference, request.evaluate), Answers(reference)
         for one in modes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from math import isfinite, nan
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -17,12 +18,29 @@ from edgexf.checks import require
 from edgexf.errors import InputError
 from edgexf.report.reading import check_keys, listed, number, of_kind, offsets_of
 
-KINDS = {"input": str, "label": str, "truncated": bool, "windows": int, "probabilities": bool, "batch": int}
+KINDS = {
+    "input": str,
+    "label": str,
+    "truncated": bool,
+    "windows": int,
+    "probabilities": bool,
+    "batch": int,
+    "finite": bool,
+}
 
 
 def score_text(value: float) -> float:
     """Rounds a score to the seven digits that float32 carries."""
     return float(f"{value:.7g}")
+
+
+def shown(score: float) -> float | None:
+    return score if isfinite(score) else None
+
+
+def score_of(value: Any) -> float:
+    """The inverse of `shown`. ValueError for other values."""
+    return nan if value is None else number(value)
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,8 @@ class Prediction:
         windows: the number of windows in which the model read the input.
         batch: the most windows, of this input or of others, that shared the time of one run.
         probabilities: whether scores are probabilities, as for every model that tells classes apart.
+        finite: whether all numbers of the model's answer are finite. If not, which `edgexf.load` lets pass with
+            ``nan="flag"``, the label says nothing.
     """
 
     input: str
@@ -52,19 +72,30 @@ class Prediction:
     windows: int = 1
     probabilities: bool = True
     batch: int = 1
+    finite: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, unrounded, in types that JSON has."""
-        return {**asdict(self), "top": [[label, score] for label, score in self.top]}
+        """All fields, unrounded, in types that JSON has; `finite` only where it is False, since earlier readers don't
+        know it. JSON has no NaN, so a score that is no finite number becomes null.
+        """
+        values = {
+            **asdict(self),
+            "score": shown(self.score),
+            "top": [[label, shown(score)] for label, score in self.top],
+        }
+        if self.finite:
+            del values["finite"]
+        return values
 
     def to_line(self) -> dict[str, Any]:
         """What `edgexf run` prints: rounded values, and `windows` and `batch` only where they are more than one."""
         several = {name: value for name in ("windows", "batch") if (value := getattr(self, name)) > 1}
+        several |= {} if self.finite else {"finite": False}
         return {
             "input": self.input,
             "label": self.label,
-            "score": round(self.score, 6),
-            "top": [[label, round(score, 6)] for label, score in self.top],
+            "score": shown(round(self.score, 6)),
+            "top": [[label, shown(round(score, 6))] for label, score in self.top],
             "truncated": self.truncated,
             "ms": round(self.ms, 3),
             **several,
@@ -81,13 +112,14 @@ class Prediction:
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         """The inverse of `to_dict`. ValueError for other values."""
+        values = {"finite": True, **values} if isinstance(values, dict) else values
         check_keys(cls, values)
         for name, kind in KINDS.items():
             of_kind(values, name, kind)
         top = [listed(row, 2) for row in listed(values["top"], None)]
         require(all(isinstance(label, str) for label, _ in top), "labels must be text", values["top"])
-        numbers = {name: number(values[name]) for name in ("score", "ms")}
-        return cls(**{**values, **numbers, "top": tuple((label, number(score)) for label, score in top)})
+        numbers = {"score": score_of(values["score"]), "ms": number(values["ms"])}
+        return cls(**{**values, **numbers, "top": tuple((label, score_of(score)) for label, score in top)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
     calls/       deadlines, cancelling, calls in flight, forks
     device/      the threads, provider and dtype for this device
     inputs/      files, bytes, text and arrays become checked arrays
+    finite       finds answers that are no finite numbers
     golden       what a graph answers, compared with the bundle's golden outputs
     remembered   what was checked once: hashes, and golden outputs on this device
     opening      opens a graph for the first time, and checks it where it was not verified
@@ -19,12 +20,31 @@
 Data passes from the bundle and the inputs at the top to the figures at the bottom.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import edgexf.errors  # noqa: F401 (first: importing edgexf switches off onnxruntime's telemetry)
 from edgexf.extras import require_onnxruntime
 
 require_onnxruntime()
 
-from edgexf_runtimes.explain.arrays import attribute  # noqa: E402 (its modules import onnxruntime)
-from edgexf_runtimes.session import Session, load  # noqa: E402
+from edgexf_runtimes.session import Session, load  # noqa: E402 (its modules import onnxruntime)
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.explain.arrays import attribute as attribute
 
 __all__ = ["Session", "attribute", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what explains arrays at its first use."""
+    if name == "attribute":
+        from edgexf_runtimes.explain.arrays import attribute
+
+        return attribute
+    raise AttributeError(f"module 'edgexf_runtimes' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -23,6 +23,7 @@ from edgexf_runtimes.calls.background import Background
 from edgexf_runtimes.calls.call import Call, Calls
 from edgexf_runtimes.calls.forking import LIVE, opening
 from edgexf_runtimes.calls.runs import OnRun, Run, tell
+from edgexf_runtimes.finite import not_finite, refusal
 
 Array = npt.NDArray[Any]
 Opener = Callable[[Path, Call], ort.InferenceSession]
@@ -34,17 +35,19 @@ class Graphs:
     """The graphs of one dtype of an open bundle. Several threads may use them.
 
     `opener` opens a graph. `provider` is the name under which it runs. `most` bounds the runs at a time; None for no bound.
+    `refuses` says whether answers that are no finite numbers are refused.
     """
 
     def __init__(
         self, folder: Path, manifest: Manifest, dtype: str, opener: Opener, provider: str,
-        most: int | None = None, on_run: OnRun | None = None,
+        most: int | None = None, on_run: OnRun | None = None, refuses: bool = False,
     ) -> None:  # fmt: skip
         self.calls = Calls()
         self._folder, self._manifest, self._dtype = folder, manifest, dtype
         self._opener, self._provider = opener, provider
         self._most = most
         self._on_run = on_run
+        self._refuses = refuses
         self._running = 0
         self.background = Background()
         self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
@@ -76,26 +79,38 @@ class Graphs:
     def run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs a graph on checked inputs and returns all of its outputs.
 
-        Raises InputError if ONNX Runtime refuses the inputs, and TimedOut or Cancelled if the call may go on no longer.
+        Raises InputError if ONNX Runtime refuses the inputs, TimedOut or Cancelled if the call may go on no longer, and
+        EdgexfError for an answer that is no finite number, if these are refused.
         """
         times = [time.perf_counter()]  # of the start, and of the beginning and the end of the run where there was one
+        odd = None
         try:
-            with self.calls.enter() as call:
-                found = self._run(call, purpose, feeds, times)
+            outer = self.calls.current()
+            if outer is not None:
+                found = self._run(outer, purpose, feeds, times)
+            else:
+                with self.calls.enter() as call:
+                    found = self._run(call, purpose, feeds, times)
+            odd = not_finite(found) if self._refuses or self._on_run is not None else None
+            if odd is not None and self._refuses:
+                declared = self._manifest.graph(purpose, self._dtype).outputs
+                raise refusal(odd, found[odd], declared, self._manifest.samples)
         except Exception as error:
-            self._tell(purpose, feeds, times, f"{type(error).__name__}: {error}")
+            self._tell(purpose, feeds, times, odd is None, f"{type(error).__name__}: {error}")
             raise
-        self._tell(purpose, feeds, times, "")
+        if self._on_run is not None:
+            self._tell(purpose, feeds, times, odd is None)
         return found
 
     def _run(self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float]) -> dict[str, Array]:
         session, outputs = self._open.get(purpose) or self._create(purpose, call)
         options = ort.RunOptions()
-        self._take_place(call)
+        if self._most is not None:
+            self._take_place(call, self._most)
         times.append(time.perf_counter())
         try:
             with call.stoppable(lambda: setattr(options, "terminate", True)):
-                return dict(zip(outputs, session.run(outputs, dict(feeds), options), strict=True))
+                return dict(zip(outputs, session.run(outputs, feeds, options)))  # noqa: B905 (a value for each name)
         except REFUSED as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(
@@ -103,30 +118,30 @@ class Graphs:
             ) from error
         finally:
             times.append(time.perf_counter())
-            self._leave_place()
+            if self._most is not None:
+                self._leave_place()
 
-    def _take_place(self, call: Call) -> None:
+    def _take_place(self, call: Call, most: int) -> None:
         """Waits until fewer than the most runs are at work."""
-        most = self._most
-        if most is not None:
-            with self.calls.changed:
-                call.wait_for(lambda: self._running < most)
-                self._running += 1
+        with self.calls.changed:
+            call.wait_for(lambda: self._running < most)
+            self._running += 1
 
     def _leave_place(self) -> None:
-        if self._most is not None:
-            with self.calls.changed:
-                self._running -= 1
-                self.calls.changed.notify_all()
+        with self.calls.changed:
+            self._running -= 1
+            self.calls.changed.notify_all()
 
-    def _tell(self, purpose: str, feeds: Mapping[str, Array], times: list[float], error: str) -> None:
+    def _tell(
+        self, purpose: str, feeds: Mapping[str, Array], times: list[float], finite: bool, error: str = ""
+    ) -> None:
         if self._on_run is None:
             return
         now = time.perf_counter()
         start, began, ended = (*times, now, now)[:3]  # a call that ended before its run only waited
         batch, length = self._sizes(feeds)
         waiting, running, total = (1e3 * seconds for seconds in (began - start, ended - began, now - start))
-        tell(self._on_run, Run(purpose, batch, length, waiting, running, total, self._provider, error))
+        tell(self._on_run, Run(purpose, batch, length, waiting, running, total, self._provider, error, finite))
 
     def _sizes(self, feeds: Mapping[str, Array]) -> tuple[int, int]:
         """The rows and the tokens of a row of the first input, 0 where it has none."""

@@ -8,14 +8,13 @@ needed, so a process that only predicts never holds an explain graph.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,6 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError
-from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
@@ -33,15 +31,22 @@ from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.placement import Placement
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
+from edgexf_runtimes.finite import AUTO, refuses
 from edgexf_runtimes.graphs import Graphs
-from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs import preprocess
-from edgexf_runtimes.inputs.baseline import Baseline, of_bytes, of_text
+from edgexf_runtimes.inputs.checks import checks_of
+from edgexf_runtimes.inputs.contract import Contract
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
+from edgexf_runtimes.inputs.limits import CallLimits
 from edgexf_runtimes.inputs.preprocess import Raw, Source
-from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 from edgexf_runtimes.opening import Checks, Opening
 from edgexf_runtimes.scores import SCORES, best_places
+
+if TYPE_CHECKING:  # an application waits for the imports of the runtime, so these are imported at their first use
+    from edgexf.report.prediction import Features, Prediction
+    from edgexf_runtimes.head import NamedHead
+    from edgexf_runtimes.inputs.baseline import Baseline
+    from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
@@ -81,14 +86,10 @@ def joined(given: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mappin
         raise UsageError(
             f"inputs must be given by their names, got {type(given).__name__} without one; name it, such as input_ids=...."
         )
+    twice = sorted(set(given) & set(inputs), key=str)
+    if twice:
+        raise UsageError(f"an input must be given once, got {', '.join(map(str, twice))} twice; leave one out.")
     return {**given, **inputs}
-
-
-def listed(inputs: Source | Pair | Iterable[Source | Pair | Raw]) -> list[Source | Pair | Raw]:
-    """The inputs as a list. A single input becomes a list of one."""
-    if isinstance(inputs, str | bytes | os.PathLike | tuple):
-        return [inputs]
-    return list(inputs)
 
 
 class Predictor:
@@ -105,6 +106,8 @@ class Predictor:
         settings: Settings,
         input_timeout: float = INPUT_TIMEOUT,
         on_run: OnRun | None = None,
+        limits: CallLimits | None = None,
+        nan: str = AUTO,
         checks: Checks | None = None,
         call: Call | None = None,
     ) -> None:
@@ -116,10 +119,12 @@ class Predictor:
         self.settings = settings
         self._tokenizer: Tokenizer | None = None
         self._lock = threading.Lock()
+        self.limits = limits or CallLimits()
+        self._checks = checks_of(self.manifest, self.limits, Contract(self.path, self.manifest))
         self._opening = Opening(self.path, manifest, dtype, settings, checks)
         self.graphs = Graphs(
             self.path, self.manifest, dtype, self._opening, providers.named(settings),
-            threads_of(settings) if settings.profile.side_by_side else None, on_run,
+            threads_of(settings) if settings.profile.side_by_side else None, on_run, refuses(nan, self.manifest),
         )  # fmt: skip
         self.graphs.opened(PREDICT, call)
 
@@ -160,7 +165,7 @@ class Predictor:
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Checks the inputs and fills in missing ones. See `run` for the inputs and errors."""
-        return preprocess.check_inputs(inputs, self.manifest)
+        return self._checks(inputs)
 
     def run(
         self, given: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, cancel: Cancel | None = None,
@@ -199,7 +204,7 @@ class Predictor:
         """
         with self.graphs.calls.enter(timeout, cancel) as call:
             prepared = []
-            for source in listed(inputs):
+            for source in preprocess.listed(inputs):
                 call.check()
                 prepared.append(self.prepare(source, truncate, stride))
             return self.predict_prepared(prepared)
@@ -256,12 +261,16 @@ class Predictor:
                     raise BundleError(
                         f"a bundle that reads text must list {names.TOKENIZER_FILE}, got none; export it again."
                     )
+                from edgexf_runtimes.inputs.text import Tokenizer
+
                 path = self.path / names.TOKENIZER_FILE
                 self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
             return self._tokenizer
 
     def baseline(self, chosen: str | int | None = None) -> Baseline:
         """The replacement for a token that is left out of an input. `chosen` is a token's text or its id."""
+        from edgexf_runtimes.inputs.baseline import of_bytes, of_text
+
         reader = self.reader
         if isinstance(reader, Text):
             return of_text(self._open_tokenizer(), self.path, self.manifest, chosen)
@@ -276,7 +285,7 @@ class Predictor:
         The arrays do not include `decoder_input_ids`. Raises UsageError if the model would pad the rows to different
         lengths: in one batch, such rows would change each other's answers.
         """
-        read = [self.read(source) for source in listed(inputs)]
+        read = [self.read(source) for source in preprocess.listed(inputs)]
         windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
         lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}
         if len(lengths) != 1:
@@ -298,7 +307,7 @@ class Predictor:
             given[names.TOKEN_TYPE_IDS] = types
         if self.manifest.decoder is not None:
             given[names.DECODER_INPUT_IDS] = np.full((len(ids), 1), self.manifest.decoder.start_id)
-        inputs = preprocess.check_inputs(given, self.manifest)
+        inputs = self._checks(given)
         inputs.pop(names.DECODER_INPUT_IDS, None)
         return inputs
 
@@ -307,7 +316,8 @@ class Predictor:
         windows = [window for given in inputs for window in given.windows]
         alone = dtype_named(self.dtype).batch_dependent
         answers: dict[int, Answer] = {}
-        lengths, most = [len(window.ids) for window in windows], providers.most_rows(self.settings)
+        bounds = [most for most in (providers.most_rows(self.settings), self.limits.batch) if most is not None]
+        lengths, most = [len(window.ids) for window in windows], min(bounds, default=None)
         for batch in preprocess.batches(lengths, self.manifest.limits, alone, most):
             start = time.perf_counter()
             found = self.run_graph(PREDICT, self._arrays([windows[i] for i in batch]))
@@ -323,6 +333,8 @@ class Predictor:
     @cached_property
     def head(self) -> NamedHead:
         """The kind of the model's outputs, and the names of their columns."""
+        from edgexf_runtimes.head import NamedHead
+
         return NamedHead(self.manifest, self._open_tokenizer)
 
     @property
@@ -336,15 +348,23 @@ class Predictor:
 
     def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
         """A classifier's answer, from the mean logits of all windows of an input."""
+        from edgexf.report.prediction import Prediction
+
         logits = np.mean([outputs[self.head.output.name] for outputs, _, _ in answers], axis=0)
-        scores = SCORES[self.manifest.scores](logits)
+        finite = bool(np.isfinite(logits).all())
+        with np.errstate(invalid="ignore"):  # of infinite logits, which are flagged
+            scores = SCORES[self.manifest.scores](logits)
         best = best_places(scores)
         top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
         ms, batch = sum(ms for _, ms, _ in answers), max(batch for _, _, batch in answers)
         sure = self.manifest.scores != "none"
-        return Prediction(given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure, batch)
+        return Prediction(
+            given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure, batch, finite
+        )  # fmt: skip
 
     def _features(self, given: Prepared, answer: Answer) -> Features:
+        from edgexf.report.prediction import Features
+
         (window,), (outputs, ms, batch) = given.windows, answer
         tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
         kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}

@@ -149,10 +149,10 @@ def answered(
     if at_run_time is not None:
         options.check(at_run_time.name, at_run_time.takes)
         token_id = baseline_id(session, options.baseline)
-        plain = Options(options.seed, options.budget, options.span, options.time_limit)
         found = attribute(
-            session, at_run_time.name, arrays, targets, baseline=token_id, options=plain, progress=progress
-        )
+            session, at_run_time.name, arrays, targets, baseline=token_id, seed=options.seed, budget=options.budget,
+            span=options.span, time_limit=options.time_limit, progress=progress,
+        )  # fmt: skip
         said = {"seed": options.seed, "budget": options.budget or at_run_time.budget}
         return found, {key: value for key, value in said.items() if key in at_run_time.takes}, at_run_time.name
     compiled = session.method(method)

@@ -9,31 +9,33 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgexf.dtypes import NAMES
 from edgexf.errors import UsageError
 from edgexf.progress import Steps
-from edgexf.report.explanation import Explanation
-from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
+from edgexf_runtimes.device.arguments import check_arguments
 from edgexf_runtimes.device.asked import Wanted
 from edgexf_runtimes.device.distributions import warn_of_several
 from edgexf_runtimes.device.dtype import choose, warn
 from edgexf_runtimes.device.messages import route
 from edgexf_runtimes.device.profiles import EDGE, Settings, profile_named
 from edgexf_runtimes.device.providers import check_available
-from edgexf_runtimes.explain import graph, methods, perturbation
-from edgexf_runtimes.explain.perturbation import Options
-from edgexf_runtimes.explain.target import Target, target_of
+from edgexf_runtimes.finite import AUTO
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
+from edgexf_runtimes.inputs.limits import CallLimits, limits_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks
 from edgexf_runtimes.predictor import Array, Pair, Predictor, joined
 from edgexf_runtimes.remembered import OnDisk, Remembered, read
 from edgexf_runtimes.stream import AHEAD, Stream
+
+if TYPE_CHECKING:  # a process that only predicts imports nothing of explanations
+    from edgexf.report.explanation import Explanation
+    from edgexf.report.prediction import Features, Prediction
+    from edgexf_runtimes.explain.target import Target
 
 
 def load(
@@ -46,6 +48,8 @@ def load(
     *,
     profile: str = EDGE.name,
     on_run: OnRun | None = None,
+    limits: CallLimits | Mapping[str, Any] | None = None,
+    nan: str = AUTO,
     strict: bool = True,
     check: str = "golden",
     cache: str | os.PathLike[str] | None = None,
@@ -60,8 +64,10 @@ def load(
     ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
     those that were not hashed since they changed, ``never`` checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
     is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
-    `edgexf_runtimes.calls.runs.Run`. `timeout`, in seconds, bounds the opening, hashing included, and `cancel` ends it
-    from another thread.
+    `edgexf_runtimes.calls.runs.Run`. `limits` bounds what one call brings: ``{"batch": rows, "bytes": bytes}``; see
+    `edgexf_runtimes.inputs.limits`. `nan` says what happens to answers that are no finite numbers: ``raise``, ``flag`` or
+    ``auto``; see `edgexf_runtimes.finite`. `timeout`, in seconds, bounds the opening,
+    hashing included, and `cancel` ends it from another thread.
 
     `providers` names where the graphs run: a name, or a pair of a name and options, or several of these, the first one that
     can; see `edgexf_runtimes.device.asked`. With `strict`, no other provider runs a node that the named ones can't.
@@ -72,8 +78,8 @@ def load(
     Raises BundleError if the folder is not what was exported, DeviceError if a graph answers otherwise than its model on
     this device, UsageError for an unknown choice or a provider that is lacking, and TimedOut or Cancelled.
     """
-    if dtype not in ("auto", *NAMES):
-        raise UsageError(f"dtype must be one of auto, {', '.join(NAMES)}, got {dtype!r}; choose one of them.")
+    check_arguments(path, dtype, on_run)
+    allowed = limits_of(limits)
     warn_of_several()
     if log_level is not None:
         route(log_level)
@@ -84,7 +90,7 @@ def load(
         manifest = read(Path(path), verify, remembered, call.check)
         chosen = choose(Path(path), manifest, settings.providers) if dtype == "auto" else dtype
         warn(Path(path), manifest, chosen)
-        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, checks, call)
+        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, allowed, nan, checks, call)
 
 
 class Session(Predictor):
@@ -109,6 +115,8 @@ class Session(Predictor):
         - `position` int64 [batch] is the token whose answer is explained. A model that answers at each token needs it.
         - `baseline` and `path` are needed by integrated gradients; see `edgexf_runtimes.inputs.targets`.
         """
+        from edgexf_runtimes.explain import graph
+
         with self.graphs.calls.enter(timeout, cancel):
             return graph.run_explain(self, self.method(method), joined(given, inputs))
 
@@ -117,6 +125,8 @@ class Session(Predictor):
 
         Raises UsageError if the bundle does not hold the method in this session's dtype.
         """
+        from edgexf_runtimes.explain import methods
+
         have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
         if methods.find(method) is not None:
             raise UsageError(
@@ -167,8 +177,11 @@ class Session(Predictor):
         method has run, and with their total. `timeout` and `cancel` are those of `run`; the scores of a call that ends late
         are discarded, while a `time_limit` gives the scores that were found in the time.
         """
+        from edgexf_runtimes.explain import graph, methods, perturbation
+        from edgexf_runtimes.explain.target import target_of
+
         with self.graphs.calls.enter(timeout, cancel):
-            options, at_run_time = Options(seed, budget, span, time_limit, baseline), methods.find(method)
+            options, at_run_time = perturbation.Options(seed, budget, span, time_limit, baseline), methods.find(method)
             chosen = self.method(method) if at_run_time is None else ""
             given = self.prepare(source, truncate)
             question = target_of(self, given, target, position)

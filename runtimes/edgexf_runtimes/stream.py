@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 
 from edgexf.dtypes import dtype_named
 from edgexf.errors import EdgexfError, InputError, UsageError
-from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.calls.call import check_limits
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.inputs.preprocess import Source, batches
 
 if TYPE_CHECKING:
+    from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes.predictor import Pair, Predictor, Prepared
 
 AHEAD = 64  # inputs
 ON_ERROR = ("raise", "return")
-Answer = Prediction | Features
 
 
 class Stream:
@@ -54,10 +53,10 @@ class Stream:
         self._answers = self._each()
         self.positions = self.tokens = 0
 
-    def __iter__(self) -> Iterator[Answer | EdgexfError]:
+    def __iter__(self) -> Iterator[Prediction | Features | EdgexfError]:
         return self
 
-    def __next__(self) -> Answer | EdgexfError:
+    def __next__(self) -> Prediction | Features | EdgexfError:
         return next(self._answers)
 
     @property
@@ -65,18 +64,18 @@ class Stream:
         """The share of padding among the tokens that ran so far, 0 to 1."""
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
-    def _each(self) -> Iterator[Answer | EdgexfError]:
+    def _each(self) -> Iterator[Prediction | Features | EdgexfError]:
         while sources := list(islice(self._inputs, self._ahead)):
             for answer in self._answered(sources):
                 if isinstance(answer, EdgexfError) and not self._returns:
                     raise answer
                 yield answer
 
-    def _answered(self, sources: list[Source | Pair]) -> list[Answer | EdgexfError]:
+    def _answered(self, sources: list[Source | Pair]) -> list[Prediction | Features | EdgexfError]:
         """The answers to inputs that were read together, one call of the session. An input that can't be answered has
         its error in its place.
         """
-        found: dict[int, Answer | EdgexfError] = {}
+        found: dict[int, Prediction | Features | EdgexfError] = {}
         prepared: dict[int, Prepared] = {}
         with self._predictor.graphs.calls.enter(self._timeout, self._cancel) as call:
             for place, source in enumerate(sources):
@@ -88,7 +87,7 @@ class Stream:
             found.update(self._together(prepared))
         return [found[place] for place in range(len(sources))]
 
-    def _together(self, prepared: dict[int, Prepared]) -> dict[int, Answer | EdgexfError]:
+    def _together(self, prepared: dict[int, Prepared]) -> dict[int, Prediction | Features | EdgexfError]:
         """The answers by place. If the graph refuses a batch, each of its inputs is asked alone."""
         self._count([len(window.ids) for given in prepared.values() for window in given.windows])
         try:

@@ -127,7 +127,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "ids must be int64": {"ids": IDS.astype(np.float32)},
     "ids must be int64 ['batch_size', 'sequence_length'], got int64 [4]": {"ids": IDS[0]},
     "inputs must agree on sequence_length": {"ids": IDS[:, :3]},
-    "ids must be 0 to 29, got 2 to 99": {"ids": IDS + 0 * IDS + np.array([[95, 0, 0, 0], [0, 0, 0, 2]])},
+    "ids must be 0 to 29, got 99 in row 0": {"ids": IDS + 0 * IDS + np.array([[95, 0, 0, 0], [0, 0, 0, 2]])},
     "ids must fit into int64": {"ids": IDS.astype(np.uint64) + np.uint64(2**63)},
     "sequence_length must be 2 to 20, got 21": {"ids": np.ones((1, 21), int), "attention_mask": np.ones((1, 21), int)},
     "holds no numbers": {"ids": IDS.astype(str)},

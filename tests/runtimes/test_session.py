@@ -13,7 +13,8 @@ from conftest import Exported
 import edgexf
 from edgexf.bundle.manifest import Decoder, Globals, Graph, Limits, Manifest, Segments, Tensor
 from edgexf.errors import InputError, UsageError
-from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS, batches, check_inputs
+from edgexf_runtimes.inputs.checks import check_inputs
+from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS, batches
 
 LIMITS = Limits(vocab=258, min_length=2, max_length=10, block=1, max_global=0, padding="invariant")
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from math import isfinite
 from types import TracebackType
@@ -57,7 +56,13 @@ class Call:
         self.ended: type[EdgexfError] | None = None  # TimedOut or Cancelled, once the call must stop
 
     def __enter__(self) -> Self:
-        self._calls.add(self)
+        calls = self._calls
+        with calls.lock:  # in place of `changed`, whose context is Python code
+            if calls.closed:
+                raise ClosedError(
+                    "a session must be open to be used, got a closed one; open it again with edgexf.load."
+                )
+            calls.flying.add(self)
         self._outer = CURRENT.set(self)
         if self.deadline is not None:
             self._number = CLOCK.at(self.deadline, self)
@@ -74,7 +79,11 @@ class Call:
             CLOCK.forget(self._number)
         if self._outer is not None:
             CURRENT.reset(self._outer)
-        self._calls.discard(self)
+        calls = self._calls
+        with calls.lock:
+            calls.flying.discard(self)
+            if calls.closed:
+                calls.changed.notify_all()
 
     def end_late(self) -> None:
         self.end(TimedOut)
@@ -99,19 +108,9 @@ class Call:
         if self.ended is Cancelled:
             raise Cancelled("a call must reach its end to answer, got a cancel before it; call again for the answer.")
 
-    @contextmanager
-    def stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
+    def stoppable(self, stop: Callable[[], None]) -> Stoppable:
         """Lets `stop` end the work of the block. Raises as `check` does, also in place of an error of stopped work."""
-        self._stop = stop
-        try:
-            self.check()
-            yield
-        except Exception:
-            self.check()
-            raise
-        finally:
-            self._stop = None
-        self.check()
+        return Stoppable(self, stop)
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """Waits until `ready`, which is asked under the lock of the session's calls. Raises as `check` does."""
@@ -123,44 +122,64 @@ class Call:
         self.check()
 
 
+class Stoppable:
+    """The context of work that another thread can stop. A class, because a generator takes three times as long."""
+
+    __slots__ = ("_call", "_work")
+
+    def __init__(self, call: Call, stop: Callable[[], None]) -> None:
+        self._call, self._work = call, stop
+
+    def __enter__(self) -> None:
+        call = self._call
+        call._stop = self._work
+        if call.ended is not None or call.deadline is not None:  # else `check` has nothing to raise
+            try:
+                call.check()
+            except Exception:
+                call._stop = None
+                raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        call = self._call
+        call._stop = None
+        if (call.ended is not None or call.deadline is not None) and (kind is None or issubclass(kind, Exception)):
+            call.check()
+
+
 class Calls:
     """The calls of a session that are in flight.
 
     Attributes:
-        changed: notified when a call ends, when a graph was opened, and when a call must stop.
+        lock: held while the calls change.
+        changed: a condition of the lock, notified when a call ends, when a graph was opened, and when a call must stop.
+        flying: the calls.
+        closed: whether no further call may begin.
     """
 
     def __init__(self, closed: bool = False) -> None:
-        self.changed = threading.Condition()  # of a lock that a signal handler in the same thread may take again
-        self._flying: set[Call] = set()
-        self._closed = closed
+        self.lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
+        self.changed = threading.Condition(self.lock)
+        self.flying: set[Call] = set()
+        self.closed = closed
 
     def enter(self, timeout: float | None = None, cancel: Cancel | None = None) -> Call | Inner:
         """The context of a public method. A method that calls another one stays within its own limits.
 
         Raises UsageError for limits of a wrong kind; entering raises ClosedError if the session is closed.
         """
-        outer = CURRENT.get()
         if timeout is None and cancel is None:
-            if outer is not None and outer._calls is self:
+            outer = self.current()
+            if outer is not None:
                 return Inner(outer)
         else:
             check_limits(timeout, cancel)
         return Call(self, timeout, cancel)
 
-    def add(self, call: Call) -> None:
-        with self.changed:
-            if self._closed:
-                raise ClosedError(
-                    "a session must be open to be used, got a closed one; open it again with edgexf.load."
-                )
-            self._flying.add(call)
-
-    def discard(self, call: Call) -> None:
-        with self.changed:
-            self._flying.discard(call)
-            if self._closed:
-                self.changed.notify_all()
+    def current(self) -> Call | None:
+        """The call of this session that this thread is in, or None outside of all."""
+        outer = CURRENT.get()
+        return outer if outer is not None and outer._calls is self else None
 
     def wake(self) -> None:
         with self.changed:
@@ -169,24 +188,19 @@ class Calls:
     def cancel(self) -> None:
         """Ends the calls in flight, with `Cancelled`. Later calls run."""
         with self.changed:
-            flying = list(self._flying)
+            flying = list(self.flying)
         for call in flying:
             call.end(Cancelled)
 
     def close(self) -> None:
         """Lets no further call begin, and waits for those in flight."""
-        inner = CURRENT.get()
-        if inner is not None and inner._calls is self:
+        if self.current() is not None:
             raise UsageError(
                 "close must be called outside the session's calls, got one inside; call it when they have ended."
             )
         with self.changed:
-            self._closed = True
-            self.changed.wait_for(lambda: not self._flying)
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+            self.closed = True
+            self.changed.wait_for(lambda: not self.flying)
 
 
 class Inner:

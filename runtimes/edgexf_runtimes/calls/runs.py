@@ -5,11 +5,8 @@ In: a function `on_run` that the service gives to `edgexf.load`. Out: a `Run` fo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-
-LOGGER = logging.getLogger("edgexf")
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,7 @@ class Run:
         total_ms: milliseconds in all.
         provider: the provider that was asked for, by ONNX Runtime's name.
         error: the type and sentence of the error that ended the run; empty for an answer.
+        finite: whether all numbers of the answer are finite.
     """
 
     method: str
@@ -35,6 +33,7 @@ class Run:
     total_ms: float
     provider: str
     error: str = ""
+    finite: bool = True
 
 
 OnRun = Callable[[Run], object]
@@ -45,4 +44,6 @@ def tell(on_run: OnRun, run: Run) -> None:
     try:
         on_run(run)
     except Exception:
-        LOGGER.exception("on_run raised an error about %s; the run's answer does not change.", run)
+        import logging  # here, because few functions fail
+
+        logging.getLogger("edgexf").exception("on_run raised an error about %s; the run's answer does not change.", run)

@@ -1,5 +1,6 @@
 """Finds out what this device offers, and chooses how to run a bundle on it.
 
+    arguments         the types of what a caller passes to `edgexf.load`
     profiles          what a session is tuned for, and the settings of a session
     asked             the table of providers, and what a caller asked for
     distributions     the onnxruntime packages of this environment

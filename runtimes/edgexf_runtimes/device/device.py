@@ -9,7 +9,6 @@ import os
 import platform
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnxruntime as ort
@@ -78,6 +77,9 @@ def memory_limit() -> str:
 
 
 def installed(package: str) -> str:
+    """The version of a package in this environment."""
+    from importlib.metadata import PackageNotFoundError, version  # here, because it imports the package `email`
+
     try:
         return LOADED.get(package) or version(package)
     except PackageNotFoundError:

@@ -18,18 +18,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import dtype_named, preferred
-from edgexf.report.quantization import KEPT, Outcome, from_json
 from edgexf_runtimes.device.asked import CPU, Wanted, asked
 from edgexf_runtimes.device.device import saturates
+
+if TYPE_CHECKING:
+    from edgexf.report.quantization import Outcome
 
 
 def choose(folder: Path, manifest: Manifest, providers: Wanted | Sequence[Wanted]) -> str:
     """The dtype to run. Raises BundleError if the bundle's quantization report can't be read."""
     found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
+    if not found:
+        return manifest.variants[0].dtype
+    from edgexf.report.quantization import KEPT  # here, as in `modes`
+
     there = {graph.dtype for graph in manifest.variants}
     device = asked(providers)[0].provider.device
     on_cpu = device == CPU.device
@@ -63,6 +70,8 @@ def modes(folder: Path, manifest: Manifest) -> dict[str, Outcome]:
     """The bundle's quantization report: the outcome of each mode. Empty if the bundle has no quantized graphs."""
     if names.QUANTIZE_FILE not in manifest.files:
         return {}
+    from edgexf.report.quantization import from_json  # here, because most bundles have no report
+
     return from_json((folder / names.QUANTIZE_FILE).read_bytes())
 
 

@@ -26,7 +26,6 @@ from edgexf_runtimes.explain import methods
 from edgexf_runtimes.explain.coalitions import Outputs
 from edgexf_runtimes.explain.perturbation import Method, Options, Value, attribute_row
 from edgexf_runtimes.explain.target import cosine
-from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.baseline import Baseline
 from edgexf_runtimes.inputs.targets import check_given
 
@@ -44,12 +43,15 @@ def attribute(
     targets: Mapping[str, Any] | None = None,
     *,
     baseline: int | None = None,
-    options: Options | None = None,
+    seed: int = 0,
+    budget: int | None = None,
+    span: int = 1,
+    time_limit: float | None = None,
     progress: Steps | None = None,
 ) -> dict[str, Array]:
     """Explains with the run-time method named `method`.
 
-    `targets` are as in `Session.run_explain`. `baseline` is the id that replaces a token that is left out. By default
+    `targets` are as in `Session.run_explain`. `seed`, `budget`, `span` and `time_limit` are those of `Session.explain`. `baseline` is the id that replaces a token that is left out. By default
     it is the bundle's baseline, if the bundle reads text or files. Every token that a mask shows may be left out, even
     a special token, because arrays do not say which tokens are special.
 
@@ -60,19 +62,24 @@ def attribute(
     if found is None:
         known = ", ".join(one.name for one in methods.METHODS)
         raise UsageError(f"a method of the runtime must be one of {known}, got {method!r}; choose one of them.")
-    chosen = options or Options()
+    check_mappings(inputs, targets)
+    chosen = Options(seed, budget, span, time_limit)
     chosen.check(method, found.takes)
     first, samples = manifest.variants[0].inputs[0], manifest.samples
-    arrays = preprocess.check_inputs(dict(inputs), manifest)
+    arrays = predictor.checked(dict(inputs))
     kinds = {tensor.name: tensor for tensor in manifest.variants[0].inputs}
     turned = [name for name, tensor in kinds.items() if samples in tensor.shape[1:]]
     if first.shape[0] != samples or turned or arrays[first.name].dtype.kind not in "iu":
         raise UsageError(
             f"a method that leaves tokens out needs token ids first, and samples along the first axis, got {first.name} {first.dtype} {list(first.shape)}; explain by a compiled method."
         )
-    given = check_given(dict(targets or {}), arrays, manifest, wanted(manifest, samples))
+    given = check_given(dict({} if targets is None else targets), arrays, manifest, wanted(manifest, samples))
     token_id = predictor.baseline().token_id if baseline is None and manifest.preprocess is not None else baseline
-    if not isinstance(token_id, int) or not 0 <= token_id < manifest.limits.vocab:
+    if (
+        not isinstance(token_id, int | np.integer)
+        or isinstance(token_id, bool)
+        or not 0 <= token_id < manifest.limits.vocab
+    ):
         raise UsageError(
             f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {baseline!r}; say what stands in for a token."
         )
@@ -88,6 +95,15 @@ def attribute(
     relevance, whole = np.stack([scores for scores, _ in rows]), np.array([value for _, value in rows])
     residual = whole - relevance.reshape(count, -1).sum(axis=1, dtype=np.float64)
     return {**outputs, names.RELEVANCE: relevance, names.RESIDUAL: residual.astype(np.float32)}
+
+
+def check_mappings(inputs: Any, targets: Any) -> None:
+    """Raises UsageError for arrays without names."""
+    for what, given in (("inputs", inputs), ("targets", {} if targets is None else targets)):
+        if not isinstance(given, Mapping):
+            raise UsageError(
+                f"{what} must be a mapping of arrays by name, got {type(given).__name__}; name them, such as {{'input_ids': ids}}."
+            )
 
 
 def attribute_sample(

@@ -33,6 +33,7 @@ from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.device import machine, now
 from edgexf_runtimes.explain.coalitions import Array, Outputs, ValueFunction, Values, real_places, spans
+from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS
 
 if TYPE_CHECKING:
     from edgexf_runtimes.explain.target import ExplanationTarget
@@ -180,9 +181,11 @@ def attribute_row(
     outputs = {name: array[0] for name, array in predictor.run(inputs).items()}
     value, budget = value_of(outputs), options.budget or method.budget
     groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
+    together = predictor.limits.rows(max(BATCH_TOKENS // inputs[first][0].size, 1))
     game = ValueFunction(
         predictor.run, inputs, groups, replacement.token_id, value, value(outputs),
-        over=lambda: time.perf_counter() >= end, progress=progress, first=first, fixed=fixed,
+        over=lambda: time.perf_counter() >= end, progress=progress, together=together, first=first,
+        fixed=fixed,
     )  # fmt: skip
     found = method.attribute(game, budget - 1, options)
     said = {**settings(method, options, budget, game, groups), "complete": found.complete, **found.settings}

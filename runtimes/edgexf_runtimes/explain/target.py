@@ -24,9 +24,10 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind, task_named
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import UsageError
 from edgexf.report.prediction import Prediction
 from edgexf_runtimes.head import NamedHead
+from edgexf_runtimes.inputs.convert import shaped
 from edgexf_runtimes.scores import best_places, softmax
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ Value = Callable[[Outputs], float]
 Target = str | Mapping[str, float] | npt.ArrayLike | None
 
 TINY = 1e-12
+LARGEST = float(np.finfo(np.float32).max)  # of a weight, which a graph takes as float32
 ITSELF = "itself"
 
 
@@ -89,7 +91,7 @@ def column_of(head: NamedHead, name: str) -> int:
     labels = head.manifest.labels
     if labels and name in labels:
         return labels.index(name)
-    found = None if labels else head.tokenizer().vocabulary().get(name)
+    found = None if labels or not isinstance(name, str) else head.tokenizer().vocabulary().get(name)
     if found is None or found >= columns(head):
         known = f"the model's labels ({', '.join(labels)})" if labels else "the tokens of the model's vocabulary"
         raise UsageError(f"target must be among {known}, got {name}; choose one of them.")
@@ -100,6 +102,14 @@ def name_of(head: NamedHead, column: int) -> str:
     """The label or the word of a column."""
     labels = head.manifest.labels
     return labels[column] if labels else head.tokenizer().token(column) or f"id {column}"
+
+
+def weight_of(name: str, weight: Any) -> float:
+    """The weight of a label. Raises UsageError for what is no finite number."""
+    number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
+    if not number or not abs(weight) <= LARGEST:  # False for NaN
+        raise UsageError(f"the weight of a label must be a finite number, got {weight!r:.40} for {name}; correct it.")
+    return float(weight)
 
 
 def weighted(logits: Array, weights: Mapping[int, float]) -> float:
@@ -117,7 +127,7 @@ class Labelled(ExplanationTarget):
                 f"target must be a label or weights by label, got {type(target).__name__}; name what to explain."
             )
         weights = {} if target is None else {target: 1.0} if isinstance(target, str) else dict(target)
-        self.weights = {column_of(predictor.head, name): float(weight) for name, weight in weights.items()}
+        self.weights = {column_of(predictor.head, name): weight_of(name, weight) for name, weight in weights.items()}
         if weights and not any(self.weights.values()):
             raise UsageError(f"target must weigh a label, got {weights}; leave it out to explain the predicted label.")
 
@@ -150,6 +160,11 @@ class Labelled(ExplanationTarget):
         return Prediction(self.given.raw.name, top[0][0], top[0][1], top, self.given.truncated, ms)
 
 
+def is_place(value: Any, count: int) -> bool:
+    """Whether a value is the place of one of `count` tokens."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value in range(count)
+
+
 ENDS = dict(zip(("start", "end"), SPAN.outputs, strict=True))
 
 
@@ -160,7 +175,7 @@ class Answer(ExplanationTarget):
         super().__init__(predictor, given)
         count = len(self.window.ids)
         places = dict(target) if isinstance(target, Mapping) else {}
-        known = set(places) <= set(ENDS) and all(place in range(count) for place in places.values())
+        known = set(places) <= set(ENDS) and all(is_place(place, count) for place in places.values())
         if not known or not (target is None or places):
             raise UsageError(
                 f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, got {target!r}; "
@@ -212,10 +227,11 @@ class Vector(ExplanationTarget):
             arrays = predictor.encode(target)
             self.name, self.direction = target, mean(predictor.run(arrays)[predictor.head.output.name][0])
         elif target is not None:
-            self.name, self.direction = "vector", np.asarray(target, dtype=np.float64)
-        if self.direction.shape != (columns(predictor.head),) or not np.isfinite(self.direction).all():
-            raise InputError(
-                f"target must be a text or {columns(predictor.head)} finite numbers, got {list(self.direction.shape)}; give one vector."
+            width = columns(predictor.head)
+            rule = f"a text or {width} finite numbers"
+            self.name, self.direction = (
+                "vector",
+                shaped("target", target, (width,), np.float64, rule, "give one vector"),
             )
 
     def arrays(self) -> dict[str, Any]:

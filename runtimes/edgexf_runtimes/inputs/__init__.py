@@ -2,11 +2,16 @@
 
     labelled     JSON lines become inputs with their labels
     arrays       an ``.npz`` becomes arrays by name
-    preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays; every array is checked
+    preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
     text         text becomes windows of token ids, with the bundle's tokenizer
     baseline     the token id that replaces a token which an explanation leaves out
+    limits       how much one call may bring
+    convert      any value becomes an array, after a look at its size
+    contract     the values that are no finite numbers and with which a bundle was verified
+    checks       every array of a model of tokens is checked
+    own          every array of a custom module is checked
     targets      the further arrays of an explain graph, checked
 
 Data passes from top to bottom, with one exception: `text` tokenizes what `preprocess` read, and `preprocess` then pads
-and checks the token ids.
+the token ids.
 """

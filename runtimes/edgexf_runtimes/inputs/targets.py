@@ -17,8 +17,11 @@ from edgexf import names
 from edgexf.bundle.formula import size_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.inputs.convert import described, first_place, shaped, sized
 
 Array = npt.NDArray[Any]
+
+MOST_STEPS = 1_000_000  # as many as the largest budget
 
 
 def check_targets(
@@ -36,7 +39,7 @@ def check_given(
     Raises InputError for arrays of another kind or shape, and UsageError for a missing position and for an array that
     is not wanted.
     """
-    unknown = sorted(set(given) - set(wanted))
+    unknown = sorted(map(str, set(given) - set(wanted)))
     if unknown:
         raise UsageError(
             f"an explanation's target must be given as {', '.join(wanted)}, got {', '.join(unknown)}; leave it out."
@@ -65,12 +68,10 @@ def check_given(
 def checked_weights(value: Any, tensor: Tensor, sizes: Mapping[str, int]) -> Array:
     """float32 of the tensor's shape; zeros if `value` is None."""
     shape = tuple(size_of(axis, sizes) for axis in tensor.shape)
-    weights = np.zeros(shape, dtype=np.float32) if value is None else np.asarray(value, dtype=np.float32)
-    if weights.shape != shape or not np.isfinite(weights).all():
-        raise InputError(
-            f"{tensor.name} must be finite float32 {list(shape)}, got {list(weights.shape)}; give a weight for each of its entries."
-        )
-    return weights
+    if value is None:
+        return np.zeros(shape, dtype=np.float32)
+    rule = f"finite float32 {list(shape)}"
+    return shaped(tensor.name, value, shape, np.float32, rule, "give a weight for each of its entries")
 
 
 def checked_position(
@@ -82,17 +83,23 @@ def checked_position(
             "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
         )
     (rows,) = (sizes[str(axis)] for axis in tensor.shape)
-    position = np.asarray(value)
-    if position.shape != (rows,) or position.dtype.kind not in "iu":
-        raise InputError(
-            f"position must be whole numbers [{rows}], got {position.dtype} {list(position.shape)}; give one for each row."
-        )
+    position = whole("position", value, (rows,), f"whole numbers [{rows}]", "give one for each row")
     lengths = places(inputs, sizes, rows, manifest)
-    if np.any((position < 0) | (position >= lengths)):
+    wrong = (position < 0) | (position >= lengths)
+    if wrong.any():
+        row = int(wrong.argmax())
         raise InputError(
-            f"position must be a real token, 0 to {(lengths - 1).tolist()} in each row, got {position.tolist()}; count the tokens from 0."
+            f"position must be a real token, 0 to {lengths[row] - 1}, got {position[row]} in row {row}; count the tokens from 0."
         )
     return position.astype(np.int64)
+
+
+def whole(name: str, value: Any, shape: tuple[int, ...], rule: str, remedy: str) -> Array:
+    """Whole numbers of a shape. Raises InputError for any other value."""
+    array = shaped(name, value, shape, None, rule, remedy)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be {rule}, got {described(array)}; {remedy}.")
+    return array
 
 
 def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
@@ -111,31 +118,32 @@ def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest
     """
     first = manifest.variants[0].inputs[0]
     ids = inputs[first.name]
+    given = () if value is None else value
     if ids.dtype.kind == "f":
-        values = np.asarray([] if value is None else value, dtype=ids.dtype)
-        if values.shape != ids.shape or not np.isfinite(values).all():
-            raise InputError(
-                f"{names.BASELINE} must be finite {ids.dtype} {list(ids.shape)}, as {first.name}, got {list(values.shape)}; say what the path starts from, such as zeros."
-            )
-        return values
-    baseline = np.asarray(value) if value is not None else np.empty(0)
+        rule = f"finite {ids.dtype} {list(ids.shape)}, as {first.name}"
+        return shaped(
+            names.BASELINE, given, ids.shape, ids.dtype, rule, "say what the path starts from, such as zeros"
+        )  # fmt: skip
+    rule = f"token ids {list(ids.shape)}, as {first.name}"
+    baseline = whole(names.BASELINE, given, ids.shape, rule, "say what the path starts from")
     below = manifest.limits.vocab if manifest.signature is None else manifest.signature.below.get(first.name)
-    if baseline.shape != ids.shape or baseline.dtype.kind not in "iu":
-        raise InputError(
-            f"{names.BASELINE} must be token ids {list(ids.shape)}, as {first.name}, got {baseline.dtype} {list(baseline.shape)}; say what the path starts from."
-        )
     if below is not None and (baseline.min() < 0 or baseline.max() >= below):
+        place = first_place((baseline < 0) | (baseline >= below))
         raise InputError(
-            f"{names.BASELINE} must be 0 to {below - 1}, got {baseline.min()} to {baseline.max()}; check its values."
+            f"{names.BASELINE} must be 0 to {below - 1}, got {baseline[place]} in row {place[0]}; check its values."
         )
     return baseline.astype(ids.dtype)
 
 
 def checked_path(value: Any) -> Array:
     """float32 [steps], each from 0 to 1."""
-    path = np.asarray([] if value is None else value, dtype=np.float32)
-    if path.ndim != 1 or path.size == 0 or not (np.isfinite(path).all() and path.min() >= 0 and path.max() <= 1):
-        raise InputError(
-            f"{names.PATH} must be points from 0 to 1, [steps], got {list(path.shape)}; give at least one."
-        )
+    rule, remedy = "points from 0 to 1, [steps]", "give at least one"
+    _, shape = sized(names.PATH, () if value is None else value, rule, remedy)
+    if len(shape) != 1 or not 0 < shape[0] <= MOST_STEPS:
+        raise InputError(f"{names.PATH} must be {rule}, 1 to {MOST_STEPS:,} of them, got {list(shape)}; {remedy}.")
+    path = shaped(names.PATH, value, shape, np.float32, rule, remedy)
+    wrong = (path < 0) | (path > 1)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise InputError(f"{names.PATH} must be {rule}, got {path[place]} at [{place}]; correct it.")
     return path

@@ -205,7 +205,7 @@ def measure(
 
     Raises UsageError for a length outside the bundle's limits, and for a method that the bundle does not hold.
     """
-    with load(path, dtype=dtype, threads=threads) as session:
+    with load(path, dtype=dtype, threads=threads, nan="flag") as session:
         wanted = chosen_lengths(session, lengths)
         graphs = (PREDICT, *dict.fromkeys(map(session.method, methods)))
         cases = [Case(graph, length) for graph in graphs for length in wanted]
@@ -309,7 +309,7 @@ def peak_mib() -> float:
 def child(path: str, graph: str, length: str, dtype: str, threads: str) -> None:
     """Runs in the process that `fresh_process` starts: loads the bundle, runs it, and prints the figures."""
     case, start = Case(graph, int(length)), time.perf_counter()
-    with load(path, dtype=dtype, threads=int(threads) or None, check="never") as session:
+    with load(path, dtype=dtype, threads=int(threads) or None, check="never", nan="flag") as session:
         load_ms = (time.perf_counter() - start) * 1e3
         for _ in range(WARM_UP):
             run(session, case, feeds(session, case))

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 import edgexf
 from edgexf.errors import EdgexfError, InputError, UsageError
 from edgexf_runtimes import Session, attribute
-from edgexf_runtimes.explain.perturbation import Options
 
 VOCABULARY, CLASSES, BASELINE = 30, 4, 0
 ROUNDING = 1e-5  # float32 sums, relative to the scale
@@ -201,7 +200,7 @@ def test_wrong_choices_are_named(bag: tuple[Bag, Session]) -> None:
         ("occlusion", {}, {"baseline": VOCABULARY}, "baseline"),
         ("occlusion", {"position": [0]}, {"baseline": BASELINE}, "position"),
         ("occlusion", {"target": np.zeros((2, CLASSES))}, {"baseline": BASELINE}, "target"),
-        ("lime", {}, {"baseline": BASELINE, "options": Options(span=2)}, "span"),
+        ("lime", {}, {"baseline": BASELINE, "span": 2}, "span"),
     ]
     for method, targets, options, word in wrong:
         with pytest.raises(EdgexfError, match=word):

@@ -87,7 +87,7 @@ def test_outputs_may_be_shorter_than_the_input_an_input_the_same_twice_or_a_numb
         for length in (11, 50, 51, 133):
             lengths = torch.tensor([length, length // 2, 3])
             assert_agrees(session, module, torch.randn(3, length, 8), lengths)
-        with pytest.raises(InputError, match="lengths must be 1 to 12, as sequence_length is 12, got 13 to 13"):
+        with pytest.raises(InputError, match="lengths must be 1 to 12, as sequence_length is 12, got 13 in row 0"):
             session.run(features=np.zeros((1, 12, 8), dtype=np.float32), lengths=np.array([13]))
 
 
