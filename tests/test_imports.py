@@ -48,6 +48,26 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert loaded(f"import {module}", *HEAVY) == []
 
 
+SLOW = (
+    "email", "importlib.metadata", "logging", "hashlib", "tempfile", "shutil", "rich", "click", "asyncio", "multiprocessing",
+    "concurrent.futures", "sklearn", "jsonschema", "tokenizers", "edgexf.report", "edgexf.report.explanation",
+    "edgexf.report.html", "edgexf.report.quantization", "edgexf_runtimes.explain.perturbation", "zipfile", "tokenize",
+)  # fmt: skip
+
+
+def test_an_application_waits_for_few_imports_of_the_runtime() -> None:
+    """The import of numpy and onnxruntime is the application's own; what they load themselves does not count."""
+    theirs = loaded("import numpy, onnxruntime", *SLOW)
+    assert [name for name in loaded("import edgexf_runtimes", *SLOW) if name not in theirs] == []
+
+
+def test_a_prompt_imports_one_command_and_no_bar_for_one_input(linformer: Exported) -> None:
+    code = f"from edgexf.cli import main; main(['run', {str(linformer.bundle.path)!r}, {__file__!r}])"
+    slow = (*(name for name in SLOW if name not in ("click", "hashlib", "edgexf.report")), "edgexf_exporters")
+    theirs = loaded("import numpy, onnxruntime", *slow)
+    assert [name for name in loaded(code, *slow) if name not in theirs] == []
+
+
 def test_the_probe_sees_what_is_loaded() -> None:
     assert loaded("import onnx", *HEAVY) == ["onnx"]
 

@@ -11,12 +11,9 @@ half a bundle after a crash. A hidden sibling folder that is renamed when it is 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -43,7 +40,7 @@ def canonical(values: Mapping[str, Any]) -> bytes:
 
 def digest_of(values: Mapping[str, Any]) -> str:
     """The sha256 of the canonical bytes of a manifest whose digest is empty."""
-    return hashlib.sha256(canonical({**values, "digest": ""})).hexdigest()
+    return hash_of(canonical({**values, "digest": ""}))
 
 
 def write(target: Path, files: Mapping[str, bytes], manifest: Manifest, overwrite: bool = False) -> Path:
@@ -101,7 +98,7 @@ def revise(
 
 def entry_of(data: bytes) -> dict[str, Any]:
     """The entry of a file in the manifest."""
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return {"sha256": hash_of(data), "bytes": len(data)}
 
 
 def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
@@ -109,6 +106,9 @@ def write_aside(target: Path, content: Mapping[str, bytes | Path]) -> None:
 
     A file in `content` is given by its bytes, or by the path to copy it from. Any error removes the sibling.
     """
+    import shutil
+    import tempfile  # both here, because an application that only reads bundles waits for its imports
+
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{sibling(target, 'partial')}{os.getpid()}-", dir=target.parent))
     try:
@@ -186,6 +186,8 @@ def sibling(target: Path, what: str) -> str:
 
 def remove_remains(target: Path) -> None:
     """Cleans up after killed processes: removes partial bundles, and puts back a bundle that was being replaced."""
+    import shutil  # here, as in `write_aside`
+
     for what in ("replaced", "partial"):
         for path in sorted(target.parent.glob(f"{sibling(target, what)}*")):
             owner = re.match(r"\d+", path.name.removeprefix(sibling(target, what)))
@@ -217,6 +219,8 @@ def write_synced(path: Path, data: bytes) -> None:
 
 def replace(partial: Path, target: Path) -> None:
     """Renames `partial` to `target`. Moves an older bundle at `target` aside first, and back if the renaming fails."""
+    import shutil  # here, as in `write_aside`
+
     old = target.parent / (sibling(target, "replaced") + partial.name.removeprefix(sibling(target, "partial")))
     if target.is_dir() and any(target.iterdir()):
         target.rename(old)
@@ -347,7 +351,17 @@ def check_file(folder: Path, path: str, entry: Any, verify: bool, going_on: Call
         )
 
 
+def hash_of(data: bytes) -> str:
+    """The sha256 of bytes."""
+    import hashlib  # here, because it loads OpenSSL
+
+    return hashlib.sha256(data).hexdigest()
+
+
 def sha256(path: Path, going_on: Callable[[], None] = lambda: None) -> str:
+    """The sha256 of a file."""
+    import hashlib  # here, as in `hash_of`
+
     hasher = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(READ_AT_ONCE):

@@ -12,17 +12,28 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
 import click
 
 from edgexf import __version__
-from edgexf.cli import bench, explain, export, info, quantize, run
 from edgexf.cli.streams import OutputError, guarded_streams, one_line, plain, plain_warnings
 from edgexf.errors import EdgexfError
 
 INTERRUPTED = 128 + signal.SIGINT
+# The file of each command. A command is imported when it is called, since the options of others need imports too.
+FILES = {
+    "variants": "info",
+    "export": "export",
+    "quantize": "quantize",
+    "verify": "info",
+    "run": "run",
+    "explain": "explain",
+    "bench": "bench",
+    "doctor": "info",
+}
 
 
 class Refusal(click.ClickException):
@@ -38,7 +49,18 @@ class Refusal(click.ClickException):
 
 
 class Commands(click.Group):
-    """Turns every EdgexfError into a sentence. Any other exception is a bug and keeps its traceback."""
+    """Imports the command that is called, and turns every EdgexfError into a sentence. Any other exception is a bug and
+    keeps its traceback.
+    """
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return sorted(FILES)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        if name not in FILES:
+            return None
+        command: click.Command = getattr(import_module(f"edgexf.cli.{FILES[name]}"), name)
+        return command
 
     def main(  # type: ignore[override]  # click declares an overload for each mode
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **extra: Any
@@ -82,16 +104,3 @@ def stop(*_: int | FrameType | None) -> None:
 def main() -> None:
     """Efficient transformers as verified, self-explaining ONNX bundles."""
     signal.signal(signal.SIGTERM, stop)
-
-
-for command in (
-    info.variants,
-    export.export,
-    quantize.quantize,
-    info.verify,
-    run.run,
-    explain.explain,
-    bench.bench,
-    info.doctor,
-):
-    main.add_command(command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,6 @@ def run(
 
     A model that takes arrays reads them from .npz files, by the names of its inputs, and answers with its outputs.
     """
-    from edgexf.cli.console import progress
-    from edgexf.pipeline.answer_arrays import check_array_call
     from edgexf_runtimes import load
 
     sources: list[str | Path] = [*texts, *map(Path, inputs)]
@@ -57,9 +56,11 @@ def run(
     failed = False
     with (
         load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session,
-        progress(len(sources), "inputs") as advance,
+        advancing(len(sources)) as advance,
     ):
         if session.manifest.preprocess is None:
+            from edgexf.pipeline.answer_arrays import check_array_call
+
             check_array_call(session, **{"--text": texts, "--truncate": truncate, "--stride": stride})
             return run_arrays(session, list(map(Path, inputs)), output_arrays, advance)
         if output_arrays is not None:
@@ -76,6 +77,15 @@ def run(
     if failed:
         raise click.exceptions.Exit(1)
     return None
+
+
+def advancing(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar over the inputs. A single one needs none, and so does not wait for the imports of a bar."""
+    if total < 2:
+        return nullcontext(lambda _: None)
+    from edgexf.cli.console import progress
+
+    return progress(total, "inputs")
 
 
 def run_arrays(session: Session, paths: Sequence[Path], folder: Path | None, advance: Callable[[int], None]) -> None:

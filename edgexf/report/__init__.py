@@ -11,12 +11,38 @@
 Data passes from the values at the top to the views at the bottom. Nothing here needs more than numpy.
 """
 
-from edgexf.report.comparison import Comparison
-from edgexf.report.explanation import Explanation
-from edgexf.report.latency import LATENCY_HEADER, REPORT_SCHEMA, LatencyReport, LengthLatency, latency_cells
-from edgexf.report.markdown import markdown_table
-from edgexf.report.prediction import Features, Prediction, score_text
+from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgexf.report.comparison import Comparison as Comparison
+    from edgexf.report.explanation import Explanation as Explanation
+    from edgexf.report.latency import LATENCY_HEADER as LATENCY_HEADER
+    from edgexf.report.latency import REPORT_SCHEMA as REPORT_SCHEMA
+    from edgexf.report.latency import LatencyReport as LatencyReport
+    from edgexf.report.latency import LengthLatency as LengthLatency
+    from edgexf.report.latency import latency_cells as latency_cells
+    from edgexf.report.markdown import markdown_table as markdown_table
+    from edgexf.report.prediction import Features as Features
+    from edgexf.report.prediction import Prediction as Prediction
+    from edgexf.report.prediction import score_text as score_text
+
+# Imported at their first use: the runtime needs few of them, and an application waits for its imports.
+PUBLIC = {
+    "LATENCY_HEADER": "latency",
+    "REPORT_SCHEMA": "latency",
+    "Comparison": "comparison",
+    "Explanation": "explanation",
+    "Features": "prediction",
+    "LatencyReport": "latency",
+    "LengthLatency": "latency",
+    "Prediction": "prediction",
+    "latency_cells": "latency",
+    "markdown_table": "markdown",
+    "score_text": "prediction",
+}
 __all__ = [
     "LATENCY_HEADER",
     "REPORT_SCHEMA",
@@ -30,3 +56,13 @@ __all__ = [
     "markdown_table",
     "score_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in PUBLIC:
+        return getattr(import_module(f"edgexf.report.{PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'edgexf.report' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
