@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
@@ -33,10 +33,12 @@ from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.asked import CPU, asked
 from edgexf_runtimes.device.device import INSTRUCTION_SETS, cpu_info, flags
 from edgexf_runtimes.device.dtype import modes, tolerance
-from edgexf_runtimes.device.placement import Placement, placement
 from edgexf_runtimes.device.profiles import Settings
-from edgexf_runtimes.golden import GoldenRow, cells_of, compared, inputs_of
 from edgexf_runtimes.remembered import OnDisk, Remembered, bundle_key
+
+if TYPE_CHECKING:
+    from edgexf_runtimes.device.placement import Placement
+    from edgexf_runtimes.golden import GoldenRow
 
 CHECKS = ("golden", "never")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -93,6 +95,11 @@ class Opening:
 
     def placement(self, graph: Graph, call: Call) -> Placement:
         """Where the nodes of a graph run, on its longest golden input."""
+        from edgexf_runtimes.device.placement import (
+            placement,  # here, because an application waits for the imports of the runtime
+        )
+        from edgexf_runtimes.golden import cells_of, inputs_of
+
         cells = cells_of(self._folder, self._whole).values()
         feeds = max((inputs_of(graph, tensors) for tensors in cells), key=lambda one: sum(map(np.size, one.values())))
 
@@ -113,6 +120,12 @@ class Opening:
         }  # fmt: skip
 
     def _run_golden(self, session: ort.InferenceSession, graph: Graph, call: Call) -> None:
+        from edgexf_runtimes.golden import (  # here, because an application waits for the imports of the runtime
+            cells_of,
+            compared,
+            inputs_of,
+        )
+
         outputs = [value.name for value in session.get_outputs()]
         limit = tolerance(self._folder, self._whole, graph.dtype)
         rows = []

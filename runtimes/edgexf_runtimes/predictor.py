@@ -28,7 +28,6 @@ from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device import providers
-from edgexf_runtimes.device.placement import Placement
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.finite import AUTO, refuses
@@ -44,6 +43,7 @@ from edgexf_runtimes.scores import SCORES, best_places
 
 if TYPE_CHECKING:  # an application waits for the imports of the runtime, so these are imported at their first use
     from edgexf.report.prediction import Features, Prediction
+    from edgexf_runtimes.device.placement import Placement
     from edgexf_runtimes.head import NamedHead
     from edgexf_runtimes.inputs.baseline import Baseline
     from edgexf_runtimes.inputs.text import Encoded, Tokenizer
@@ -333,7 +333,8 @@ class Predictor:
     @cached_property
     def head(self) -> NamedHead:
         """The kind of the model's outputs, and the names of their columns."""
-        from edgexf_runtimes.head import NamedHead
+        from edgexf_runtimes.device.placement import Placement
+    from edgexf_runtimes.head import NamedHead
 
         return NamedHead(self.manifest, self._open_tokenizer)
 

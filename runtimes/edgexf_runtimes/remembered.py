@@ -11,11 +11,8 @@ also say what was checked: keep it as safe as the bundle.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +25,6 @@ from edgexf.errors import BundleError, UsageError
 VARIABLE = "EDGEXF_CACHE"
 SCHEMA_VERSION = 1  # goes up when a check finds more than before, too
 VERIFY = ("always", "once", "never")
-LOGGER = logging.getLogger("edgexf")
 _known: set[str] = (
     set()
 )  # the digests of keys, in this process; one step of a set needs no lock, which a fork could keep
@@ -60,10 +56,10 @@ class Remembered:
         except FileNotFoundError:
             return False
         except (OSError, ValueError, RecursionError) as error:
-            LOGGER.warning("what %s remembers can't be read (%s); it is checked again.", path, error)
+            warn("what %s remembers can't be read (%s); it is checked again.", path, error)
             return False
         if found != content(key):
-            LOGGER.warning("%s must hold what its name says, got something else; it is checked again.", path)
+            warn("%s must hold what its name says, got something else; it is checked again.", path)
             return False
         return True
 
@@ -77,7 +73,14 @@ class Remembered:
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / f"{digest}.json", json.dumps(content(key), indent=1).encode() + b"\n")
         except OSError as error:
-            LOGGER.warning("what was checked can't be remembered in %s (%s).", self.folder, error.strerror)
+            warn("what was checked can't be remembered in %s (%s).", self.folder, error.strerror)
+
+
+def warn(message: str, *values: object) -> None:
+    """Logs a warning to the logger ``edgexf``."""
+    import logging  # here, because an application waits for the imports of the runtime
+
+    logging.getLogger("edgexf").warning(message, *values)
 
 
 def content(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,11 +89,15 @@ def content(key: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest_of(key: Mapping[str, Any]) -> str:
+    import hashlib  # here, because it loads OpenSSL
+
     return hashlib.sha256(json.dumps(content(key), sort_keys=True).encode()).hexdigest()
 
 
 def write(path: Path, data: bytes) -> None:
     """Writes a file, or nothing: another process sees the old file or the new one."""
+    import tempfile  # here, because an application waits for the imports of the runtime
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

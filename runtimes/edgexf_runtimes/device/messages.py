@@ -8,16 +8,13 @@ threads still go to standard error, because waiting for Python there could block
 
 from __future__ import annotations
 
-import logging
-
 import onnxruntime as ort
 
 from edgexf.errors import UsageError
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}  # the severities of ONNX Runtime
-OF_SEVERITY = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+OF_SEVERITY = (10, 20, 30, 40, 50)  # the same levels as numbers of `logging`
 SINCE = "1.32"
-LOGGER = logging.getLogger("edgexf")
 
 
 def severity(level: str) -> int:
@@ -42,4 +39,8 @@ def route(level: str) -> None:
 
 def receive(severity: int, category: str, logid: str, location: str, message: str) -> None:
     """Takes a message of ONNX Runtime, in the thread that it comes from."""
-    LOGGER.log(OF_SEVERITY[severity], "%s: %s (%s%s)", category, message, f"{logid}, " if logid else "", location)
+    import logging  # here, because an application waits for the imports of the runtime
+
+    logging.getLogger("edgexf").log(
+        OF_SEVERITY[severity], "%s: %s (%s%s)", category, message, f"{logid}, " if logid else "", location
+    )

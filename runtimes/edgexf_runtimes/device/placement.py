@@ -7,7 +7,6 @@ profiler, whose file lies in a temporary folder: profiling slows a session, at 8
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ def placement(opener: Opener, feeds: Mapping[str, Any]) -> Placement:
         raise UsageError(
             f"placement needs onnxruntime {PLACEMENT_SINCE} or later, which tells where each node runs, got {ort.__version__}; update it."
         )
+    import tempfile  # here, because an application waits for the imports of the runtime
+
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         session = opener(Path(folder) / "profile")
         try:
