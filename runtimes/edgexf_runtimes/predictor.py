@@ -333,8 +333,7 @@ class Predictor:
     @cached_property
     def head(self) -> NamedHead:
         """The kind of the model's outputs, and the names of their columns."""
-        from edgexf_runtimes.device.placement import Placement
-    from edgexf_runtimes.head import NamedHead
+        from edgexf_runtimes.head import NamedHead
 
         return NamedHead(self.manifest, self._open_tokenizer)
 
