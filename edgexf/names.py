@@ -45,6 +45,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.npz"
 CARD_FILE = "README.md"
 ROUNDED = "@rounded"  # in golden.npz; no tensor has such a name
+PREDICT = "predict"  # the method of the graph that answers without an explanation
 PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
 QUANTIZE_FILE = "quantize_config.json"

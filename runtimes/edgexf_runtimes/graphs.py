@@ -7,6 +7,7 @@ In: a bundle's folder and manifest, and how graphs are opened. Out: the outputs 
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from edgexf_runtimes.calls.background import Background
 from edgexf_runtimes.calls.call import Call, Calls
 from edgexf_runtimes.calls.forking import LIVE, opening
 from edgexf_runtimes.calls.runs import OnRun, Run, tell
+from edgexf_runtimes.device.memory import trim
 from edgexf_runtimes.finite import not_finite, refusal
 
 Array = npt.NDArray[Any]
@@ -52,6 +54,7 @@ class Graphs:
         self.background = Background()
         self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
         self._opening: set[str] = set()
+        self._dropped: weakref.WeakSet[ort.InferenceSession] = weakref.WeakSet()  # by `shrink`, some still at work
         LIVE.add(self)
 
     def opened(self, purpose: str, call: Call | None = None) -> ort.InferenceSession:
@@ -69,8 +72,8 @@ class Graphs:
         try:
             with opening(call):
                 session = self._opener(self._folder / graph.file, call)
-            self._open[purpose] = session, [value.name for value in session.get_outputs()]
-            return self._open[purpose]
+            opened = self._open[purpose] = session, [value.name for value in session.get_outputs()]
+            return opened  # not looked up again: `shrink` may have dropped it
         finally:
             with self.calls.changed:
                 self._opening.discard(purpose)
@@ -150,6 +153,14 @@ class Graphs:
         rows = names.BATCH if self._manifest.signature is None else self._manifest.signature.samples
         return sizes.get(rows, 0), sizes.get(names.SEQUENCE, 0)
 
+    def shrink(self) -> None:
+        """Releases the graphs that are open. A run in flight keeps its graph until it ends."""
+        with self.calls.enter(), self.calls.changed:
+            dropped, self._open = self._open, {}
+            self._dropped.update(session for session, _ in dropped.values())
+        dropped.clear()
+        trim()
+
     def close(self) -> None:
         """Waits for the calls in flight and releases the graphs. Later calls raise ClosedError."""
         self.calls.close()
@@ -158,7 +169,7 @@ class Graphs:
 
     def renew(self) -> list[Any]:
         """Starts afresh in a forked child. Returns the sessions of the parent, which the child must not destroy."""
-        kept: list[Any] = [session for session, _ in self._open.values()]
+        kept: list[Any] = [*self._dropped, *(session for session, _ in self._open.values())]
         closed = self.calls.closed
         self.background = Background(closed)
         self.calls, self._open, self._opening, self._running = Calls(closed), {}, set(), 0

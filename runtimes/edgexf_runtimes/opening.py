@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime as ort
 
+from edgexf import names
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.dtypes import FP32
 from edgexf.errors import BundleError, DeviceError, UsageError
@@ -84,8 +85,8 @@ class Opening:
             raise BundleError(
                 f"a graph must belong to the bundle that was loaded, got another bundle in {self._folder.name}; load it again."
             )
-        session = providers.create(path, call, settings=self._settings, manifest=self._manifest)
         graph = next(one for one in self._manifest.variants if self._folder / one.file == path)
+        session = self._created(graph, call)
         if self._checks.golden == "golden" and not verified(self._folder, self._whole, graph, self._settings):
             key = self._key(graph)
             if not self._checks.remembered.knows(key):
@@ -104,11 +105,16 @@ class Opening:
         feeds = max((inputs_of(graph, tensors) for tensors in cells), key=lambda one: sum(map(np.size, one.values())))
 
         def create(profile: Path) -> ort.InferenceSession:
-            path = self._folder / graph.file
             with opening(call):
-                return providers.create(path, call, settings=self._settings, manifest=self._manifest, profile=profile)
+                return self._created(graph, call, profile)
 
         return placement(create, feeds)
+
+    def _created(self, graph: Graph, call: Call, profile: Path | None = None) -> ort.InferenceSession:
+        return providers.create(
+            self._folder / graph.file, call, settings=self._settings, manifest=self._manifest, profile=profile,
+            explains=graph.method != names.PREDICT,
+        )  # fmt: skip
 
     def _key(self, graph: Graph) -> dict[str, Any]:
         wanted = providers.with_options(self._settings, self._manifest, self._folder / graph.file)

@@ -52,8 +52,6 @@ Array = npt.NDArray[Any]
 Pair = tuple[str, str]
 Answer = tuple[dict[str, Array], float, int]  # outputs of a row, its share of the run in milliseconds, rows of the run
 
-PREDICT = "predict"
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -126,7 +124,7 @@ class Predictor:
             self.path, self.manifest, dtype, self._opening, providers.named(settings),
             threads_of(settings) if settings.profile.side_by_side else None, on_run, refuses(nan, self.manifest),
         )  # fmt: skip
-        self.graphs.opened(PREDICT, call)
+        self.graphs.opened(names.PREDICT, call)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(
@@ -147,6 +145,14 @@ class Predictor:
         """
         self.graphs.close()
 
+    def shrink(self) -> None:
+        """Gives the memory of past runs back to the operating system, such as that of a long input.
+
+        The graphs close, and open again at their next use, which takes as long as the first time. Runs in flight are
+        not disturbed; what they hold is given back when they end.
+        """
+        self.graphs.shrink()
+
     @property
     def stale(self) -> bool:
         """Whether another bundle took the place of this one on disk since the load. What is open goes on as it was; a
@@ -154,7 +160,7 @@ class Predictor:
         """
         return self._opening.stale
 
-    def placement(self, method: str = PREDICT) -> Placement:
+    def placement(self, method: str = names.PREDICT) -> Placement:
         """Where the nodes of a graph run, as shares by provider. See `edgexf_runtimes.device.placement`."""
         with self.graphs.calls.enter() as call:
             return self._opening.placement(self.manifest.graph(method, self.dtype), call)
@@ -184,7 +190,7 @@ class Predictor:
         and TimedOut, Cancelled or ClosedError.
         """
         with self.graphs.calls.enter(timeout, cancel):
-            return self.graphs.run(PREDICT, self.checked(joined(given, inputs)))
+            return self.graphs.run(names.PREDICT, self.checked(joined(given, inputs)))
 
     def run_graph(self, method: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the graph of a method, ``predict`` or an explanation method, on checked inputs, and returns all of its
@@ -320,7 +326,7 @@ class Predictor:
         lengths, most = [len(window.ids) for window in windows], min(bounds, default=None)
         for batch in preprocess.batches(lengths, self.manifest.limits, alone, most):
             start = time.perf_counter()
-            found = self.run_graph(PREDICT, self._arrays([windows[i] for i in batch]))
+            found = self.run_graph(names.PREDICT, self._arrays([windows[i] for i in batch]))
             share = (time.perf_counter() - start) * 1e3 / len(batch)
             for row, index in enumerate(batch):
                 answers[index] = {name: array[row] for name, array in found.items()}, share, len(batch)

@@ -21,7 +21,7 @@ from edgexf_runtimes.device.asked import Wanted
 from edgexf_runtimes.device.distributions import warn_of_several
 from edgexf_runtimes.device.dtype import choose, warn
 from edgexf_runtimes.device.messages import route
-from edgexf_runtimes.device.profiles import EDGE, Settings, profile_named
+from edgexf_runtimes.device.profiles import BALANCED, Settings, profile_named
 from edgexf_runtimes.device.providers import check_available
 from edgexf_runtimes.finite import AUTO
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
@@ -46,7 +46,7 @@ def load(
     verify: str = "always",
     input_timeout: float = INPUT_TIMEOUT,
     *,
-    profile: str = EDGE.name,
+    profile: str = BALANCED.name,
     on_run: OnRun | None = None,
     limits: CallLimits | Mapping[str, Any] | None = None,
     nan: str = AUTO,
@@ -60,8 +60,8 @@ def load(
     """Opens a bundle.
 
     `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
-    `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``edge``,
-    ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
+    `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``balanced``,
+    ``edge``, ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
     those that were not hashed since they changed, ``never`` checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
     is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
     `edgexf_runtimes.calls.runs.Run`. `limits` bounds what one call brings: ``{"batch": rows, "bytes": bytes}``; see
@@ -189,6 +189,26 @@ class Session(Predictor):
             if at_run_time is not None:
                 return perturbation.explain(self, at_run_time, inputs, question, options, progress)
             return graph.explain(self, chosen, inputs, question, options, progress)
+
+    def warmup(
+        self, lengths: Iterable[int], methods: Iterable[str] = (), *, timeout: float | None = None, cancel: Cancel | None = None
+    ) -> None:  # fmt: skip
+        """Runs made-up inputs, smallest first, so that later runs of these lengths find all memory in place.
+
+        `lengths` are in bytes for a model of bytes, and in tokens for others. `methods` names the explain graphs to open
+        and to run beside the predict graph. `timeout` and `cancel` are those of `run`.
+
+        Raises UsageError for a length that the model does not take, and for a method without a graph.
+        """
+        from edgexf_runtimes.inputs import made
+
+        with self.graphs.calls.enter(timeout, cancel):
+            wanted, named = made.ascending(self.manifest, lengths), [self.method(method) for method in methods]
+            for length in wanted:
+                inputs = made.inputs(self.path, self.manifest, length)
+                self.run(inputs)
+                for method in named:
+                    self.run_explain(made.explained(self.manifest, method, inputs), method=method)
 
     def stream(
         self, inputs: Iterable[Source | Pair], truncate: bool = False, *, ahead: int = AHEAD, on_error: str = "raise",

@@ -6,6 +6,8 @@
     distributions     the onnxruntime packages of this environment
     messages          ONNX Runtime's own messages, in a logger
     session_options   threads, spinning and memory of a session, within what this process may use
+    memory            gives freed memory back to the operating system
+    weights           lets graphs read one copy of the weights
     plugins           providers that are a library of their own
     shapes            the range of shapes for a provider that compiles a graph
     providers         opens a graph on the providers that were asked for

@@ -2,11 +2,15 @@
 
 In: the arguments of `edgexf.load`. Out: `Settings`, which `session_options` and `providers` read.
 
-| profile | for | idle threads | runs at a time |
-|---|---|---|---|
-| `edge` | a device that also does other work | sleep | as many as are called |
-| `latency` | the shortest time of one run | spin, and take the processor while they wait | as many as are called |
-| `throughput` | many requests side by side | there are none: a run has one thread | `threads` |
+| profile | for | idle threads | weights | runs at a time |
+|---|---|---|---|---|
+| `balanced` | the default: predictions as fast as ONNX Runtime's, few copies | sleep | a packed copy for predict, none for explain | as many as are called |
+| `edge` | the smallest memory | sleep | no copies: all graphs read the mapped file | as many as are called |
+| `latency` | the shortest time of one run | spin, and take the processor while they wait | a packed copy for each graph | as many as are called |
+| `throughput` | many requests side by side | there are none: a run has one thread | a packed copy for each graph | `threads` |
+
+The default is not `edge`, because a run of 8 tokens takes twice the time there. `tests/benchmarks/profiles.py` measures
+all of them.
 """
 
 from __future__ import annotations
@@ -25,17 +29,26 @@ class Profile:
         name: the name that callers use.
         spins: whether threads spin while they wait for work. That saves the time of waking them.
         side_by_side: whether each run has one thread, and as many runs as there are threads are at work.
+        packs_predict, packs_explain: whether the predict graph, and each explain graph, has a copy of the weights of its
+            own, packed for its products. A graph without one reads them in the file; see `weights`.
     """
 
     name: str
     spins: bool = False
     side_by_side: bool = False
+    packs_predict: bool = True
+    packs_explain: bool = True
 
 
-EDGE = Profile("edge")
+BALANCED = Profile("balanced", packs_explain=False)
 PROFILES = {
     profile.name: profile
-    for profile in (EDGE, Profile("latency", spins=True), Profile("throughput", side_by_side=True))
+    for profile in (
+        BALANCED,
+        Profile("edge", packs_predict=False, packs_explain=False),
+        Profile("latency", spins=True),
+        Profile("throughput", side_by_side=True),
+    )
 }
 
 
@@ -61,7 +74,7 @@ class Settings:
 
     threads: int | None = None
     providers: Any = ("cpu",)
-    profile: Profile = EDGE
+    profile: Profile = BALANCED
     strict: bool = True
     log_level: str = "error"
 

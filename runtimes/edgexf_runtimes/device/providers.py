@@ -22,6 +22,7 @@ from edgexf_runtimes.device.asked import CPU, TABLE, Asked, asked
 from edgexf_runtimes.device.distributions import several
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import session_options, threads_of
+from edgexf_runtimes.device.weights import in_place
 
 PLACEMENT_SINCE = "1.24"
 RECORD = "session.record_ep_graph_assignment_info"
@@ -85,12 +86,14 @@ def create(
     settings: Settings | None = None,
     manifest: Manifest | None = None,
     profile: Path | None = None,
+    explains: bool = False,
 ) -> ort.InferenceSession:
     """Opens a session of the graph at `path` on the first provider of `settings`, within its call if there is one.
 
     `manifest` is the bundle's: some providers need the range of shapes that it says. With `profile`, the session
-    writes ONNX Runtime's profile to a file whose path begins so, and tells where its nodes run. Raises UsageError for a provider that is lacking or does not run the graph, and BundleError for a graph that
-    ONNX Runtime refuses.
+    writes ONNX Runtime's profile to a file whose path begins so, and tells where its nodes run. `explains` says whether
+    it is an explain graph. Raises UsageError for a provider that is lacking or does not run the graph, and BundleError for
+    a graph that ONNX Runtime refuses.
     """
     settings = check_available(settings or Settings())
     wanted = asked(settings.providers)
@@ -102,7 +105,9 @@ def create(
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
         if not alone:
             options.add_session_config_entry(RECORD, "1")
-    session = opened(path, call, options, with_options(settings, manifest, path))
+    packs = settings.profile.packs_explain if explains else settings.profile.packs_predict
+    without = [] if packs or any(one.provider != CPU for one in wanted) else in_place(options)
+    session = opened(path, call, options, with_options(settings, manifest, path), without)
     if check_first(session, wanted[0], settings) and alone:
         check_rest(session, wanted[0], settings)
     return session
@@ -144,9 +149,9 @@ def graph_at(manifest: Manifest, path: Path) -> Graph | None:
 
 
 def opened(
-    path: Path, call: Call | None, options: ort.SessionOptions, wanted: tuple[Asked, ...]
+    path: Path, call: Call | None, options: ort.SessionOptions, wanted: tuple[Asked, ...], without: list[str]
 ) -> ort.InferenceSession:
-    """The session, on the providers in order. Loading stops when the call must end, where onnxruntime (1.22) can."""
+    """The session, on the providers in order, without some optimizers. Loading stops when the call must end, where onnxruntime (1.22) can."""
     named: list[tuple[str, dict[str, str]]] | None = [(one.provider.ort, dict(one.options)) for one in wanted]
     if any(plugins.is_plugin(one.provider) for one in wanted):
         add(wanted, options)
@@ -154,7 +159,9 @@ def opened(
     stop = getattr(options, "set_load_cancellation_flag", lambda _: None)
     try:
         with nullcontext() if call is None else call.stoppable(lambda: stop(True)):
-            return ort.InferenceSession(str(path), options, providers=named, enable_fallback=0)
+            return ort.InferenceSession(
+                str(path), options, providers=named, enable_fallback=0, disabled_optimizers=without
+            )
     except EdgexfError:
         raise
     except Exception as error:  # the binding raises its C++ status types, which share no base class

@@ -5,6 +5,7 @@
     preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
     text         text becomes windows of token ids, with the bundle's tokenizer
     baseline     the token id that replaces a token which an explanation leaves out
+    made         inputs of a wanted length, for measurements and to warm up
     limits       how much one call may bring
     convert      any value becomes an array, after a look at its size
     contract     the values that are no finite numbers and with which a bundle was verified

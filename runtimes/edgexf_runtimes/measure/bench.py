@@ -25,18 +25,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf import names
-from edgexf.bundle.formula import size_of
-from edgexf.bundle.golden import read
 from edgexf.bundle.preprocess import Bytes
-from edgexf.bundle.signature import Signature
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency import LatencyReport, LengthLatency
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.device.session_options import available_threads
-from edgexf_runtimes.inputs.preprocess import Raw, Tokens, encode
-from edgexf_runtimes.predictor import PREDICT
+from edgexf_runtimes.inputs import made
 from edgexf_runtimes.session import Session, load
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)  # by default, as far as a model takes them
@@ -45,8 +40,6 @@ RUNS_FOR_P90 = 44
 SECONDS = 30.0  # a row that takes longer than this for all its runs gets fewer
 FEWEST_RUNS = 5
 WARM_UP = 3
-CHOICES = 2
-PATH_STEPS = 8  # of integrated gradients
 LOADS = 5  # at least this many fresh processes
 
 STATUS = Path("/proc/self/status")
@@ -59,7 +52,7 @@ class Case:
 
     Attributes:
         graph: ``predict``, or an explanation method.
-        length: the length of the input, as in `random_inputs`.
+        length: the length of the input, as in `edgexf_runtimes.inputs.made`.
     """
 
     graph: str
@@ -80,71 +73,8 @@ def parse_lengths(text: str) -> list[int]:
 
 
 def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
-    """Inputs of one row, int64 [1, tokens], the same in each call. Latency does not depend on the values, nor on which
-    tokens are global.
-
-    `length` is in bytes for a model of bytes, with a class token before them, and in tokens for other models. A
-    multiple-choice model gets two choices. A decoder gets as many tokens as it may write, up to the input's length. A
-    custom module gets the inputs of `own_inputs`.
-    """
-    if session.manifest.signature is not None:
-        return own_inputs(session, session.manifest.signature, length)
-    ids, manifest = random_ids(session, length), session.manifest
-    inputs = {names.INPUT_IDS: ids}
-    if manifest.globals is not None:
-        inputs[names.GLOBAL_ATTENTION_MASK] = (np.arange(ids.shape[1]) == 0).astype(np.int64)[None]
-    if names.CHOICES in manifest.variants[0].inputs[0].shape:
-        inputs = {name: np.repeat(array[:, None], CHOICES, axis=1) for name, array in inputs.items()}
-    if manifest.decoder is not None:
-        inputs[names.DECODER_INPUT_IDS] = ids[:, : manifest.decoder.max_length]
-    return inputs
-
-
-def own_inputs(session: Session, signature: Signature, length: int) -> dict[str, npt.NDArray[Any]]:
-    """Inputs of a custom module: golden inputs, so that the values are of a kind that the module knows.
-
-    They hold one sample, or as few as the module takes. All other axes are repeated to `length`, or to the largest size
-    that the module takes.
-    """
-    cell = next(iter(read(session.path / names.GOLDEN_FILE).values()))
-    sizes = {}
-    for axis in signature.axes:
-        most = axis.most // axis.step * axis.step
-        sizes[axis.name] = max(axis.least, 1) if axis.name == signature.samples else min(length, most)
-    found = {}
-    for tensor in session.manifest.variants[0].inputs:
-        array = cell[tensor.name]
-        for place, size in enumerate(tensor.shape):
-            if isinstance(size, str):
-                array = array.take(np.arange(size_of(size, sizes)), axis=place, mode="wrap")
-        if tensor.name in signature.within:
-            array = np.full_like(array, signature.within[tensor.name].most(sizes))
-        found[tensor.name] = array
-    return found
-
-
-def random_ids(session: Session, length: int) -> Tokens:
-    manifest, chance = session.manifest, np.random.default_rng(length)
-    if not isinstance(manifest.preprocess, Bytes):
-        return chance.integers(0, manifest.limits.vocab, (1, length))
-    return encode(Raw("", chance.integers(0, 256, length, dtype=np.uint8).tobytes(), False), manifest.preprocess).ids[
-        None
-    ]
-
-
-def longest(session: Session) -> int:
-    """The greatest length, counted as in `random_inputs`."""
-    manifest = session.manifest
-    return manifest.preprocess.max_bytes if isinstance(manifest.preprocess, Bytes) else manifest.limits.max_length
-
-
-def shortest(session: Session) -> int:
-    """The smallest length, counted as in `random_inputs`."""
-    manifest = session.manifest
-    if manifest.signature is not None:
-        return 1
-    least = manifest.limits.min_length - (1 if isinstance(manifest.preprocess, Bytes) else 0)  # the class token
-    return max(least, 1)
+    """The inputs of the predict graph; see `edgexf_runtimes.inputs.made.inputs`."""
+    return made.inputs(session.path, session.manifest, length)
 
 
 def tokens_of(session: Session, length: int) -> int:
@@ -153,24 +83,13 @@ def tokens_of(session: Session, length: int) -> int:
 
 
 def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
-    """The inputs of a graph. An explanation explains what the model predicts, at the first position if there are
-    several.
-    """
+    """The inputs of a case's graph."""
     inputs = random_inputs(session, case.length)
-    if case.graph == PREDICT:
-        return inputs
-    ids = next(iter(inputs.values()))
-    given = {
-        names.POSITION: np.zeros(len(ids), dtype=np.int64),
-        names.BASELINE: ids,
-        names.PATH: ((np.arange(PATH_STEPS) + 0.5) / PATH_STEPS).astype(np.float32),
-    }
-    taken = {tensor.name for tensor in session.manifest.targets(case.graph)}
-    return {**inputs, **{name: array for name, array in given.items() if name in taken}}
+    return inputs if case.graph == names.PREDICT else made.explained(session.manifest, case.graph, inputs)
 
 
 def run(session: Session, case: Case, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    if case.graph == PREDICT:
+    if case.graph == names.PREDICT:
         session.run(inputs)
     else:
         session.run_explain(inputs, method=case.graph)
@@ -182,15 +101,10 @@ def chosen_lengths(session: Session, wanted: Sequence[int] | None) -> list[int]:
     The model's greatest length takes the place of greater defaults. Raises UsageError for a length in `wanted` that the
     model does not take.
     """
-    least, most = shortest(session), longest(session)
-    if wanted is None:
-        return sorted({min(max(length, least), most) for length in LENGTHS})
-    wrong = [length for length in wanted if not least <= length <= most]
-    if wrong:
-        raise UsageError(
-            f"lengths must be the bundle's {least} to {most}, got {', '.join(map(str, wrong))}; leave it out."
-        )
-    return sorted(set(wanted))
+    if wanted is not None:
+        return made.ascending(session.manifest, wanted)
+    least, most = made.shortest(session.manifest), made.longest(session.manifest)
+    return sorted({min(max(length, least), most) for length in LENGTHS})
 
 
 def measure(
@@ -207,7 +121,7 @@ def measure(
     """
     with load(path, dtype=dtype, threads=threads, nan="flag") as session:
         wanted = chosen_lengths(session, lengths)
-        graphs = (PREDICT, *dict.fromkeys(map(session.method, methods)))
+        graphs = (names.PREDICT, *dict.fromkeys(map(session.method, methods)))
         cases = [Case(graph, length) for graph in graphs for length in wanted]
         fresh = in_fresh_processes(path, cases, session.dtype, threads, progress)
         times = in_turns(session, cases, progress)

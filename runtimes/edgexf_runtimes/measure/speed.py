@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgexf.report.quantization import Speed
-from edgexf_runtimes.measure.bench import longest, random_inputs
+from edgexf_runtimes.inputs.made import longest
+from edgexf_runtimes.measure.bench import random_inputs
 from edgexf_runtimes.session import Session
 
 PAIRS = 41
@@ -24,7 +25,7 @@ WARM_UP = 2
 
 def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
     """The lengths in `wanted`, each moved into the limits of the model, ascending and without repeats."""
-    most, least = longest(session), session.manifest.limits.min_length
+    most, least = longest(session.manifest), session.manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
 
 

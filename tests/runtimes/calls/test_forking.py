@@ -19,7 +19,7 @@ import numpy as np
 import edgexf
 
 ids = np.array([[257, 1, 2, 3]])
-session = edgexf.load(sys.argv[1], threads=2)
+session = edgexf.load(sys.argv[1], threads=2, profile="edge")  # which maps the weights
 wanted = session.run(input_ids=ids)["logits"]
 why = session.run_explain(input_ids=ids, timeout=60)["relevance"]
 cancel = edgexf.Cancel()
