@@ -4,6 +4,7 @@
     identities          drops copies of values, and keeps outputs apart
     linear              linear layers as products
     canonical_weights   weights with the names and the orientation of the model's own parameters
+    late_reads          reads of weights in float32 right before their use
     share               one file of weights for all graphs of a bundle
     tidy                drops what the exporter leaves behind
     ir_version          the lowest IR version that a graph needs

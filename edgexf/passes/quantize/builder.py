@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgexf import names
 from edgexf.dtypes import in_dtype
+from edgexf.passes.late_reads import ReadWeightsLate
 from edgexf.passes.linear import GemmToMatMul
 from edgexf.passes.quantize.calibrate import calibrate
 from edgexf.passes.quantize.flatten import FlattenWeights
@@ -86,6 +87,7 @@ class Builder:
             own = in_dtype(path, self.mode.dtype)
             if self.mode.emulated is not None:
                 emulated[own] = self.mode.emulated(model.clone())
+            ReadWeightsLate()(model)
             DropTraces()(model)
             model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
             made[own] = model
