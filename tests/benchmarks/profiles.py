@@ -167,8 +167,9 @@ def report(path: Path, long: Path) -> str:
     binding = bound(path, (8, 128)) + bound(long, (8, 128, 4095))
     return f"""# Profiles
 
-{machine()}, {now()[:10]}. `python tests/benchmarks/profiles.py` makes this file. The model is {name}, 4 layers x 768 of random
-weights; its weights are {", ".join(dtypes)} and the shares of memory are of the weight file of the dtype.
+{machine()}, {now()[:10]}. `python tests/benchmarks/profiles.py` makes this file.
+The model is {name} in {" and ".join(dtypes)}; by default it has 4 layers x 768 of random weights. Shares of memory are of the
+weight file of the dtype.
 
 ## Memory and load
 
