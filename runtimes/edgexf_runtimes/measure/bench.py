@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgexf import names
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Progress, unseen
