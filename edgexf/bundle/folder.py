@@ -334,7 +334,7 @@ def check_plain(path: Path) -> None:
         )
 
 
-def check_file(folder: Path, path: str, entry: Any, verify: bool, going_on: Callable[[], None]) -> None:
+def check_file(folder: Path, path: str, entry: Any, verify: bool, going_on: Callable[[], None] = lambda: None) -> None:
     """BundleError unless the listed file has a safe path, and the size and hash that it was written with."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path:
