@@ -135,6 +135,7 @@ class ModuleInputs:
         max_global: how many tokens of a row the module may make global in a library model that it holds.
         special: the ids that mean something other than a token of a text.
         examples: the size of each axis in the example inputs.
+        large: the inputs that some draws make unusually large (`edgexf_exporters.hard_values`).
     """
 
     tensors: tuple[contract.Tensor, ...]
@@ -144,6 +145,7 @@ class ModuleInputs:
     max_global: int = 1
     special: frozenset[int] = frozenset()
     examples: Mapping[str, int] = field(default_factory=dict)
+    large: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

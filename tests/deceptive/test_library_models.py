@@ -181,7 +181,7 @@ def test_conditions_of_the_library_itself_are_read(tmp_path: Path) -> None:
 
 
 def test_conditions_on_blocks_are_read_at_padded_lengths() -> None:
-    shapes = shapes_of(choose(Request(small("Longformer", HEAD))), 4)
+    shapes = shapes_of(choose(Request(small("Longformer", HEAD))), 4, True)
     fails = Condition("s1 != 25", {"s1": Symbol(0, 1)})
     lengths = np.arange(2, 129)
     holds = fails.holds(shapes, {"batch_size": np.full(len(lengths), 3), "sequence_length": lengths})

@@ -13,7 +13,7 @@ from small import DATA
 
 import edgexf
 from edgexf.errors import Cancelled, DeviceError, UsageError
-from edgexf_runtimes import opening, remembered
+from edgexf_runtimes import golden, opening, remembered
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.device import providers
 
@@ -74,7 +74,7 @@ def test_fp32_on_cpu_was_verified_and_runs_nothing(device: Device) -> None:
 def test_another_dtype_was_verified_on_the_processor_that_measured_it_alone(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells = len(opening.cells_of(LINFORMER, edgexf.bundle.read(LINFORMER)))
+    cells = len(golden.cells_of(LINFORMER, edgexf.bundle.read(LINFORMER)))
     edgexf.load(LINFORMER, dtype="q8").close()
     assert golden_runs(device) == [cells]
     (outcome,) = opening.modes(LINFORMER, edgexf.bundle.read(LINFORMER)).values()

@@ -86,7 +86,7 @@ settings = Settings(1, ("cpu",), PROFILES[sys.argv[2]])
 kept = []
 for name in ("model", "explain"):
     before = kib("Pss"), kib("Anonymous")
-    kept.append(create(Path(sys.argv[1], f"{name}.onnx"), None, name == "explain", settings=settings))
+    kept.append(create(Path(sys.argv[1], f"{name}.onnx"), settings=settings, explains=name == "explain"))
     kept[-1].run(None, {"x": np.ones((8, int(sys.argv[3])), np.float32)})
     print(kib("Pss") - before[0], kib("Anonymous") - before[1])
 """

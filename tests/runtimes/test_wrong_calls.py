@@ -211,7 +211,7 @@ def test_arguments_of_a_wrong_type_are_sentences(
 
 LOADS: list[tuple[dict[str, Any], str]] = [
     *(({"path": path}, r"path must be the text or the Path of a folder") for path in (None, 5, b"", "", "a\0b", ["a"])),
-    *(({"providers": wrong}, r"providers must be") for wrong in (None, "cpu", 5, (1,), ("cpu", None), {"cpu"})),
+    *(({"providers": wrong}, r"providers must be") for wrong in (None, 5, (1,), ("cpu", None), {"cpu"})),
     *(({"dtype": wrong}, r"dtype must be one of") for wrong in (None, 5, ["fp32"], np.zeros(2))),
     ({"verify": None}, "verify must be"),
     ({"threads": "2"}, "threads must be"),

@@ -185,7 +185,7 @@ def test_side_by_side_runs_wait_for_a_place(linformer: Exported) -> None:
     """In `throughput` no more runs than threads are at work; a call whose time is over while it waits says so."""
     with edgexf.load(linformer.bundle.path, profile="throughput", threads=1) as session:
         with session.graphs.calls.enter() as holder:
-            session.graphs._take_place(holder)
+            session.graphs._take_place(holder, 1)
             found: list[object] = []
 
             def wait() -> None:

@@ -204,6 +204,7 @@ class Described:
                 self.max_global,
                 self.draws.special,
                 self.draws.shapes.examples,
+                self.draws.large,
             ),
             has_argmax=any(one.has_argmax for one in found) or any(one.has_argmax for one in self.families),
             settings=self.settings,

@@ -72,9 +72,9 @@ def settle(
     return Settling(source, predict, graphs, retrace, tolerance).settled() if graphs.guards else Settled(source)
 
 
-def shapes_of(source: Source, block: int) -> Shapes:
-    """The shapes of the inputs of a trace, whose tokens come in blocks."""
-    blocks = (f"({names.SEQUENCE} + {block - 1}) // {block}", block) if block > 1 else (names.SEQUENCE,)
+def shapes_of(source: Source, block: int, blocked: bool) -> Shapes:
+    """The shapes of the inputs of a trace. `blocked` says whether their tokens come in blocks of `block` tokens."""
+    blocks = (f"({names.SEQUENCE} + {block - 1}) // {block}", block) if blocked else (names.SEQUENCE,)
     return [
         [part for axis in tensor.shape for part in (blocks if axis == names.SEQUENCE else (axis,))]
         for tensor in source.tensors
@@ -101,7 +101,7 @@ class Settling:
     def __post_init__(self) -> None:
         source = self.source
         self.usual = usual_sizes(source)
-        self.shapes: Shapes = shapes_of(source, self.graphs.block)
+        self.shapes: Shapes = shapes_of(source, self.graphs.block, self.graphs.block > 1 or self.graphs.variable_block)
         self.wide = Wide(source, reference)
         if source.module_inputs is None:
             self.shapes = [*self.shapes, (names.SEQUENCE,)]  # a whole length is affordable, however long a block is
