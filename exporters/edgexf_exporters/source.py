@@ -26,12 +26,12 @@ from edgexf.bundle import manifest as contract
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf_exporters.answers import named_outputs
+from edgexf_exporters.own_code import has_own_code
 from edgexf_exporters.targets import Target, target_of
 from edgexf_exporters.trace.export import ANY
 from edgexf_exporters.variant import Mixing, Variant
 
 IMAGE = 4  # the number of axes of an image
-LIBRARIES = ("torch", "transformers", "edgexf", "edgexf_exporters")  # the packages whose models edgexf knows
 SHORTEST = 2  # tokens of the shortest input: a text has at least its first and its last special token
 
 
@@ -169,14 +169,6 @@ def part(module: nn.Module, path: str) -> Any:
     for name in path.split("."):
         found = getattr(found, name, None)
     return found
-
-
-def has_own_code(module: nn.Module) -> bool:
-    """Whether a module runs code that belongs to none of `LIBRARIES`: its class, its ``forward`` or its hooks."""
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    kind: Any = type(module)
-    code = (kind, kind.forward, *hooks, *(value for name, value in vars(module).items() if name == "forward"))
-    return any(str(getattr(one, "__module__", "")).partition(".")[0] not in LIBRARIES for one in code)
 
 
 def places_of(model: nn.Module, about: Mixing) -> list[Place]:
