@@ -38,6 +38,10 @@ class ClosedError(UsageError):
     """A session is used after it was closed."""
 
 
+class AnswerError(EdgexfError):
+    """An answer holds NaN or infinity, and the session refuses such answers (``nan`` of `edgexf.load`)."""
+
+
 class BundleError(EdgexfError):
     """A bundle on disk can't be trusted: it has a changed byte, an unlisted file or an unknown schema version."""
 

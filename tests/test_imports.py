@@ -49,7 +49,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
 
 
 SLOW = (
-    "email", "importlib.metadata", "logging", "hashlib", "tempfile", "shutil", "rich", "click", "asyncio", "multiprocessing",
+    "email", "importlib.metadata", "hashlib", "tempfile", "shutil", "rich", "click", "asyncio", "multiprocessing",
     "concurrent.futures", "sklearn", "jsonschema", "tokenizers", "edgexf.report", "edgexf.report.explanation",
     "edgexf.report.html", "edgexf.report.quantization", "edgexf_runtimes.explain.perturbation", "zipfile", "tokenize",
 )  # fmt: skip

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.bundle.manifest import Manifest, Tensor
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import AnswerError, UsageError
 
 Array = npt.NDArray[Any]
 
@@ -57,12 +57,12 @@ def not_finite(outputs: Mapping[str, Array]) -> str | None:
     return None
 
 
-def refusal(name: str, array: Array, declared: Sequence[Tensor], samples: str) -> EdgexfError:
+def refusal(name: str, array: Array, declared: Sequence[Tensor], samples: str) -> AnswerError:
     """The error for an output that holds other than finite numbers. `samples` is the name of the axis of rows."""
     shape = next((tensor.shape for tensor in declared if tensor.name == name), ())
     place = [int(index) for index in np.argwhere(~np.isfinite(array))[0]]
     row = shape.index(samples) if samples and samples in shape else None
     where = f"at {place}" if row is None else f"in row {place[row]}"
-    return EdgexfError(
+    return AnswerError(
         f"an answer must hold finite numbers, got {array[tuple(place)]} {where} of {name}; check this input, try dtype='fp32', or load with nan='flag' to get it as it is."
     )

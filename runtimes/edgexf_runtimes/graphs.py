@@ -19,10 +19,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
-from edgexf.errors import InputError
+from edgexf.errors import EdgexfError, InputError
 from edgexf_runtimes.calls.background import Background
 from edgexf_runtimes.calls.call import Call, Calls
-from edgexf_runtimes.calls.forking import LIVE, opening
+from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun, Run, tell
 from edgexf_runtimes.device.memory import trim
 from edgexf_runtimes.finite import not_finite, refusal
@@ -70,8 +70,7 @@ class Graphs:
                 return self._open[purpose]
             self._opening.add(purpose)
         try:
-            with opening(call):
-                session = self._opener(self._folder / graph.file, call)
+            session = self._opener(self._folder / graph.file, call)
             opened = self._open[purpose] = session, [value.name for value in session.get_outputs()]
             return opened  # not looked up again: `shrink` may have dropped it
         finally:
@@ -114,11 +113,15 @@ class Graphs:
         try:
             with call.stoppable(lambda: setattr(options, "terminate", True)):
                 return dict(zip(outputs, session.run(outputs, feeds, options)))  # noqa: B905 (a value for each name)
+        except EdgexfError:
+            raise
         except REFUSED as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(
                 f"inputs must be such that the graph can run, got others ({reason}); check the ids and sizes."
             ) from error
+        except Exception as error:  # the binding raises its C++ status types, which share no base class
+            raise EdgexfError(f"a graph must run on {self._provider}, got an error of it: {error}.") from error
         finally:
             times.append(time.perf_counter())
             if self._most is not None:

@@ -105,16 +105,16 @@ class Opening:
         feeds = max((inputs_of(graph, tensors) for tensors in cells), key=lambda one: sum(map(np.size, one.values())))
 
         def create(profile: Path) -> ort.InferenceSession:
-            with opening(call):
-                return self._created(graph, call, profile)
+            return self._created(graph, call, profile)
 
-        return placement(create, feeds)
+        return placement(create, feeds, call)
 
     def _created(self, graph: Graph, call: Call, profile: Path | None = None) -> ort.InferenceSession:
-        return providers.create(
-            self._folder / graph.file, call, settings=self._settings, manifest=self._manifest, profile=profile,
-            explains=graph.method != names.PREDICT,
-        )  # fmt: skip
+        with opening(call):  # the golden inputs run without it, so that other graphs open meanwhile
+            return providers.create(
+                self._folder / graph.file, call, settings=self._settings, manifest=self._manifest, profile=profile,
+                explains=graph.method != names.PREDICT,
+            )  # fmt: skip
 
     def _key(self, graph: Graph) -> dict[str, Any]:
         wanted = providers.with_options(self._settings, self._manifest, self._folder / graph.file)

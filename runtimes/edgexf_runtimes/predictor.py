@@ -24,8 +24,9 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError
-from edgexf_runtimes.calls.call import Call
+from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.profiles import Settings
@@ -125,12 +126,18 @@ class Predictor:
             threads_of(settings) if settings.profile.side_by_side else None, on_run, refuses(nan, self.manifest),
         )  # fmt: skip
         self.graphs.opened(names.PREDICT, call)
+        LIVE.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UsageError(
             f"an open bundle stays in its process, got {type(self).__name__} of {self.path.name} to copy or to pickle; "
             "call edgexf.load in each worker."
         )
+
+    def renew(self) -> list[Any]:
+        """Starts afresh in a forked child, where nobody releases the locks that other threads of the parent hold."""
+        kept, self._tokenizer, self._lock = self._tokenizer, None, threading.Lock()
+        return [kept]
 
     def __enter__(self) -> Self:
         return self
@@ -146,12 +153,14 @@ class Predictor:
         self.graphs.close()
 
     def shrink(self) -> None:
-        """Gives the memory of past runs back to the operating system, such as that of a long input.
+        """Gives the memory of past runs back to the operating system, such as that of a long input. A stale session keeps
+        it, because its graphs could not open again.
 
         The graphs close, and open again at their next use, which takes as long as the first time. Runs in flight are
         not disturbed; what they hold is given back when they end.
         """
-        self.graphs.shrink()
+        if not self.stale:
+            self.graphs.shrink()
 
     @property
     def stale(self) -> bool:
@@ -261,7 +270,7 @@ class Predictor:
         return [preprocess.encode(raw, reader)]
 
     def _open_tokenizer(self) -> Tokenizer:
-        with self._lock:
+        with locked(self._lock):
             if self._tokenizer is None:
                 if names.TOKENIZER_FILE not in self.manifest.files:
                     raise BundleError(
@@ -320,11 +329,8 @@ class Predictor:
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
         """Answers in the order given. Windows of similar length run together if rows are independent."""
         windows = [window for given in inputs for window in given.windows]
-        alone = dtype_named(self.dtype).batch_dependent
         answers: dict[int, Answer] = {}
-        bounds = [most for most in (providers.most_rows(self.settings), self.limits.batch) if most is not None]
-        lengths, most = [len(window.ids) for window in windows], min(bounds, default=None)
-        for batch in preprocess.batches(lengths, self.manifest.limits, alone, most):
+        for batch in self.batches([len(window.ids) for window in windows]):
             start = time.perf_counter()
             found = self.run_graph(names.PREDICT, self._arrays([windows[i] for i in batch]))
             share = (time.perf_counter() - start) * 1e3 / len(batch)
@@ -335,6 +341,16 @@ class Predictor:
         if self.classifies:
             return [self._prediction(given, found) for given, found in zip(inputs, mine, strict=True)]
         return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The places of inputs of these lengths that run together: what `preprocess.batches` allows, within the limits of
+        a call and of the provider.
+        """
+        row = 8 * len(self.manifest.variants[0].inputs) * max(lengths, default=1)  # bytes, of int64
+        bounds = (providers.most_rows(self.settings), self.limits.batch, max(self.limits.bytes // row, 1))
+        most = min(bound for bound in bounds if bound is not None)
+        alone = dtype_named(self.dtype).batch_dependent
+        return list(preprocess.batches(lengths, self.manifest.limits, alone, most))
 
     @cached_property
     def head(self) -> NamedHead:

@@ -36,8 +36,14 @@ class Remembered:
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         """`folder` is made when it is first needed; by default it is that of `VARIABLE`. Raises UsageError for none."""
         chosen = os.environ.get(VARIABLE) or None if folder is None else folder
-        if chosen is not None and not isinstance(chosen, str | os.PathLike):
-            raise UsageError(f"cache must be a folder, got {type(folder).__name__}; name one, or leave it out.")
+        if chosen is not None:
+            try:
+                text = os.fspath(chosen)
+            except TypeError:
+                text = ""
+            if not isinstance(text, str) or not text or "\0" in text:
+                got = repr(folder) if isinstance(folder, str | bytes) else type(folder).__name__
+                raise UsageError(f"cache must be the path of a folder, got {got}; name one, or leave it out.")
         self.folder = None if chosen is None else Path(chosen).absolute()
 
     def knows(self, key: Mapping[str, Any]) -> bool:

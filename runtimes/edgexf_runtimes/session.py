@@ -202,6 +202,8 @@ class Session(Predictor):
         """
         from edgexf_runtimes.inputs import made
 
+        if isinstance(methods, str) or not isinstance(methods, Iterable):
+            raise UsageError(f"methods must be a list of names, got {methods!r}; write [{methods!r}].")
         with self.graphs.calls.enter(timeout, cancel):
             wanted, named = made.ascending(self.manifest, lengths), [self.method(method) for method in methods]
             for length in wanted:

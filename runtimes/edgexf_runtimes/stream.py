@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from edgexf.dtypes import dtype_named
-from edgexf.errors import EdgexfError, InputError, UsageError
+from edgexf.errors import AnswerError, EdgexfError, InputError, UsageError
 from edgexf_runtimes.calls.call import check_limits
 from edgexf_runtimes.calls.cancel import Cancel
-from edgexf_runtimes.inputs.preprocess import Source, batches
+from edgexf_runtimes.inputs.preprocess import Source
 
 if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
@@ -89,16 +88,19 @@ class Stream:
 
     def _together(self, prepared: dict[int, Prepared]) -> dict[int, Prediction | Features | EdgexfError]:
         """The answers by place. If the graph refuses a batch, each of its inputs is asked alone."""
-        self._count([len(window.ids) for given in prepared.values() for window in given.windows])
         try:
-            return dict(zip(prepared, self._predictor.predict_prepared(list(prepared.values())), strict=True))
-        except InputError as error:
+            answers: dict[int, Prediction | Features | EdgexfError] = dict(
+                zip(prepared, self._predictor.predict_prepared(list(prepared.values())), strict=True)
+            )
+        except (AnswerError, InputError) as error:
             if len(prepared) == 1:
                 return dict.fromkeys(prepared, error)
+        else:
+            self._count([len(window.ids) for given in prepared.values() for window in given.windows])
+            return answers
         return {place: answer for one in prepared.items() for place, answer in self._together(dict([one])).items()}
 
     def _count(self, lengths: list[int]) -> None:
-        alone = dtype_named(self._predictor.dtype).batch_dependent
-        for batch in batches(lengths, self._predictor.manifest.limits, alone):
+        for batch in self._predictor.batches(lengths):
             self.tokens += sum(lengths[index] for index in batch)
             self.positions += len(batch) * max(lengths[index] for index in batch)

@@ -15,11 +15,11 @@ import os
 from urllib.parse import parse_qs
 
 import edgexf
-from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut
+from edgexf.errors import BundleError, Cancelled, ClosedError, DeviceError, EdgexfError, TimedOut
 
 LARGEST = 1 << 20  # bytes of a body
 TIMEOUT = 5.0  # seconds of a request that names no timeout
-STATUS = {TimedOut: 504, Cancelled: 503, ClosedError: 503}  # any other EdgexfError is about the input
+STATUS = {TimedOut: 504, Cancelled: 503, ClosedError: 503, BundleError: 500, DeviceError: 500}  # else it is the input
 LOGGER = logging.getLogger("service")
 
 
@@ -37,7 +37,11 @@ class Service:
 
     async def live(self, receive, send):
         await receive()
-        self.session = edgexf.load(os.environ["BUNDLE"], profile="throughput", on_run=LOGGER.debug)
+        try:
+            self.session = edgexf.load(os.environ["BUNDLE"], profile="throughput", on_run=LOGGER.debug)
+        except EdgexfError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.session.cancel()  # what uvicorn's graceful time left unfinished

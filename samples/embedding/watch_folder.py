@@ -1,4 +1,4 @@
-"""Watches a folder: each new file gets a line in answers.jsonl, until a line comes from standard input or Ctrl-C.
+"""Watches a folder: each new file gets a line in answers.jsonl, until standard input gives a line or ends, or Ctrl-C.
 
     python samples/embedding/watch_folder.py linformer-bundle inbox
 
@@ -6,7 +6,9 @@ A file is answered when its size has not changed between two looks. The profile 
 """
 
 import argparse
+import contextlib
 import json
+import os
 import select
 import sys
 from pathlib import Path
@@ -18,12 +20,18 @@ ANSWERS = "answers.jsonl"
 
 
 def sizes(folder):
-    """The size of each file in the folder, in bytes."""
-    return {path: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file() and path.name != ANSWERS}
+    """The size of each file in the folder, in bytes. A file may go while it is looked at."""
+    with os.scandir(folder) as entries:
+        found = {}
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file() and entry.name != ANSWERS:
+                    found[Path(entry.path)] = entry.stat().st_size
+    return found
 
 
 def main(bundle, folder, every):
-    with edgexf.load(bundle) as session, (folder / ANSWERS).open("a") as answers:
+    with edgexf.load(bundle, profile="edge") as session, (folder / ANSWERS).open("a") as answers:
         done, before = set(), {}
         while not select.select([sys.stdin], [], [], every)[0]:
             now = sizes(folder)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Exported
 
 import edgexf
-from edgexf.errors import Cancelled, InputError, UsageError
+from edgexf.errors import AnswerError, Cancelled, InputError, UsageError
 from edgexf.report.prediction import Prediction
 from edgexf_runtimes.session import Session
 
@@ -70,6 +72,34 @@ def test_an_input_that_cannot_be_answered_ends_the_stream_at_its_place(session: 
     first, error, last = session.stream([b"abc", missing, b"abc"], on_error="return")
     assert isinstance(error, InputError)
     assert first == last or said([first]) == said([last])
+
+
+def test_padding_is_that_of_the_batches_that_ran(linformer: Exported) -> None:
+    with edgexf.load(linformer.bundle.path, limits={"batch": 1}) as session:
+        stream = session.stream(TEXTS)
+        list(stream)
+        assert stream.padding == 0
+
+
+def test_an_answer_that_is_refused_stands_in_its_place(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN in one row of a batch costs no other input its answer."""
+    wanted = said(session.predict(TEXTS))
+    run = session.graphs._run
+
+    def broken(call: Any, purpose: str, feeds: Any, times: Any) -> Any:
+        outputs = run(call, purpose, feeds, times)
+        outputs["logits"][feeds["attention_mask"].sum(1) == 1 + len(TEXTS[2])] = np.nan
+        return outputs
+
+    monkeypatch.setattr(session.graphs, "_run", broken)
+    found = list(session.stream(TEXTS, on_error="return"))
+    assert isinstance(found[2], AnswerError)
+    assert [answer for place, answer in enumerate(wanted) if place != 2] == said(found[:2] + found[3:])
+
+
+def test_predict_forms_batches_within_the_bytes_of_a_call(linformer: Exported, session: Session) -> None:
+    with edgexf.load(linformer.bundle.path, limits={"bytes": 6400}) as bounded:
+        assert said(bounded.predict([b"a" * 300] * 4)) == said(session.predict([b"a" * 300] * 4))
 
 
 def test_a_token_ends_a_stream(session: Session) -> None:

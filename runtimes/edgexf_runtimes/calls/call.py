@@ -12,11 +12,12 @@ What runs below finds its call in a context variable. The alternative is an argu
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from math import isfinite
 from types import TracebackType
 from typing import Self
 
@@ -29,10 +30,13 @@ CURRENT: ContextVar[Call | None] = ContextVar("edgexf call", default=None)
 LATE = "a call must end within its timeout of {:g} s, got no answer by then; give it more time, or a shorter input."
 
 
+ASK_EVERY = 0.02  # seconds between two looks at a call that waits for something that can't be told to end
+
+
 def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
     """Raises UsageError for a timeout that is no number above 0, and for a token that is none."""
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and isfinite(timeout) and timeout > 0):
+    if timeout is not None and not (number and 0 < timeout <= sys.float_info.max):
         raise UsageError(f"timeout must be seconds above 0, got {timeout!r}; leave it out for no limit.")
     if cancel is not None and not isinstance(cancel, Cancel):
         raise UsageError(
@@ -43,13 +47,14 @@ def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
 class Call:
     """One call. Made by `Calls.enter`; a context manager."""
 
-    __slots__ = ("_calls", "_cancel", "_number", "_outer", "_stop", "_timeout", "deadline", "ended")
+    __slots__ = ("_calls", "_cancel", "_number", "_outer", "_stop", "_thread", "_timeout", "deadline", "ended")
 
     def __init__(self, calls: Calls, timeout: float | None, cancel: Cancel | None) -> None:
         self._calls = calls
         self._timeout = timeout
         self._cancel = cancel
         self._number = -1
+        self._thread = 0  # that runs the call: a context that was copied to another thread or task is not in it
         self._stop: Callable[[], None] | None = None
         self._outer: Token[Call | None] | None = None
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -63,16 +68,26 @@ class Call:
                     "a session must be open to be used, got a closed one; open it again with edgexf.load."
                 )
             calls.flying.add(self)
-        self._outer = CURRENT.set(self)
-        if self.deadline is not None:
-            self._number = CLOCK.at(self.deadline, self)
-        if self._cancel is not None:
-            self._cancel.then(self.end_cancelled)
+        try:
+            self._outer, self._thread = CURRENT.set(self), threading.get_ident()
+            if self.deadline is not None:
+                self._number = CLOCK.at(self.deadline, self)
+            if self._cancel is not None:
+                self._cancel.then(self.end_cancelled)
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
+        if kind is None and (self.ended is not None or self.deadline is not None):
+            self.check()  # an answer that came in late is none
+
+    def _leave(self) -> None:
+        self._thread = 0
         if self._cancel is not None:
             self._cancel.forget(self.end_cancelled)
         if self._number >= 0:
@@ -84,6 +99,11 @@ class Call:
             calls.flying.discard(self)
             if calls.closed:
                 calls.changed.notify_all()
+
+    @property
+    def is_of_this_thread(self) -> bool:
+        """Whether this thread is in the call."""
+        return self._thread == threading.get_ident()
 
     def end_late(self) -> None:
         self.end(TimedOut)
@@ -120,6 +140,24 @@ class Call:
                 left = LONGEST_WAIT if self.deadline is None else self.deadline - time.monotonic()
                 self._calls.changed.wait(min(max(left, 0), LONGEST_WAIT))
         self.check()
+
+
+def go_on() -> None:
+    """Raises TimedOut or Cancelled if the current call must not go on."""
+    call = CURRENT.get()
+    if call is not None and call.is_of_this_thread:
+        call.check()
+
+
+@contextmanager
+def locked(lock: threading.Lock | threading.RLock) -> Iterator[None]:
+    """Holds a lock. Raises TimedOut or Cancelled if the current call may wait for it no longer."""
+    while not lock.acquire(timeout=ASK_EVERY):
+        go_on()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Stoppable:
@@ -179,7 +217,7 @@ class Calls:
     def current(self) -> Call | None:
         """The call of this session that this thread is in, or None outside of all."""
         outer = CURRENT.get()
-        return outer if outer is not None and outer._calls is self else None
+        return outer if outer is not None and outer._calls is self and outer.is_of_this_thread else None
 
     def wake(self) -> None:
         with self.changed:

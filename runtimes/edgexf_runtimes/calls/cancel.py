@@ -1,8 +1,11 @@
-"""A token that ends calls from another thread, from a signal handler or from a coroutine.
+"""A token that ends calls from another thread or from a coroutine.
 
-token = edgexf.Cancel()
-session.explain(text, cancel=token)     # in one thread
-token.cancel()                          # in another one: the call raises `edgexf.errors.Cancelled`
+    token = edgexf.Cancel()
+    session.explain(text, cancel=token)  # in one thread
+    token.cancel()  # in another one: the call raises `edgexf.errors.Cancelled`
+
+A signal handler runs in the main thread, where Python waits for the end of a run that the main thread is in. So a handler
+ends the calls of other threads.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Protocol
 
+from edgexf.errors import EdgexfError
+
 FORGOTTEN = 64  # deadlines that may wait for their time though nobody waits for them
 
 LONGEST_WAIT = 3600.0  # seconds between two looks at a clock: a wait of years overflows
@@ -40,13 +42,23 @@ class Clock:
         """Returns the number by which `forget` knows this deadline."""
         with self._changed:
             number = next(self._numbers)
-            heapq.heappush(self._due, (deadline, number, timed))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="edgexf deadlines", daemon=True)
-                self._thread.start()
-            elif self._due[0][1] == number:
+                self._thread = self._started()
+            heapq.heappush(self._due, (deadline, number, timed))
+            if self._due[0][1] == number:
                 self._changed.notify()
             return number
+
+    def _started(self) -> threading.Thread:
+        """A thread that waits for the lock that the caller holds."""
+        thread = threading.Thread(target=self._work, name="edgexf deadlines", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads
+            raise EdgexfError(
+                f"a timeout needs a thread that watches it, got none ({error}); allow more threads, or leave the timeout out."
+            ) from error
+        return thread
 
     def forget(self, number: int) -> None:
         """Takes back `at`. Also if the deadline is over."""

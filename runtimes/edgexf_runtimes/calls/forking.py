@@ -10,6 +10,7 @@ stay taken in the child. It does not wait for runs.
 
 from __future__ import annotations
 
+import logging  # noqa: F401 (its own fork hook must be registered before ours: hooks run last one first)
 import os
 import threading
 import weakref
@@ -17,11 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from edgexf_runtimes.calls.call import Call
+from edgexf_runtimes.calls.call import ASK_EVERY, Call
 from edgexf_runtimes.calls.clock import CLOCK
 
 OPENING = threading.RLock()  # held while a graph opens, and during a fork
-ASK_EVERY = 0.02  # seconds between two looks at a call that waits for another graph to open
 
 
 class Forked(Protocol):
@@ -35,7 +35,7 @@ LIVE: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 @contextmanager
 def opening(call: Call) -> Iterator[None]:
-    """The context in which a graph opens. Raises TimedOut or Cancelled if the call may wait no longer."""
+    """The context in which a session of ONNX Runtime is made. Raises TimedOut or Cancelled if `call` may wait no longer."""
     while not OPENING.acquire(timeout=ASK_EVERY):
         call.check()
     try:

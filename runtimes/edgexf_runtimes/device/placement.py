@@ -16,6 +16,7 @@ from typing import Any
 import onnxruntime as ort
 
 from edgexf.errors import UsageError
+from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.device.asked import short
 from edgexf_runtimes.device.providers import PLACEMENT_SINCE
 
@@ -36,8 +37,8 @@ class Placement:
     time: Mapping[str, float]
 
 
-def placement(opener: Opener, feeds: Mapping[str, Any]) -> Placement:
-    """Measures a graph on `feeds`. `opener` opens it with a profile at a path; see `providers.create`.
+def placement(opener: Opener, feeds: Mapping[str, Any], call: Call) -> Placement:
+    """Measures a graph on `feeds`, within a call. `opener` opens it with a profile at a path; see `providers.create`.
 
     Raises UsageError on an onnxruntime that does not tell where nodes run.
     """
@@ -51,7 +52,9 @@ def placement(opener: Opener, feeds: Mapping[str, Any]) -> Placement:
         session = opener(Path(folder) / "profile")
         try:
             for _ in range(1 + RUNS):
-                session.run(None, dict(feeds))
+                options = ort.RunOptions()
+                with call.stoppable(lambda options=options: setattr(options, "terminate", True)):  # type: ignore[misc]
+                    session.run(None, dict(feeds), options)
         finally:
             profile = Path(session.end_profiling())  # before its folder goes
         nodes = Counter[str]()

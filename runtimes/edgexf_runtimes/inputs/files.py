@@ -17,6 +17,7 @@ from math import isfinite
 from pathlib import Path
 
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.calls.call import ASK_EVERY, go_on
 
 STDIN = "-"
 INPUT_TIMEOUT = 30.0  # seconds
@@ -53,15 +54,22 @@ def read_file(path: Path, size: int, timeout: float = INPUT_TIMEOUT) -> bytes:
 
 
 def read_waiting(path: Path, size: int, timeout: float) -> bytes:
-    """Reads a pipe or a device, at most `size` bytes. InputError if nothing comes for `timeout` seconds."""
+    """Reads a pipe or a device, at most `size` bytes. InputError if nothing comes for `timeout` seconds.
+
+    Raises TimedOut or Cancelled if the current call may wait no longer.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0))
     try:
         found, poll = bytearray(), select.poll()
         poll.register(handle, select.POLLIN)
         last = time.monotonic()
         while len(found) < size:
+            go_on()
             left = last + timeout - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1e3):
+            ready = left > 0 and poll.poll(min(left, ASK_EVERY) * 1e3)
+            if not ready and left > 0:
+                continue
+            if not ready:
                 raise InputError(
                     f"an input must begin and go on within {timeout:g} s, got nothing from {path}; start what writes it, or wait longer with --input-timeout."
                 )

@@ -111,10 +111,12 @@ def shortest(manifest: Manifest) -> int:
 
 def ascending(manifest: Manifest, wanted: Iterable[int]) -> list[int]:
     """The lengths in `wanted`, smallest first, without repeats. Raises UsageError for one that the model does not take."""
+    if not isinstance(wanted, Iterable):
+        raise UsageError(f"lengths must be a list of numbers, got {wanted!r}; write [{wanted!r}].")
     least, most, lengths = shortest(manifest), longest(manifest), list(wanted)
-    wrong = [length for length in lengths if not (isinstance(length, int) and least <= length <= most)]
+    wrong = [length for length in lengths if not (isinstance(length, int | np.integer) and least <= length <= most)]
     if wrong:
         raise UsageError(
             f"lengths must be the bundle's {least} to {most}, got {', '.join(map(str, wrong))}; leave it out."
         )
-    return sorted(set(lengths))
+    return sorted(set(map(int, lengths)))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edgexf.bundle.manifest import Limits
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import InputError, UsageError
+from edgexf_runtimes.calls.call import go_on
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, read_file
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text
 
@@ -121,10 +122,12 @@ def listed(inputs: Any) -> list[Any]:
         return [inputs]
     if not isinstance(inputs, Iterable) or isinstance(inputs, bytearray | memoryview | Mapping):
         raise wrong_source(inputs)
-    found = list(inputs)
-    for place, source in enumerate(found):
+    found: list[Any] = []
+    for source in inputs:
+        go_on()  # what gives the inputs may take its time
         if not isinstance(source, kinds):
-            raise wrong_source(source, place)
+            raise wrong_source(source, len(found))
+        found.append(source)
     return found
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.errors import BundleError, InputError, MissingExtraError, UsageError
+from edgexf_runtimes.calls.call import locked
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -127,7 +128,7 @@ class Tokenizer:
 
     def _encode(self, pair: tuple[str, str | None], stride: int | None = None) -> Encoding:
         """Encodes into windows if a stride is given. It changes the tokenizer's settings, so threads take turns."""
-        with self._lock:
+        with locked(self._lock):
             try:
                 if stride is not None:
                     strategy = "longest_first" if pair[1] is None else "only_second"

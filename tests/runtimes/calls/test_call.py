@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from conftest import Exported
 from small import random_tokens
 
 import edgexf
-from edgexf.errors import BundleError, Cancelled, ClosedError, TimedOut, UsageError
+from edgexf.errors import BundleError, Cancelled, ClosedError, EdgexfError, TimedOut, UsageError
 from edgexf_runtimes.calls.clock import FORGOTTEN, Clock
 from edgexf_runtimes.calls.runs import Run
 from edgexf_runtimes.session import Session
@@ -114,7 +117,7 @@ def test_a_session_is_not_closed_from_within_its_own_call(linformer: Exported) -
         session.explain(b"abc", method="occlusion", progress=lambda *_: session.close())
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "1", True])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 10**400, "1", True])
 def test_a_timeout_that_is_none_is_refused(session: Session, timeout: object) -> None:
     calls: list[Callable[[], object]] = [
         lambda: session.run(input_ids=SHORT, timeout=timeout),  # type: ignore[arg-type]
@@ -199,6 +202,73 @@ def test_side_by_side_runs_wait_for_a_place(linformer: Exported) -> None:
             session.graphs._leave_place()
         assert found == ["timed out"]
         assert session.run(input_ids=SHORT)["logits"].shape == (1, 20)
+
+
+def test_a_late_answer_is_discarded_wherever_the_time_went(linformer: Exported) -> None:
+    late = threading.Event()
+
+    def watch(_: Run) -> None:
+        call = session.graphs.calls.current()
+        assert call is not None
+        if call.deadline is not None:
+            late.wait(60)
+
+    with edgexf.load(linformer.bundle.path, on_run=watch) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgexf_runtimes.calls.call.Call.end_late", lambda call: (call.end(TimedOut), late.set()))
+        with pytest.raises(TimedOut):
+            session.predict([b"abc"], timeout=0.05)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_reading_a_pipe_ends_with_its_call(session: Session, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TimedOut):
+        session.predict([tmp_path / "pipe"], timeout=0.05)
+    token = edgexf.Cancel()
+    threading.Timer(0.05, token.cancel).start()
+    with pytest.raises(Cancelled):
+        session.predict([tmp_path / "pipe"], cancel=token)
+
+
+def test_an_ended_call_does_not_live_on_in_a_copied_context(linformer: Exported) -> None:
+    """asyncio copies the context of the thread that schedules a task, such as that of `on_run`."""
+    contexts: list[contextvars.Context] = []
+
+    def watch(_: Run) -> None:
+        contexts.append(contextvars.copy_context())
+
+    session = edgexf.load(linformer.bundle.path, on_run=watch)
+    session.run(input_ids=SHORT, timeout=0.5)
+    assert contexts[0].run(session.graphs.calls.current) is None
+    contexts[0].run(session.run, input_ids=SHORT)
+    contexts[0].run(session.close)
+    assert session.graphs.calls.closed
+
+
+def test_a_call_that_could_not_begin_leaves_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that has no more threads: the next deadline must hold, and close must not wait."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("edgexf_runtimes.calls.call.CLOCK", Clock())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(EdgexfError, match="needs a thread that watches it"):
+            session.run(input_ids=SHORT, timeout=60)
+    assert session.graphs.calls.flying == set()
+    assert session.graphs.calls.current() is None
+    with pytest.raises(TimedOut):
+        session.run(input_ids=LONG, timeout=0.05)
+
+
+@pytest.mark.parametrize("wrong", [8, None, "attnlrp"])
+def test_a_warm_up_is_of_lists(session: Session, wrong: object) -> None:
+    with pytest.raises(UsageError, match="must be a list of"):
+        session.warmup([64], wrong)  # type: ignore[arg-type]
+    if wrong != "attnlrp":
+        with pytest.raises(UsageError, match="must be a list of"):
+            session.warmup(wrong)  # type: ignore[arg-type]
 
 
 def test_the_clock_ends_what_is_due_and_forgets_the_rest() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Exported
+from small import DATA
 
 if not hasattr(os, "fork"):
     pytest.skip("this system has no fork", allow_module_level=True)
@@ -42,7 +43,25 @@ def child(end):
         session.close()
         sys.exit(7)
 
-if sys.argv[2] == "pool":
+if sys.argv[2] == "tokenizing":
+    texts = edgexf.load(sys.argv[3])
+    texts.predict(["hello world"])
+    with texts._lock, texts._tokenizer._lock:  # as another thread of the parent may hold them at the fork
+        pid = os.fork()
+        if pid == 0:
+            assert texts.predict(["hello world"], timeout=60)
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+elif sys.argv[2] == "logging":
+    import logging
+    busy = threading.Thread(target=lambda: [edgexf.load(sys.argv[1], log_level="debug").close() for _ in range(9)])
+    busy.start()
+    while busy.is_alive():
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7)
+        os.waitpid(pid, 0)
+elif sys.argv[2] == "pool":
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert all(pool.map(answers, range(4)))
 elif sys.argv[2] == "busy":
@@ -65,11 +84,15 @@ print("the parent answers")
 """
 
 
-@pytest.mark.parametrize("end", ["exit", "error", "collection", "close", "pool", "busy"])
+@pytest.mark.parametrize("end", ["exit", "error", "collection", "close", "pool", "busy", "tokenizing", "logging"])
 def test_a_child_answers_and_ends(linformer: Exported, tmp_path: Path, end: str) -> None:
     script = tmp_path / "forks.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, script, linformer.bundle.path, end], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, script, linformer.bundle.path, end, DATA / "bundles/v1/features"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.stdout == "the parent answers\n", done.stderr
