@@ -151,7 +151,10 @@ def test_a_folder_that_cannot_be_written_is_logged(
 
 
 def test_choices_that_are_none_are_refused(bundle: Path) -> None:
-    with pytest.raises(UsageError, match="cache must be a folder, got int"):
+    for wrong in ("", "a\0b", os.fsencode("cache")):
+        with pytest.raises(UsageError, match="cache must be the path of a folder, got"):
+            load(bundle, cache=wrong)
+    with pytest.raises(UsageError, match="cache must be the path of a folder, got int"):
         load(bundle, cache=5)
     with pytest.raises(UsageError, match="verify must be one of always, once, never, got 'twice'"):
         edgexf.load(bundle, verify="twice")
