@@ -78,38 +78,52 @@ class Graphs:
                 self._opening.discard(purpose)
                 self.calls.changed.notify_all()
 
-    def run(self, purpose: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs a graph on checked inputs and returns all of its outputs.
+    def run(self, purpose: str, feeds: Mapping[str, Array], call: Call | None = None) -> dict[str, Array]:
+        """Runs a graph on checked inputs within `call`, or within a call of its own, and returns all of its outputs.
 
         Raises InputError if ONNX Runtime refuses the inputs, TimedOut or Cancelled if the call may go on no longer, and
         EdgexfError for an answer that is no finite number, if these are refused.
         """
-        times = [time.perf_counter()]  # of the start, and of the beginning and the end of the run where there was one
-        odd = None
-        try:
-            outer = self.calls.current()
-            if outer is not None:
-                found = self._run(outer, purpose, feeds, times)
-            else:
-                with self.calls.enter() as call:
-                    found = self._run(call, purpose, feeds, times)
-            odd = not_finite(found) if self._refuses or self._on_run is not None else None
-            if odd is not None and self._refuses:
-                declared = self._manifest.graph(purpose, self._dtype).outputs
-                raise refusal(odd, found[odd], declared, self._manifest.samples)
-        except Exception as error:
-            self._tell(purpose, feeds, times, odd is None, f"{type(error).__name__}: {error}")
-            raise
+        if call is None:
+            with self.calls.enter() as own:
+                return self.run(purpose, feeds, own)
         if self._on_run is not None:
-            self._tell(purpose, feeds, times, odd is None)
+            return self._told(call, purpose, feeds, self._on_run)
+        found = self._run(call, purpose, feeds)
+        odd = not_finite(found) if self._refuses else None
+        if odd is not None:
+            raise self._refusal(purpose, found, odd)
         return found
 
-    def _run(self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float]) -> dict[str, Array]:
+    def _refusal(self, purpose: str, found: Mapping[str, Array], odd: str) -> EdgexfError:
+        declared = self._manifest.graph(purpose, self._dtype).outputs
+        return refusal(odd, found[odd], declared, self._manifest.samples)
+
+    def _told(self, call: Call, purpose: str, feeds: Mapping[str, Array], on_run: OnRun) -> dict[str, Array]:
+        """`run`, and tells `on_run` of it."""
+        times = [time.perf_counter()]  # of the start, and of the beginning and the end of the run where there was one
+        odd, ended = None, ""
+        try:
+            found = self._run(call, purpose, feeds, times)
+            odd = not_finite(found)
+            if odd is not None and self._refuses:
+                raise self._refusal(purpose, found, odd)
+            return found
+        except BaseException as error:
+            ended = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            tell(on_run, self._report(purpose, feeds, times, odd is None, ended))
+
+    def _run(
+        self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float] | None = None
+    ) -> dict[str, Array]:
         session, outputs = self._open.get(purpose) or self._create(purpose, call)
         options = ort.RunOptions()
         if self._most is not None:
             self._take_place(call, self._most)
-        times.append(time.perf_counter())
+        if times is not None:
+            times.append(time.perf_counter())
         try:
             with call.stoppable(lambda: setattr(options, "terminate", True)):
                 return dict(zip(outputs, session.run(outputs, feeds, options)))  # noqa: B905 (a value for each name)
@@ -123,7 +137,8 @@ class Graphs:
         except Exception as error:  # the binding raises its C++ status types, which share no base class
             raise EdgexfError(f"a graph must run on {self._provider}, got an error of it: {error}.") from error
         finally:
-            times.append(time.perf_counter())
+            if times is not None:
+                times.append(time.perf_counter())
             if self._most is not None:
                 self._leave_place()
 
@@ -138,16 +153,12 @@ class Graphs:
             self._running -= 1
             self.calls.changed.notify_all()
 
-    def _tell(
-        self, purpose: str, feeds: Mapping[str, Array], times: list[float], finite: bool, error: str = ""
-    ) -> None:
-        if self._on_run is None:
-            return
+    def _report(self, purpose: str, feeds: Mapping[str, Array], times: list[float], finite: bool, error: str) -> Run:
         now = time.perf_counter()
         start, began, ended = (*times, now, now)[:3]  # a call that ended before its run only waited
         batch, length = self._sizes(feeds)
         waiting, running, total = (1e3 * seconds for seconds in (began - start, ended - began, now - start))
-        tell(self._on_run, Run(purpose, batch, length, waiting, running, total, self._provider, error, finite))
+        return Run(purpose, batch, length, waiting, running, total, self._provider, error, finite)
 
     def _sizes(self, feeds: Mapping[str, Array]) -> tuple[int, int]:
         """The rows and the tokens of a row of the first input, 0 where it has none."""

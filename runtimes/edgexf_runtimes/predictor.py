@@ -198,8 +198,8 @@ class Predictor:
         Raises InputError for arrays outside the bundle's limits, UsageError for an input that the model does not have,
         and TimedOut, Cancelled or ClosedError.
         """
-        with self.graphs.calls.enter(timeout, cancel):
-            return self.graphs.run(names.PREDICT, self.checked(joined(given, inputs)))
+        with self.graphs.calls.enter(timeout, cancel) as call:
+            return self.graphs.run(names.PREDICT, self._checks(joined(given, inputs)), call)
 
     def run_graph(self, method: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the graph of a method, ``predict`` or an explanation method, on checked inputs, and returns all of its

@@ -6,8 +6,13 @@ In: a timeout and a token, or none. Out: a `Call`, which what runs below asks wh
         with call.stoppable(stop):                  # `stop` ends the work from another thread
             work()                                  # raises TimedOut or Cancelled, also where the work came to an end
 
-What runs below finds its call in a context variable. The alternative is an argument through every function between
-`explain` and the graph, a dozen of them, most of which only hand it on; one that forgets it runs without a deadline.
+What runs below finds the call of its thread in `OF_THREAD`. Two alternatives were weighed. An argument through every
+function between `explain` and the graph, a dozen of them, most of which only hand it on: one that forgets it runs without
+a deadline. A context variable: it costs more than the rest of a call, and asyncio copies it into other threads and tasks,
+which are not in the call.
+
+Beginning and ending a call takes no lock: a call is in `flying` before it looks at `closed`, while `close` sets `closed`
+before it looks at `flying`.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +30,7 @@ from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut, UsageEr
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.clock import CLOCK, LONGEST_WAIT
 
-CURRENT: ContextVar[Call | None] = ContextVar("edgexf call", default=None)
+OF_THREAD: dict[int, Call] = {}  # the innermost call that each thread is in, of any session, by the thread's number
 
 LATE = "a call must end within its timeout of {:g} s, got no answer by then; give it more time, or a shorter input."
 
@@ -54,22 +59,24 @@ class Call:
         self._timeout = timeout
         self._cancel = cancel
         self._number = -1
-        self._thread = 0  # that runs the call: a context that was copied to another thread or task is not in it
+        self._thread = 0  # that runs the call, as `get_ident` counts
         self._stop: Callable[[], None] | None = None
-        self._outer: Token[Call | None] | None = None
+        self._outer: Call | None = None  # of another session, in the same thread
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.ended: type[EdgexfError] | None = None  # TimedOut or Cancelled, once the call must stop
 
     def __enter__(self) -> Self:
         calls = self._calls
-        with calls.lock:  # in place of `changed`, whose context is Python code
+        try:
+            calls.flying.add(self)
             if calls.closed:
                 raise ClosedError(
                     "a session must be open to be used, got a closed one; open it again with edgexf.load."
                 )
-            calls.flying.add(self)
-        try:
-            self._outer, self._thread = CURRENT.set(self), threading.get_ident()
+            thread = get_ident()
+            self._outer = OF_THREAD.get(thread)
+            OF_THREAD[thread] = self
+            self._thread = thread
             if self.deadline is not None:
                 self._number = CLOCK.at(self.deadline, self)
             if self._cancel is not None:
@@ -87,23 +94,18 @@ class Call:
             self.check()  # an answer that came in late is none
 
     def _leave(self) -> None:
-        self._thread = 0
         if self._cancel is not None:
             self._cancel.forget(self.end_cancelled)
         if self._number >= 0:
             CLOCK.forget(self._number)
         if self._outer is not None:
-            CURRENT.reset(self._outer)
+            OF_THREAD[self._thread] = self._outer
+        elif self._thread:
+            del OF_THREAD[self._thread]
         calls = self._calls
-        with calls.lock:
-            calls.flying.discard(self)
-            if calls.closed:
-                calls.changed.notify_all()
-
-    @property
-    def is_of_this_thread(self) -> bool:
-        """Whether this thread is in the call."""
-        return self._thread == threading.get_ident()
+        calls.flying.discard(self)
+        if calls.closed:
+            calls.wake()
 
     def end_late(self) -> None:
         self.end(TimedOut)
@@ -144,8 +146,8 @@ class Call:
 
 def go_on() -> None:
     """Raises TimedOut or Cancelled if the current call must not go on."""
-    call = CURRENT.get()
-    if call is not None and call.is_of_this_thread:
+    call = OF_THREAD.get(get_ident())
+    if call is not None:
         call.check()
 
 
@@ -189,15 +191,14 @@ class Calls:
     """The calls of a session that are in flight.
 
     Attributes:
-        lock: held while the calls change.
-        changed: a condition of the lock, notified when a call ends, when a graph was opened, and when a call must stop.
+        changed: notified when a call of a closed session ends, when a graph was opened, and when a call must stop. Its lock
+            is reentrant, since a signal handler may interrupt the thread that holds it.
         flying: the calls.
         closed: whether no further call may begin.
     """
 
     def __init__(self, closed: bool = False) -> None:
-        self.lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
-        self.changed = threading.Condition(self.lock)
+        self.changed = threading.Condition(threading.RLock())
         self.flying: set[Call] = set()
         self.closed = closed
 
@@ -207,8 +208,8 @@ class Calls:
         Raises UsageError for limits of a wrong kind; entering raises ClosedError if the session is closed.
         """
         if timeout is None and cancel is None:
-            outer = self.current()
-            if outer is not None:
+            outer = OF_THREAD.get(get_ident())
+            if outer is not None and outer._calls is self:
                 return Inner(outer)
         else:
             check_limits(timeout, cancel)
@@ -216,8 +217,8 @@ class Calls:
 
     def current(self) -> Call | None:
         """The call of this session that this thread is in, or None outside of all."""
-        outer = CURRENT.get()
-        return outer if outer is not None and outer._calls is self and outer.is_of_this_thread else None
+        outer = OF_THREAD.get(get_ident())
+        return outer if outer is not None and outer._calls is self else None
 
     def wake(self) -> None:
         with self.changed:

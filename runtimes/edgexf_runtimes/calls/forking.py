@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from edgexf_runtimes.calls.call import ASK_EVERY, Call
+from edgexf_runtimes.calls.call import ASK_EVERY, OF_THREAD, Call
 from edgexf_runtimes.calls.clock import CLOCK
 
 OPENING = threading.RLock()  # held while a graph opens, and during a fork
@@ -54,6 +54,8 @@ def keep_for_ever(value: Any) -> None:
 def in_child() -> None:
     OPENING.release()
     CLOCK.renew()
+    for thread in OF_THREAD.keys() - {threading.get_ident()}:  # of the parent; a thread of the child may get its number
+        del OF_THREAD[thread]
     for one in list(LIVE):
         for value in one.renew():
             keep_for_ever(value)

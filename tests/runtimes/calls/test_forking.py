@@ -18,6 +18,7 @@ SCRIPT = """
 import gc, multiprocessing, os, sys, threading
 import numpy as np
 import edgexf
+from edgexf_runtimes.calls.call import OF_THREAD
 
 ids = np.array([[257, 1, 2, 3]])
 session = edgexf.load(sys.argv[1], threads=2, profile="edge")  # which maps the weights
@@ -67,8 +68,11 @@ elif sys.argv[2] == "pool":
 elif sys.argv[2] == "busy":
     busy = threading.Thread(target=lambda: [session.run(input_ids=np.full((8, 4096), 1)) for _ in range(3)])
     busy.start()
+    while not OF_THREAD:
+        pass
     pid = os.fork()
     if pid == 0:
+        assert not OF_THREAD  # a thread of the child may get the number of a thread of the parent
         child("exit")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     busy.join()
