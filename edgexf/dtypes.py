@@ -9,11 +9,10 @@ File suffixes follow the Hugging Face hub and transformers.js.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from edgexf.records import Record
 
 
-@dataclass(frozen=True)
-class Dtype:
+class Dtype(Record):
     """A dtype of graphs.
 
     Attributes:

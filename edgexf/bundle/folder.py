@@ -15,13 +15,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.errors import BundleError, UsageError
+from edgexf.records import Record
 
 LARGEST_JSON = 16 << 20  # bytes
 SIGNING_FILE = "edgexf.sig"
@@ -370,8 +370,7 @@ def sha256(path: Path, going_on: Callable[[], None] = lambda: None) -> str:
     return hasher.hexdigest()
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Record):
     """A bundle on disk and its manifest."""
 
     path: Path

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from edgexf.records import Record
 
 SHARE = re.compile(r"\(?(.+?)\)? // ([1-9]\d*)")
 TERM = re.compile(r"(?:([1-9]\d*)\*)?([^\W\d]\w*)")
 
 
-@dataclass(frozen=True)
-class Formula:
+class Formula(Record):
     """The sum of `terms` and `plus`, divided by `over` and rounded down.
 
     Attributes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any, Self
 
 from edgexf import names
@@ -17,14 +17,14 @@ from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import NAMES
 from edgexf.errors import BundleError, UsageError
+from edgexf.records import Record
 
 SCHEMA_VERSION = 1
 SCORES = ("softmax", "sigmoid", "none")
 PADDINGS = re.compile(r"invariant|none|to_multiple\([1-9]\d*\)")
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Record):
     """What an input must keep to. Lengths are in tokens.
 
     Attributes:
@@ -77,8 +77,7 @@ class Limits:
         return -(-length // multiple) * multiple
 
 
-@dataclass(frozen=True)
-class Globals:
+class Globals(Record):
     """Which tokens are global if a caller names none.
 
     Attributes:
@@ -94,8 +93,7 @@ class Globals:
         require_rule(self.rule, ("none", "first"), ("question", "answer"), self.separator_id)
 
 
-@dataclass(frozen=True)
-class Segments:
+class Segments(Record):
     """Which segment a token belongs to if a caller gives no ``token_type_ids``, as the model itself fills them in.
 
     Attributes:
@@ -117,8 +115,7 @@ def require_rule(rule: str, plain: tuple[str, ...], separated: tuple[str, ...], 
     )
 
 
-@dataclass(frozen=True)
-class Decoder:
+class Decoder(Record):
     """The decoder of a sequence-to-sequence model: at most `max_length` tokens, which begin with `start_id`.
 
     If a caller gives no decoder tokens, they are the input tokens, each of them one place later.
@@ -132,8 +129,7 @@ class Decoder:
             require(is_count(getattr(self, name), least), f"{name} must be a whole number of at least {least}", self)
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(Record):
     """An input or output of a graph. `shape` holds sizes, and names of axes whose size varies (``batch_size``)."""
 
     name: str
@@ -156,8 +152,7 @@ class Tensor:
         return any(isinstance(size, str) for size in self.shape[1:])
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(Record):
     """A graph file.
 
     Attributes:
@@ -188,8 +183,7 @@ class Graph:
         return shapes[names.RELEVANCE].index(rows[0]) if rows else 0
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Record):
     """All that a reader needs to run the graphs of a bundle.
 
     Attributes:

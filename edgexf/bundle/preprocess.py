@@ -6,13 +6,11 @@ arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgexf.checks import is_count, require
+from edgexf.records import Record
 
 
-@dataclass(frozen=True)
-class Bytes:
+class Bytes(Record):
     """How raw bytes become token ids: `class_id` first, then the value of each byte, then padding.
 
     Attributes:
@@ -40,8 +38,7 @@ class Bytes:
         require(self.max_bytes < max_length, "max_bytes must leave room for the class token", self)
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Record):
     """How text becomes token ids: by the bundle's tokenizer.json, with special tokens, then padding.
 
     Attributes:

@@ -6,16 +6,16 @@ In: keyword arguments. Out: frozen values that were checked for kind and range. 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgexf.bundle.formula import formula
 from edgexf.checks import is_count, require, require_text
+from edgexf.records import Record
 
 NARROWED, SAMPLED = "narrowed", "sampled"  # fields of a `Signature`, and keys of the provenance of a model of text
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(Record):
     """A named axis of the inputs of a custom module. Its size is a multiple of `step`, from `least` to `most`."""
 
     name: str
@@ -33,8 +33,7 @@ class Axis:
         return self.least <= size <= self.most and size % self.step == 0
 
 
-@dataclass(frozen=True)
-class Within:
+class Within(Record):
     """The values of an input that counts along an axis: from `least` to the size of `axis` minus `short`.
 
     Lengths of rows go from 1 to the size, places from 0 to the size minus 1.
@@ -53,8 +52,7 @@ class Within:
         return sizes[self.axis] - self.short
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(Record):
     """What a custom module takes.
 
     Attributes:

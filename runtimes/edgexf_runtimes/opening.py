@@ -17,7 +17,7 @@ the driver and the processor.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from edgexf import names
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.dtypes import FP32
 from edgexf.errors import BundleError, DeviceError, UsageError
+from edgexf.records import Record
 from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.forking import opening
 from edgexf_runtimes.device import providers
@@ -45,8 +46,7 @@ CHECKS = ("golden", "never")
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
-@dataclass(frozen=True)
-class Checks:
+class Checks(Record):
     """What is checked when a graph opens.
 
     Attributes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +23,7 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError
+from edgexf.records import Record
 from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.forking import LIVE
@@ -54,8 +54,7 @@ Pair = tuple[str, str]
 Answer = tuple[dict[str, Array], float, int]  # outputs of a row, its share of the run in milliseconds, rows of the run
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(Record):
     """An input after reading and tokenizing.
 
     Attributes:

@@ -13,16 +13,16 @@ record in `TABLE`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgexf.errors import UsageError
+from edgexf.records import Record
 
 Wanted = str | tuple[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(Record):
     """An execution provider of ONNX Runtime.
 
     Attributes:
@@ -93,8 +93,7 @@ CPU = TABLE[0]
 BY_NAME = {name: provider for provider in TABLE for name in (provider.name, provider.ort, *provider.also)}
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(Record):
     """A provider that a caller named, with options for ONNX Runtime, of text as it takes them."""
 
     provider: Provider

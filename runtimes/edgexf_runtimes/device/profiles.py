@@ -15,14 +15,14 @@ all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from edgexf.errors import UsageError
+from edgexf.records import Record
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Record):
     """What a session is tuned for.
 
     Attributes:
@@ -59,8 +59,7 @@ def profile_named(name: str) -> Profile:
     return PROFILES[name]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """How the graphs of a session are opened.
 
     Attributes:

@@ -7,17 +7,17 @@ copied, so that a request can't take the memory of a service.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from edgexf.checks import is_count, require_choice
 from edgexf.errors import InputError, UsageError
+from edgexf.records import Record
 
 MOST_BYTES = 2 << 30  # a bound far above a usual call, and below the memory of most devices that serve several
 
 
-@dataclass(frozen=True)
-class CallLimits:
+class CallLimits(Record):
     """How much one call may bring. Raises UsageError for a value out of range.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from edgexf.bundle.manifest import Limits
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import InputError, UsageError
+from edgexf.records import Record
 from edgexf_runtimes.calls.call import go_on
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, read_file
 from edgexf_runtimes.inputs.text import Encoded, Text, token_text
@@ -29,8 +29,7 @@ MAX_TEXT = 1 << 26  # bytes of one text: a bound, far above the limit of every m
 BATCH_TOKENS = 16_384  # tokens that run together, padding included: more is slower per token on a CPU
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(Record):
     """An input as it was read.
 
     Attributes:
