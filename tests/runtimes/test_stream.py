@@ -86,7 +86,7 @@ def test_an_answer_that_is_refused_stands_in_its_place(session: Session, monkeyp
     wanted = said(session.predict(TEXTS))
     run = session.graphs._run
 
-    def broken(call: Any, purpose: str, feeds: Any, times: Any) -> Any:
+    def broken(call: Any, purpose: str, feeds: Any, times: Any = None) -> Any:
         outputs = run(call, purpose, feeds, times)
         outputs["logits"][feeds["attention_mask"].sum(1) == 1 + len(TEXTS[2])] = np.nan
         return outputs
