@@ -20,14 +20,13 @@ one module. A manifest field that names the kind would repeat what the names and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgexf import names
 from edgexf.bundle.manifest import Tensor
+from edgexf.records import Record
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Record):
     """A kind of head.
 
     Attributes:
@@ -62,8 +61,7 @@ KINDS = (CLASSES, TOKEN_CLASSES, SPAN, VECTORS)
 UNNAMED = (CLASSES, TOKEN_CLASSES)  # what a custom module's first output is taken for, if no kind knows its name
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Record):
     """The first outputs of a model.
 
     Attributes:
@@ -140,8 +138,7 @@ def head_of(outputs: Sequence[Tensor], samples: str) -> Head | None:
 LABELS, HIDDEN, VOCABULARY, CHOICES = "labels", "hidden", "vocabulary", "choices"  # the columns of a task's output
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Record):
     """What a model is used for, by its name on the Hugging Face hub.
 
     Attributes:

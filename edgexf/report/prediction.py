@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edgexf.checks import require
 from edgexf.errors import InputError
+from edgexf.records import Record
 from edgexf.report.reading import check_keys, listed, number, of_kind, offsets_of
 
 KINDS = {
@@ -43,8 +44,7 @@ def score_of(value: Any) -> float:
     return nan if value is None else number(value)
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(Record):
     """The answer of a model to one input.
 
     For an input that is read in several windows, the scores come from the mean logits.

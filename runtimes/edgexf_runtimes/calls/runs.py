@@ -6,11 +6,11 @@ In: a function `on_run` that the service gives to `edgexf.load`. Out: a `Run` fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from edgexf.records import Record
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Record):
     """One run of a graph.
 
     Attributes:
