@@ -11,10 +11,9 @@ from edgexf.cli.options import (
     bundle_argument,
     check_output,
     compiled_methods,
-    dtype_option,
-    threads_option,
     write_text,
 )
+from edgexf.cli.session import Opening, session_options
 
 
 @click.command()
@@ -39,10 +38,9 @@ from edgexf.cli.options import (
         f"Explanation method of the bundle to measure beside its answers: {compiled_methods()}. May be repeated."
     ),
 )
-@dtype_option
-@threads_option
+@session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
-    bundle: Path, lengths: str | None, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], dtype: str, threads: int | None
+    bundle: Path, lengths: str | None, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], opening: Opening
 ) -> None:  # fmt: skip
     """Measure latency, load time and memory over lengths."""
     from edgexf.cli.console import progress, show_records, show_table
@@ -51,7 +49,7 @@ def bench(
 
     check_output(json_file, markdown)
     wanted = None if lengths is None else parse_lengths(lengths)
-    report = measure(bundle, wanted, threads, progress, methods, dtype)
+    report = measure(bundle, wanted, progress, methods, **opening.arguments)
     if markdown is not None:
         write_text(markdown, report.to_markdown())
     if json_file is not None and str(json_file) != "-":

@@ -10,16 +10,8 @@ from typing import Any
 
 import click
 
-from edgexf.cli.options import (
-    bundle_argument,
-    dtype_option,
-    input_timeout_option,
-    method_options,
-    target_options,
-    threads_option,
-    truncate_option,
-    write_text,
-)
+from edgexf.cli.options import bundle_argument, method_options, target_options, truncate_option, write_text
+from edgexf.cli.session import Opening, opened, session_options
 from edgexf.cli.streams import say
 from edgexf.errors import UsageError
 
@@ -53,11 +45,9 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 @click.option(
     "--sample", type=int, help="Of an .npz: the sample to explain, counted from 0; by default all, with --json."
 )
-@input_timeout_option
-@dtype_option
-@threads_option
+@session_options()
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, input_timeout: float, dtype: str, threads: int | None, **options: Any
+    bundle: Path, source: Path | None, text: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, opening: Opening, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -79,7 +69,6 @@ def explain(
         page_of,
         text_of,
     )
-    from edgexf_runtimes import load
 
     if line := left_out(methods):
         say(line, to_stderr=True)
@@ -95,10 +84,10 @@ def explain(
                 "--label": truth,
             },
         )
-        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, dtype, threads, input_timeout)
+        return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, opening)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
-    with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
+    with opened(bundle, opening) as session:
         if session.manifest.preprocess is None:
             check_array_call(session, **{"--text": text, "--truncate": truncate})
             file = Path(given)
@@ -124,14 +113,13 @@ def explain(
 
 
 def show_evaluation(
-    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, dtype: str, threads: int | None, input_timeout: float
+    bundle: Path, listing: Path, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, as_json: bool, opening: Opening
 ) -> None:  # fmt: skip
     """Shows how faithful methods are on labelled data, as a table or JSON."""
     from edgexf.cli.console import progress, show_table
     from edgexf.pipeline.evaluate_methods import evaluate
-    from edgexf_runtimes import load
 
-    with load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session:
+    with opened(bundle, opening) as session:
         found = evaluate(session, listing, methods, options, truncate, progress)
     if as_json:
         click.echo(found.to_json())

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgexf.cli.options import bundle_argument
+from edgexf.cli.session import Opening, session_options
 
 
 @click.command()
@@ -33,13 +34,14 @@ def variants() -> None:
 
 @click.command()
 @bundle_argument
-def verify(bundle: Path) -> None:
+@session_options("providers", "profile", "threads")
+def verify(bundle: Path, opening: Opening) -> None:
     """Check a bundle: hashes, contract, golden outputs on this device."""
     from edgexf.cli.console import show_table
     from edgexf.pipeline.card import difference_text
     from edgexf.pipeline.verify_bundle import verify
 
-    verdict = verify(bundle)
+    verdict = verify(bundle, **opening.arguments)
     rows = [
         (part.dtype, row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual)))
         for part in verdict.parts

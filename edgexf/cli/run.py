@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgexf.cli.options import bundle_argument, dtype_option, input_timeout_option, threads_option, truncate_option
+from edgexf.cli.options import bundle_argument, truncate_option
+from edgexf.cli.session import Opening, opened, session_options
 from edgexf.cli.streams import say_error
-from edgexf.errors import EdgexfError, InputError, UsageError
+from edgexf.errors import EdgexfError, InputError, TimedOut, UsageError
 
 if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
@@ -36,11 +37,9 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
     type=click.Path(path_type=Path),
     help="Of a model of arrays: a folder for its outputs, an .npz each.",
 )
-@input_timeout_option
-@dtype_option
-@threads_option
+@session_options()
 def run(
-    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, output_arrays: Path | None, input_timeout: float, dtype: str, threads: int | None
+    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, output_arrays: Path | None, opening: Opening
 ) -> None:  # fmt: skip
     """Classify files (- is standard input); a JSON line each, in the order given.
 
@@ -49,15 +48,10 @@ def run(
 
     A model that takes arrays reads them from .npz files, by the names of its inputs, and answers with its outputs.
     """
-    from edgexf_runtimes import load
-
     sources: list[str | Path] = [*texts, *map(Path, inputs)]
     check_sources(sources)
     failed = False
-    with (
-        load(bundle, dtype=dtype, threads=threads, input_timeout=input_timeout) as session,
-        advancing(len(sources)) as advance,
-    ):
+    with opened(bundle, opening) as session, advancing(len(sources)) as advance:
         if session.manifest.preprocess is None:
             from edgexf.pipeline.answer_arrays import check_array_call
 
@@ -119,12 +113,14 @@ def check_sources(sources: Sequence[str | Path]) -> None:
 def predict_readable(
     session: Session, sources: Sequence[str | Path], truncate: bool, stride: int | None
 ) -> tuple[Sequence[Prediction | Features], list[EdgexfError]]:
-    """Answers for the readable inputs, and the errors of the others. UsageError for a call that is wrong for all."""
+    """Answers for the readable inputs, and the errors of the others. UsageError for a call that is wrong for all, and
+    TimedOut.
+    """
     prepared, errors = [], []
     for source in sources:
         try:
             prepared.append(session.prepare(source, truncate, stride))
-        except UsageError:
+        except (UsageError, TimedOut):
             raise
         except EdgexfError as error:
             errors.append(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle
 from edgexf.bundle.folder import Bundle
@@ -59,15 +59,21 @@ class Verdict:
         return all(part.passed for part in self.parts)
 
 
-def verify(path: str | os.PathLike[str]) -> Verdict:
-    """Checks hashes, contract and golden outputs of a bundle on this device. BundleError if the bundle was changed."""
+def verify(
+    path: str | os.PathLike[str], *, providers: Any = "cpu", profile: str = "balanced", threads: int | None = None
+) -> Verdict:
+    """Checks hashes, contract and golden outputs of a bundle on this device. BundleError if the bundle was changed.
+
+    `providers`, `profile` and `threads` are those of `edgexf.load`.
+    """
     from edgexf_runtimes import load
     from edgexf_runtimes.device.dtype import tolerance
     from edgexf_runtimes.measure import golden
 
+    how: dict[str, Any] = {"providers": providers, "profile": profile, "threads": threads}
     found = bundle.read(Path(path))
     parts = []
     for dtype in dict.fromkeys(graph.dtype for graph in found.variants):
-        with load(path, dtype=dtype, verify="never", check="never", nan="flag") as session:
+        with load(path, dtype=dtype, verify="never", check="never", nan="flag", **how) as session:
             parts.append(Part(dtype, tuple(golden.check(session)), tolerance(Path(path), found, dtype)))
     return Verdict(Bundle(Path(path), found), tuple(parts))

@@ -20,6 +20,7 @@ from edgexf.report.markdown import markdown_table
 # Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 1 named neither the
 # bundle's digest, nor the dtype, nor the date.
 REPORT_SCHEMA = 2
+LATER = {"providers": "cpu", "profile": "balanced"}  # fields that earlier versions lack, and what those measured
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class LatencyReport:
         load_ms: the median time to create a session in a fresh process, in milliseconds.
         load_runs: the number of fresh processes.
         rows: the latencies.
+        providers: where the graphs ran, as short names with options.
+        profile: what the session was tuned for.
     """
 
     model: str
@@ -74,9 +77,16 @@ class LatencyReport:
     load_ms: float
     load_runs: int
     rows: tuple[LengthLatency, ...]
+    providers: str = LATER["providers"]
+    profile: str = LATER["profile"]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema_version": REPORT_SCHEMA, **asdict(self)}
+        """All fields; `providers` and `profile` only where they are not the default, since earlier readers don't know
+        them.
+        """
+        usual = {name for name in LATER if getattr(self, name) == LATER[name]}
+        fields = {name: value for name, value in asdict(self).items() if name not in usual}
+        return {"schema_version": REPORT_SCHEMA, **fields}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1)
@@ -89,6 +99,7 @@ class LatencyReport:
             require(isinstance(values, dict), "a report must be an object", type(values).__name__)
             version = values.pop("schema_version", None)
             require(version == REPORT_SCHEMA, f"schema_version must be {REPORT_SCHEMA}", version)
+            values = {**LATER, **values}
             wrong = wrong_keys(cls, values)
             require(not wrong, "keys must be those of a report", wrong)
             rows = tuple(LengthLatency(**row) for row in values["rows"])
@@ -109,6 +120,8 @@ class LatencyReport:
             "dtype": self.dtype + others,
             "machine": ", ".join(self.machine[name] for name in ("processor", "system") if name in self.machine),
             "threads": str(self.threads),
+            "provider": self.providers,
+            "profile": self.profile,
             "versions": ", ".join(f"{package} {version}" for package, version in self.versions.items()),
             "date": self.date,
             "session load": f"{self.load_ms:.0f} ms (median of {self.load_runs} fresh processes)",

@@ -45,6 +45,8 @@ class Remembered:
                 got = repr(folder) if isinstance(folder, str | bytes) else type(folder).__name__
                 raise UsageError(f"cache must be the path of a folder, got {got}; name one, or leave it out.")
         self.folder = None if chosen is None else Path(chosen).absolute()
+        if self.folder is not None and self.folder.is_file():
+            raise UsageError(f"cache must be the path of a folder, got the file {chosen}; name another one.")
 
     def knows(self, key: Mapping[str, Any]) -> bool:
         """Whether `note` was called with an equal key."""
@@ -59,7 +61,7 @@ class Remembered:
     def _holds(self, path: Path, key: Mapping[str, Any]) -> bool:
         try:
             found = json.loads(path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except (OSError, ValueError, RecursionError) as error:
             warn("what %s remembers can't be read (%s); it is checked again.", path, error)

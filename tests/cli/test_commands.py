@@ -118,7 +118,7 @@ def test_bench_runs_no_code_of_the_current_folder(bundle: Path, tmp_path: Path) 
 
 def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (400 << 20)  # resident in this process only: no child process inherits it
-    assert fresh_process(bundle, Case("predict", 16), "auto", None)[1] < 300 < len(ballast) >> 20
+    assert fresh_process(bundle, Case("predict", 16), {})[1] < 300 < len(ballast) >> 20
 
 
 def test_a_page_never_replaces_the_file_it_explains(bundle: Path, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from edgexf.pipeline.export_model import export, shown
 from edgexf.progress import no_stages
 from edgexf.report.latency import LatencyReport
 from edgexf_exporters.explain.methods import METHODS as COMPILED
+from edgexf_runtimes.device.asked import TABLE
+from edgexf_runtimes.device.profiles import PROFILES
 from edgexf_runtimes.explain.methods import METHODS as AT_RUN_TIME
 
 pytestmark = pytest.mark.slow  # exports a model
@@ -211,12 +213,13 @@ def test_help_lists_every_method_mode_and_dtype_without_torch() -> None:
     wanted = {
         "explain": [*COMPILED, *(method.name for method in AT_RUN_TIME), *dtypes.NAMES],
         "bench": [*COMPILED, *dtypes.NAMES],
+        "run": [*(provider.name for provider in TABLE), *PROFILES],
         "quantize": [*dtypes.MODES, "percentile", "entropy"],
         "export": [*COMPILED, *dtypes.MODES],
     }
     for name, words in wanted.items():
         done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=True)
-        said = re.sub(r"\s+", " ", done.stdout)
+        said = re.sub(r"\s+", " ", re.sub(r"(?<=\w-)\n\s+", "", done.stdout))  # a line may end within a name
         assert [word for word in words if word not in said] == []
 
 

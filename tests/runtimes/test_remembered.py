@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_is_logged(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     with caplog.at_level(logging.WARNING, logger="edgexf"):
-        load(bundle, cache=tmp_path / "file")
+        load(bundle, cache=tmp_path / "file" / "folder")
     assert "can't be remembered" in caplog.text
 
 
@@ -156,6 +156,9 @@ def test_choices_that_are_none_are_refused(bundle: Path) -> None:
             load(bundle, cache=wrong)
     with pytest.raises(UsageError, match="cache must be the path of a folder, got int"):
         load(bundle, cache=5)
+    (bundle.parent / "file").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"cache must be the path of a folder, got the file .*; name another one"):
+        load(bundle, cache=bundle.parent / "file")
     with pytest.raises(UsageError, match="verify must be one of always, once, never, got 'twice'"):
         edgexf.load(bundle, verify="twice")
 

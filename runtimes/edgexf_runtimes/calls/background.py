@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgexf.errors import ClosedError, TimedOut
-from edgexf_runtimes.calls.call import LATE, check_limits
+from edgexf_runtimes.calls.call import LATE, check_limits, of_timeout
 from edgexf_runtimes.calls.cancel import Cancel
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Background:
         if cancel is not None:
             cancel.then(token.cancel)
         try:
-            async with asyncio.timeout(timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._started(), work)
+            with of_timeout(timeout):
+                async with asyncio.timeout(timeout):
+                    return await asyncio.get_running_loop().run_in_executor(self._started(), work)
         except TimeoutError as error:
             raise TimedOut(LATE.format(timeout)) from error
         finally:

@@ -49,6 +49,17 @@ def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
         )
 
 
+@contextmanager
+def of_timeout(timeout: float | None) -> Iterator[None]:
+    """Names the caller's timeout in TimedOut errors of the block, whose calls get what is left of it."""
+    try:
+        yield
+    except TimedOut as error:
+        if timeout is None:
+            raise
+        raise TimedOut(LATE.format(timeout)) from error
+
+
 class Call:
     """One call. Made by `Calls.enter`; a context manager."""
 

@@ -99,6 +99,10 @@ class Asked(Record):
     provider: Provider
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        said = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.provider.name} ({said})" if said else self.provider.name
+
 
 def short(ort: str) -> str:
     """The short name of a provider that ONNX Runtime names; its own name if the table does not hold it."""

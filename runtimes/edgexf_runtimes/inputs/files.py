@@ -13,7 +13,7 @@ import select
 import stat
 import sys
 import time
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from edgexf.errors import InputError, UsageError
@@ -34,11 +34,12 @@ def check_timeout(seconds: float) -> float:
 
 
 def read_file(path: Path, size: int, timeout: float = INPUT_TIMEOUT) -> bytes:
-    """Reads at most `size` bytes of a file, or of standard input for ``-``. Waits for standard input without a limit."""
+    """Reads at most `size` bytes of a file, or of standard input for ``-``, which a person may type.
+
+    So standard input may take its time, within that of the current call.
+    """
     if str(path) == STDIN:
-        if sys.stdin is None:
-            raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
-        return sys.stdin.buffer.read(size)
+        return read_stdin(size)
     try:
         if hasattr(os, "O_NONBLOCK") and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             return read_waiting(path, size, timeout)
@@ -53,6 +54,17 @@ def read_file(path: Path, size: int, timeout: float = INPUT_TIMEOUT) -> bytes:
         ) from error
 
 
+def read_stdin(size: int) -> bytes:
+    """Reads at most `size` bytes of standard input. Raises TimedOut or Cancelled if the current call may wait no longer."""
+    if sys.stdin is None:
+        raise InputError("an input of - must be an open standard input, got a closed one; name a file.")
+    try:
+        handle = sys.stdin.fileno()
+    except OSError:  # a stream of a program's own
+        return sys.stdin.buffer.read(size)
+    return sys.stdin.buffer.read(size) if not hasattr(select, "poll") else read_handle(handle, size, inf, STDIN)
+
+
 def read_waiting(path: Path, size: int, timeout: float) -> bytes:
     """Reads a pipe or a device, at most `size` bytes. InputError if nothing comes for `timeout` seconds.
 
@@ -60,27 +72,32 @@ def read_waiting(path: Path, size: int, timeout: float) -> bytes:
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0))
     try:
-        found, poll = bytearray(), select.poll()
-        poll.register(handle, select.POLLIN)
-        last = time.monotonic()
-        while len(found) < size:
-            go_on()
-            left = last + timeout - time.monotonic()
-            ready = left > 0 and poll.poll(min(left, ASK_EVERY) * 1e3)
-            if not ready and left > 0:
-                continue
-            if not ready:
-                raise InputError(
-                    f"an input must begin and go on within {timeout:g} s, got nothing from {path}; start what writes it, or wait longer with --input-timeout."
-                )
-            part = os.read(handle, min(size - len(found), CHUNK))
-            if not part:
-                break
-            found += part
-            last = time.monotonic()
-        return bytes(found)
+        return read_handle(handle, size, timeout, path)
     finally:
         os.close(handle)
+
+
+def read_handle(handle: int, size: int, timeout: float, name: object) -> bytes:
+    """Reads a handle as `read_waiting` does. `name` names it in an error."""
+    found, poll = bytearray(), select.poll()
+    poll.register(handle, select.POLLIN)
+    last = time.monotonic()
+    while len(found) < size:
+        go_on()
+        left = last + timeout - time.monotonic()
+        ready = left > 0 and poll.poll(min(left, ASK_EVERY) * 1e3)
+        if not ready and left > 0:
+            continue
+        if not ready:
+            raise InputError(
+                f"an input must begin and go on within {timeout:g} s, got nothing from {name}; start what writes it, or wait longer with --input-timeout."
+            )
+        part = os.read(handle, min(size - len(found), CHUNK))
+        if not part:
+            break
+        found += part
+        last = time.monotonic()
+    return bytes(found)
 
 
 def check_regular(path: Path, rule: str) -> None:

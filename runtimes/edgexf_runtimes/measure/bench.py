@@ -30,8 +30,9 @@ from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency import LatencyReport, LengthLatency
+from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
-from edgexf_runtimes.device.session_options import available_threads
+from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.inputs import made
 from edgexf_runtimes.session import Session, load
 
@@ -111,20 +112,20 @@ def chosen_lengths(session: Session, wanted: Sequence[int] | None) -> list[int]:
 def measure(
     path: Path,
     lengths: Sequence[int] | None = None,
-    threads: int | None = None,
     progress: Progress = unseen,
     methods: Sequence[str] = (),
-    dtype: str = "auto",
+    **opening: Any,
 ) -> LatencyReport:
-    """Measures the bundle. See `chosen_lengths` for `lengths`.
+    """Measures the bundle. See `chosen_lengths` for `lengths`. `opening` holds arguments of `edgexf.load`, in types that
+    JSON has.
 
     Raises UsageError for a length outside the bundle's limits, and for a method that the bundle does not hold.
     """
-    with load(path, dtype=dtype, threads=threads, nan="flag") as session:
+    with load(path, nan="flag", **opening) as session:
         wanted = chosen_lengths(session, lengths)
         graphs = (names.PREDICT, *dict.fromkeys(map(session.method, methods)))
         cases = [Case(graph, length) for graph in graphs for length in wanted]
-        fresh = in_fresh_processes(path, cases, session.dtype, threads, progress)
+        fresh = in_fresh_processes(path, cases, {**opening, "dtype": session.dtype}, progress)
         times = in_turns(session, cases, progress)
     rows = (
         summary(case, times[case], peak, tokens_of(session, case.length))
@@ -138,17 +139,19 @@ def measure(
         dtype=session.dtype,
         others=tuple(dict.fromkeys(graph.dtype for graph in session.whole.variants if graph.dtype != session.dtype)),
         date=now(),
-        threads=threads or available_threads(),
+        threads=threads_of(session.settings),
         machine=machine,
         versions={package: installed(package) for package in RUNTIME},
         load_ms=float(np.median([load_ms for load_ms, _ in fresh])),
         load_runs=len(fresh),
         rows=tuple(rows),
+        providers=", ".join(map(str, asked(session.settings.providers))),
+        profile=session.settings.profile.name,
     )
 
 
 def in_fresh_processes(
-    path: Path, cases: Sequence[Case], dtype: str, threads: int | None, progress: Progress
+    path: Path, cases: Sequence[Case], opening: Mapping[str, Any], progress: Progress
 ) -> list[tuple[float, float]]:
     """The time to load and the peak of memory, as in `fresh_process`: for each case, and for the first case again until
     there are `LOADS`.
@@ -157,7 +160,7 @@ def in_fresh_processes(
     found = []
     with progress(len(wanted), "loading in fresh processes") as advance:
         for case in wanted:
-            found.append(fresh_process(path, case, dtype, threads))
+            found.append(fresh_process(path, case, opening))
             advance(1)
     return found
 
@@ -194,9 +197,11 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float, tokens: int) 
     )
 
 
-def fresh_process(path: Path, case: Case, dtype: str, threads: int | None) -> tuple[float, float]:
-    """The time to load the bundle in ms, and the peak of resident memory in MiB, in a fresh process."""
-    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), dtype, str(threads or 0)]
+def fresh_process(path: Path, case: Case, opening: Mapping[str, Any]) -> tuple[float, float]:
+    """The time to load the bundle in ms, and the peak of resident memory in MiB, in a fresh process. `opening` holds
+    arguments of `edgexf.load`.
+    """
+    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), json.dumps(opening)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (all arguments are ours)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
@@ -221,10 +226,13 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def child(path: str, graph: str, length: str, dtype: str, threads: str) -> None:
+def child(path: str, graph: str, length: str, opening: str) -> None:
     """Runs in the process that `fresh_process` starts: loads the bundle, runs it, and prints the figures."""
-    case, start = Case(graph, int(length)), time.perf_counter()
-    with load(path, dtype=dtype, threads=int(threads) or None, check="never", nan="flag") as session:
+    case, given = Case(graph, int(length)), json.loads(opening)
+    if "providers" in given:  # JSON makes lists of the pairs of a name and options
+        given["providers"] = [tuple(one) if isinstance(one, list) else one for one in given["providers"]]
+    start = time.perf_counter()
+    with load(path, check="never", nan="flag", **given) as session:
         load_ms = (time.perf_counter() - start) * 1e3
         for _ in range(WARM_UP):
             run(session, case, feeds(session, case))
