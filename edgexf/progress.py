@@ -5,7 +5,7 @@
                that takes the number of steps that were just done
     Steps      takes the number of steps that are done and the number of all steps, for work that counts its steps
 
-`edgexf.cli.console` shows all of them on a terminal, and nothing in a pipe. Standard library only.
+`edgexf.cli.console` shows all of them on a terminal, and nothing in a pipe.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from edgexf.errors import UsageError
+
 
 class Stages(Protocol):
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None: ...
@@ -21,6 +23,14 @@ class Stages(Protocol):
 
 Progress = Callable[[int | None, str], AbstractContextManager[Callable[[int], None]]]
 Steps = Callable[[int, int], None]
+
+
+def check_steps(steps: object) -> None:
+    """Raises UsageError for what is given as `Steps` and can't be called."""
+    if steps is not None and not callable(steps):
+        raise UsageError(
+            f"progress must be a function of the steps done and of all steps, got {type(steps).__name__}; leave it out for none."
+        )
 
 
 def no_stages(stage: str, done: int = 0, total: int = 0) -> None:

@@ -66,7 +66,7 @@ def run(
             for error in errors:
                 say_error(error)
             for prediction in predictions:
-                click.echo(json.dumps(prediction.to_line()))
+                click.echo(json.dumps(prediction.to_line(), allow_nan=False))
             advance(len(part))
     if failed:
         raise click.exceptions.Exit(1)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.errors import InputError, UsageError
-from edgexf.report.prediction import score_text
+from edgexf.report.prediction import rounded
 
 if TYPE_CHECKING:
     from edgexf_runtimes import Session
@@ -67,12 +67,6 @@ def plain_values(array: Array) -> Any:
     """The values as nested lists. Floats have the seven digits that float32 carries; null stands for no finite number."""
     values = array.tolist()
     return rounded(values) if array.dtype.kind == "f" else values
-
-
-def rounded(values: Any) -> Any:
-    if isinstance(values, list):
-        return [rounded(value) for value in values]
-    return score_text(values) if np.isfinite(values) else None
 
 
 def read_checked(session: Session, path: Path) -> dict[str, Array]:

@@ -145,13 +145,15 @@ class Features:
     batch: int = 1
 
     def __eq__(self, other: object) -> bool:
-        """Whether all values are equal, those of the outputs to the last bit."""
+        """Whether all values are equal, those of the outputs to the last bit. What is no finite number equals another one."""
         return self.to_dict() == other.to_dict() if isinstance(other, Features) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # outputs can change
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields in types that JSON has. Each number of an output has the digits that tell its float32."""
+        """All fields in types that JSON has. Each number of an output has the digits that tell its float32. What is no
+        finite number becomes null, which `from_dict` reads as NaN.
+        """
         return {
             **{name: getattr(self, name) for name in ("input", "truncated", "ms", "batch")},
             "tokens": list(self.tokens),
@@ -209,11 +211,16 @@ def read(kind: type[Answer], text: str | bytes) -> Answer:
 
 
 def shortest(values: npt.NDArray[np.float32]) -> Any:
-    """The values as nested lists, each with the fewest digits that tell its float32 from every other float32."""
+    """The values as nested lists, each with the fewest digits that tell its float32 from every other float32; None for
+    what is no finite number.
+    """
     short = np.array([float(str(value)) for value in values.ravel()]).reshape(values.shape)
-    return np.where(short.astype(np.float32) == values, short, values.astype(np.float64)).tolist()
+    found = np.where(short.astype(np.float32) == values, short, values.astype(np.float64))
+    return (found if np.isfinite(found).all() else np.where(np.isfinite(found), found, None)).tolist()
 
 
 def rounded(values: Any) -> Any:
-    """Rounds the numbers in nested lists to the seven digits that float32 carries."""
-    return [rounded(value) for value in values] if isinstance(values, list) else score_text(values)
+    """Rounds the numbers in nested lists to the seven digits that float32 carries; None for what is no finite number."""
+    if isinstance(values, list):
+        return [rounded(value) for value in values]
+    return score_text(values) if isfinite(values) else None

@@ -301,6 +301,8 @@ class Predictor:
         """
         read = [self.read(source) for source in preprocess.listed(inputs)]
         windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
+        if not windows:
+            raise UsageError("rows to encode must be at least one, got no input; give one.")
         lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}
         if len(lengths) != 1:
             raise UsageError(
@@ -346,10 +348,13 @@ class Predictor:
         a call and of the provider.
         """
         row = 8 * len(self.manifest.variants[0].inputs) * max(lengths, default=1)  # bytes, of int64
-        bounds = (providers.most_rows(self.settings), self.limits.batch, max(self.limits.bytes // row, 1))
-        most = min(bound for bound in bounds if bound is not None)
         alone = dtype_named(self.dtype).batch_dependent
-        return list(preprocess.batches(lengths, self.manifest.limits, alone, most))
+        return list(preprocess.batches(lengths, self.manifest.limits, alone, self.most_rows(row)))
+
+    def most_rows(self, size: int) -> int:
+        """The rows, of `size` bytes each, that may run together within the limits of a call and of the provider."""
+        bounds = (providers.most_rows(self.settings), self.limits.batch, max(self.limits.bytes // size, 1))
+        return min(bound for bound in bounds if bound is not None)
 
     @cached_property
     def head(self) -> NamedHead:

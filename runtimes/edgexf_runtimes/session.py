@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import UsageError
-from edgexf.progress import Steps
+from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
@@ -180,6 +180,7 @@ class Session(Predictor):
         from edgexf_runtimes.explain import graph, methods, perturbation
         from edgexf_runtimes.explain.target import target_of
 
+        check_steps(progress)
         with self.graphs.calls.enter(timeout, cancel):
             options, at_run_time = perturbation.Options(seed, budget, span, time_limit, baseline), methods.find(method)
             chosen = self.method(method) if at_run_time is None else ""

@@ -1,4 +1,4 @@
-"""Watches a folder: each new file gets a line in answers.jsonl, until standard input gives a line or ends, or Ctrl-C.
+"""Watches a folder: each new file gets a line in answers.jsonl, until Ctrl-C or SIGTERM, as a service manager sends it.
 
     python samples/embedding/watch_folder.py linformer-bundle inbox
 
@@ -9,8 +9,8 @@ import argparse
 import contextlib
 import json
 import os
-import select
-import sys
+import signal
+import time
 from pathlib import Path
 
 import edgexf
@@ -33,7 +33,8 @@ def sizes(folder):
 def main(bundle, folder, every):
     with edgexf.load(bundle, profile="edge") as session, (folder / ANSWERS).open("a") as answers:
         done, before = set(), {}
-        while not select.select([sys.stdin], [], [], every)[0]:
+        while True:
+            time.sleep(every)
             now = sizes(folder)
             for path in [path for path, size in now.items() if before.get(path) == size and path not in done]:
                 done.add(path)
@@ -52,4 +53,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
     given = parser.parse_args()
-    main(given.bundle, given.folder, given.every)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(given.bundle, given.folder, given.every)

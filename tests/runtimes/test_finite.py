@@ -12,7 +12,7 @@ from small import DATA
 import edgexf
 from edgexf.bundle import Bundle
 from edgexf.errors import EdgexfError
-from edgexf.report.prediction import Prediction
+from edgexf.report.prediction import Features, Prediction
 from edgexf_runtimes.calls.runs import Run
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.finite import is_finite, refuses
@@ -46,7 +46,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> f
 @pytest.mark.parametrize("choice", ["auto", "raise"])
 def test_an_answer_that_is_no_finite_number_is_refused_with_its_row(broken: float, choice: str) -> None:
     runs: list[Run] = []
-    with edgexf.load(BUNDLE, nan=choice, check="never", on_run=runs.append) as session:
+    with edgexf.load(BUNDLE, dtype="fp32", nan=choice, on_run=runs.append) as session:
         with pytest.raises(EdgexfError, match=f"finite numbers, got {broken} in row 1 of logits"):
             session.run(input_ids=IDS)
         with pytest.raises(EdgexfError, match="finite numbers"):
@@ -58,7 +58,7 @@ def test_an_answer_that_is_no_finite_number_is_refused_with_its_row(broken: floa
 @pytest.mark.usefixtures("broken")
 def test_a_flagged_answer_passes_and_says_so() -> None:
     runs: list[Run] = []
-    with edgexf.load(BUNDLE, nan="flag", check="never", on_run=runs.append) as session:
+    with edgexf.load(BUNDLE, dtype="fp32", nan="flag", on_run=runs.append) as session:
         found = session.run(input_ids=IDS)["logits"]
         (answer,) = session.predict("text")
     assert [run.finite for run in runs] == [False, False]
@@ -68,6 +68,20 @@ def test_a_flagged_answer_passes_and_says_so() -> None:
     assert not answer.finite
     assert json.loads(json.dumps(answer.to_line(), allow_nan=False))["finite"] is False
     assert not Prediction.from_json(answer.to_json()).finite
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_json_of_outputs_has_null_for_what_is_no_finite_number(value: float) -> None:
+    """Python's own NaN is no JSON, and other readers stop at it."""
+    outputs = {"v": np.array([[1 / 3, value], [1e-45, 2]], dtype=np.float32), "one": np.float32(value)}
+    given = Features("x", ("a", "b"), ((0, 1), (1, 2)), outputs, False, 1.5)  # type: ignore[arg-type]
+    wanted = {"v": [[1 / 3, None], [1e-45, 2]], "one": None}
+    line = json.loads(json.dumps(given.to_line(), allow_nan=False))["outputs"]
+    assert line["v"][0] == [0.3333333, None]
+    assert line["one"] is None
+    back = Features.from_json(given.to_json())
+    assert np.array_equal(back.outputs["v"], np.array(wanted["v"], dtype=np.float32), equal_nan=True)
+    assert back == given
 
 
 def test_a_finite_answer_is_not_flagged() -> None:

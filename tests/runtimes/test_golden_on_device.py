@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from small import DATA
 
 import edgexf
-from edgexf.errors import Cancelled, DeviceError, UsageError
+from edgexf.errors import Cancelled, DeviceError, InputError, UsageError
 from edgexf_runtimes import golden, opening, remembered
 from edgexf_runtimes.calls.cancel import Cancel
+from edgexf_runtimes.calls.forking import OPENING
 from edgexf_runtimes.device import providers
+from edgexf_runtimes.measure import golden as measure
 
 LINFORMER = DATA / "bundles" / "v1" / "linformer"
 IDS = np.array([[257, 1, 2, 3, 4, 5, 6, 7]])
@@ -142,6 +145,40 @@ def test_a_check_ends_with_its_call(device: Device) -> None:
         with pytest.raises(Cancelled):
             session.run_explain(input_ids=IDS, cancel=token)
         assert golden_runs(device)[-1] == 1
+
+
+def test_other_graphs_may_open_while_golden_inputs_run(device: Device) -> None:
+    """A device may take minutes for them, in which a fork and the opening of other bundles would wait."""
+    free: list[bool] = []
+
+    def look() -> None:
+        free.append(OPENING.acquire(blocking=False))
+        if free[-1]:
+            OPENING.release()
+
+    def change(answer: list[Any]) -> list[Any]:
+        other = threading.Thread(target=look)  # the lock may be taken twice in one thread
+        other.start()
+        other.join()
+        return answer
+
+    device.change = change
+    with edgexf.load(LINFORMER, dtype="q8") as session:
+        session.run_explain(input_ids=IDS)
+    assert len(free) > 2
+    assert all(free)
+
+
+@pytest.mark.parametrize("limits", [{"batch": 1}, {"bytes": 16}])
+def test_golden_outputs_of_an_open_session_are_not_for_the_limits_of_its_calls(limits: dict[str, int]) -> None:
+    with edgexf.load(LINFORMER, dtype="fp32") as session:
+        wanted = measure.check(session)
+    with edgexf.load(LINFORMER, dtype="fp32", limits=limits) as session:
+        assert measure.check(session) == wanted
+        cells = golden.cells_of(session.path, session.whole)
+        (_, tensors) = cells.popitem()
+        with pytest.raises(InputError, match="0 to 257, got 258"):  # the contract is checked, though
+            measure.check_cell(session, "cell", {**tensors, "input_ids": tensors["input_ids"] * 0 + 258})
 
 
 def test_an_unknown_check_is_refused() -> None:

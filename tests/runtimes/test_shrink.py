@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,19 @@ def test_a_forked_child_must_not_destroy_a_graph_that_shrink_dropped(session: Se
     graph = session.graphs.opened("predict")
     session.shrink()
     assert any(one is graph for one in session.graphs.renew())
+
+
+def test_a_stale_session_keeps_its_graphs(tmp_path: Path) -> None:
+    """Another bundle took its place, so that they could not open again."""
+    bundle = Path(shutil.copytree(BUNDLES / "tokens", tmp_path / "bundle"))
+    with edgexf.load(bundle, threads=1) as session:
+        wanted = session.run(input_ids=IDS)["logits"], session.run_explain(input_ids=IDS, position=[1])["relevance"]
+        bundle.rename(tmp_path / "old")
+        shutil.copytree(BUNDLES / "linformer", bundle)
+        session.shrink()
+        assert session.stale
+        assert np.array_equal(session.run(input_ids=IDS)["logits"], wanted[0])
+        assert np.array_equal(session.run_explain(input_ids=IDS, position=[1])["relevance"], wanted[1])
 
 
 def test_shrink_of_a_closed_session_is_a_sentence(session: Session) -> None:

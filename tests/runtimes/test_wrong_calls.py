@@ -163,6 +163,10 @@ CALLS: list[tuple[str, Call, str]] = [
     ("linformer", lambda s: s.predict(IDS), r"got ndarray at place 0; call session\.run with arrays"),
     ("linformer", lambda s: s.encode(None), r"got NoneType"),
     ("linformer", lambda s: s.encode([5]), r"got int at place 0"),
+    ("linformer", lambda s: s.encode([]), r"at least one, got no input; give one"),
+    ("linformer", lambda s: s.explain("a", progress=5), r"progress must be a function .* got int; leave it out"),
+    ("linformer", lambda s: s.explain("a", method="occlusion", progress="bar"), r"progress must be .* got str"),
+    ("linformer", lambda s: attribute(s, "occlusion", {"input_ids": IDS}, baseline=3, progress=5), r"got int; leave it out"),
     ("linformer", lambda s: s.explain(None), r"got NoneType"),
     ("linformer", lambda s: s.explain(["a"]), r"got list"),
     ("linformer", lambda s: s.explain("a", target=5), r"label or weights by label, got int"),
@@ -249,6 +253,9 @@ def test_a_call_keeps_to_the_limits_of_its_session() -> None:
         assert len(session.predict(["ab", "cd", "ef"])) == 3
         session.explain("abc", method="occlusion")
     assert max(runs) == 2
+    with edgexf.load(BUNDLES / "linformer", limits={"bytes": 200}) as session:  # 3 rows of 4 tokens
+        session.explain("abc", method="occlusion")
+        attribute(session, "occlusion", {"input_ids": IDS}, baseline=3)
     with pytest.raises(UsageError, match="a limit of rows is for models whose inputs have rows"):
         checks_of(own_manifest(samples=""), CallLimits(batch=3))
 

@@ -54,19 +54,22 @@ def test_a_consumer_explains_what_it_answers(linformer: Exported, files: tuple[P
 
 
 def test_a_watched_folder_gets_a_line_for_each_new_file(linformer: Exported, tmp_path: Path) -> None:
+    """Without a standard input, as under a service manager, which ends it by SIGTERM."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     (inbox / "one").write_bytes(SHELL)
     (inbox / "empty").touch()
     sample = [sys.executable, SAMPLES / "watch_folder.py", linformer.bundle.path, inbox, "--every", "0.05"]
     answers = inbox / "answers.jsonl"
-    with subprocess.Popen(sample, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(sample, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while not answers.exists() or answers.read_text().count("\n") < 2:
             assert process.poll() is None
         (inbox / "two").write_bytes(PYTHON)
         while answers.read_text().count("\n") < 3:
             assert process.poll() is None
-        process.communicate(b"\n", timeout=60)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
     found = {line["file"]: line for line in map(json.loads, answers.read_text().splitlines())}
     assert (found["one"]["label"], found["two"]["label"]) == ("shell", "python")
     assert "at least one byte" in found["empty"]["error"]
@@ -140,6 +143,17 @@ def test_a_service_answers_many_clients_and_ends_cleanly_under_load(
     assert process.returncode in (0, -signal.SIGTERM)  # uvicorn raises the signal again when all is done
     assert "Application shutdown complete" in errors
     assert "Traceback" not in errors
+
+
+def test_a_service_without_its_bundle_does_not_start_and_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", SAMPLES, "service:app", "--port", "0"]
+    environment = {**os.environ, "BUNDLE": str(tmp_path / "missing")}
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert f"a bundle must be a folder that `edgexf export` wrote, got {tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_frozen_program_needs_no_python(linformer: Exported, files: tuple[Path, Path], tmp_path: Path) -> None:

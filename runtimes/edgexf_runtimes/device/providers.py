@@ -26,8 +26,8 @@ from edgexf_runtimes.device.weights import in_place
 
 PLACEMENT_SINCE = "1.24"
 RECORD = "session.record_ep_graph_assignment_info"
-# Operators that compute sizes. ONNX Runtime keeps such nodes on the CPU beside a provider with memory of its own, because
-# what comes next waits for their numbers.
+# Operators that compute sizes, where `structure` finds that nothing but sizes feeds them. ONNX Runtime keeps such nodes on
+# the CPU beside a provider with memory of its own, because what comes next waits for their numbers.
 OF_SIZES = frozenset((
     "Shape", "Size", "Gather", "Concat", "Slice", "Unsqueeze", "Squeeze", "Cast", "Range", "Add", "Sub", "Mul",
     "Div", "Mod", "Min", "Max", "Neg", "Ceil", "Floor", "Clip", "ReduceProd", "ReduceMax", "ReduceMin",
@@ -109,7 +109,7 @@ def create(
     without = [] if packs or any(one.provider != CPU for one in wanted) else in_place(options)
     session = opened(path, call, options, with_options(settings, manifest, path), without)
     if check_first(session, wanted[0], settings) and alone:
-        check_rest(session, wanted[0], settings)
+        check_rest(session, wanted[0], settings, path)
     return session
 
 
@@ -197,8 +197,10 @@ def check_first(session: ort.InferenceSession, first: Asked, settings: Settings)
     return False
 
 
-def check_rest(session: ort.InferenceSession, first: Asked, settings: Settings) -> None:
-    """Raises UsageError, or warns where the settings aren't strict, if the CPU runs more nodes than those of sizes."""
+def check_rest(session: ort.InferenceSession, first: Asked, settings: Settings, path: Path) -> None:
+    """Raises UsageError, or warns where the settings aren't strict, if the CPU runs more nodes of the graph at `path` than
+    those of sizes.
+    """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         if not settings.strict:  # else `watch` had onnxruntime refuse every node on the CPU
             warnings.warn(
@@ -206,21 +208,23 @@ def check_rest(session: ort.InferenceSession, first: Asked, settings: Settings) 
                 stacklevel=6,
             )
         return
-    nodes = [
-        (part.ep_name, node.op_type)
-        for part in session.get_provider_graph_assignment_info()
-        for node in part.get_nodes()
-    ]
-    kept = OF_SIZES if first.provider.sizes_on_cpu else frozenset()
-    rest = Counter(operator for name, operator in nodes if name == CPU.ort and operator not in kept)
+    parts = session.get_provider_graph_assignment_info()
+    there = [node for part in parts if part.ep_name == CPU.ort for node in part.get_nodes()]
+    total = sum(len(part.get_nodes()) for part in parts)
+    if first.provider.sizes_on_cpu and there:
+        from edgexf_runtimes.device.structure import of_sizes  # here, because few sessions need it
+
+        sizes = of_sizes(path)  # of a node that ONNX Runtime made itself, the operator must do
+        there = [node for node in there if node.op_type not in OF_SIZES or not sizes.get(node.name, True)]
+    rest = Counter(node.op_type for node in there)
     if not rest:
         return
     operators = ", ".join(f"{count} {operator}" for operator, count in rest.most_common(3))
     if settings.strict:
         raise UsageError(
-            f"{first.provider.name} must run every node but those of sizes, got {rest.total()} of {len(nodes)} on the CPU ({operators}); name cpu beside it, or pass strict=False."
+            f"{first.provider.name} must run every node but those of sizes, got {rest.total()} of {total} on the CPU ({operators}); name cpu beside it, or pass strict=False."
         )
     warnings.warn(
-        f"{rest.total()} of {len(nodes)} nodes run on the CPU, since {first.provider.name} does not run them ({operators}).",
+        f"{rest.total()} of {total} nodes run on the CPU, since {first.provider.name} does not run them ({operators}).",
         stacklevel=6,
     )

@@ -21,7 +21,7 @@ from edgexf import names
 from edgexf.bundle.heads import SPAN, UNNAMED, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
 from edgexf.errors import InputError, UsageError
-from edgexf.progress import Steps
+from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.explain import methods
 from edgexf_runtimes.explain.coalitions import Outputs
 from edgexf_runtimes.explain.perturbation import Method, Options, Value, attribute_row
@@ -63,6 +63,7 @@ def attribute(
         known = ", ".join(one.name for one in methods.METHODS)
         raise UsageError(f"a method of the runtime must be one of {known}, got {method!r}; choose one of them.")
     check_mappings(inputs, targets)
+    check_steps(progress)
     chosen = Options(seed, budget, span, time_limit)
     chosen.check(method, found.takes)
     first, samples = manifest.variants[0].inputs[0], manifest.samples

@@ -181,7 +181,8 @@ def attribute_row(
     outputs = {name: array[0] for name, array in predictor.run(inputs).items()}
     value, budget = value_of(outputs), options.budget or method.budget
     groups = spans(places, options.span, max((budget - 1) // method.rows_per_feature, 1))
-    together = predictor.limits.rows(max(BATCH_TOKENS // inputs[first][0].size, 1))
+    size = sum(array.nbytes for array in inputs.values())
+    together = min(predictor.most_rows(size), max(BATCH_TOKENS // inputs[first][0].size, 1))
     game = ValueFunction(
         predictor.run, inputs, groups, replacement.token_id, value, value(outputs),
         over=lambda: time.perf_counter() >= end, progress=progress, together=together, first=first,

@@ -224,7 +224,8 @@ class Subject:
     def values(self, kept: Array) -> Array:
         """The explained value, float64 [rows]. `kept`, bool [rows, tokens], says which tokens stay."""
         ids = np.where(kept, self.arrays[names.INPUT_IDS], self.replacement)
-        at_once = self.session.limits.rows(max(BATCH_TOKENS // ids.shape[1], 1))
+        size = sum(array.nbytes for array in self.arrays.values())
+        at_once = min(self.session.most_rows(size), max(BATCH_TOKENS // ids.shape[1], 1))
         found = [self._logits(ids[start : start + at_once]) for start in range(0, len(ids), at_once)]
         logits = np.concatenate(found)
         scores = logits if self.follow == "logit" else SCORES[self.session.manifest.scores](logits)

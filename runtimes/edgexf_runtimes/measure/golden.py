@@ -6,10 +6,13 @@ In: an open session. Out: for each golden cell, the largest relative difference 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from edgexf import names
 from edgexf.bundle.golden import Array
 from edgexf_runtimes.golden import GoldenRow, cells_of, compared, inputs_of, joined
+from edgexf_runtimes.inputs.checks import checks_of
+from edgexf_runtimes.inputs.contract import Contract
+from edgexf_runtimes.inputs.targets import check_targets
 from edgexf_runtimes.session import Session
 
 __all__ = ["GoldenRow", "check", "check_cell"]
@@ -21,12 +24,16 @@ def check(session: Session) -> list[GoldenRow]:
 
 
 def check_cell(session: Session, cell: str, tensors: Mapping[str, Array]) -> GoldenRow:
-    """Runs one cell by each graph of the session, and compares the results; see `edgexf_runtimes.golden.compared`."""
+    """Runs one cell by each graph of the session, and compares the results; see `edgexf_runtimes.golden.compared`.
+
+    The arrays must keep to the bundle's contract. The limits of the session's calls are not for them.
+    """
     manifest = session.manifest
     predict, *explain = manifest.variants
-    inputs: dict[str, Any] = inputs_of(predict, tensors)
-    rows = [compared(manifest, predict, cell, tensors, session.run(inputs))]
+    arrays = checks_of(manifest, contract=Contract(session.path, manifest))(inputs_of(predict, tensors))
+    rows = [compared(manifest, predict, cell, tensors, session.run_graph(names.PREDICT, arrays))]
     for graph in explain:
-        answer = session.run_explain(inputs_of(graph, tensors), method=graph.method)
-        rows.append(compared(manifest, graph, cell, tensors, answer))
+        given = {tensor.name: tensors[tensor.name] for tensor in manifest.targets(graph.method)}
+        feeds = {**arrays, **check_targets(given, arrays, manifest, graph.method)}
+        rows.append(compared(manifest, graph, cell, tensors, session.run_graph(graph.method, feeds)))
     return joined(rows)

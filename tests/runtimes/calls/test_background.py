@@ -13,6 +13,8 @@ from small import random_tokens
 
 import edgexf
 from edgexf.errors import Cancelled, ClosedError, TimedOut
+from edgexf_runtimes.calls.background import Background
+from edgexf_runtimes.calls.call import LATE
 from edgexf_runtimes.session import Session
 
 SHORT = random_tokens(1, 9).numpy()
@@ -85,6 +87,20 @@ def test_a_timeout_covers_the_wait_for_a_thread(session: Session) -> None:
             assert isinstance(error, Cancelled)
 
     asyncio.run(ask())
+
+
+def test_an_error_names_the_timeout_that_the_caller_gave() -> None:
+    """What is left of it is less, and is what the call in the thread gets."""
+    left: list[float] = []
+
+    def late(timeout: float, cancel: edgexf.Cancel) -> None:
+        del cancel
+        left.append(timeout)
+        raise TimedOut(LATE.format(timeout))
+
+    with pytest.raises(TimedOut, match=r"timeout of 30 s"):
+        asyncio.run(Background().call(late, timeout=30, cancel=None))
+    assert left[0] < 30
 
 
 def test_a_closed_session_has_no_thread_left(linformer: Exported) -> None:

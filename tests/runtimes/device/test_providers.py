@@ -6,10 +6,13 @@ import json
 import sys
 import types
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from small import DATA
@@ -18,11 +21,14 @@ import edgexf
 from edgexf.bundle.formula import size_of
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.errors import BundleError, UsageError
-from edgexf_runtimes.device import plugins, providers, shapes
+from edgexf_runtimes.device import plugins, providers, shapes, structure
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.dtype import choose
 from edgexf_runtimes.device.profiles import Settings
+from edgexf_runtimes.inputs.labelled import Labelled
 from edgexf_runtimes.inputs.preprocess import batches
+from edgexf_runtimes.measure import faithfulness
+from edgexf_runtimes.session import Session
 
 BUNDLES = DATA / "bundles" / "v1"
 LINFORMER = BUNDLES / "linformer"
@@ -31,9 +37,11 @@ CUDA = asked("cuda")[0]
 
 
 class Assigned:
-    """A session whose nodes run where a test says, on `first` before all."""
+    """A session whose nodes run where a test says, on `first` before all. A node's name is that of its operator, if the test
+    gives none.
+    """
 
-    def __init__(self, first: str, nodes: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, first: str, nodes: Sequence[tuple[str, ...]] = ()) -> None:
         self.first, self.nodes = first, nodes
 
     def get_providers(self) -> list[str]:
@@ -41,8 +49,11 @@ class Assigned:
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         return [
-            types.SimpleNamespace(ep_name=name, get_nodes=lambda kind=kind: [types.SimpleNamespace(op_type=kind)])
-            for name, kind in self.nodes
+            types.SimpleNamespace(
+                ep_name=provider,
+                get_nodes=lambda kind=kind, name=name: [types.SimpleNamespace(op_type=kind, name=(*name, kind)[0])],
+            )
+            for provider, kind, *name in self.nodes
         ]
 
 
@@ -69,17 +80,64 @@ def test_a_lenient_session_runs_on_the_cpu_and_says_so() -> None:
 
 def test_nodes_of_sizes_may_run_on_the_cpu_and_others_may_not() -> None:
     """ONNX Runtime keeps the nodes of sizes there on purpose; its own switch (disable_cpu_ep_fallback) refuses them too."""
-    providers.check_rest(Assigned(CUDA.provider.ort, SIZES), CUDA, Settings())
+    path = LINFORMER / "onnx" / "model.onnx"  # it holds no nodes of these names
+    providers.check_rest(Assigned(CUDA.provider.ort, SIZES), CUDA, Settings(), path)
     with pytest.raises(
         UsageError, match=r"cuda must run every node but those of sizes, got 2 of 5 on the CPU \(2 LSTM\)"
     ):
-        providers.check_rest(Assigned(CUDA.provider.ort, MORE), CUDA, Settings())
+        providers.check_rest(Assigned(CUDA.provider.ort, MORE), CUDA, Settings(), path)
     with pytest.warns(UserWarning, match=r"2 of 5 nodes run on the CPU, since cuda does not run them \(2 LSTM\)"):
-        providers.check_rest(Assigned(CUDA.provider.ort, MORE), CUDA, Settings(strict=False))
+        providers.check_rest(Assigned(CUDA.provider.ort, MORE), CUDA, Settings(strict=False), path)
     openvino = asked("openvino")[0]
     nodes = [(openvino.provider.ort, "MatMul"), ("CPUExecutionProvider", "Shape")]
     with pytest.raises(UsageError, match="got 1 of 2 on the CPU"):
-        providers.check_rest(Assigned(openvino.provider.ort, nodes), openvino, Settings())
+        providers.check_rest(Assigned(openvino.provider.ort, nodes), openvino, Settings(), path)
+
+
+def test_a_node_that_reads_weights_on_the_cpu_is_seen_though_others_of_its_operator_compute_sizes(
+    tmp_path: Path,
+) -> None:
+    """What feeds a node tells: a Gather picks a size, and another one reads the table of embeddings."""
+    small, large = np.zeros(structure.SMALL, dtype=np.int64), np.zeros((structure.SMALL + 1, 4), dtype=np.float32)
+    constants = {"zero": np.array(0), "small": small, "table": large, "bias": large[0]}
+    nodes = [
+        ("Shape", ["ids"], "shape"), ("Gather", ["shape", "zero"], "length"), ("Gather", ["table", "ids"], "embedded"),
+        ("Add", ["embedded", "bias"], "moved"), ("Add", ["small", "length"], "places"), ("Shape", ["moved"], "again"),
+        ("Concat", ["again", "shape"], "both"), ("Slice", ["moved", "zero", "zero"], "part"),
+    ]  # fmt: skip
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(kind, inputs, [name], name=name) for kind, inputs, name in nodes], "graph",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["batch"])],
+        [onnx.helper.make_tensor_value_info("both", onnx.TensorProto.INT64, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "graph.onnx")
+    wrong = {"embedded", "moved", "part"}
+    assert structure.of_sizes(tmp_path / "graph.onnx") == {name: name not in wrong for _, _, name in nodes}
+    for kind, _, name in nodes:
+        session = Assigned(CUDA.provider.ort, [("CPUExecutionProvider", kind, name)])
+        with (
+            pytest.raises(UsageError, match=rf"got 1 of 1 on the CPU \(1 {kind}\)") if name in wrong else nullcontext()
+        ):
+            providers.check_rest(session, CUDA, Settings(), tmp_path / "graph.onnx")
+
+
+@pytest.mark.parametrize("name", ["linformer", "longformer", "reformer", "decoder"])
+def test_the_structure_of_a_graph_is_that_of_the_package_onnx(name: str) -> None:
+    """Names, and what feeds each node, by a second definition: backwards from the node instead of forwards."""
+    path = min((BUNDLES / name / "onnx").glob("*.onnx"))
+    graph = onnx.load(path, load_external_data=False).graph
+    maker = {output: node for node in graph.node for output in node.output if output}
+    size = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.initializer}
+
+    @cache
+    def small(value: str) -> bool:
+        if value in maker:
+            node = maker[value]
+            return node.op_type in ("Shape", "Size") or all(map(small, node.input))
+        return size.get(value, 0) <= structure.SMALL
+
+    assert structure.of_sizes(path) == {node.name: small(node.output[0]) for node in graph.node}
 
 
 def test_a_provider_that_did_not_start_is_an_error_or_a_warning() -> None:
@@ -189,6 +247,20 @@ def test_a_run_has_no_more_rows_than_the_shapes_allow() -> None:
     assert providers.most_rows(Settings()) is None
     found = list(batches([5] * 40, edgexf.bundle.read(LINFORMER).limits, most=most))
     assert [len(batch) for batch in found] == [16, 16, 8]
+
+
+def test_methods_that_run_many_rows_keep_to_the_shapes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    with edgexf.load(LINFORMER, on_run=lambda run: runs.append(run.batch)) as session:
+        monkeypatch.setattr(session, "settings", Settings(providers=("tensorrt", "cuda")))
+        session.explain("x" * 60, method="kernel-shap")
+        deletion_curves(session)
+    assert max(runs) == shapes.MOST_ROWS
+
+
+def deletion_curves(session: Session) -> None:
+    about = faithfulness.subject(session, Labelled("x" * 60, None), 256, "logit")
+    about.values(np.ones((40, 61), dtype=bool))
 
 
 def test_a_provider_without_preferred_dtypes_takes_fp32() -> None:
