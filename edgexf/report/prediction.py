@@ -216,7 +216,11 @@ def shortest(values: npt.NDArray[np.float32]) -> Any:
     """
     short = np.array([float(str(value)) for value in values.ravel()]).reshape(values.shape)
     found = np.where(short.astype(np.float32) == values, short, values.astype(np.float64))
-    return (found if np.isfinite(found).all() else np.where(np.isfinite(found), found, None)).tolist()
+    if np.isfinite(found).all():
+        return found.tolist()
+    values_or_none = found.astype(object)
+    values_or_none[~np.isfinite(found)] = None
+    return values_or_none.tolist()
 
 
 def rounded(values: Any) -> Any:
