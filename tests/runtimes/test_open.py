@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Exported
-from small import random_tokens
+from small import random_ids
 
 import edgexf
 from edgexf import bundle
@@ -24,7 +24,7 @@ def test_a_relative_path_stays_valid_when_the_working_directory_changes(
     """The explain graph opens at its first use, long after `load`."""
     shutil.copytree(linformer.bundle.path, tmp_path / "Åse 中文 (1)" / "mon modèle")
     monkeypatch.chdir(tmp_path / "Åse 中文 (1)")
-    ids = random_tokens(1, 9).numpy()
+    ids = random_ids(1, 9)
     with edgexf.load("mon modèle") as session:
         monkeypatch.chdir("/")
         explained = session.run_explain(input_ids=ids)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from conftest import Exported
-from small import random_tokens
+from small import random_ids
 
 import edgexf
 from edgexf.errors import Cancelled, ClosedError, TimedOut
@@ -17,8 +17,8 @@ from edgexf_runtimes.calls.background import Background
 from edgexf_runtimes.calls.call import LATE
 from edgexf_runtimes.session import Session
 
-SHORT = random_tokens(1, 9).numpy()
-LONG = random_tokens(64, 4096).numpy()
+SHORT = random_ids(1, 9)
+LONG = random_ids(64, 4096)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Exported
-from small import random_tokens
+from small import random_ids
 
 import edgexf
 from edgexf.errors import BundleError, Cancelled, ClosedError, EdgexfError, TimedOut, UsageError
@@ -19,8 +19,8 @@ from edgexf_runtimes.calls.clock import FORGOTTEN, Clock
 from edgexf_runtimes.calls.runs import Run
 from edgexf_runtimes.session import Session
 
-LONG = random_tokens(64, 4096).numpy()  # seconds on any processor
-SHORT = random_tokens(1, 9).numpy()
+LONG = random_ids(64, 4096)  # seconds on any processor
+SHORT = random_ids(1, 9)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
+from conftest import Kept
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError, UsageError
@@ -18,118 +18,88 @@ from edgexf_runtimes import Session, attribute
 VOCABULARY, CLASSES, BASELINE = 30, 4, 0
 ROUNDING = 1e-5  # float32 sums, relative to the scale
 METHODS = ("occlusion", "lime", "kernel-shap")
+TABLE = np.random.default_rng(0).normal(size=(VOCABULARY, CLASSES)).astype(np.float32)  # the embedding of every module
+Array = np.ndarray[Any, Any]
 
 
-class Bag(nn.Module):
-    """Sums logits over tokens, so that the contribution of each token is known."""
+def opened(kind: str, kept: Kept) -> Session:
+    """Opens a module of `bags.KINDS`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, CLASSES)
+    def export(path: Path) -> None:
+        import bags  # it needs torch
 
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.embed(ids).sum(dim=-2)
+        bags.export(kind, TABLE, path)
 
-
-class Choose(Bag):
-    """Takes ids [samples, choices, tokens]."""
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return super().forward(ids).tanh().sum(dim=-1)
+    return edgexf.load(kept(f"arrays-{kind}", export))
 
 
-class Tag(Bag):
-    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self.embed(ids) * attention_mask.unsqueeze(-1)
-        return hidden.cumsum(dim=1).tanh()
-
-
-class Sum(Bag):
-    def forward(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return (self.embed(ids) * attention_mask.unsqueeze(-1)).sum(dim=1)
-
-
-class Ends(Bag):
-    def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        found = self.embed(ids).cumsum(dim=1).tanh()
-        return {"start_logits": found[..., 0], "end_logits": found[..., 1]}
-
-
-class Vectors(Bag):
-    def forward(self, ids: Tensor) -> dict[str, Tensor]:
-        return {"last_hidden_state": self.embed(ids).cumsum(dim=1).tanh()}
-
-
-def opened(kind: type[nn.Module], examples: Any, folder: Path) -> tuple[nn.Module, Session]:
-    torch.manual_seed(0)
-    module = kind().eval()
-    return module, edgexf.load(edgexf.export(module, example_inputs=examples, output=folder / "out", explain=()).path)
-
-
-def ids(*shape: int) -> Tensor:
-    return torch.randint(1, VOCABULARY, shape, generator=torch.Generator().manual_seed(1))
-
-
-def left_out(value: Callable[[Tensor], Tensor], given: Tensor) -> np.ndarray:
-    """Returns the contribution of each token, computed with the module, one sample after the other."""
-    found = np.zeros(given.shape, dtype=np.float64)
-    with torch.no_grad():
-        whole = value(given)
-        for place in np.ndindex(given.shape):
-            other = given.clone()
-            other[place] = BASELINE
-            found[place] = (whole - value(other))[place[0]]
+def summed(ids: Array) -> Array:
+    """Returns the logits of a `bags.Bag`."""
+    found: Array = TABLE[ids].sum(axis=-2)
     return found
 
 
-def close(found: np.ndarray, wanted: np.ndarray) -> bool:
+def passed(ids: Array) -> Array:
+    """Returns what `bags.Ends` and `bags.Vectors` compute at each token."""
+    return np.tanh(TABLE[ids].cumsum(axis=1))
+
+
+def random_ids(*shape: int) -> Array:
+    return np.random.default_rng(1).integers(1, VOCABULARY, shape)
+
+
+def left_out(value: Callable[[Array], Array], given: Array) -> Array:
+    """Returns the contribution of each token, computed with the definition, one sample after the other."""
+    found = np.zeros(given.shape, dtype=np.float64)
+    whole = value(given)
+    for place in np.ndindex(given.shape):
+        other = given.copy()
+        other[place] = BASELINE
+        found[place] = (whole - value(other))[place[0]]
+    return found
+
+
+def close(found: Array, wanted: Array) -> bool:
     return bool(np.abs(found - wanted).max() <= ROUNDING * max(np.abs(wanted).max(), 1))
 
 
 @pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bag, Session]]:
-    module, session = opened(Bag, ids(2, 9), tmp_path_factory.mktemp("bag"))
-    assert isinstance(module, Bag)
-    with session:
-        yield module, session
+def bag(kept: Kept) -> Iterator[Session]:
+    with opened("bag", kept) as session:
+        yield session
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_finds_what_the_tokens_of_a_sum_are_worth(bag: tuple[Bag, Session], method: str) -> None:
+def test_every_method_finds_what_the_tokens_of_a_sum_are_worth(bag: Session, method: str) -> None:
     """The methods run all coalitions of seven tokens. LIME is exact except for its ridge penalty."""
-    module, session = bag
-    given, target = ids(2, 7), np.array([[0, 1, 0, -1], [0, 0, 0, 0]], dtype=np.float32)
-    with torch.no_grad():
-        best = module(given)[1].argmax()
-        weights = torch.tensor([[0.0, 1, 0, -1], np.eye(CLASSES)[best].tolist()])
-        worth = ((module.embed(given) - module.embed.weight[BASELINE]) * weights[:, None]).sum(-1).numpy()
-        values = (module(given) * weights).sum(-1).numpy()
-    found = attribute(session, method, {"ids": given.numpy()}, {"target": target}, baseline=BASELINE)
+    given, target = random_ids(2, 7), np.array([[0, 1, 0, -1], [0, 0, 0, 0]], dtype=np.float32)
+    weights = np.stack([target[0], np.eye(CLASSES)[summed(given)[1].argmax()]])
+    worth = ((TABLE[given] - TABLE[BASELINE]) * weights[:, None]).sum(axis=-1)
+    found = attribute(bag, method, {"ids": given}, {"target": target}, baseline=BASELINE)
     assert np.abs(found["relevance"] - worth).max() <= (0.1 if method == "lime" else ROUNDING) * np.abs(worth).max()
-    assert close(found["relevance"].sum(axis=1) + found["residual"], values)
+    assert close(found["relevance"].sum(axis=1) + found["residual"], (summed(given) * weights).sum(axis=-1))
     assert set(found) == {"logits", "relevance", "residual"}
 
 
-def test_a_choice_is_explained_among_the_others(tmp_path: Path) -> None:
-    module, session = opened(Choose, ids(2, 3, 8), tmp_path)
-    given = ids(2, 3, 5)
-    with session:
-        found = attribute(session, "occlusion", {"ids": given.numpy()}, baseline=BASELINE)
-        second = attribute(
-            session, "occlusion", {"ids": given.numpy()}, {"target": np.eye(3)[[1, 1]]}, baseline=BASELINE
-        )
-    best = module(given).argmax(-1)
-    assert close(found["relevance"], left_out(lambda other: module(other)[torch.arange(2), best], given))
-    assert close(second["relevance"], left_out(lambda other: module(other)[:, 1], given))
+def test_a_choice_is_explained_among_the_others(kept: Kept) -> None:
+    def chosen(ids: Array) -> Array:
+        found: Array = np.tanh(summed(ids)).sum(axis=-1)
+        return found
+
+    given = random_ids(2, 3, 5)
+    best = chosen(given).argmax(axis=-1)
+    with opened("choose", kept) as session:
+        ask = partial(attribute, session, "occlusion", {"ids": given}, baseline=BASELINE)
+        found, second = ask(), ask({"target": np.eye(3)[[1, 1]]})
+    assert close(found["relevance"], left_out(lambda other: chosen(other)[[0, 1], best], given))
+    assert close(second["relevance"], left_out(lambda other: chosen(other)[:, 1], given))
     assert not second["relevance"][:, 0].any()
 
 
-def test_a_token_is_explained_at_its_position_and_padding_is_nothing(tmp_path: Path) -> None:
-    examples = {"ids": ids(2, 8), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
-    module, session = opened(Tag, examples, tmp_path)
-    given, mask = ids(2, 6), torch.tensor([[1] * 6, [1, 1, 1, 1, 0, 0]])
-    arrays = {"ids": given.numpy(), "attention_mask": mask.numpy()}
-    with session:
+def test_a_token_is_explained_at_its_position_and_padding_is_nothing(kept: Kept) -> None:
+    given, mask = random_ids(2, 6), np.array([[1] * 6, [1, 1, 1, 1, 0, 0]])
+    arrays = {"ids": given, "attention_mask": mask}
+    with opened("tag", kept) as session:
         found = attribute(
             session, "occlusion", arrays, {"position": [4, 2], "target": np.eye(4)[[3, 1]]}, baseline=BASELINE
         )
@@ -138,62 +108,54 @@ def test_a_token_is_explained_at_its_position_and_padding_is_nothing(tmp_path: P
         with pytest.raises(InputError, match="position"):
             attribute(session, "occlusion", arrays, {"position": [4, 5]}, baseline=BASELINE)
 
-    def value(other: Tensor) -> Tensor:
-        logits = module(other, mask)
-        return torch.stack([logits[0, 4, 3], logits[1, 2, 1]])
+    def value(other: Array) -> Array:
+        logits = np.tanh((TABLE[other] * mask[..., None]).cumsum(axis=1))
+        return np.stack([logits[0, 4, 3], logits[1, 2, 1]])
 
     assert close(found["relevance"], left_out(value, given))
     assert not found["relevance"][:, 5].any()  # a token behind both positions, and padding
 
 
-def test_a_sample_that_is_padding_alone_is_named(tmp_path: Path) -> None:
-    given = {"ids": ids(2, 8), "attention_mask": torch.ones(2, 8, dtype=torch.int64)}
-    _, session = opened(Sum, given, tmp_path)
-    arrays = {"ids": given["ids"].numpy(), "attention_mask": np.array([[1] * 8, [0] * 8])}
-    with session:
+def test_a_sample_that_is_padding_alone_is_named(kept: Kept) -> None:
+    arrays = {"ids": random_ids(2, 8), "attention_mask": np.array([[1] * 8, [0] * 8])}
+    with opened("sum", kept) as session:
         for method in METHODS:
             with pytest.raises(InputError, match="a mask that shows none"):
                 attribute(session, method, arrays, baseline=BASELINE)
 
 
-def test_an_answer_is_explained_by_its_ends(tmp_path: Path) -> None:
-    module, session = opened(Ends, ids(2, 8), tmp_path)
-    given = ids(2, 6)
+def test_an_answer_is_explained_by_its_ends(kept: Kept) -> None:
+    given = random_ids(2, 6)
     start = np.zeros((2, 6), dtype=np.float32)
     start[0, 2] = 1
-    with session:
-        found = attribute(session, "occlusion", {"ids": given.numpy()}, {"target_start": start}, baseline=BASELINE)
-    best = {name: logits.argmax(-1) for name, logits in module(given).items()}
+    with opened("ends", kept) as session:
+        found = attribute(session, "occlusion", {"ids": given}, {"target_start": start}, baseline=BASELINE)
+    best_start, best_end = passed(given)[1, :, :2].argmax(axis=0)
 
-    def value(other: Tensor) -> Tensor:
-        logits = module(other)
-        both = logits["start_logits"][1, best["start_logits"][1]] + logits["end_logits"][1, best["end_logits"][1]]
-        return torch.stack([logits["start_logits"][0, 2], both])
-
-    assert close(found["relevance"], left_out(value, given))
-
-
-def test_a_vector_is_explained_by_what_it_is_similar_to(tmp_path: Path) -> None:
-    module, session = opened(Vectors, ids(2, 8), tmp_path)
-    given = ids(2, 6)
-    direction = torch.tensor([[1.0, -2, 0.5, 0], [0, 0, 0, 0]])
-    with session:
-        found = attribute(
-            session, "occlusion", {"ids": given.numpy()}, {"target": direction.numpy()}, baseline=BASELINE
-        )
-    own = module(given)["last_hidden_state"].mean(dim=1).detach()
-
-    def value(other: Tensor) -> Tensor:
-        vector = module(other)["last_hidden_state"].mean(dim=1)
-        asked = torch.cosine_similarity(vector[0], direction[0], dim=0)
-        return torch.stack([asked, vector[1] @ own[1] / own[1].norm() ** 2])
+    def value(other: Array) -> Array:
+        logits = passed(other)
+        return np.stack([logits[0, 2, 0], logits[1, best_start, 0] + logits[1, best_end, 1]])
 
     assert close(found["relevance"], left_out(value, given))
 
 
-def test_wrong_choices_are_named(bag: tuple[Bag, Session]) -> None:
-    _, session = bag
-    given = {"ids": ids(1, 5).numpy()}
+def test_a_vector_is_explained_by_what_it_is_similar_to(kept: Kept) -> None:
+    given = random_ids(2, 6)
+    direction = np.array([[1.0, -2, 0.5, 0], [0, 0, 0, 0]], dtype=np.float32)
+    with opened("vectors", kept) as session:
+        found = attribute(session, "occlusion", {"ids": given}, {"target": direction}, baseline=BASELINE)
+    own = passed(given).mean(axis=1)[1]
+
+    def value(other: Array) -> Array:
+        asked, vector = passed(other).mean(axis=1)
+        cosine = asked @ direction[0] / (np.linalg.norm(asked) * np.linalg.norm(direction[0]))
+        return np.stack([cosine, vector @ own / (own @ own)])
+
+    assert close(found["relevance"], left_out(value, given))
+
+
+def test_wrong_choices_are_named(bag: Session) -> None:
+    given = {"ids": random_ids(1, 5)}
     wrong: list[tuple[Any, ...]] = [
         ("gradient", {}, {"baseline": BASELINE}, "occlusion, lime, kernel-shap"),
         ("occlusion", {}, {}, "baseline"),
@@ -204,4 +166,4 @@ def test_wrong_choices_are_named(bag: tuple[Bag, Session]) -> None:
     ]
     for method, targets, options, word in wrong:
         with pytest.raises(EdgexfError, match=word):
-            attribute(session, method, given, targets, **options)
+            attribute(bag, method, given, targets, **options)

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import factorial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Exported
-from families import small
+from conftest import Exported, Kept
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
 import edgexf
 from edgexf.errors import EdgexfError, InputError, MissingExtraError, UsageError
@@ -44,17 +43,22 @@ def session(linformer: Exported) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """Exports a BigBird that reads text, without an explain graph. Padding changes its outputs."""
+def texts(kept: Kept) -> Iterator[Session]:
+    """Opens a BigBird that reads text, without an explain graph. Padding changes its outputs."""
+    with edgexf.load(kept("methods", export_texts)) as opened:
+        yield opened
+
+
+def export_texts(path: Path) -> None:
+    from families import small  # both need torch
+    from transformers import PreTrainedTokenizerFast
+
     backend = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.BertProcessing((WORDS[1], 1), (WORDS[0], 0))
     given = {"pad_token": WORDS[2], "unk_token": WORDS[3], "mask_token": WORDS[4]}
     made = PreTrainedTokenizerFast(tokenizer_object=backend, **given)
-    path = tmp_path_factory.mktemp("methods") / "out"
     edgexf.export(small("BigBird", "ForSequenceClassification"), tokenizer=made, explain=(), output=path)
-    with edgexf.load(path) as opened:
-        yield opened
 
 
 def game(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
-from families import small
+from conftest import HAS_TORCH, Kept
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 import edgexf
 from edgexf.cli import main
@@ -21,16 +19,23 @@ from edgexf.errors import BundleError, ExportError, InputError, UsageError
 from edgexf.passes.quantize.sample import TEXTS
 from edgexf.pipeline.measure_mode import seen_inputs
 from edgexf.report.terminal.explanation import explanation_text
-from edgexf_exporters.sources.tokenizer import of_checkpoint
 from edgexf_runtimes.inputs.text import Tokenizer
 from edgexf_runtimes.measure.calibration import stream, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+if HAS_TORCH:
+    import torch
+    from families import small
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
 WORDS = ("<s>", "<pad>", "</s>", "<unk>", *(f"w{index}" for index in range(40)), "straße", "日本", "day")
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="compares with the eager model, or refuses to export one")
 
 
-def tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
+def word_tokenizer() -> Backend:
     """Makes a word tokenizer with RoBERTa's special tokens.
 
     Its file holds settings for truncation and padding, as after a training.
@@ -41,17 +46,27 @@ def tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     backend.enable_truncation(5)
     backend.enable_padding(length=9, pad_id=1, pad_token="<pad>")  # noqa: S106
+    return backend
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast  # it needs torch
+
     names = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **names, **changes)
+    return PreTrainedTokenizerFast(tokenizer_object=word_tokenizer(), **names)
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exports a Longformer that reads text of at most 128 tokens, with an explain graph."""
-    folder = tmp_path_factory.mktemp("text")
-    small("Longformer", "ForSequenceClassification").save_pretrained(folder / "checkpoint")
-    tokenizer().save_pretrained(folder / "checkpoint")
-    return edgexf.export(folder / "checkpoint", output=folder / "out").path
+def classifier(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a Longformer that reads text of at most 128 tokens, with an explain graph."""
+
+    def export(path: Path) -> None:
+        checkpoint = tmp_path_factory.mktemp("text") / "checkpoint"
+        small("Longformer", "ForSequenceClassification").save_pretrained(checkpoint)
+        tokenizer().save_pretrained(checkpoint)
+        edgexf.export(checkpoint, output=path)
+
+    return kept("text", export)
 
 
 def test_layers_are_watched_on_texts_and_calibration_data_as_they_come(classifier: Path, tmp_path: Path) -> None:
@@ -84,6 +99,7 @@ def softmax(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.exp(values) / np.exp(values).sum()
 
 
+@needs_torch
 def test_a_text_gets_the_models_label_and_score(classifier: Path) -> None:
     texts = {"w1 w2 W3 Straße": ("w1", "w2", "w3", "straße"), "日本": ("日本",), "w5 " * 20: ("w5",) * 20}
     with edgexf.load(classifier) as session:
@@ -93,6 +109,7 @@ def test_a_text_gets_the_models_label_and_score(classifier: Path) -> None:
         assert not prediction.truncated
 
 
+@needs_torch
 def test_a_text_that_is_too_long_is_an_error_unless_it_may_be_cut(classifier: Path) -> None:
     words = [f"w{index % 40}" for index in range(200)]
     long = " ".join(words)
@@ -146,6 +163,7 @@ def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path:
     assert shown.exit_code == 0, shown.output
 
 
+@needs_torch
 def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path: Path) -> None:
     """Tests a pair of texts too. A model without labels answers with its outputs, without padding."""
     model = small("Longformer", "Model")
@@ -165,6 +183,7 @@ def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path
     assert json.loads(one.to_json())["tokens"] == list(one.tokens)
 
 
+@needs_torch
 def test_a_text_for_a_decoder_is_encoded_and_run_with_what_was_written(tmp_path: Path) -> None:
     model = small("LED", "ForConditionalGeneration")
     bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out", max_global=3)
@@ -185,6 +204,7 @@ def test_the_bundle_holds_the_tokenizer_and_its_settings(classifier: Path) -> No
     assert json.loads((classifier / "tokenizer_config.json").read_text())["pad_token"] == WORDS[1]
 
 
+@needs_torch
 def test_a_tokenizer_that_does_not_fit_its_model_is_a_sentence(tmp_path: Path) -> None:
     model = small("Longformer", "ForSequenceClassification")
     more = tokenizer()
@@ -206,7 +226,7 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(BundleError, match=r"tokenizer\.json must be a tokenizer"):
         Tokenizer(path, 10)
-    path.write_text(tokenizer().backend_tokenizer.to_str(), encoding="utf-8")
+    path.write_text(word_tokenizer().to_str(), encoding="utf-8")
     with pytest.raises(InputError, match="Unicode"):
         Tokenizer(path, 10).encode("w1 \ud800")
     with pytest.raises(InputError, match="first of a pair"):
@@ -218,8 +238,13 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
             Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=stride)  # type: ignore[arg-type]
 
 
+@needs_torch
 def test_ids_are_those_of_transformers_where_the_published_file_gives_others(tmp_path: Path) -> None:
     """The library rebuilds parts of a tokenizer from its class and config. Here this part is lowercasing."""
+    from transformers import AutoTokenizer, BertTokenizer
+
+    from edgexf_exporters.sources.tokenizer import of_checkpoint
+
     vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "hello": 5, "Hello": 6}
     BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(tmp_path)
     path = tmp_path / "tokenizer_config.json"
@@ -231,11 +256,12 @@ def test_ids_are_those_of_transformers_where_the_published_file_gives_others(tmp
     assert "other ids than transformers" in carried.note
 
 
-def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(tmp_path: Path) -> None:
-    model = small("BigBird", "ForSequenceClassification")
-    bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out")
+def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(kept: Kept) -> None:
+    def export(path: Path) -> None:
+        edgexf.export(small("BigBird", "ForSequenceClassification"), tokenizer=tokenizer(), explain=(), output=path)
+
     texts = ["w1 " * 30, "w1 " * 100, "w2 " * 29]
-    with edgexf.load(bundle.path) as session:
+    with edgexf.load(kept("text-in-blocks", export)) as session:
         with pytest.raises(UsageError, match="pads alike"):
             session.encode(texts)
         together, alone = session.predict(texts), [session.predict(text)[0] for text in texts]
@@ -245,17 +271,22 @@ def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(tmp_
     assert [p.score for p in together] == pytest.approx([p.score for p in alone], rel=1e-5)
 
 
-def test_a_text_without_a_token_is_named_and_the_rest_answered(tmp_path: Path) -> None:
+def test_a_text_without_a_token_is_named_and_the_rest_answered(kept: Kept, tmp_path: Path) -> None:
     """Tests a tokenizer without special tokens. Another text in the batch must not hide the empty text."""
-    plain = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
-    plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    made = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=WORDS[1], unk_token=WORDS[3])
-    model = small("Longformer", "ForSequenceClassification")
-    bundle = edgexf.export(model, tokenizer=made, explain=(), output=tmp_path / "out")
+    bundle = kept("text-without-special-tokens", export_without_special_tokens)
     for name, text in (("good", "w1 w2 w3"), ("empty", "\n"), ("one", "w1")):
         (tmp_path / name).write_text(text)
     files = [str(tmp_path / name) for name in ("good", "empty", "one")]
-    done = CliRunner().invoke(main, ["run", str(bundle.path), *files])
+    done = CliRunner().invoke(main, ["run", str(bundle), *files])
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr.count("Error: ") == 2
+
+
+def export_without_special_tokens(path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    plain = Backend(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=WORDS[3]))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=WORDS[1], unk_token=WORDS[3])
+    edgexf.export(small("Longformer", "ForSequenceClassification"), tokenizer=made, explain=(), output=path)
