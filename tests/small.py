@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from click.testing import CliRunner
 
 from edgexf.bundle.manifest import Limits
 from edgexf.spec import (
@@ -82,3 +84,9 @@ def random_ids(batch: int, length: int, seed: int = 0) -> npt.NDArray[Any]:
     ids = np.random.default_rng(seed).integers(0, 256, (batch, length))
     ids[:, 0] = 257
     return ids
+
+
+def prompt() -> CliRunner:
+    """Returns a prompt that keeps standard output and error apart, which click 8.1 does only if it is asked to."""
+    apart: Any = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+    return CliRunner(**apart)

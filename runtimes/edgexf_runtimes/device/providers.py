@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -148,6 +149,17 @@ def graph_at(manifest: Manifest, path: Path) -> Graph | None:
     return next((graph for graph in manifest.variants if path.as_posix().endswith(f"/{graph.file}")), None)
 
 
+class Unretried(ort.InferenceSession):
+    """A session that does not open again on the CPU after an error.
+
+    onnxruntime 1.20 would print that it does, to standard output. Later ones heed the argument ``enable_fallback``.
+    """
+
+    def _create_inference_session(self, *arguments: Any, **options: Any) -> Any:
+        self._enable_fallback = False
+        return super()._create_inference_session(*arguments, **options)
+
+
 def opened(
     path: Path, call: Call | None, options: ort.SessionOptions, wanted: tuple[Asked, ...], without: list[str]
 ) -> ort.InferenceSession:
@@ -159,9 +171,7 @@ def opened(
     stop = getattr(options, "set_load_cancellation_flag", lambda _: None)
     try:
         with nullcontext() if call is None else call.stoppable(lambda: stop(True)):
-            return ort.InferenceSession(
-                str(path), options, providers=named, enable_fallback=0, disabled_optimizers=without
-            )
+            return Unretried(str(path), options, providers=named, enable_fallback=0, disabled_optimizers=without)
     except EdgexfError:
         raise
     except Exception as error:  # the binding raises its C++ status types, which share no base class

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from conftest import HAS_TORCH
 from small import DATA, ROOT
 
 import edgexf
@@ -55,7 +56,13 @@ def test_the_package_of_this_environment_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run BUNDLE FILE", "doctor", "export --variant linformer", "quantize BUNDLE --mode int8"]
+    "command",
+    [
+        "run BUNDLE FILE",
+        "doctor",
+        "quantize BUNDLE --mode int8",
+        *(["export --variant linformer"] if HAS_TORCH else []),
+    ],
 )
 @pytest.mark.parametrize("rest", ["None", EMPTY_FOLDER])
 def test_without_onnxruntime_a_command_says_what_to_install(command: str, rest: str) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from conftest import HAS_TORCH, Kept
+from small import prompt
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
@@ -149,17 +149,17 @@ def test_the_command_line_reads_text_and_files_of_it(classifier: Path, tmp_path:
     (tmp_path / "long.txt").write_text("w1 " * 200, encoding="utf-8")
     (tmp_path / "bytes.bin").write_bytes(b"w1 \xff")
     files = [str(tmp_path / name) for name in ("good.txt", "long.txt", "bytes.bin")]
-    done = CliRunner().invoke(main, ["run", str(classifier), "--text", "w1 w2", *files])
+    done = prompt().invoke(main, ["run", str(classifier), "--text", "w1 w2", *files])
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.exit_code == 1
     assert [answer["label"] for answer in answers] == [answers[0]["label"]] * 2
     assert "at most 128 tokens" in done.stderr
     assert "UTF-8" in done.stderr
-    done = CliRunner().invoke(main, ["run", str(classifier), "--stride", "8", files[1]])
+    done = prompt().invoke(main, ["run", str(classifier), "--stride", "8", files[1]])
     assert json.loads(done.stdout)["windows"] == 2
-    assert json.loads(CliRunner().invoke(main, ["run", str(classifier), "--truncate", files[1]]).stdout)["truncated"]
-    assert CliRunner().invoke(main, ["run", str(classifier), "--stride", "127", *files]).exit_code == 2
-    shown = CliRunner().invoke(main, ["explain", str(classifier), "--truncate", files[1]])
+    assert json.loads(prompt().invoke(main, ["run", str(classifier), "--truncate", files[1]]).stdout)["truncated"]
+    assert prompt().invoke(main, ["run", str(classifier), "--stride", "127", *files]).exit_code == 2
+    shown = prompt().invoke(main, ["explain", str(classifier), "--truncate", files[1]])
     assert shown.exit_code == 0, shown.output
 
 
@@ -277,7 +277,7 @@ def test_a_text_without_a_token_is_named_and_the_rest_answered(kept: Kept, tmp_p
     for name, text in (("good", "w1 w2 w3"), ("empty", "\n"), ("one", "w1")):
         (tmp_path / name).write_text(text)
     files = [str(tmp_path / name) for name in ("good", "empty", "one")]
-    done = CliRunner().invoke(main, ["run", str(bundle), *files])
+    done = prompt().invoke(main, ["run", str(bundle), *files])
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr.count("Error: ") == 2

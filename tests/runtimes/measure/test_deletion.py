@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from conftest import Exported
-from small import DATA
+from small import DATA, prompt
 
 import edgexf
 from edgexf.cli import main
@@ -232,7 +232,7 @@ def test_a_listing_must_be_readable_and_hold_an_input(tmp_path: Path) -> None:
 
 
 def evaluate(bundle: Path, listing: Path, *options: str) -> Result:
-    return CliRunner().invoke(main, ["explain", str(bundle), "--evaluate", str(listing), *options])
+    return prompt().invoke(main, ["explain", str(bundle), "--evaluate", str(listing), *options])
 
 
 def test_the_command_prints_a_row_a_method_or_json(linformer: Exported, tmp_path: Path) -> None:
