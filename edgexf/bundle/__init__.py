@@ -6,6 +6,7 @@
     manifest     `edgexf.json`: all that a reader needs to run the graphs
     heads        what the outputs of a model mean, and the list of tasks
     golden       a sample of the contract grid: inputs and eager outputs
+    processes    whether the process that left a half-written bundle still runs
     folder       reading, checking and writing the folder as a whole
 
 A reader calls `folder.read`, which returns a `Manifest`. A writer passes the files and a manifest to `folder.write`.

@@ -20,6 +20,7 @@ from typing import Any
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
+from edgexf.bundle.processes import alive
 from edgexf.errors import BundleError, UsageError
 from edgexf.records import Record
 
@@ -199,16 +200,6 @@ def remove_remains(target: Path) -> None:
                 shutil.rmtree(path)
 
 
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def write_synced(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
@@ -222,7 +213,7 @@ def replace(partial: Path, target: Path) -> None:
     import shutil  # here, as in `write_aside`
 
     old = target.parent / (sibling(target, "replaced") + partial.name.removeprefix(sibling(target, "partial")))
-    if target.is_dir() and any(target.iterdir()):
+    if target.is_dir():  # an empty one too, since Windows renames no folder onto another
         target.rename(old)
     try:
         partial.rename(target)
@@ -236,7 +227,9 @@ def replace(partial: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Writes the names in a folder to disk, so that a power cut does not lose them."""
+    """Writes the names in a folder to disk, so that a power cut does not lose them. Windows has no call for it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -33,7 +33,7 @@ class LengthLatency:
         p50_ms: the median time of a run, in milliseconds.
         p90_ms: the 90th percentile, in milliseconds; None after too few runs.
         tokens_per_second: of the median run.
-        peak_mib: the peak memory of the process, in MiB.
+        peak_mib: the peak memory of the process, in MiB; None where the system does not tell it.
         graph: ``predict``, or an explanation method.
     """
 
@@ -42,7 +42,7 @@ class LengthLatency:
     p50_ms: float
     p90_ms: float | None
     tokens_per_second: float
-    peak_mib: float
+    peak_mib: float | None
     graph: str = "predict"
 
 
@@ -146,5 +146,5 @@ def latency_cells(row: LengthLatency) -> tuple[str, ...]:
         f"{row.p50_ms:.2f}",
         p90,
         f"{row.tokens_per_second:,.0f}",
-        f"{row.peak_mib:.0f}",
+        "-" if row.peak_mib is None else f"{row.peak_mib:.0f}",
     )

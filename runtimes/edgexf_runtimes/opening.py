@@ -122,7 +122,7 @@ class Opening:
             "what": "golden", **bundle_key(self._folder, self._whole), "graph": graph.file,
             "providers": [[one.provider.ort, dict(one.options)] for one in wanted], "strict": self._settings.strict,
             "onnxruntime": ort.get_build_info() if hasattr(ort, "get_build_info") else ort.__version__,
-            "processor": processor(), "driver": DRIVER.read_text() if DRIVER.is_file() else "",
+            "processor": processor(), "driver": DRIVER.read_text(encoding="utf-8") if DRIVER.is_file() else "",
         }  # fmt: skip
 
     def _run_golden(self, session: ort.InferenceSession, graph: Graph, call: Call) -> None:

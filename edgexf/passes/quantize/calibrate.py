@@ -80,6 +80,7 @@ def calibrate(model: ir.Model, packed: Mapping[bytes, Any], inputs: Iterable[Fee
             for feeds in inputs:
                 calibrator.collect_data(One(feeds))
             found = calibrator.compute_data()
+        del calibrator  # its session has files of the folder open, which Windows would not remove
     ranges: dict[bytes, Range] = {}
     for name, digest in watched.items():
         low, high = (float(np.asarray(end).reshape(-1)[0]) for end in found[name].range_value)

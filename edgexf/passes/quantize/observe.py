@@ -7,6 +7,7 @@ most `AT_ONCE` layers.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,7 +78,8 @@ def answering(model: ir.Model, names: set[str]) -> ort.InferenceSession:
                 model.graph.outputs.append(value)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+    # The session keeps the weights open, and Windows does not remove such a file: there it stays.
+    with tempfile.TemporaryDirectory(prefix="edgexf-", ignore_cleanup_errors=os.name == "nt") as folder:
         path = Path(folder, "model.onnx")
         ir.save(model, path, external_data="weights")
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

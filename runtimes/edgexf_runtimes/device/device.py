@@ -46,7 +46,7 @@ def cpu_info(*fields: str) -> str:
     """The first value that the kernel reports for a CPU under one of the names `fields`, or an empty string."""
     if not CPU_INFO.is_file():
         return ""
-    for line in CPU_INFO.read_text().splitlines():
+    for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name.strip() in fields:
             return value.strip()
@@ -71,7 +71,7 @@ def memory_limit() -> str:
     """The control group's memory limit in GiB, ``none`` without a limit, or ``unknown``."""
     for path in MEMORY_LIMITS:
         if path.is_file():
-            text = path.read_text().strip()
+            text = path.read_text(encoding="ascii").strip()
             return f"{int(text) / 2**30:.1f} GiB" if text.isdigit() and int(text) < 1 << 60 else "none"
     return UNKNOWN
 

@@ -30,7 +30,9 @@ def packages(site: Path) -> list[str]:
 
 def holds(folder: Path) -> bool:
     record = folder / "RECORD"
-    return record.is_file() and any(line.startswith(OWNED) for line in record.read_text().splitlines())
+    return record.is_file() and any(
+        line.startswith(OWNED) for line in record.read_text(encoding="utf-8", errors="replace").splitlines()
+    )
 
 
 @cache

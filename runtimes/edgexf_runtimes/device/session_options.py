@@ -17,17 +17,16 @@ from edgexf_runtimes.device.profiles import Settings
 
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 
-
 CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
 
 def quota() -> float | None:
     """The number of CPUs that the control group allows, or None without a limit."""
     if CGROUP_V2.is_file():
-        limit, period = CGROUP_V2.read_text().split()[:2]
+        limit, period = CGROUP_V2.read_text(encoding="ascii").split()[:2]
         return None if limit == "max" else int(limit) / int(period)
     if all(path.is_file() for path in CGROUP_V1):
-        limit, period = (path.read_text().strip() for path in CGROUP_V1)
+        limit, period = (path.read_text(encoding="ascii").strip() for path in CGROUP_V1)
         return None if int(limit) < 0 else int(limit) / int(period)
     return None
 

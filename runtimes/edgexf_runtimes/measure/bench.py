@@ -152,7 +152,7 @@ def measure(
 
 def in_fresh_processes(
     path: Path, cases: Sequence[Case], opening: Mapping[str, Any], progress: Progress
-) -> list[tuple[float, float]]:
+) -> list[tuple[float, float | None]]:
     """The time to load and the peak of memory, as in `fresh_process`: for each case, and for the first case again until
     there are `LOADS`.
     """
@@ -184,7 +184,7 @@ def in_turns(session: Session, cases: Sequence[Case], progress: Progress) -> dic
     return times
 
 
-def summary(case: Case, seconds: Sequence[float], peak_mib: float, tokens: int) -> LengthLatency:
+def summary(case: Case, seconds: Sequence[float], peak_mib: float | None, tokens: int) -> LengthLatency:
     p50, p90 = np.percentile(seconds, [50, 90]) * 1e3
     return LengthLatency(
         graph=case.graph,
@@ -197,12 +197,12 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float, tokens: int) 
     )
 
 
-def fresh_process(path: Path, case: Case, opening: Mapping[str, Any]) -> tuple[float, float]:
-    """The time to load the bundle in ms, and the peak of resident memory in MiB, in a fresh process. `opening` holds
-    arguments of `edgexf.load`.
+def fresh_process(path: Path, case: Case, opening: Mapping[str, Any]) -> tuple[float, float | None]:
+    """The time to load the bundle in ms, and the peak of resident memory in MiB as `peak_mib` says it, in a fresh process.
+    `opening` holds arguments of `edgexf.load`.
     """
     command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), json.dumps(opening)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (all arguments are ours)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603 (all arguments are ours)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
         raise EdgexfError(
@@ -212,17 +212,19 @@ def fresh_process(path: Path, case: Case, opening: Mapping[str, Any]) -> tuple[f
     return found["load_ms"], found["peak_mib"]
 
 
-def peak_mib() -> float:
-    """The peak of this process's resident memory, in MiB.
+def peak_mib() -> float | None:
+    """The peak of this process's resident memory, in MiB. None on a system that does not tell it, such as Windows.
 
     The kernel's figure for the address space comes first, because `getrusage` starts from the parent's peak.
     """
     if STATUS.is_file():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+        found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
         if found:
             return int(found.group(1)) / 2**10
-    import resource  # only Unix has it
-
+    try:
+        import resource
+    except ImportError:  # only Unix has it
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

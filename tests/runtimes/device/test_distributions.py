@@ -39,6 +39,14 @@ def test_packages_that_hold_the_module_are_found_and_plugins_are_not(tmp_path: P
     assert distributions.packages(site(tmp_path / "one", onnxruntime_gpu=own)) == ["onnxruntime-gpu"]
 
 
+def test_a_record_in_any_encoding_is_read(tmp_path: Path) -> None:
+    """Python's own default on Windows fails at some bytes of UTF-8."""
+    both = site(tmp_path / "both", onnxruntime="", onnxruntime_gpu="")
+    for record in both.glob("*.dist-info/RECORD"):
+        record.write_bytes("onnxruntime/\u0141.py\n".encode() + b"\xff\nonnxruntime/__init__.py")
+    assert distributions.packages(both) == ["onnxruntime", "onnxruntime-gpu"]
+
+
 def test_two_packages_are_one_warning_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributions, "installed_packages", lambda: ("onnxruntime", "onnxruntime-gpu"))
     distributions.warn_of_several.cache_clear()
