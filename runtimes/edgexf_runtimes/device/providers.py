@@ -149,7 +149,7 @@ def graph_at(manifest: Manifest, path: Path) -> Graph | None:
     return next((graph for graph in manifest.variants if path.as_posix().endswith(f"/{graph.file}")), None)
 
 
-class Unretried(ort.InferenceSession):  # type: ignore[misc] (onnxruntime has no types)
+class Unretried(ort.InferenceSession):  # type: ignore[misc]
     """A session that does not open again on the CPU after an error.
 
     onnxruntime 1.20 would print that it does, to standard output. Later ones heed the argument ``enable_fallback``.
