@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 from matrix import ROOT, run
+from overhead import COLD
 
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.device.device import cpu_info
@@ -133,7 +134,7 @@ def main() -> None:
         f"# The bare wheel\n\n`python tests/benchmarks/bare.py BUNDLE` on {cpu_info('model name')}, Linux, Python {sys.version.split()[0]}; "
         f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors. The bundle is the trained linformer.\n\n"
         f"{sizes}\n`import edgexf_runtimes` after `import onnxruntime`: {imported:.0f} ms of processor time.\n\n"
-        f"{markdown_table(['cold start', 'ms', 'ms of processor time'], cold)}\n{held}"
+        f"{markdown_table(COLD, cold)}\n{held}"
     )
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

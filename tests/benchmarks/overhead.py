@@ -37,6 +37,7 @@ from edgexf_runtimes.device.device import machine
 RESULTS = Path(__file__).parent / "results" / "overhead.md"
 LENGTHS = {8: 4_000, 128: 1_500, 512: 300, 4096: 60}  # and how often each is run
 STARTS = 11
+COLD = ["cold start", "ms", "ms of processor time", "of it, ms of hashing", "ratio", "ratio of processor time"]
 BARE_NAME = "onnxruntime, ten lines"
 IMPORTS = 21
 BARE = """
@@ -106,19 +107,25 @@ def around_a_run(path: Path) -> list[list[str]]:
     return rows
 
 
+def environment() -> dict[str, str]:
+    """Lets Python keep what it compiled, as an installed package has it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def at_import() -> float:
     """Milliseconds of processor time."""
+    command = [sys.executable, "-c", IMPORT]
     found = [
-        float(subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True).stdout)
-        for _ in range(IMPORTS)
+        float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment()).stdout)
+        for _ in range(1 + IMPORTS)
     ]
-    return 1e3 * median(found)
+    return 1e3 * median(found[1:])
 
 
 def spent(command: list[str]) -> tuple[float, float]:
     """The time and the processor time of a command, in milliseconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True)
+    subprocess.run(command, capture_output=True, check=True, env=environment())
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return 1e3 * seconds, 1e3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
@@ -164,8 +171,7 @@ def took(work: Callable[[], object]) -> float:
 
 def main(path: Path) -> None:
     run = markdown_table(["tokens", "around a run, us", "validator, us", "ratio", "least, us"], around_a_run(path))
-    titles = ["cold start", "ms", "ms of processor time", "of it, ms of hashing", "ratio", "ratio of processor time"]
-    cold = markdown_table(titles, from_cold(path))
+    cold = markdown_table(COLD, from_cold(path))
     text = (
         f"# Overhead\n\n`python tests/benchmarks/overhead.py BUNDLE` on {machine()}; "
         f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors.\n\n{run}\n\n"
