@@ -6,11 +6,13 @@ caller makes use `require_choice`, whose UsageError names the remedy itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from edgexf.errors import UsageError
+from edgexf.errors import UsageError, quoted
 
 
 def require(condition: bool, rule: str, got: object) -> None:
@@ -22,7 +24,42 @@ def require(condition: bool, rule: str, got: object) -> None:
 def require_choice(condition: bool, rule: str, got: object, remedy: str) -> None:
     """Raises UsageError unless the condition holds."""
     if not condition:
-        raise UsageError(f"{rule}, got {got!r}; {remedy}.")
+        raise UsageError(f"{rule}, got {quoted(got)}; {remedy}.")
+
+
+def each(values: object) -> Iterator[Any] | None:
+    """An iterator over values that a caller gives as several; None for what holds no values of their own, such as a text."""
+    if isinstance(values, str | bytes | bytearray | memoryview | Mapping):
+        return None
+    try:
+        return iter(values)  # type: ignore[call-overload,no-any-return]  # raises for what is none
+    except TypeError:  # also of an array without axes, which has the method all the same
+        return None
+
+
+def is_choice(value: object, choices: Collection[str]) -> bool:
+    """Whether a value is one of the choices. Arrays and other objects have comparisons of their own, and are none."""
+    return isinstance(value, str) and value in choices
+
+
+def is_path(value: object) -> bool:
+    """Whether a value is the text or the path of a file or a folder, which a call of the operating system takes."""
+    try:
+        text = os.fspath(value)  # type: ignore[call-overload]  # raises for what is none
+        return isinstance(text, str) and text != "" and b"\0" not in os.fsencode(text)
+    except Exception:  # noqa: BLE001 (an object's own __fspath__ may raise anything)
+        return False
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises UsageError for what is neither True nor False. A text such as ``"no"`` would count as True."""
+    require_choice(isinstance(value, bool), f"{name} must be True or False", value, "choose one of them")
+
+
+def is_seconds(value: object) -> bool:
+    """Whether a value is a time in seconds above 0 that a float holds."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value <= sys.float_info.max  # type: ignore[operator]  # False for NaN
 
 
 def is_count(value: object, least: int) -> bool:

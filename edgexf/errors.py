@@ -5,15 +5,38 @@ refused result, 2 for a wrong call.
 """
 
 import errno
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+LINE_BREAKS = {ord("\n"): "\\n", ord("\r"): "\\r"}
+LONGEST = 200  # characters of a value in an error
+
+
+def quoted(value: object) -> str:
+    """A caller's value as an error tells it: its repr, cut at `LONGEST`; the name of its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 (an object may raise anything, and a number of 5,000 digits raises too)
+        return type(value).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def enumerated(names: Iterable[object]) -> str:
+    """Names that a caller gave, sorted, as an error tells them. They need not be text."""
+    return ", ".join(sorted(name if isinstance(name, str) else quoted(name) for name in names))
+
 
 class EdgexfError(Exception):
-    """The base class of every error that edgexf raises on purpose. Raised by itself: a result was refused."""
+    """The base class of every error that edgexf raises on purpose. Raised by itself: a result was refused.
+
+    Its text is one line, also where it tells a name from outside that holds line breaks.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return super().__str__().translate(LINE_BREAKS)
 
 
 class UsageError(EdgexfError):

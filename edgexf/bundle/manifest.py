@@ -16,7 +16,7 @@ from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import NAMES
-from edgexf.errors import BundleError, UsageError
+from edgexf.errors import BundleError, UsageError, enumerated
 from edgexf.records import Record
 
 SCHEMA_VERSION = 1
@@ -286,10 +286,12 @@ class Manifest(Record):
     def graph(self, method: str, dtype: str) -> Graph:
         """The graph for a method in a dtype. UsageError, naming the graphs of the bundle, if it has no such graph."""
         for graph in self.variants:
-            if (graph.method, graph.dtype) == (method, dtype):
+            if isinstance(method, str) and (graph.method, graph.dtype) == (method, dtype):
                 return graph
         have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
-        raise UsageError(f"a graph must be one of the bundle's ({have}), got {method} in {dtype}; choose one of them.")
+        raise UsageError(
+            f"a graph must be one of the bundle's ({have}), got {enumerated([method])} in {dtype}; choose one of them."
+        )
 
     def in_dtype(self, dtype: str) -> Self:
         """The manifest with the graphs of one dtype only. UsageError, naming the bundle's graphs, if it has none."""

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.bundle.manifest import Manifest, Tensor
-from edgexf.errors import AnswerError, UsageError
+from edgexf.checks import is_choice
+from edgexf.errors import AnswerError, UsageError, quoted
 
 Array = npt.NDArray[Any]
 
@@ -31,8 +32,8 @@ AUTO, RAISE, FLAG = CHOICES = ("auto", "raise", "flag")
 
 def refuses(nan: str, manifest: Manifest) -> bool:
     """Whether answers that are no finite numbers are refused. Raises UsageError for an unknown choice."""
-    if not isinstance(nan, str) or nan not in CHOICES:
-        raise UsageError(f"nan must be one of {', '.join(CHOICES)}, got {nan!r}; choose one of them.")
+    if not is_choice(nan, CHOICES):
+        raise UsageError(f"nan must be one of {', '.join(CHOICES)}, got {quoted(nan)}; choose one of them.")
     return nan == RAISE or (nan == AUTO and not manifest.grid.get("undefined"))
 
 

@@ -26,8 +26,9 @@ import onnxruntime as ort
 
 from edgexf import names
 from edgexf.bundle.manifest import Graph, Manifest
+from edgexf.checks import is_choice
 from edgexf.dtypes import FP32
-from edgexf.errors import BundleError, DeviceError, UsageError
+from edgexf.errors import BundleError, DeviceError, UsageError, quoted
 from edgexf.records import Record
 from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.forking import opening
@@ -60,8 +61,10 @@ class Checks(Record):
     on_disk: OnDisk | None = None
 
     def __post_init__(self) -> None:
-        if self.golden not in CHECKS:
-            raise UsageError(f"check must be one of {', '.join(CHECKS)}, got {self.golden!r}; choose one of them.")
+        if not is_choice(self.golden, CHECKS):
+            raise UsageError(
+                f"check must be one of {', '.join(CHECKS)}, got {quoted(self.golden)}; choose one of them."
+            )
 
 
 class Opening:

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
+from edgexf.checks import check_flag
 from edgexf.dtypes import dtype_named
-from edgexf.errors import BundleError, UsageError
+from edgexf.errors import BundleError, UsageError, quoted
 from edgexf.records import Record
 from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
@@ -36,6 +37,7 @@ from edgexf_runtimes.graphs import Graphs
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.checks import checks_of
 from edgexf_runtimes.inputs.contract import Contract
+from edgexf_runtimes.inputs.convert import joined
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
 from edgexf_runtimes.inputs.limits import CallLimits
 from edgexf_runtimes.inputs.preprocess import Raw, Source
@@ -74,20 +76,6 @@ class Prepared(Record):
         """The bytes of the input that the model read."""
         last = max(end for window in self.windows for _, end in window.offsets)
         return self.raw.data[:last] if self.truncated else self.raw.data
-
-
-def joined(given: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The inputs of a call, by name. Raises UsageError for values without names."""
-    if given is None:
-        return inputs
-    if not isinstance(given, Mapping):
-        raise UsageError(
-            f"inputs must be given by their names, got {type(given).__name__} without one; name it, such as input_ids=...."
-        )
-    twice = sorted(set(given) & set(inputs), key=str)
-    if twice:
-        raise UsageError(f"an input must be given once, got {', '.join(map(str, twice))} twice; leave one out.")
-    return {**given, **inputs}
 
 
 class Predictor:
@@ -139,7 +127,8 @@ class Predictor:
         return [kept]
 
     def __enter__(self) -> Self:
-        return self
+        with self.graphs.calls.enter():  # raises ClosedError
+            return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -232,7 +221,7 @@ class Predictor:
             )
         if stride is not None and not self.classifies:
             raise UsageError(
-                "a stride joins the labels of windows, got one for a model without; encode with it and run the rows."
+                "a stride must be for a model that gives labels, which windows can join, got one without; encode with it and run the rows."
             )
         windows = self._tokens(raw, truncate, stride)
         for window in windows:
@@ -241,9 +230,13 @@ class Predictor:
 
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
-        if isinstance(source, Raw):
-            return source
         reader = self.reader
+        if isinstance(source, Raw):
+            if isinstance(reader, Text) and source.text is None:
+                raise UsageError(
+                    f"a Raw for a model of text must hold its text, got {source.name} without; call read of this session."
+                )
+            return source
         if isinstance(reader, Text):
             return preprocess.read_text(source, self.input_timeout)
         if isinstance(source, tuple):
@@ -261,11 +254,14 @@ class Predictor:
 
     def _tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
         """Turns an input into windows of tokens: one window, or several if a stride is given."""
+        check_flag("truncate", truncate)
         reader = self.reader
         if isinstance(reader, Text):
             return self._open_tokenizer().encode(raw.text or "", truncate, stride, raw.name)
         if stride is not None:
-            raise UsageError(f"a stride is for models that read text, got {stride} for a model of bytes; leave it out.")
+            raise UsageError(
+                f"a stride is for models that read text, got {quoted(stride)} for a model of bytes; leave it out."
+            )
         return [preprocess.encode(raw, reader)]
 
     def _open_tokenizer(self) -> Tokenizer:
@@ -299,8 +295,9 @@ class Predictor:
         The arrays do not include `decoder_input_ids`. Raises UsageError if the model would pad the rows to different
         lengths: in one batch, such rows would change each other's answers.
         """
-        read = [self.read(source) for source in preprocess.listed(inputs)]
-        windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
+        with self.graphs.calls.enter():
+            read = [self.read(source) for source in preprocess.listed(inputs)]
+            windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
         if not windows:
             raise UsageError("rows to encode must be at least one, got no input; give one.")
         lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}

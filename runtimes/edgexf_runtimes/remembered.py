@@ -20,7 +20,8 @@ from typing import Any
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
-from edgexf.errors import BundleError, UsageError
+from edgexf.checks import is_choice, is_path
+from edgexf.errors import BundleError, UsageError, quoted
 
 VARIABLE = "EDGEXF_CACHE"
 SCHEMA_VERSION = 1  # goes up when a check finds more than before, too
@@ -36,16 +37,10 @@ class Remembered:
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         """`folder` is made when it is first needed; by default it is that of `VARIABLE`. Raises UsageError for none."""
         chosen = os.environ.get(VARIABLE) or None if folder is None else folder
-        if chosen is not None:
-            try:
-                text = os.fspath(chosen)
-            except TypeError:
-                text = ""
-            if not isinstance(text, str) or not text or "\0" in text:
-                got = repr(folder) if isinstance(folder, str | bytes) else type(folder).__name__
-                raise UsageError(f"cache must be the path of a folder, got {got}; name one, or leave it out.")
+        if chosen is not None and not is_path(chosen):
+            raise UsageError(f"cache must be the path of a folder, got {quoted(chosen)}; name one, or leave it out.")
         self.folder = None if chosen is None else Path(chosen).absolute()
-        if self.folder is not None and self.folder.is_file():
+        if self.folder is not None and os.path.isfile(self.folder):  # Path.is_file raises for a long name
             raise UsageError(f"cache must be the path of a folder, got the file {chosen}; name another one.")
 
     def knows(self, key: Mapping[str, Any]) -> bool:
@@ -142,8 +137,8 @@ def read(folder: Path, verify: str, remembered: Remembered, going_on: Callable[[
     `going_on` is that of `edgexf.bundle.read`.
     Raises UsageError for another value, and BundleError if the folder is not what was exported.
     """
-    if verify not in VERIFY:
-        raise UsageError(f"verify must be one of {', '.join(VERIFY)}, got {verify!r}; choose one of them.")
+    if not is_choice(verify, VERIFY):
+        raise UsageError(f"verify must be one of {', '.join(VERIFY)}, got {quoted(verify)}; choose one of them.")
     if verify != "once":
         return bundle.read(folder, verify == "always", going_on)
     manifest = bundle.read(folder, verify=False)

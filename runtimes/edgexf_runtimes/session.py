@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgexf.errors import UsageError
+from edgexf.checks import each, is_choice
+from edgexf.errors import UsageError, quoted
 from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
@@ -24,11 +25,12 @@ from edgexf_runtimes.device.messages import route
 from edgexf_runtimes.device.profiles import BALANCED, Settings, profile_named
 from edgexf_runtimes.device.providers import check_available
 from edgexf_runtimes.finite import AUTO
+from edgexf_runtimes.inputs.convert import joined
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.limits import CallLimits, limits_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks
-from edgexf_runtimes.predictor import Array, Pair, Predictor, joined
+from edgexf_runtimes.predictor import Array, Pair, Predictor
 from edgexf_runtimes.remembered import OnDisk, Remembered, read
 from edgexf_runtimes.stream import AHEAD, Stream
 
@@ -78,7 +80,7 @@ def load(
     Raises BundleError if the folder is not what was exported, DeviceError if a graph answers otherwise than its model on
     this device, UsageError for an unknown choice or a provider that is lacking, and TimedOut or Cancelled.
     """
-    check_arguments(path, dtype, on_run)
+    check_arguments(path, dtype, on_run, strict)
     allowed = limits_of(limits)
     warn_of_several()
     if log_level is not None:
@@ -130,19 +132,19 @@ class Session(Predictor):
         have, at_run_time = self.manifest.methods, ", ".join(known.name for known in methods.METHODS)
         if methods.find(method) is not None:
             raise UsageError(
-                f"a method with a graph must be one of the bundle's in {self.dtype} ({', '.join(have) or 'none'}), got {method!r}, which has no graph and runs the predict graph many times; explain an input by it instead."
+                f"a method with a graph must be one of the bundle's in {self.dtype} ({', '.join(have) or 'none'}), got {quoted(method)}, which has no graph and runs the predict graph many times; explain an input by it instead."
             )
         if not have:
             raise UsageError(
                 f"a bundle must hold an explain graph to explain by itself, got one without; export it with a method, or name one that needs none ({at_run_time})."
             )
-        if method is not None and method not in have and method in self.whole.methods:
+        if method is not None and not is_choice(method, have) and is_choice(method, self.whole.methods):
             raise UsageError(
-                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}), got {method!r}, which it holds in fp32; load it with dtype='fp32' (--dtype fp32)."
+                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}), got {quoted(method)}, which it holds in fp32; load it with dtype='fp32' (--dtype fp32)."
             )
-        if method is not None and method not in have:
+        if method is not None and not is_choice(method, have):
             raise UsageError(
-                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}) or of the runtime's ({at_run_time}), got {method!r}; choose one or export it."
+                f"method must be one of the bundle's in {self.dtype} ({', '.join(have)}) or of the runtime's ({at_run_time}), got {quoted(method)}; choose one or export it."
             )
         return method or have[0]
 
@@ -203,10 +205,11 @@ class Session(Predictor):
         """
         from edgexf_runtimes.inputs import made
 
-        if isinstance(methods, str) or not isinstance(methods, Iterable):
-            raise UsageError(f"methods must be a list of names, got {methods!r}; write [{methods!r}].")
+        listed = each(methods)
+        if listed is None:
+            raise UsageError(f"methods must be a list of names, got {quoted(methods)}; write [{quoted(methods)}].")
         with self.graphs.calls.enter(timeout, cancel):
-            wanted, named = made.ascending(self.manifest, lengths), [self.method(method) for method in methods]
+            wanted, named = made.ascending(self.manifest, lengths), [self.method(method) for method in listed]
             for length in wanted:
                 inputs = made.inputs(self.path, self.manifest, length)
                 self.run(inputs)

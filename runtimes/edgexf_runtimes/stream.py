@@ -8,11 +8,13 @@ pads least, but answers nothing before the last input is read.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from edgexf.errors import AnswerError, EdgexfError, InputError, UsageError
+from edgexf.checks import check_flag, each, is_choice, is_count
+from edgexf.errors import AnswerError, EdgexfError, InputError, UsageError, quoted
 from edgexf_runtimes.calls.call import check_limits
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.inputs.preprocess import Source
@@ -37,17 +39,23 @@ class Stream:
         self, predictor: Predictor, inputs: Iterable[Source | Pair], truncate: bool, ahead: int, on_error: str,
         timeout: float | None, cancel: Cancel | None,
     ) -> None:  # fmt: skip
-        if on_error not in ON_ERROR:
-            raise UsageError(f"on_error must be one of {', '.join(ON_ERROR)}, got {on_error!r}; choose one of them.")
-        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
-            raise UsageError(f"ahead must be at least 1 input, got {ahead!r}; choose how many are read before a run.")
-        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+        if not is_choice(on_error, ON_ERROR):
+            raise UsageError(
+                f"on_error must be one of {', '.join(ON_ERROR)}, got {quoted(on_error)}; choose one of them."
+            )
+        if not is_count(ahead, 1):
+            raise UsageError(
+                f"ahead must be at least 1 input, got {quoted(ahead)}; choose how many are read before a run."
+            )
+        check_flag("truncate", truncate)
+        given = each(inputs)
+        if given is None:
             raise UsageError(
                 f"a stream must be an iterable of inputs, got {type(inputs).__name__}; put one input into a list."
             )
         check_limits(timeout, cancel)
-        self._predictor, self._inputs, self._truncate = predictor, iter(inputs), truncate
-        self._ahead, self._returns = ahead, on_error == "return"
+        self._predictor, self._inputs, self._truncate = predictor, given, truncate
+        self._ahead, self._returns = min(ahead, sys.maxsize), on_error == "return"
         self._timeout, self._cancel = timeout, cancel
         self._answers = self._each()
         self.positions = self.tokens = 0
@@ -64,11 +72,26 @@ class Stream:
         return 1 - self.tokens / self.positions if self.positions else 0.0
 
     def _each(self) -> Iterator[Prediction | Features | EdgexfError]:
-        while sources := list(islice(self._inputs, self._ahead)):
+        sources, error = self._read()
+        while sources:
             for answer in self._answered(sources):
                 if isinstance(answer, EdgexfError) and not self._returns:
                     raise answer
                 yield answer
+            if error is not None:
+                break
+            sources, error = self._read()
+        if error is not None:
+            raise error
+
+    def _read(self) -> tuple[list[Source | Pair], Exception | None]:
+        """The next inputs, and the error of what gives them: those that it gave before are answered all the same."""
+        sources: list[Source | Pair] = []
+        try:
+            sources.extend(islice(self._inputs, self._ahead))  # keeps what came before an error
+        except Exception as error:  # noqa: BLE001 (raised behind the answers)
+            return sources, error
+        return sources, None
 
     def _answered(self, sources: list[Source | Pair]) -> list[Prediction | Features | EdgexfError]:
         """The answers to inputs that were read together, one call of the session. An input that can't be answered has

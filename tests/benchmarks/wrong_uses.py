@@ -58,6 +58,11 @@ run bundle .
 run bundle - -
 run bundle input.txt --dtype nope
 run bundle input.txt --threads 0
+run bundle input.txt --providers nope
+run bundle input.txt --provider-option device_id=1
+run bundle input.txt --profile nope
+run bundle input.txt --verify twice
+run bundle input.txt --timeout 0
 run bundle input.txt --text words --stride 3
 run empty input.txt
 explain bundle

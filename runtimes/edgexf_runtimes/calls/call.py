@@ -17,7 +17,6 @@ before it looks at `flying`.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,8 @@ from threading import get_ident
 from types import TracebackType
 from typing import Self
 
-from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut, UsageError
+from edgexf.checks import is_seconds
+from edgexf.errors import Cancelled, ClosedError, EdgexfError, TimedOut, UsageError, quoted
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.clock import CLOCK, LONGEST_WAIT
 
@@ -40,9 +40,8 @@ ASK_EVERY = 0.02  # seconds between two looks at a call that waits for something
 
 def check_limits(timeout: float | None, cancel: Cancel | None) -> None:
     """Raises UsageError for a timeout that is no number above 0, and for a token that is none."""
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and 0 < timeout <= sys.float_info.max):
-        raise UsageError(f"timeout must be seconds above 0, got {timeout!r}; leave it out for no limit.")
+    if timeout is not None and not is_seconds(timeout):
+        raise UsageError(f"timeout must be seconds above 0, got {quoted(timeout)}; leave it out for no limit.")
     if cancel is not None and not isinstance(cancel, Cancel):
         raise UsageError(
             f"cancel must be an edgexf.Cancel, got {type(cancel).__name__}; make one with edgexf.Cancel()."

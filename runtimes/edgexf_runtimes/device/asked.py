@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from edgexf.errors import UsageError
+from edgexf.errors import UsageError, quoted
 from edgexf.records import Record
 
 Wanted = str | tuple[str, Mapping[str, Any]]
@@ -127,17 +127,25 @@ def one(wanted: Any) -> Asked:
     name, options = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, {})
     if not isinstance(name, str) or name not in BY_NAME or not isinstance(options, Mapping):
         raise wrong(wanted)
-    plain = all(isinstance(key, str) and isinstance(value, str | int | float) for key, value in options.items())
-    if not plain:
+    if not all(isinstance(key, str) and is_plain(key) and is_plain(value) for key, value in options.items()):
         raise UsageError(
-            f"options of a provider must be texts and numbers by name, got {dict(options)!r} for {name}; see ONNX Runtime's documentation of the provider."
+            f"options of a provider must be texts and numbers by name, got {quoted(dict(options))} for {name}; see ONNX Runtime's documentation of the provider."
         )
     provider = BY_NAME[name]
     return Asked(provider, {key: str(value) for key, value in options.items()})
 
 
+def is_plain(value: Any) -> bool:
+    """Whether ONNX Runtime can be given a value as text."""
+    try:
+        str(value).encode()
+    except Exception:  # noqa: BLE001 (lone surrogates, a number of 5,000 digits, an object of a caller)
+        return False
+    return isinstance(value, str | int | float)
+
+
 def wrong(got: Any) -> UsageError:
     return UsageError(
-        f"providers must be among {', '.join(each.name for each in TABLE)}, alone or as (name, options), got {got!r}; "
+        f"providers must be among {', '.join(each.name for each in TABLE)}, alone or as (name, options), got {quoted(got)}; "
         "name one of them, or several in a list."
     )

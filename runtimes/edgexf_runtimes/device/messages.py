@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from edgexf.errors import UsageError
+from edgexf.checks import is_choice
+from edgexf.errors import UsageError, quoted
 
 LEVELS = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}  # the severities of ONNX Runtime
 OF_SEVERITY = (10, 20, 30, 40, 50)  # the same levels as numbers of `logging`
@@ -19,8 +20,8 @@ SINCE = "1.32"
 
 def severity(level: str) -> int:
     """ONNX Runtime's number for a level. Raises UsageError for an unknown one."""
-    if not isinstance(level, str) or level not in LEVELS:
-        raise UsageError(f"log_level must be one of {', '.join(LEVELS)}, got {level!r}; choose one of them.")
+    if not is_choice(level, LEVELS):
+        raise UsageError(f"log_level must be one of {', '.join(LEVELS)}, got {quoted(level)}; choose one of them.")
     return LEVELS[level]
 
 

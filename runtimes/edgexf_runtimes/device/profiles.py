@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edgexf.errors import UsageError
+from edgexf.checks import is_choice
+from edgexf.errors import UsageError, quoted
 from edgexf.records import Record
 
 
@@ -54,8 +55,8 @@ PROFILES = {
 
 def profile_named(name: str) -> Profile:
     """Raises UsageError for an unknown profile."""
-    if not isinstance(name, str) or name not in PROFILES:
-        raise UsageError(f"profile must be one of {', '.join(PROFILES)}, got {name!r}; choose one of them.")
+    if not is_choice(name, PROFILES):
+        raise UsageError(f"profile must be one of {', '.join(PROFILES)}, got {quoted(name)}; choose one of them.")
     return PROFILES[name]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edgexf.errors import UsageError
+from edgexf.checks import is_count
+from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.device.messages import severity
 from edgexf_runtimes.device.profiles import Settings
 
@@ -46,9 +47,9 @@ def threads_of(settings: Settings) -> int:
     """The number of threads that work at a time. Raises UsageError for a number that this machine can't use."""
     threads, processors = settings.threads, os.cpu_count() or 1
     most = 4 * processors
-    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
+    if threads is not None and not (is_count(threads, 1) and threads <= most):
         raise UsageError(
-            f"threads must be 1 to {most}, at most 4 for each of this machine's {processors} processors, got {threads!r}; leave it out to use the {available_threads()} that this process may use."
+            f"threads must be 1 to {most}, at most 4 for each of this machine's {processors} processors, got {quoted(threads)}; leave it out to use the {available_threads()} that this process may use."
         )
     return threads or available_threads()
 

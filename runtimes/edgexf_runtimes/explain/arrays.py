@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.heads import SPAN, UNNAMED, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, UsageError, quoted
 from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.explain import methods
 from edgexf_runtimes.explain.coalitions import Outputs
@@ -61,7 +61,7 @@ def attribute(
     found, manifest = methods.find(method), predictor.manifest
     if found is None:
         known = ", ".join(one.name for one in methods.METHODS)
-        raise UsageError(f"a method of the runtime must be one of {known}, got {method!r}; choose one of them.")
+        raise UsageError(f"a method of the runtime must be one of {known}, got {quoted(method)}; choose one of them.")
     check_mappings(inputs, targets)
     check_steps(progress)
     chosen = Options(seed, budget, span, time_limit)
@@ -82,7 +82,7 @@ def attribute(
         or not 0 <= token_id < manifest.limits.vocab
     ):
         raise UsageError(
-            f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {baseline!r}; say what stands in for a token."
+            f"baseline must be a token id, 0 to {manifest.limits.vocab - 1}, got {quoted(baseline)}; say what stands in for a token."
         )
     outputs = predictor.run(arrays)
     count = len(arrays[first.name])

@@ -12,9 +12,9 @@ PATH_METHOD = "integrated-gradients"
 METHODS: tuple[Method, ...] = (OCCLUSION, LIME, KERNEL_SHAP)
 
 
-def find(name: str | None) -> Method | None:
+def find(name: object) -> Method | None:
     """The run-time method with this name, or None."""
-    return next((method for method in METHODS if method.name == name), None)
+    return next((method for method in METHODS if isinstance(name, str) and method.name == name), None)
 
 
 def takes(name: str) -> tuple[str, ...]:

@@ -21,18 +21,20 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import EdgexfError, MissingExtraError, UsageError
+from edgexf.checks import is_count, is_seconds
+from edgexf.errors import EdgexfError, MissingExtraError, UsageError, quoted
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.device import machine, now
 from edgexf_runtimes.explain.coalitions import Array, Outputs, ValueFunction, Values, real_places, spans
+from edgexf_runtimes.inputs.convert import is_whole
 from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS
 
 if TYPE_CHECKING:
@@ -70,14 +72,16 @@ class Options:
             ("span", 1, MOST_ROWS),
         ):
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not (whole and least <= value <= most) and not (name == "budget" and value is None):
+            if not (is_count(value, least) and value <= most) and not (name == "budget" and value is None):
                 raise UsageError(
-                    f"{name} must be a whole number of {least:,} to {most:,}, got {value!r}; choose another."
+                    f"{name} must be a whole number of {least:,} to {most:,}, got {quoted(value)}; choose another."
                 )
-        limit = self.time_limit
-        if limit is not None and not (isinstance(limit, int | float) and isfinite(limit) and limit > 0):
-            raise UsageError(f"time_limit must be seconds above 0, got {limit!r}; choose another.")
+        if self.baseline is not None and not (isinstance(self.baseline, str) or is_whole(self.baseline)):
+            raise UsageError(
+                f"baseline must be the text of a token or its id, got {quoted(self.baseline)}; say what stands in for a token."
+            )
+        if self.time_limit is not None and not is_seconds(self.time_limit):
+            raise UsageError(f"time_limit must be seconds above 0, got {quoted(self.time_limit)}; choose another.")
 
     def check(self, method: str, takes: Sequence[str]) -> None:
         """Raises UsageError for an option that was chosen and that the method does not take."""

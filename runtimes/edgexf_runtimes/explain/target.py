@@ -24,10 +24,11 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind, task_named
-from edgexf.errors import UsageError
+from edgexf.checks import is_choice
+from edgexf.errors import UsageError, quoted
 from edgexf.report.prediction import Prediction
 from edgexf_runtimes.head import NamedHead
-from edgexf_runtimes.inputs.convert import shaped
+from edgexf_runtimes.inputs.convert import is_whole, shaped
 from edgexf_runtimes.scores import best_places, softmax
 
 if TYPE_CHECKING:
@@ -89,12 +90,12 @@ def columns(head: NamedHead) -> int:
 def column_of(head: NamedHead, name: str) -> int:
     """The column of a label, or of a word of the vocabulary. Raises UsageError for an unknown name."""
     labels = head.manifest.labels
-    if labels and name in labels:
+    if is_choice(name, labels):
         return labels.index(name)
     found = None if labels or not isinstance(name, str) else head.tokenizer().vocabulary().get(name)
     if found is None or found >= columns(head):
         known = f"the model's labels ({', '.join(labels)})" if labels else "the tokens of the model's vocabulary"
-        raise UsageError(f"target must be among {known}, got {name}; choose one of them.")
+        raise UsageError(f"target must be among {known}, got {quoted(name)}; choose one of them.")
     return found
 
 
@@ -108,7 +109,7 @@ def weight_of(name: str, weight: Any) -> float:
     """The weight of a label. Raises UsageError for what is no finite number."""
     number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
     if not number or not abs(weight) <= LARGEST:  # False for NaN
-        raise UsageError(f"the weight of a label must be a finite number, got {weight!r:.40} for {name}; correct it.")
+        raise UsageError(f"the weight of a label must be a finite number, got {quoted(weight)} for {name}; correct it.")
     return float(weight)
 
 
@@ -162,7 +163,7 @@ class Labelled(ExplanationTarget):
 
 def is_place(value: Any, count: int) -> bool:
     """Whether a value is the place of one of `count` tokens."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value in range(count)
+    return is_whole(value) and 0 <= value < count
 
 
 ENDS = dict(zip(("start", "end"), SPAN.outputs, strict=True))
@@ -178,7 +179,7 @@ class Answer(ExplanationTarget):
         known = set(places) <= set(ENDS) and all(is_place(place, count) for place in places.values())
         if not known or not (target is None or places):
             raise UsageError(
-                f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, got {target!r}; "
+                f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, got {quoted(target)}; "
                 'give {"start": place, "end": place}, or leave it out.'
             )
         self.places = {end: int(place) for end, place in places.items()}
@@ -290,9 +291,11 @@ def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
                 "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
             )
         return int(masks[0])
-    if not isinstance(position, int) or not -count <= position < count:
-        raise UsageError(f"position must be a token's place, {-count} to {count - 1}, got {position!r}; choose one.")
-    return position % count
+    if not is_whole(position) or not -count <= position < count:
+        raise UsageError(
+            f"position must be a token's place, {-count} to {count - 1}, got {quoted(position)}; choose one."
+        )
+    return int(position) % count
 
 
 TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
@@ -312,7 +315,7 @@ def target_of(predictor: Predictor, given: Prepared, target: Target, position: i
     head = predictor.head
     if position is not None and not head.tagged:
         raise UsageError(
-            f"a position is for models that answer at each token, got {position} for one without; leave it out."
+            f"a position is for models that answer at each token, got {quoted(position)} for one without; leave it out."
         )
     named = {CLASSES: head.classifies, TOKEN_CLASSES: head.tagged}
     if head.kind is None or not named.get(head.kind, True):

@@ -44,7 +44,8 @@ from typing import Any
 from edgexf import bundle
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes
-from edgexf.errors import UsageError
+from edgexf.errors import UsageError, quoted
+from edgexf_runtimes.inputs.convert import is_whole
 from edgexf_runtimes.inputs.text import Tokenizer, token_text
 
 SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # these name a tokenizer's tokens by their use
@@ -77,7 +78,7 @@ def of_bytes(reader: Bytes, baseline: str | int | None) -> Baseline:
     text = next((text for text, known_id in known.items() if known_id == token_id), None)
     if token_id is None or text is None:
         raise UsageError(
-            f"baseline must be a byte as tokens are written, {PADDING}, {CLASS} or an id of these, got {baseline!r}; choose one of them."
+            f"baseline must be a byte as tokens are written, {PADDING}, {CLASS} or an id of these, got {quoted(baseline)}; choose one of them."
         )
     return Baseline(token_id, called(text, token_id))
 
@@ -96,7 +97,7 @@ def of_text(tokenizer: Tokenizer, path: Path, manifest: Manifest, baseline: str 
         token_id = padding_id if text is None else known[text]
     if token_id is None or not 0 <= token_id < manifest.limits.vocab:
         raise UsageError(
-            f"baseline must be a token of the bundle's tokenizer or an id below {manifest.limits.vocab}, got {baseline!r}; choose one of them."
+            f"baseline must be a token of the bundle's tokenizer or an id below {manifest.limits.vocab}, got {quoted(baseline)}; choose one of them."
         )
     return Baseline(token_id, called(tokenizer.token(token_id) or "no token", token_id))
 
@@ -106,7 +107,7 @@ def chosen_id(baseline: str | int, known: Mapping[str, int]) -> int | None:
     if isinstance(baseline, str):
         found = known.get(baseline)
         return int(baseline) if found is None and re.fullmatch(r"[0-9]{1,9}", baseline) else found
-    return baseline if isinstance(baseline, int) and not isinstance(baseline, bool) else None
+    return int(baseline) if is_whole(baseline) else None
 
 
 def stand_in(tokenizer: Tokenizer, named: Mapping[str, str], known: Mapping[str, int]) -> str | None:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.bundle.manifest import Decoder, Globals, Limits, Manifest, Segments
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, UsageError, enumerated
 from edgexf_runtimes.inputs.contract import Contract
 from edgexf_runtimes.inputs.convert import Shape, array_of, count, described, first_place, sized
 from edgexf_runtimes.inputs.limits import CallLimits
@@ -35,7 +35,7 @@ SEPARATORS = 3  # in a pair of question and text, as RoBERTa's family writes it
 INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 LARGEST = np.iinfo(np.int64).max
 FEW = 4  # rows that are looked at one by one faster than together
-RESHAPE = "reshape it"
+RESHAPE = "convert or reshape it"
 largest = np.maximum.reduce  # the method `max` calls this through Python
 
 
@@ -117,10 +117,10 @@ class TokenChecks:
 
     def _arrays(self, given: Mapping[str, Any]) -> dict[str, Tokens]:
         """The arrays that were given, int64 of the right number of axes, and within the limits of a call."""
-        unknown = sorted(str(name) for name in given if name not in self._wanted)
+        unknown = [name for name in given if name not in self._wanted]
         if unknown:
             raise UsageError(
-                f"inputs must be among the model's ({', '.join(self._wanted)}), got {', '.join(unknown)}; leave it out."
+                f"inputs must be among the model's ({', '.join(self._wanted)}), got {enumerated(unknown)}; leave it out."
             )
         there = {name: value for name, value in given.items() if value is not None}
         if names.INPUT_IDS not in there:

@@ -10,14 +10,14 @@ that are no rectangle.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.errors import InputError
+from edgexf.errors import InputError, UsageError, enumerated
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -25,6 +25,20 @@ Shape = tuple[int, ...]
 DEEPEST = 64  # axes that numpy has at most
 NUMBERS = "biuf"  # kinds of dtypes: booleans, whole numbers with and without a sign, floats
 TEXT = (str, bytes, bytearray, memoryview)
+
+
+def joined(given: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, by name. Raises UsageError for values without names."""
+    if given is None:
+        return inputs
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"inputs must be given by their names, got {type(given).__name__} without one; name it, such as input_ids=...."
+        )
+    twice = set(given) & set(inputs)
+    if twice:
+        raise UsageError(f"an input must be given once, got {enumerated(twice)} twice; leave one out.")
+    return {**given, **inputs}
 
 
 def shape_of(value: Any, deep: int = 0) -> Shape | None:
@@ -107,6 +121,11 @@ def shaped(name: str, value: Any, shape: Shape, dtype: Any, rule: str, remedy: s
         where = first_place(~np.isfinite(array))
         raise InputError(f"{name} must be {rule}, got {array[where]}{at(where)}; {remedy}.")
     return array
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, of Python or of numpy."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def first_place(wrong: npt.NDArray[np.bool_]) -> tuple[int, ...]:

@@ -13,10 +13,11 @@ import select
 import stat
 import sys
 import time
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 
-from edgexf.errors import InputError, UsageError
+from edgexf.checks import is_seconds
+from edgexf.errors import InputError, UsageError, quoted
 from edgexf_runtimes.calls.call import ASK_EVERY, go_on
 
 STDIN = "-"
@@ -27,9 +28,8 @@ LISTING_BYTES = 1 << 28  # of a file of labelled data
 
 def check_timeout(seconds: float) -> float:
     """Raises UsageError for a time that is no number above 0."""
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not (number and isfinite(seconds) and seconds > 0):
-        raise UsageError(f"input_timeout must be seconds above 0, got {seconds!r}; choose another.")
+    if not is_seconds(seconds):
+        raise UsageError(f"input_timeout must be seconds above 0, got {quoted(seconds)}; choose another.")
     return float(seconds)
 
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from edgexf.checks import is_count, require_choice
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, UsageError, enumerated
 from edgexf.records import Record
 
 MOST_BYTES = 2 << 30  # a bound far above a usual call, and below the memory of most devices that serve several
@@ -59,7 +59,7 @@ def limits_of(given: CallLimits | Mapping[str, Any] | None) -> CallLimits:
         raise UsageError(
             f"limits must be a mapping with keys of {', '.join(known)}, got {type(given).__name__}; write limits={{'batch': 8}}."
         )
-    unknown = sorted(str(name) for name in given if name not in known)
+    unknown = [name for name in given if not isinstance(name, str) or name not in known]
     if unknown:
-        raise UsageError(f"limits must have keys of {', '.join(known)}, got {', '.join(unknown)}; leave them out.")
+        raise UsageError(f"limits must have keys of {', '.join(known)}, got {enumerated(unknown)}; leave them out.")
     return CallLimits(**given)

@@ -20,7 +20,9 @@ from edgexf.bundle.golden import read
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes
 from edgexf.bundle.signature import Signature
-from edgexf.errors import UsageError
+from edgexf.checks import each
+from edgexf.errors import UsageError, quoted
+from edgexf_runtimes.inputs.convert import is_whole
 from edgexf_runtimes.inputs.preprocess import Raw, Tokens, encode
 
 Array = npt.NDArray[Any]
@@ -111,12 +113,13 @@ def shortest(manifest: Manifest) -> int:
 
 def ascending(manifest: Manifest, wanted: Iterable[int]) -> list[int]:
     """The lengths in `wanted`, smallest first, without repeats. Raises UsageError for one that the model does not take."""
-    if not isinstance(wanted, Iterable):
-        raise UsageError(f"lengths must be a list of numbers, got {wanted!r}; write [{wanted!r}].")
-    least, most, lengths = shortest(manifest), longest(manifest), list(wanted)
-    wrong = [length for length in lengths if not (isinstance(length, int | np.integer) and least <= length <= most)]
+    listed = each(wanted)
+    if listed is None:
+        raise UsageError(f"lengths must be a list of numbers, got {quoted(wanted)}; write [{quoted(wanted)}].")
+    least, most, lengths = shortest(manifest), longest(manifest), list(listed)
+    wrong = [length for length in lengths if not (is_whole(length) and least <= length <= most)]
     if wrong:
         raise UsageError(
-            f"lengths must be the bundle's {least} to {most}, got {', '.join(map(str, wrong))}; leave it out."
+            f"lengths must be the bundle's {least} to {most}, got {', '.join(map(quoted, wrong))}; leave it out."
         )
     return sorted(set(map(int, lengths)))

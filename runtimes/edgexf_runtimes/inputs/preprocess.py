@@ -7,7 +7,7 @@ the arrays of a caller.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edgexf.bundle.manifest import Limits
 from edgexf.bundle.preprocess import Bytes
+from edgexf.checks import each
 from edgexf.errors import InputError, UsageError
 from edgexf.records import Record
 from edgexf_runtimes.calls.call import go_on
@@ -43,6 +44,11 @@ class Raw(Record):
     data: bytes
     truncated: bool
     text: Text | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.data, bytes):
+            kinds = f"{type(self.name).__name__} and {type(self.data).__name__}"
+            raise UsageError(f"a Raw must hold a name and bytes, got {kinds}; call session.read.")
 
 
 def read_raw(source: Source, max_bytes: int, timeout: float = INPUT_TIMEOUT) -> Raw:
@@ -96,7 +102,7 @@ def path_of(source: Any) -> str:
     """The path of a source as text. Raises UsageError for a source that is none of those that a model reads."""
     try:
         return os.fsdecode(source)
-    except TypeError as error:
+    except Exception as error:  # an object's own __fspath__ may raise anything
         raise wrong_source(source) from error
 
 
@@ -119,10 +125,11 @@ def listed(inputs: Any) -> list[Any]:
     kinds: Any = str | bytes | os.PathLike | tuple | Raw
     if isinstance(inputs, kinds):
         return [inputs]
-    if not isinstance(inputs, Iterable) or isinstance(inputs, bytearray | memoryview | Mapping):
+    sources = each(inputs)
+    if sources is None:
         raise wrong_source(inputs)
     found: list[Any] = []
-    for source in inputs:
+    for source in sources:
         go_on()  # what gives the inputs may take its time
         if not isinstance(source, kinds):
             raise wrong_source(source, len(found))

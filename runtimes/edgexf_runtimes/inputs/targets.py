@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.formula import size_of
 from edgexf.bundle.manifest import Manifest, Tensor
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, UsageError, enumerated
 from edgexf_runtimes.inputs.convert import described, first_place, shaped, sized
 
 Array = npt.NDArray[Any]
@@ -39,10 +39,10 @@ def check_given(
     Raises InputError for arrays of another kind or shape, and UsageError for a missing position and for an array that
     is not wanted.
     """
-    unknown = sorted(map(str, set(given) - set(wanted)))
+    unknown = set(given) - set(wanted)
     if unknown:
         raise UsageError(
-            f"an explanation's target must be given as {', '.join(wanted)}, got {', '.join(unknown)}; leave it out."
+            f"an explanation's target must be given as {', '.join(wanted)}, got {enumerated(unknown)}; leave it out."
         )
     sizes = {
         str(axis): size

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgexf.errors import BundleError, InputError, MissingExtraError, UsageError
+from edgexf.checks import is_count
+from edgexf.errors import BundleError, InputError, MissingExtraError, UsageError, quoted
 from edgexf_runtimes.calls.call import locked
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Tokenizer:
 
         Raises InputError for a text that is too long, if neither `truncate` nor `stride` is given.
         """
+        if stride is not None and not is_count(stride, 0):
+            raise UsageError(f"a stride must be a whole number of tokens, got {quoted(stride)}; choose another.")
         if truncate and stride is not None:
             raise UsageError("a long text is truncated or read with a stride, got both; choose one of them.")
         pair = (text, None) if isinstance(text, str) else text
@@ -118,9 +121,9 @@ class Tokenizer:
             raise InputError(
                 f"the first of a pair must leave room for the second in {self.longest} tokens, got {fixed} without it; shorten it."
             )
-        if stride is not None and not (isinstance(stride, int) and 0 <= stride < room):
+        if stride is not None and stride >= room:
             raise UsageError(
-                f"a stride must be 0 to {room - 1} tokens for this model and text, got {stride!r}; choose another."
+                f"a stride must be 0 to {room - 1} tokens for this model and text, got {quoted(stride)}; choose another."
             )
         first = self._encode(pair, stride or 0)
         windows = [first, *first.overflowing] if stride is not None else [first]

@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.errors import UsageError
+from edgexf.errors import UsageError, quoted
 from edgexf.report.latency import REPORT_SCHEMA
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.explain.coalitions import real_places
@@ -334,7 +334,7 @@ def check(session: Session, inputs: Sequence[Labelled], follow: str, steps: int)
             f"deletion curves follow the value of a label, got {session.manifest.name}, which gives an input none; evaluate a classifier."
         )
     if follow not in FOLLOWED:
-        raise UsageError(f"follow must be one of {', '.join(FOLLOWED)}, got {follow!r}; choose one of them.")
+        raise UsageError(f"follow must be one of {', '.join(FOLLOWED)}, got {quoted(follow)}; choose one of them.")
     if steps < 2:
         raise UsageError(f"steps must be at least 2, got {steps}; choose more.")
     if any(given.arrays is not None for given in inputs):
