@@ -12,6 +12,7 @@ This needs no torch, so a device can do it. This module only composes:
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -327,6 +328,7 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
         names.CONFIG_FILE: in_browsers(config, files, *browser_dtypes(outcomes)),
         names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
     }
+    gc.collect()  # graphs of onnx_ir are cycles that hold weights open, and Windows moves no folder with an open file
     bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
 
 
