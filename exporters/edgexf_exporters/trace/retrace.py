@@ -46,6 +46,7 @@ REMEDY = (
     "compute with tensors instead of asking for values or looping over a length, "
     "lower the module, or fix the axis with dynamic_shapes"
 )
+LEFT = "edgexf_left"  # where a trace keeps the operators that it holds though it has decompositions of them, and these
 
 
 def retraced(
@@ -79,7 +80,7 @@ def retraced(
     outputs = [OutputSpec(OutputKind.USER_OUTPUT, as_argument(value), None) for value in output.args[0]]
     signature = ExportGraphSignature([*lifted, *given], outputs)
     (call,) = (entry.signature for entry in program.module_call_graph if entry.fqn == "")
-    return ExportedProgram(
+    found = ExportedProgram(
         root=traced,
         graph=traced.graph,
         graph_signature=signature,
@@ -89,6 +90,10 @@ def retraced(
         constants={**program.constants, **constants},
         verifiers=program.verifiers,
     )
+    found.graph_module.meta[LEFT] = {
+        node.target: table[node.target] for node in traced.graph.nodes if node.target in table
+    }
+    return found
 
 
 @contextmanager

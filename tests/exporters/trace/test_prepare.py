@@ -16,7 +16,8 @@ from torch.onnx._internal.exporter import _core
 
 from edgexf_exporters.trace import prepare
 from edgexf_exporters.trace.export import capture, quiet
-from edgexf_exporters.trace.prepare import prepared, translations
+from edgexf_exporters.trace.prepare import calls, decomposed, decompositions, prepared, translations
+from edgexf_exporters.trace.retrace import retraced
 from edgexf_exporters.trace.simplify import simplify
 
 pytestmark = pytest.mark.slow  # exports many small programs
@@ -200,3 +201,30 @@ def mixed_types(x: Tensor) -> tuple[Tensor, ...]:
 
 def test_types_are_promoted_as_torch_promotes_them() -> None:
     assert_as_torch(mixed_types)
+
+
+def normalized(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, torch.nn.functional.layer_norm(x, [6]).flatten(0).unflatten(0, (-1, 6)))
+
+
+def test_a_trace_with_the_same_decompositions_is_not_decomposed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an explanation is, which is traced with them. A trace without them is decomposed."""
+    frame = captured(lambda x: x.clone())
+    found, plain = (
+        retraced(frame, lambda x: (normalized(x),), table, composite=not table) for table in (decompositions(OPSET), {})
+    )
+    assert any(target in decompositions(OPSET) for target in calls(found.graph))  # `where` answered NotImplemented
+    assert decomposed(plain, OPSET) is not plain
+    monkeypatch.setattr(prepare, "retraced", lambda *_, **__: pytest.fail("it was traced again"))
+    assert decomposed(found, OPSET) is found
+
+
+def test_an_operator_that_came_after_the_trace_is_decomposed(torchs_way: list[ExportedProgram]) -> None:
+    """`keep_small` puts such operators into a trace."""
+    found = retraced(
+        captured(lambda x: x.clone()), lambda x: (torch.sigmoid(x),), decompositions(OPSET), composite=False
+    )
+    (node,) = found.graph.find_nodes(op="call_function", target=torch.ops.aten.sigmoid.default)
+    node.target = torch.ops.edgexf.exact_sigmoid.default
+    assert torch.ops.edgexf.exact_sigmoid.default not in calls(decomposed(found, OPSET).graph)
+    assert torchs_way == []
