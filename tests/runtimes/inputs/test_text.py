@@ -233,8 +233,8 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
         Tokenizer(path, 10).encode(("w1 " * 20, "w2"), truncate=True)
     windows = Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=5)
     assert all(len(window.ids) <= 20 for window in windows)
-    for stride in (6, 7, -1, "3"):
-        with pytest.raises(UsageError, match="0 to 5 tokens"):
+    for stride in (6, 7, -1, "3", True):
+        with pytest.raises(UsageError, match=r"0 to 5 tokens|a whole number of tokens, got (-1|'3'|True)"):
             Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=stride)  # type: ignore[arg-type]
 
 
@@ -266,7 +266,7 @@ def test_rows_that_the_model_pads_to_other_lengths_are_not_encoded_together(kept
             session.encode(texts)
         together, alone = session.predict(texts), [session.predict(text)[0] for text in texts]
         for wrong in ([], [("w1", "w2", "w3")], [("w1", 5)]):
-            with pytest.raises(UsageError, match=r"pads alike|pair"):
+            with pytest.raises(UsageError, match=r"at least one, got no input|pair"):
                 session.encode(wrong)  # type: ignore[arg-type]
     assert [p.score for p in together] == pytest.approx([p.score for p in alone], rel=1e-5)
 
