@@ -81,7 +81,8 @@ class VerificationError(EdgexfError):
     """The graph differs from the model by more than the tolerance, so no bundle is written.
 
     Attributes:
-        grid: the whole result of the verification, in the form that a manifest holds.
+        grid: the whole result of the verification, in the form that a manifest holds. Behind three cells that fail, a
+            difference over the tolerance fails without the question whether it is rounding.
     """
 
     def __init__(self, sentence: str, grid: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ BROKEN_CONFIG = "mend its config, or save it again with its own"
 STATIC = "sizes that the files declare hold in every cell"
 DECLARED = "outputs have the sizes that the manifest declares"
 UNDEFINED = "where the model itself answers no finite number, nothing is compared but an infinite one"
+SHOWN = 3  # failures that an error shows; in later cells nobody asks whether a difference is rounding or a tie
 BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
 
 
@@ -200,10 +201,11 @@ def compare(
         found = [run_with(session, feeds) for session in sessions]
         result.checks[STATIC] = result.checks.get(STATIC) or misdeclared(sessions, found)
         asked = Asked(feeds, methods, [(wanted, met.made)] * len(found))
-        row = measured(source, cell, found, asked, tolerance, wide)
-        if choosing is not None and not row.passes(tolerance):
+        refused = sum(not row.passes(tolerance) for row in result.rows) >= SHOWN
+        row = measured(source, cell, found, asked, tolerance, None if refused else wide)
+        if choosing is not None and not refused and not row.passes(tolerance):
             row = untied(source, cell, found, asked, choosing(), tolerance, wide)
-        if not row.passes(tolerance) and tied(source, asked, wanted, tolerance):
+        if not refused and not row.passes(tolerance) and tied(source, asked, wanted, tolerance):
             result.ties = UNSPECIFIED
             continue
         result.rows.append(row)
@@ -297,10 +299,13 @@ def untied(
     return replace(measured(source, cell, found, replace(asked, right=right), tolerance, wide), ties=ties)
 
 
-def measured(source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, tolerance: float, wide: Wide) -> Row:
+def measured(
+    source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, tolerance: float, wide: Wide | None
+) -> Row:
     """The row of a cell, with the largest differences of all graphs.
 
     `found` holds the outputs of each graph. The first graph predicts, the others explain by the methods of `asked`.
+    Without `wide`, no difference counts as rounding.
     """
     real, parts, kept = source.real(asked.feeds), [], True
     rounded: dict[str, float] = {}
@@ -309,7 +314,9 @@ def measured(source: Source, cell: Cell, found: Sequence[Feeds], asked: Asked, t
         if place > 0:
             compared += explanations_compared(source, answer, wanted, asked.methods[place - 1], place == 1)
         parts += compared
-        asks = reached(compared, tolerance, *wide.cached(asked.feeds, asked.methods, tuple(made)))
+        asks = (
+            {} if wide is None else reached(compared, tolerance, *wide.cached(asked.feeds, asked.methods, tuple(made)))
+        )
         kept = kept and (bool(asks) or all(one.difference <= tolerance for one in compared))
         rounded |= {part: max(rounded.get(part, 0.0), most) for part, most in asks.items()}
     worst = {part: max((one.difference for one in parts if one.part == part), default=None) for part in PARTS}

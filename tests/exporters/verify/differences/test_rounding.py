@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +184,33 @@ def test_where_the_model_is_far_from_the_truth_nothing_is_rounding(eager: float)
     """An infinite error is at most twice an infinite one, and twice a large error is no answer."""
     wrong = Compared("relevance", "y", np.full(3, 7.0), np.array([eager, 1, 2]), relative_difference)
     assert reached([wrong], 1e-4, lambda: {"y": np.array([1.0, 1, 2])}, list) == {}
+
+
+def test_where_three_cells_failed_nobody_asks_whether_others_are_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export is refused whatever the others are, and float64 takes most of the time of a refusal."""
+    asked: list[int] = []
+
+    def draws(_: Wide, feeds: dict[str, Any], *__: object) -> list[object]:
+        asked.append(feeds["input"].size)
+        return []
+
+    right = compare.outputs_compared
+    monkeypatch.setattr(Wide, "draws", draws)
+    monkeypatch.setattr(
+        compare,
+        "outputs_compared",
+        lambda source, found, wanted, real: right(source, {"logits": found["logits"] * 2}, wanted, real),
+    )
+    with pytest.raises(VerificationError) as raised:
+        edgexf.export(
+            nn.Linear(512, 3).eval(),
+            example_inputs=(torch.randn(2, 9, 512),),
+            dynamic_shapes={"input": {0: torch.export.Dim("b", max=4), 1: torch.export.Dim("n", max=70)}},
+            output=tmp_path / "out",
+            explain=(),
+        )
+    rows = raised.value.grid["rows"]
+    assert len(rows) > len(asked) == 3
+    assert all(row["outputs"] > 0.4 for row in rows)
