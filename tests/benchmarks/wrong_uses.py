@@ -1,4 +1,4 @@
-"""Uses edgexf wrongly, about fifty times, and records how each use is answered.
+"""Uses edgexf wrongly, about sixty times, and records how each use is answered.
 
     python tests/benchmarks/wrong_uses.py
 
