@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 import edgexf
+from edgexf import bundle
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.signature import Axis
 from edgexf.errors import InputError, UsageError, VerificationError
@@ -51,13 +55,44 @@ OTHER: dict[str, dict[str, Tensor]] = {  # inputs of sizes that were not traced
 CAUSAL = ("[sequence, batch]", "source and target")
 
 
-@pytest.fixture(scope="module", params=OTHER)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, nn.Module, Path]:
-    """Returns the kind of a module, the module, and the path of its bundle."""
-    module, examples = small(request.param)
-    path = tmp_path_factory.mktemp("module") / "bundle"
-    edgexf.export(module, example_inputs=examples, output=path, explain=())
-    return request.param, module, path
+@dataclass(frozen=True)
+class Exported:
+    """A kind of module, the module, the path of its bundle, and its state before and after the export."""
+
+    kind: str
+    module: nn.Module
+    path: Path
+    before: list[Any]
+    after: list[Any]
+
+
+def state(module: nn.Module) -> list[Any]:
+    """Returns the parts and modes of a module, the bytes of its weights, and what torch keeps for all modules."""
+    parts = [(name, type(part), part.training) for name, part in module.named_modules()]
+    weights = {name: value.numpy().tobytes() for name, value in module.state_dict().items()}
+    return [parts, weights, torch.random.get_rng_state().tolist(), torch.backends.mha.get_fastpath_enabled()]
+
+
+@pytest.fixture(scope="module")
+def exported_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Returns a function that exports a kind of module in training mode, once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("modules")
+
+    @cache
+    def exported(kind: str) -> Exported:
+        module, examples = small(kind)
+        before = state(module.train())
+        edgexf.export(module, example_inputs=examples, output=folder / kind, explain=())
+        after = state(module)
+        return Exported(kind, module.eval(), folder / kind, before, after)
+
+    return exported
+
+
+@pytest.fixture(params=OTHER)
+def exported(request: pytest.FixtureRequest, exported_of: Callable[[str], Exported]) -> Exported:
+    made: Exported = exported_of(request.param)
+    return made
 
 
 def answer(module: nn.Module, inputs: dict[str, Tensor]) -> np.ndarray[Any, Any]:
@@ -67,8 +102,8 @@ def answer(module: nn.Module, inputs: dict[str, Tensor]) -> np.ndarray[Any, Any]
     return found
 
 
-def test_onnxruntime_alone_answers_as_the_module_does_at_other_sizes(exported: tuple[str, nn.Module, Path]) -> None:
-    kind, module, path = exported
+def test_onnxruntime_alone_answers_as_the_module_does_at_other_sizes(exported: Exported) -> None:
+    kind, module, path = exported.kind, exported.module, exported.path
     session = ort.InferenceSession(str(path / "onnx" / "model.onnx"))
     assert [value.name for value in session.get_inputs()] == list(small(kind)[1])
     (found,) = session.run(None, {name: tensor.numpy() for name, tensor in OTHER[kind].items()})
@@ -78,9 +113,9 @@ def test_onnxruntime_alone_answers_as_the_module_does_at_other_sizes(exported: t
 
 
 def test_the_runtime_takes_the_inputs_by_their_names_and_refuses_what_the_axes_do_not_allow(
-    exported: tuple[str, nn.Module, Path],
+    exported: Exported,
 ) -> None:
-    kind, module, path = exported
+    kind, module, path = exported.kind, exported.module, exported.path
     given = {name: tensor.numpy() for name, tensor in OTHER[kind].items()}
     with edgexf.load(path) as session:
         (found,) = session.run(**given).values()
@@ -109,20 +144,18 @@ def test_the_runtime_takes_the_inputs_by_their_names_and_refuses_what_the_axes_d
     assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
-def test_the_graph_verifies_again_and_holds_no_random_operator(exported: tuple[str, nn.Module, Path]) -> None:
+def test_the_graph_verifies_again_and_holds_no_random_operator(exported: Exported) -> None:
     from edgexf.pipeline.verify_bundle import verify
 
-    verdict = verify(exported[2])
+    verdict = verify(exported.path)
     assert verdict.passed
     assert verdict.bundle.manifest.grid["checks"]["no random operator in onnx/model.onnx"] == ""
 
 
 @pytest.mark.parametrize("kind", CAUSAL)
-def test_a_later_token_changes_no_earlier_logit(kind: str, tmp_path: Path) -> None:
+def test_a_later_token_changes_no_earlier_logit(kind: str, exported_of: Callable[[str], Exported]) -> None:
     """Earlier logits are exactly equal, because a causal mask gives hidden tokens the weight 0."""
-    module, examples = small(kind)
-    edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=())
-    session = ort.InferenceSession(str(tmp_path / "bundle" / "onnx" / "model.onnx"))
+    session = ort.InferenceSession(str(exported_of(kind).path / "onnx" / "model.onnx"))
     feeds = {name: tensor.numpy() for name, tensor in OTHER[kind].items()}
     name = "tokens" if kind == "[sequence, batch]" else "tgt"
     axis = 0 if kind == "[sequence, batch]" else 1
@@ -209,42 +242,31 @@ def test_a_language_model_of_sequences_first_is_explained_at_a_position(tmp_path
     assert np.abs(whole - logits.detach().numpy()).max() <= TOLERANCE * np.abs(wanted).sum()
 
 
-def test_an_export_leaves_the_module_as_it_was(tmp_path: Path) -> None:
-    module, examples = small("causal reformer")
-    module.train()
-    before = [(name, type(part), part.training) for name, part in module.named_modules()]
-    weights = {name: value.clone() for name, value in module.state_dict().items()}
-    state = torch.random.get_rng_state()
-    edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=())
-    assert [(name, type(part), part.training) for name, part in module.named_modules()] == before
-    assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.backends.mha.get_fastpath_enabled()
+def test_an_export_leaves_the_module_as_it_was(exported: Exported) -> None:
+    assert exported.after == exported.before
+    assert exported.before[-1]  # the fast path of nn.TransformerEncoder was on
 
 
 def test_the_graph_is_no_further_from_a_free_running_model_than_two_of_its_runs_are_from_each_other(
-    tmp_path: Path,
+    exported_of: Callable[[str], Exported],
 ) -> None:
     """reformer_pytorch draws new rotations at every call."""
-    module, examples = small("reformer LM")
-    edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=())
+    made = exported_of("reformer LM")
     given = ids(2, 64, seed=3)
     torch.manual_seed(1)
     with torch.no_grad():
-        runs = [module(given).numpy() for _ in range(8)]
-    with edgexf.load(tmp_path / "bundle") as session:
+        runs = [made.module(given).numpy() for _ in range(8)]
+    with edgexf.load(made.path) as session:
         found = session.run(x=given.numpy())["logits"]
     between = np.mean([np.abs(one - other).mean() for place, one in enumerate(runs) for other in runs[:place]])
     assert between > 0
     assert np.mean([np.abs(found - one).mean() for one in runs]) <= 1.25 * between  # 25 % for the spread of 8 runs
 
 
-def test_two_exports_are_of_the_same_bytes(tmp_path: Path) -> None:
-    made = []
-    for name in ("one", "two"):
-        module, examples = small("linformer classifier")
-        made.append(edgexf.export(module, example_inputs=examples, output=tmp_path / name, explain=()).manifest)
-    assert made[0].files == made[1].files
+def test_two_exports_are_of_the_same_bytes(exported_of: Callable[[str], Exported], tmp_path: Path) -> None:
+    module, examples = small("linformer classifier")
+    again = edgexf.export(module, example_inputs=examples, output=tmp_path / "bundle", explain=()).manifest
+    assert again.files == bundle.read(exported_of("linformer classifier").path).files
 
 
 def axes_of(manifest: Manifest) -> dict[str, Axis]:
