@@ -194,6 +194,20 @@ def test_a_value_in_an_error_is_short_and_never_raises() -> None:
     )
 
 
+def test_a_raw_input_holds_what_read_returns(sessions: dict[str, Session]) -> None:
+    for wrong in (("x", "abc", False), (None, None, None), ("x", bytearray(b"a"), False)):
+        with pytest.raises(EdgexfError, match=r"a Raw must hold a name and bytes, got .*; call session\.read"):
+            Raw(*wrong)
+    with pytest.raises(EdgexfError, match="must hold its text, got x without"):  # else the empty text is answered
+        sessions["tokens"].predict(Raw("x", b"w1 w2", False))
+
+
+def test_a_length_is_a_whole_number_also_of_numpy(sessions: dict[str, Session]) -> None:
+    sessions["linformer"].warmup(np.array([8, 9]))
+    with pytest.raises(EdgexfError, match=r"lengths must be .* got True"):
+        sessions["linformer"].warmup([True])
+
+
 def test_names_of_inputs_need_not_be_text(sessions: dict[str, Session]) -> None:
     for name in (3, Unprintable(), None, ("a",)):
         with pytest.raises(EdgexfError, match=r"inputs must be among the model's .* got .*; leave it out"):

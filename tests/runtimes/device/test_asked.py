@@ -50,6 +50,9 @@ def test_a_provider_is_named_alone_or_with_options_or_with_others(
         ([("cuda", 1)], r"got \('cuda', 1\)"),
         (("cuda", {1: 2}), "by name, got {1: 2} for cuda"),
         (("cuda", {"device_id": [1]}), "texts and numbers"),
+        (("cuda", {"device_id": 10**5000}), "texts and numbers"),
+        (("cuda", {"\ud800": "1"}), "texts and numbers"),
+        (("cuda", {"name": "\ud800"}), "texts and numbers"),
         (["cuda", "CUDAExecutionProvider"], "each one once, got cuda, cuda"),
     ],
 )
