@@ -288,10 +288,8 @@ class Manifest(Record):
         for graph in self.variants:
             if isinstance(method, str) and (graph.method, graph.dtype) == (method, dtype):
                 return graph
-        have = ", ".join(f"{graph.method} in {graph.dtype}" for graph in self.variants)
-        raise UsageError(
-            f"a graph must be one of the bundle's ({have}), got {enumerated([method])} in {dtype}; choose one of them."
-        )
+        have, got = ", ".join(f"{one.method} in {one.dtype}" for one in self.variants), enumerated([method])
+        raise UsageError(f"a graph must be one of the bundle's ({have}), got {got} in {dtype}; choose one of them.")
 
     def in_dtype(self, dtype: str) -> Self:
         """The manifest with the graphs of one dtype only. UsageError, naming the bundle's graphs, if it has none."""
