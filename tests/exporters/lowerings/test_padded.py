@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from transformers import (
     BertConfig,
     BertModel,
+    BigBirdConfig,
+    BigBirdModel,
+    LongformerConfig,
+    LongformerModel,
     MPNetConfig,
     MPNetModel,
 )
@@ -70,12 +74,19 @@ def test_a_head_sees_as_many_tokens_as_without_edgexf(base: str, head: str) -> N
 
 
 class Pair(nn.Module):
-    """Two encoders that share a head, and answer with a dictionary."""
+    """Two encoders of one layer that share a head, and answer with a dictionary."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.one, self.two, self.classify = BASES["longformer"](), BASES["bigbird"](), nn.Linear(16, 3)
+        sizes = {**SIZES, "num_hidden_layers": 1}
+        self.one = LongformerModel(
+            LongformerConfig(**sizes, max_position_embeddings=LONGEST + 2, attention_window=[8], pad_token_id=1)
+        )
+        self.two = BigBirdModel(
+            BigBirdConfig(**sizes, max_position_embeddings=LONGEST, block_size=4, num_random_blocks=1)
+        )
+        self.classify = nn.Linear(16, 3)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, other_ids: Tensor) -> dict[str, Tensor]:
         chosen = torch.zeros_like(input_ids)
