@@ -174,7 +174,7 @@ weight file of the dtype.
 ## Memory and load
 
 Added proportional set size: by predict after a run at 8 tokens, and by explain beside it after a run at 8 tokens. p50 is of
-wall time at {LONGEST} tokens, of all profiles in turns, on a machine that does other work. The share is of one processor, at {RATE} requests of 8 tokens a second.
+wall time at {LONGEST} tokens, of all profiles in turns. The share is of one processor, at {RATE} requests of 8 tokens a second.
 
 | dtype | profile | predict | explain adds | p50 at {LONGEST} tokens | processor |
 |---|---|---|---|---|---|
