@@ -1,6 +1,7 @@
 """Results as plain values, and the views in which people read them.
 
     prediction, explanation, latency, quantization   computed and measured values, with their JSON and Markdown
+    statistics, budget                               what times say, what differs, and what a figure may be at most
     verdicts                                         quantization in the words of a user
     comparison, ranks                                several explanations of one input
     words, segments, relevance, runs                 an explanation by words, tokens and bytes, and its strongest runs

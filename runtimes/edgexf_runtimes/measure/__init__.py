@@ -4,6 +4,8 @@
     golden          the bundle's golden inputs run, and the outputs are compared with the eager model's
     agreement       two sessions run the same inputs, and their answers and explanations are compared
     bench           latency, load time and memory of a session
+    scenarios       how queries come: one after another, from several clients, at random times, all at once
+    environment     what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown
     speed           the time of a graph relative to another graph, on the inputs of `bench`
     faithfulness    deletion curves: how well explanations fit the model
 

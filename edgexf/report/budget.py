@@ -1,0 +1,123 @@
+"""Budgets of a device: what a figure may be at most, such as ``p95<=20ms@512``.
+
+In: the text of a budget, and the figures that were measured. Out: `Outcome`, whether the budget is kept.
+
+    [GRAPH.]QUANTITY<=LIMIT[@LENGTH]
+
+| quantity | units | of |
+|---|---|---|
+| `mean` `p50` `p90` `p95` `p99` `p99.9` | us ms s | the time of a run at LENGTH |
+| `energy` | mJ J | a run at LENGTH |
+| `memory` | MB GB MiB GiB | the peak of the process at LENGTH |
+| `size` | MB GB MiB GiB | the files that the graph needs |
+| `cold` | us ms s | import, load and first run in a fresh process |
+
+GRAPH is an explanation method, or ``predict``, the default. A figure that could not be measured keeps no budget: its limit
+must not pass because nobody looked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edgexf.errors import UsageError
+from edgexf.report.statistics import PERCENTILES
+
+TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in milliseconds
+SIZES = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}  # in bytes
+ENERGIES = {"mJ": 1e-3, "J": 1.0}  # in joules
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a budget may bound: its units, and whether it is of one length."""
+
+    units: Mapping[str, float]
+    has_length: bool
+
+
+QUANTITIES = {
+    "mean": Quantity(TIMES, True),
+    **{f"p{share * 100:g}": Quantity(TIMES, True) for share in PERCENTILES},
+    "energy": Quantity(ENERGIES, True),
+    "memory": Quantity(SIZES, True),
+    "size": Quantity(SIZES, False),
+    "cold": Quantity(TIMES, False),
+}
+FORM = re.compile(
+    r"(?:(?P<graph>[a-z][a-z0-9-]*)\.)?(?P<quantity>[a-z][a-z0-9.]*)<=(?P<limit>\d+(?:\.\d+)?)(?P<unit>[A-Za-z]+)(?:@(?P<length>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A bound.
+
+    Attributes:
+        text: as it was written.
+        graph: ``predict`` or an explanation method.
+        quantity: a key of `QUANTITIES`.
+        limit: in milliseconds, bytes or joules.
+        unit: of `text`.
+        length: None where the quantity is of no length.
+    """
+
+    text: str
+    graph: str
+    quantity: str
+    limit: float
+    unit: str
+    length: int | None
+
+    def within(self, value: float | None, reason: str = "") -> Outcome:
+        """Compares a figure in milliseconds, bytes or joules. None is a figure that is lacking, for this reason."""
+        return Outcome(self, value, value is not None and value <= self.limit, reason)
+
+    def shown(self, value: float) -> str:
+        return f"{value / QUANTITIES[self.quantity].units[self.unit]:.6g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a budget is kept. `reason` says why a figure is lacking."""
+
+    budget: Budget
+    value: float | None
+    kept: bool
+    reason: str = ""
+
+    def sentence(self) -> str:
+        if self.value is None:
+            return f"{self.budget.text}: not kept, because the figure is lacking ({self.reason})"
+        return f"{self.budget.text}: {'kept' if self.kept else 'not kept'}, {self.budget.shown(self.value)}"
+
+
+def parse_budget(text: str) -> Budget:
+    """Reads a budget. Raises UsageError for any other text, with what was wrong about it."""
+    found = FORM.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise UsageError(
+            f"a budget must look like p95<=20ms@512, memory<=200MiB@4096 or size<=10MB, got {text!r}; write it so."
+        )
+    name = found["quantity"]
+    quantity = QUANTITIES.get(name)
+    if quantity is None:
+        raise UsageError(f"a budget must bound one of {', '.join(QUANTITIES)}, got {name!r}; choose one of them.")
+    if found["unit"] not in quantity.units:
+        raise UsageError(
+            f"a budget of {name} must be in {', '.join(quantity.units)}, got {found['unit']!r} in {text!r}; choose one of them."
+        )
+    if quantity.has_length != (found["length"] is not None):
+        rule = "must name its length" if quantity.has_length else "must name no length"
+        remedy = f"write {text}@512" if quantity.has_length else "leave it out"
+        raise UsageError(f"a budget of {name} {rule}, got {text!r}; {remedy}.")
+    limit = float(found["limit"]) * quantity.units[found["unit"]]
+    length = None if found["length"] is None else int(found["length"])
+    return Budget(text, found["graph"] or "predict", name, limit, found["unit"], length)
+
+
+def kept(budgets: list[Budget], figure: Callable[[Budget], tuple[float | None, str]]) -> list[Outcome]:
+    """Asks `figure` for the figure of each budget, or None and the reason."""
+    return [budget.within(*figure(budget)) for budget in budgets]
