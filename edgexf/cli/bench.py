@@ -45,7 +45,8 @@ def bench(
     """Measure latency, load time and memory over lengths."""
     from edgexf.cli.console import progress, show_records, show_table
     from edgexf.report.latency import LATENCY_HEADER, latency_cells
-    from edgexf_runtimes.measure.bench import measure, parse_lengths
+    from edgexf_runtimes.measure.bench import measure
+    from edgexf_runtimes.measure.cases import parse_lengths
 
     check_output(json_file, markdown)
     wanted = None if lengths is None else parse_lengths(lengths)

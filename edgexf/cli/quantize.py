@@ -77,7 +77,7 @@ def run_quantize(
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
     from edgexf.report import quantization
     from edgexf.report.html.quantization import quantization_page
-    from edgexf_runtimes.measure.bench import parse_lengths
+    from edgexf_runtimes.measure.cases import parse_lengths
 
     bundle = bundle.resolve()
     files = {kind: path.resolve() for kind, path in (("markdown", markdown), ("html", html)) if path is not None}

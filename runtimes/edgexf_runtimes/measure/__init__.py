@@ -3,6 +3,9 @@
     calibration     a user's file becomes input arrays, one row at a time
     golden          the bundle's golden inputs run, and the outputs are compared with the eager model's
     agreement       two sessions run the same inputs, and their answers and explanations are compared
+    cases           what a measurement runs: a graph, and inputs of one length
+    cold            fresh processes, from nothing to the first answer; cold_child is their program
+    resident        the memory of this process
     bench           latency, load time and memory of a session
     scenarios       how queries come: one after another, from several clients, at random times, all at once
     environment     what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown

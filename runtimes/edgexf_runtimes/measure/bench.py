@@ -12,101 +12,28 @@ A percentile is printed only with enough runs for a 99 % upper bound of it: 44 f
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.preprocess import Bytes
-from edgexf.errors import EdgexfError, UsageError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency import LatencyReport, LengthLatency
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.device.session_options import threads_of
-from edgexf_runtimes.inputs import made
+from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, tokens_of
+from edgexf_runtimes.measure.cold import FEWEST, ColdStart, cold_start
 from edgexf_runtimes.session import Session, load
 
-LENGTHS = (128, 256, 512, 1024, 2048, 4096)  # by default, as far as a model takes them
 RUNS = 50
 RUNS_FOR_P90 = 44
 SECONDS = 30.0  # a row that takes longer than this for all its runs gets fewer
 FEWEST_RUNS = 5
 WARM_UP = 3
-LOADS = 5  # at least this many fresh processes
-
-STATUS = Path("/proc/self/status")
-CHILD = "import sys; from edgexf_runtimes.measure.bench import child; child(*sys.argv[1:])"
-
-
-@dataclass(frozen=True)
-class Case:
-    """What one row of the report measures.
-
-    Attributes:
-        graph: ``predict``, or an explanation method.
-        length: the length of the input, as in `edgexf_runtimes.inputs.made`.
-    """
-
-    graph: str
-    length: int
-
-
-def parse_lengths(text: str) -> list[int]:
-    """Parses lengths such as ``128,512``. Raises UsageError for anything else."""
-    try:
-        lengths = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        lengths = []
-    if not lengths or lengths[0] < 1:
-        raise UsageError(
-            f"lengths must be whole numbers of at least 1, separated by commas, got {text!r}; write them like 128,512."
-        )
-    return lengths
-
-
-def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
-    """The inputs of the predict graph; see `edgexf_runtimes.inputs.made.inputs`."""
-    return made.inputs(session.path, session.manifest, length)
-
-
-def tokens_of(session: Session, length: int) -> int:
-    """The number of tokens in one row of an input of this length: a model of bytes adds its class token."""
-    return length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0)
-
-
-def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
-    """The inputs of a case's graph."""
-    inputs = random_inputs(session, case.length)
-    return inputs if case.graph == names.PREDICT else made.explained(session.manifest, case.graph, inputs)
-
-
-def run(session: Session, case: Case, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-    if case.graph == names.PREDICT:
-        session.run(inputs)
-    else:
-        session.run_explain(inputs, method=case.graph)
-
-
-def chosen_lengths(session: Session, wanted: Sequence[int] | None) -> list[int]:
-    """The lengths to measure: those in `wanted`, or by default those of `LENGTHS` that the model takes.
-
-    The model's greatest length takes the place of greater defaults. Raises UsageError for a length in `wanted` that the
-    model does not take.
-    """
-    if wanted is not None:
-        return made.ascending(session.manifest, wanted)
-    least, most = made.shortest(session.manifest), made.longest(session.manifest)
-    return sorted({min(max(length, least), most) for length in LENGTHS})
 
 
 def measure(
@@ -128,8 +55,8 @@ def measure(
         fresh = in_fresh_processes(path, cases, {**opening, "dtype": session.dtype}, progress)
         times = in_turns(session, cases, progress)
     rows = (
-        summary(case, times[case], peak, tokens_of(session, case.length))
-        for case, (_, peak) in zip(cases, fresh, strict=False)
+        summary(case, times[case], start.peak_mib, tokens_of(session, case.length))
+        for case, start in zip(cases, fresh, strict=False)
     )
     machine = {name: fact if isinstance(fact, str) else ", ".join(fact) for name, fact in describe().items()}
     del machine["versions"]  # of every package of edgexf, also those that a session does not run
@@ -142,7 +69,7 @@ def measure(
         threads=threads_of(session.settings),
         machine=machine,
         versions={package: installed(package) for package in RUNTIME},
-        load_ms=float(np.median([load_ms for load_ms, _ in fresh])),
+        load_ms=float(np.median([start.ms["verify"] + start.ms["create"] for start in fresh])),
         load_runs=len(fresh),
         rows=tuple(rows),
         providers=", ".join(map(str, asked(session.settings.providers))),
@@ -152,15 +79,13 @@ def measure(
 
 def in_fresh_processes(
     path: Path, cases: Sequence[Case], opening: Mapping[str, Any], progress: Progress
-) -> list[tuple[float, float | None]]:
-    """The time to load and the peak of memory, as in `fresh_process`: for each case, and for the first case again until
-    there are `LOADS`.
-    """
-    wanted = [*cases, *[cases[0]] * (LOADS - len(cases))]
+) -> list[ColdStart]:
+    """A cold start for each case, and for the first case again until there are `FEWEST`."""
+    wanted = [*cases, *[cases[0]] * (FEWEST - len(cases))]
     found = []
-    with progress(len(wanted), "loading in fresh processes") as advance:
+    with progress(len(wanted), "starting fresh processes") as advance:
         for case in wanted:
-            found.append(fresh_process(path, case, opening))
+            found.append(cold_start(path, case.graph, case.length, opening))
             advance(1)
     return found
 
@@ -195,48 +120,3 @@ def summary(case: Case, seconds: Sequence[float], peak_mib: float | None, tokens
         tokens_per_second=tokens / (float(p50) / 1e3),
         peak_mib=peak_mib,
     )
-
-
-def fresh_process(path: Path, case: Case, opening: Mapping[str, Any]) -> tuple[float, float | None]:
-    """The time to load the bundle in ms, and the peak of resident memory in MiB as `peak_mib` says it, in a fresh process.
-    `opening` holds arguments of `edgexf.load`.
-    """
-    command = [sys.executable, "-P", "-c", CHILD, str(path), case.graph, str(case.length), json.dumps(opening)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603 (all arguments are ours)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
-        raise EdgexfError(
-            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {last[-300:]}; try a shorter length, or free memory."
-        )
-    found = json.loads(done.stdout)
-    return found["load_ms"], found["peak_mib"]
-
-
-def peak_mib() -> float | None:
-    """The peak of this process's resident memory, in MiB. None on a system that does not tell it, such as Windows.
-
-    The kernel's figure for the address space comes first, because `getrusage` starts from the parent's peak.
-    """
-    if STATUS.is_file():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-        if found:
-            return int(found.group(1)) / 2**10
-    try:
-        import resource
-    except ImportError:  # only Unix has it
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def child(path: str, graph: str, length: str, opening: str) -> None:
-    """Runs in the process that `fresh_process` starts: loads the bundle, runs it, and prints the figures."""
-    case, given = Case(graph, int(length)), json.loads(opening)
-    if "providers" in given:  # JSON makes lists of the pairs of a name and options
-        given["providers"] = [tuple(one) if isinstance(one, list) else one for one in given["providers"]]
-    start = time.perf_counter()
-    with load(path, check="never", nan="flag", **given) as session:
-        load_ms = (time.perf_counter() - start) * 1e3
-        for _ in range(WARM_UP):
-            run(session, case, feeds(session, case))
-    peak = peak_mib()
-    print(json.dumps({"load_ms": load_ms, "peak_mib": peak}))  # noqa: T201 (the parent reads it)

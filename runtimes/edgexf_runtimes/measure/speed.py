@@ -14,7 +14,7 @@ import numpy as np
 
 from edgexf.report.quantization import Speed
 from edgexf_runtimes.inputs.made import longest
-from edgexf_runtimes.measure.bench import random_inputs
+from edgexf_runtimes.measure.cases import random_inputs
 from edgexf_runtimes.session import Session
 
 PAIRS = 41

@@ -1,0 +1,71 @@
+"""The way from nothing to the first answer, in fresh processes.
+
+In: a bundle, a graph, and the arguments of `edgexf.load`. Out: a `ColdStart` for each process: the milliseconds of each
+stage, and the memory that the process holds after it.
+
+    process   until Python runs the first line
+    import    of the runtime, with numpy and onnxruntime
+    verify    hashing the files of the bundle
+    create    opening the session
+    first     the first run, which fills caches and memory
+    second    the run after it, to compare with
+
+A stage that a process has done once is never as slow again, so one process gives one sample of each.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgexf.errors import EdgexfError
+
+STAGES = ("process", "import", "verify", "create", "first", "second")
+FEWEST = 5  # processes
+PROGRAM = "import sys, time; began = time.perf_counter(); from edgexf_runtimes.measure import cold_child; cold_child.main(began, *sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """One fresh process.
+
+    Attributes:
+        ms: milliseconds of each stage, by name.
+        resident_mib: resident memory after each stage but the first, in MiB; None where the system does not tell it.
+        peak_mib: the peak of resident memory; None likewise.
+    """
+
+    ms: dict[str, float]
+    resident_mib: dict[str, float | None]
+    peak_mib: float | None
+
+    @property
+    def answer_ms(self) -> float:
+        """From the start of the process to the first answer."""
+        return sum(self.ms[stage] for stage in STAGES if stage != "second")
+
+
+def cold_start(path: Path, graph: str, length: int, opening: Mapping[str, Any]) -> ColdStart:
+    """Starts a process that answers twice. `opening` holds arguments of `edgexf.load` in types that JSON has.
+
+    Raises EdgexfError if the process fails.
+    """
+    command = [sys.executable, "-P", "-c", PROGRAM, str(path), graph, str(length), json.dumps(opening)]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603 (all arguments are ours)
+    total = 1e3 * (time.perf_counter() - start)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
+        raise EdgexfError(
+            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {last[-300:]}; try a shorter length, or free memory."
+        )
+    found = json.loads(done.stdout)
+    stages: dict[str, float] = found["ms"]
+    rest = total - sum(stages.values()) - found["leaving_ms"]
+    return ColdStart({"process": max(rest, 0.0), **stages}, found["resident_mib"], found["peak_mib"])
