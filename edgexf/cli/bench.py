@@ -1,8 +1,9 @@
-"""`edgexf bench`: measures the latency, the load time and the memory of a bundle at several lengths."""
+"""`edgexf bench`: measures the latency, the cold start and the memory of a bundle, and keeps them to budgets."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,13 @@ from edgexf.cli.options import (
     write_text,
 )
 from edgexf.cli.session import Opening, session_options
+from edgexf.names import PREDICT
+
+if TYPE_CHECKING:
+    from edgexf.report.budget import Budget
+    from edgexf.report.latency import LatencyReport
+
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -22,13 +30,34 @@ from edgexf.cli.session import Opening, session_options
     "--lengths",
     help="Bytes a run (tokens, special ones included, for a model that takes tokens), separated by commas; by default 128 to 4096, as far as the model takes them.",
 )
+@click.option("--batches", default="1", show_default=True, help="Rows a run, separated by commas.")
+@click.option(
+    "--scenario",
+    type=click.Choice(["single", "multi"]),
+    default="single",
+    show_default=True,
+    help="How queries come: one after another, or from several clients.",
+)
+@click.option("--clients", type=int, default=2, show_default=True, help="Clients of the scenario multi.")
+@click.option("--queries", type=int, default=44, show_default=True, help="At least so many queries a row.")
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="And at least so many seconds a row.")
+@click.option(
+    "--most-seconds", type=float, default=30.0, show_default=True, help="But no more than so many seconds a row."
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    help="What a figure may be at most: p95<=20ms@512, attnlrp.p50<=60ms@512, memory<=200MiB@4096, size<=10MB, cold<=1s. May be repeated; exit code 1 where one is not kept.",
+)
 @click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     help="Write the report as JSON; - prints it.",
 )
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown.")
+@click.option("--csv", "csv_file", type=OUTPUT, help="Write every sample as CSV.")
+@click.option("--markdown", type=OUTPUT, help="Write the table as Markdown.")
 @click.option(
     "--method",
     "methods",
@@ -40,23 +69,63 @@ from edgexf.cli.session import Opening, session_options
 )
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
-    bundle: Path, lengths: str | None, json_file: Path | None, markdown: Path | None, methods: tuple[str, ...], opening: Opening
+    bundle: Path, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
+    most_seconds: float, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
+    methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
-    """Measure latency, load time and memory over lengths."""
-    from edgexf.cli.console import progress, show_records, show_table
-    from edgexf.report.latency import LATENCY_HEADER, latency_cells
-    from edgexf_runtimes.measure.bench import measure
+    """Measure latency, cold start and memory over lengths."""
+    from edgexf.cli.console import progress
+    from edgexf.report.budget import parse_budget
+    from edgexf_runtimes.measure.bench import Plan, measure
     from edgexf_runtimes.measure.cases import parse_lengths
+    from edgexf_runtimes.measure.scenarios import Enough
 
-    check_output(json_file, markdown)
-    wanted = None if lengths is None else parse_lengths(lengths)
-    report = measure(bundle, wanted, progress, methods, **opening.arguments)
-    if markdown is not None:
-        write_text(markdown, report.to_markdown())
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, report.to_json() + "\n")
+    check_output(json_file, csv_file, markdown)
+    wanted = [parse_budget(text) for text in budgets]
+    given = dict(opening.arguments)
+    dtype = given.pop("dtype", None)
+    plan = Plan(
+        lengths=parse_lengths(lengths) if lengths is not None else lengths_of(wanted),
+        batches=parse_lengths(batches, "batches"),
+        methods=[*methods, *(budget.graph for budget in wanted if budget.graph != PREDICT)],
+        dtypes=None if dtype is None else dtype.split(","),
+        scenario=scenario,
+        clients=clients,
+        enough=Enough(queries, seconds, most_seconds),
+    )
+    report = measure(bundle, plan, progress, **given)
+    for path, make in ((json_file, report.to_json), (csv_file, report.to_csv), (markdown, report.to_markdown)):
+        if path is not None and str(path) != "-":
+            write_text(path, make().rstrip("\n") + "\n")
     if str(json_file) == "-":
         click.echo(report.to_json())
     else:
-        show_records([report.about()])
-        show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
+        show(report)
+    check(report, wanted)
+
+
+def lengths_of(budgets: list[Budget]) -> list[int] | None:
+    """The lengths to measure where none was asked for: those of the budgets, or the default."""
+    return sorted({budget.length for budget in budgets if budget.length is not None}) or None
+
+
+def check(report: LatencyReport, budgets: list[Budget]) -> None:
+    """Says on standard error which budgets are kept, and exits with code 1 if one is not."""
+    from edgexf.report.budget import outcomes
+
+    found = outcomes(report, budgets)
+    for outcome in found:
+        click.echo(outcome.sentence(), err=True)
+    if not all(outcome.kept for outcome in found):
+        raise SystemExit(1)
+
+
+def show(report: LatencyReport) -> None:
+    from edgexf.cli.console import show_records, show_table
+    from edgexf.report.latency import LATENCY_HEADER, latency_cells
+    from edgexf.report.validity import verdict
+
+    show_records([report.about()])
+    show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
+    found = verdict(report)
+    click.echo("\n".join([found.text(), *(f"- {reason}" for reason in found.reasons)]))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edgexf.report.latency import LATENCY_HEADER as LATENCY_HEADER
     from edgexf.report.latency import REPORT_SCHEMA as REPORT_SCHEMA
     from edgexf.report.latency import LatencyReport as LatencyReport
-    from edgexf.report.latency import LengthLatency as LengthLatency
     from edgexf.report.latency import latency_cells as latency_cells
     from edgexf.report.markdown import markdown_table as markdown_table
     from edgexf.report.prediction import Features as Features
@@ -38,7 +37,6 @@ PUBLIC = {
     "Explanation": "explanation",
     "Features": "prediction",
     "LatencyReport": "latency",
-    "LengthLatency": "latency",
     "Prediction": "prediction",
     "latency_cells": "latency",
     "markdown_table": "markdown",
@@ -51,7 +49,6 @@ __all__ = [
     "Explanation",
     "Features",
     "LatencyReport",
-    "LengthLatency",
     "Prediction",
     "latency_cells",
     "markdown_table",

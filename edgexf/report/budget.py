@@ -19,11 +19,14 @@ must not pass because nobody looked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgexf.errors import UsageError
-from edgexf.report.statistics import PERCENTILES
+from edgexf.report.latency import LatencyReport, Measured
+from edgexf.report.statistics import PERCENTILES, needed
 
 TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in milliseconds
 SIZES = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}  # in bytes
@@ -118,6 +121,37 @@ def parse_budget(text: str) -> Budget:
     return Budget(text, found["graph"] or "predict", name, limit, found["unit"], length)
 
 
-def kept(budgets: list[Budget], figure: Callable[[Budget], tuple[float | None, str]]) -> list[Outcome]:
-    """Asks `figure` for the figure of each budget, or None and the reason."""
-    return [budget.within(*figure(budget)) for budget in budgets]
+def outcomes(report: LatencyReport, budgets: Sequence[Budget]) -> list[Outcome]:
+    """Compares the figures of a report with budgets. Where several rows have such a figure, as in several dtypes, the
+    largest counts. Raises UsageError for a budget of a graph or length that was not measured.
+    """
+    return [budget.within(*figure(report, budget)) for budget in budgets]
+
+
+def figure(report: LatencyReport, budget: Budget) -> tuple[float | None, str]:
+    """The figure that a budget bounds, in milliseconds, bytes or joules, or None and the reason."""
+    rows = [row for row in report.rows if row.of.graph == budget.graph and budget.length in (None, row.of.length)]
+    if not rows:
+        measured = ", ".join(dict.fromkeys(f"{row.of.graph} at {row.of.length}" for row in report.rows))
+        raise UsageError(
+            f"a budget must be of what was measured ({measured}), got {budget.text!r}; measure it, or leave the budget out."
+        )
+    found = [of_row(report, row, budget.quantity) for row in rows]
+    lacking = [reason for value, reason in found if value is None]
+    return (None, lacking[0]) if lacking else (max(value for value, _ in found if value is not None), "")
+
+
+def of_row(report: LatencyReport, row: Measured, quantity: str) -> tuple[float | None, str]:
+    if quantity == "mean":
+        return row.summary.mean, ""
+    if quantity == "energy":
+        return row.joules.value, row.joules.reason
+    if quantity == "memory":
+        return None if row.peak_mib.value is None else row.peak_mib.value * 2**20, row.peak_mib.reason
+    if quantity == "size":
+        return float(sum(report.files[name] for name in report.graph_files[f"{row.of.graph} {row.of.dtype}"])), ""
+    if quantity == "cold":
+        times = [one.answer_ms for one in report.starts if (one.graph, one.dtype) == (row.of.graph, row.of.dtype)]
+        return (float(np.median(times)), "") if times else (None, "no fresh process was started")
+    one = next(one for one in row.summary.percentiles if one.name == quantity)
+    return one.ms, "" if one.ms is not None else f"need at least {needed(one.share):,} queries"

@@ -1,95 +1,216 @@
-"""A latency report as plain values, with its JSON and Markdown.
+"""A latency report as plain values, with its JSON, Markdown and CSV.
 
-In: the figures that `edgexf bench` measured, or the JSON text of an earlier report. Out: a `LatencyReport`, with a row
-for each graph and length. Law: ``LatencyReport.from_json(report.to_json()) == report``.
+In: what `edgexf bench` measured, or the JSON text of an earlier report. Out: a `LatencyReport`. Law:
+``LatencyReport.from_json(report.to_json()) == report``.
 
-A figure says little without what was measured and where. Therefore the JSON, the Markdown and the terminal all name the
-bundle with its digest, the dtype, the machine, the versions and the date (`about`).
+The report keeps every sample, in the order of measurement. Everything else that it says is computed from these samples when
+it is asked: so a reader can't meet a summary that belongs to other samples, and a later version may say more about an old
+report. JSON holds the summaries too, for readers that are not edgexf; `from_json` does not read them.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
-from edgexf.checks import require, require_text, wrong_keys
+from edgexf.checks import require
 from edgexf.errors import InputError
+from edgexf.report.facts import Fact, facts_of
 from edgexf.report.markdown import markdown_table
+from edgexf.report.reading import check_keys, listed, number, of_kind
+from edgexf.report.statistics import Summary, summarize
 
-# Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 1 named neither the
-# bundle's digest, nor the dtype, nor the date.
-REPORT_SCHEMA = 2
-LATER = {"providers": "cpu", "profile": "balanced"}  # fields that earlier versions lack, and what those measured
+# Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 2 held no samples, one dtype
+# and no facts about the device while it was measured.
+REPORT_SCHEMA = 3
+MEBI = 2**20
 
 
 @dataclass(frozen=True)
-class LengthLatency:
-    """The latency of a graph at one length.
+class Configuration:
+    """What was measured.
 
     Attributes:
-        length: the input length, in bytes for a model of bytes, in tokens for other models.
-        runs: the number of timed runs.
-        p50_ms: the median time of a run, in milliseconds.
-        p90_ms: the 90th percentile, in milliseconds; None after too few runs.
-        tokens_per_second: of the median run.
-        peak_mib: the peak memory of the process, in MiB; None where the system does not tell it.
         graph: ``predict``, or an explanation method.
+        dtype: of the graph.
+        length: of the input, in bytes for a model of bytes, in tokens for other models.
+        tokens: of one row, special tokens included.
+        batch: the rows of a run.
+        scenario: ``single``, ``multi``, ``server`` or ``offline``; see `edgexf_runtimes.measure.scenarios`.
+        clients: of ``multi``; the workers of ``server``.
+        providers: where the graph ran, as short names with options.
+        profile: what the session was tuned for.
+        threads: of the session.
     """
 
+    graph: str
+    dtype: str
     length: int
-    runs: int
-    p50_ms: float
-    p90_ms: float | None
-    tokens_per_second: float
-    peak_mib: float | None
-    graph: str = "predict"
+    tokens: int
+    batch: int = 1
+    scenario: str = "single"
+    clients: int = 1
+    providers: str = "cpu"
+    profile: str = "balanced"
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """Such as ``predict fp32 512``, with what is not usual behind it."""
+        usual = {"batch": 1, "scenario": "single", "clients": 1, "providers": "cpu", "profile": "balanced"}
+        further = [f"{name} {getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        return " ".join([self.graph, self.dtype, f"{self.length:,}", *further])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The samples of a configuration.
+
+    Attributes:
+        of: what was measured.
+        ms: the time of each query in milliseconds, in the order in which they came.
+        seconds: from the first query to the last answer.
+        warm_up: the queries before, which are not among the samples.
+        joules: of one query, or the reason why nobody knows.
+        peak_mib: the peak of resident memory of a process that does only this, in MiB, or the reason.
+    """
+
+    of: Configuration
+    ms: tuple[float, ...]
+    seconds: float
+    warm_up: int
+    joules: Fact
+    peak_mib: Fact
+
+    @cached_property
+    def summary(self) -> Summary:
+        return summarize(self.ms)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the median query; of the whole time, where queries ran side by side."""
+        if self.of.scenario == "single":
+            return self.of.batch * self.of.tokens / (self.summary.median / 1e3)
+        return self.of.batch * self.of.tokens * len(self.ms) / self.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "of": asdict(self.of),
+            "ms": list(self.ms),
+            "seconds": self.seconds,
+            "warm_up": self.warm_up,
+            "joules": self.joules.to_dict(),
+            "peak_mib": self.peak_mib.to_dict(),
+            "summary": {**asdict(self.summary), "tokens_per_second": self.tokens_per_second},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        check_keys(cls, values, {"summary"})
+        check_keys(Configuration, values["of"])
+        for item in fields(Configuration):
+            of_kind(values["of"], item.name, {"str": str, "int": int}[str(item.type)])
+        times = [number(value) for value in listed(values["ms"], None, int, float)]
+        require(bool(times) and all(0 <= time < float("inf") for time in times), "ms must be times, at least one", "")
+        return cls(
+            Configuration(**values["of"]),
+            tuple(times),
+            number(values["seconds"]),
+            of_kind(values, "warm_up", int),
+            Fact.from_dict(values["joules"]),
+            Fact.from_dict(values["peak_mib"]),
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """A fresh process, from nothing to its second answer; see `edgexf_runtimes.measure.cold`.
+
+    Attributes:
+        graph, dtype, length: what it answered.
+        ms: milliseconds of each stage, by name, in their order.
+        resident_mib: resident memory after each stage that can tell it, in MiB.
+    """
+
+    graph: str
+    dtype: str
+    length: int
+    ms: Mapping[str, float]
+    resident_mib: Mapping[str, float]
+
+    @property
+    def answer_ms(self) -> float:
+        """From the start of the process to the first answer."""
+        return sum(time for stage, time in self.ms.items() if stage != "second")
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        check_keys(cls, values)
+        named = {
+            name: {str(stage): number(value) for stage, value in of_kind(values, name, dict).items()}
+            for name in ("ms", "resident_mib")
+        }
+        graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
+        return cls(graph, dtype, of_kind(values, "length", int), **named)
 
 
 @dataclass(frozen=True)
 class LatencyReport:
-    """The figures that `edgexf bench` measured.
+    """What `edgexf bench` measured.
 
     Attributes:
         model: the name of the bundle.
         digest: the digest of the bundle's manifest, which lists the hash of every file.
-        dtype: the dtype of the graphs that were measured.
-        others: the other dtypes that the bundle holds.
+        files: the bytes of each file of the bundle.
+        graph_files: the files that a graph reads, by ``graph dtype``.
         date: when the measurement ended, in UTC by ISO 8601.
-        threads: the number of threads of a session.
-        machine: facts about the device.
-        versions: the version of each package that a session runs.
-        load_ms: the median time to create a session in a fresh process, in milliseconds.
-        load_runs: the number of fresh processes.
-        rows: the latencies.
-        providers: where the graphs ran, as short names with options.
-        profile: what the session was tuned for.
+        partial: whether it was interrupted.
+        protocol: how it was measured: seconds, queries, warm-up, seed, in their units.
+        device: facts that stay.
+        before, after: facts that change, at the beginning and at the end.
+        rows: the samples, by configuration.
+        starts: fresh processes.
     """
 
     model: str
     digest: str
-    dtype: str
-    others: tuple[str, ...]
+    files: Mapping[str, int]
+    graph_files: Mapping[str, tuple[str, ...]]
     date: str
-    threads: int
-    machine: dict[str, str]
-    versions: dict[str, str]
-    load_ms: float
-    load_runs: int
-    rows: tuple[LengthLatency, ...]
-    providers: str = LATER["providers"]
-    profile: str = LATER["profile"]
+    partial: bool
+    protocol: Mapping[str, float]
+    device: Mapping[str, Fact]
+    before: Mapping[str, Fact]
+    after: Mapping[str, Fact]
+    rows: tuple[Measured, ...]
+    starts: tuple[Started, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields; `providers` and `profile` only where they are not the default, since earlier readers don't know
-        them.
-        """
-        usual = {name for name in LATER if getattr(self, name) == LATER[name]}
-        fields = {name: value for name, value in asdict(self).items() if name not in usual}
-        return {"schema_version": REPORT_SCHEMA, **fields}
+        facts = {
+            name: {key: fact.to_dict() for key, fact in getattr(self, name).items()}
+            for name in ("device", "before", "after")
+        }
+        return {
+            "schema_version": REPORT_SCHEMA,
+            "model": self.model,
+            "digest": self.digest,
+            "files": dict(self.files),
+            "graph_files": {name: list(files) for name, files in self.graph_files.items()},
+            "date": self.date,
+            "partial": self.partial,
+            "protocol": dict(self.protocol),
+            **facts,
+            "rows": [row.to_dict() for row in self.rows],
+            "starts": [asdict(one) for one in self.starts],
+        }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=1)
+        return json.dumps(self.to_dict(), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -99,52 +220,87 @@ class LatencyReport:
             require(isinstance(values, dict), "a report must be an object", type(values).__name__)
             version = values.pop("schema_version", None)
             require(version == REPORT_SCHEMA, f"schema_version must be {REPORT_SCHEMA}", version)
-            values = {**LATER, **values}
-            wrong = wrong_keys(cls, values)
-            require(not wrong, "keys must be those of a report", wrong)
-            rows = tuple(LengthLatency(**row) for row in values["rows"])
-            found = cls(**{**values, "others": tuple(values["others"]), "rows": rows})
-            require_text(found)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            return cls.from_dict(values)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"a latency report must be what `edgexf bench --json` wrote, got something else ({error}); measure again."
             ) from error
-        return found
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        check_keys(cls, values)
+        files, protocol = (of_kind(values, name, dict) for name in ("files", "protocol"))
+        for name, size in files.items():
+            of_kind(files, name, int)
+            require(size >= 0, "a file must have at least 0 bytes", size)
+        graph_files = {name: tuple(listed(some, None, str)) for name, some in values["graph_files"].items()}
+        require(
+            all(set(some) <= set(files) for some in graph_files.values()), "files of graphs must be among the files", ""
+        )
+        return cls(
+            model=of_kind(values, "model", str),
+            digest=of_kind(values, "digest", str),
+            files=files,
+            graph_files=graph_files,
+            date=of_kind(values, "date", str),
+            partial=of_kind(values, "partial", bool),
+            protocol={name: number(value) for name, value in protocol.items()},
+            rows=tuple(map(Measured.from_dict, listed(values["rows"], None))),
+            starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
+            **{name: facts_of(values[name]) for name in ("device", "before", "after")},
+        )
 
     def about(self) -> dict[str, str]:
         """What was measured, where and when: names and values as text."""
-        others = f" (the bundle also holds {', '.join(self.others)})" if self.others else ""
-        return {
-            "model": self.model,
-            "bundle": self.digest,
-            "dtype": self.dtype + others,
-            "machine": ", ".join(self.machine[name] for name in ("processor", "system") if name in self.machine),
-            "threads": str(self.threads),
-            "provider": self.providers,
-            "profile": self.profile,
-            "versions": ", ".join(f"{package} {version}" for package, version in self.versions.items()),
-            "date": self.date,
-            "session load": f"{self.load_ms:.0f} ms (median of {self.load_runs} fresh processes)",
+        several = {
+            name: ", ".join(dict.fromkeys(str(getattr(row.of, name)) for row in self.rows))
+            for name in ("dtype", "providers", "profile", "threads")
         }
+        partial = {"partial": "the measurement was interrupted"} if self.partial else {}
+        device = {name: fact.text() for name, fact in self.device.items()}
+        return {"model": self.model, "bundle": self.digest, **several, **device, "date": self.date, **partial}
 
     def to_markdown(self) -> str:
-        """A list of what was measured, and a table with a row for each graph and length."""
+        """A list of what was measured, and a table with a row for each configuration."""
         facts = "".join(f"- {name}: {value}\n" for name, value in self.about().items())
         return facts + "\n" + markdown_table(LATENCY_HEADER, [latency_cells(row) for row in self.rows])
 
+    def to_csv(self) -> str:
+        """The raw samples: a line for each, with its configuration."""
+        names = [item.name for item in fields(Configuration)]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*names, "sample", "ms"])
+        for row in self.rows:
+            known = [getattr(row.of, name) for name in names]
+            writer.writerows([*known, place, repr(time)] for place, time in enumerate(row.ms))
+        return text.getvalue()
 
-LATENCY_HEADER = ("graph", "length", "runs", "p50 ms", "p90 ms", "tokens/s", "peak MiB")
+
+LATENCY_HEADER = (
+    "configuration",
+    "runs",
+    "mean ms",
+    "sd",
+    "p50",
+    "p90",
+    "p95",
+    "p99",
+    "tokens/s",
+    "peak MiB",
+)
 
 
-def latency_cells(row: LengthLatency) -> tuple[str, ...]:
+def latency_cells(row: Measured) -> tuple[str, ...]:
     """The cells of a table row, in the order of `LATENCY_HEADER`."""
-    p90 = "-" if row.p90_ms is None else f"{row.p90_ms:.2f}"
+    found = row.summary
     return (
-        row.graph,
-        f"{row.length:,}",
-        str(row.runs),
-        f"{row.p50_ms:.2f}",
-        p90,
+        row.of.name,
+        f"{found.count:,}",
+        f"{found.mean:.2f}",
+        "-" if found.sd is None else f"{found.sd:.2f}",
+        f"{found.median:.2f}",
+        *(found.percentile(share).text() for share in (0.9, 0.95, 0.99)),
         f"{row.tokens_per_second:,.0f}",
-        "-" if row.peak_mib is None else f"{row.peak_mib:.0f}",
+        "-" if row.peak_mib.value is None else f"{row.peak_mib.value:.0f}",
     )

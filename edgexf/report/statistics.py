@@ -64,7 +64,7 @@ class Percentile:
         return f"p{self.share * 100:g}"
 
     def text(self) -> str:
-        return f"need at least {needed(self.share):,}" if self.ms is None else f"{self.ms:.2f}"
+        return f"need {needed(self.share):,}" if self.ms is None else f"{self.ms:.2f}"
 
 
 @dataclass(frozen=True)

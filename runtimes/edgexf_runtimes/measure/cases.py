@@ -33,15 +33,15 @@ class Case:
     length: int
 
 
-def parse_lengths(text: str) -> list[int]:
-    """Parses lengths such as ``128,512``. Raises UsageError for anything else."""
+def parse_lengths(text: str, name: str = "lengths") -> list[int]:
+    """Parses lengths, or other counts, such as ``128,512``. Raises UsageError for anything else."""
     try:
         lengths = sorted({int(part) for part in text.split(",")})
     except ValueError:
         lengths = []
     if not lengths or lengths[0] < 1:
         raise UsageError(
-            f"lengths must be whole numbers of at least 1, separated by commas, got {text!r}; write them like 128,512."
+            f"{name} must be whole numbers of at least 1, separated by commas, got {text!r}; write them like 128,512."
         )
     return lengths
 

@@ -13,9 +13,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgexf.errors import EdgexfError
+from edgexf.report.facts import Fact
 
 ROOT = Path("/")
 CPUS = "sys/devices/system/cpu"
@@ -25,24 +25,6 @@ POWERCAP = "sys/class/powercap"
 PRESSURE = "proc/pressure"
 TICKS = "proc/stat"
 MICRO = 1e-6
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A fact about the device: a value that JSON has, or None and the reason."""
-
-    value: Any
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.value is None) != bool(self.reason):
-            raise ValueError("a fact has a value, or the reason why it has none")
-
-    def text(self) -> str:
-        return f"unknown ({self.reason})" if self.value is None else str(self.value)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"value": self.value} if not self.reason else {"value": None, "reason": self.reason}
 
 
 def read(path: Path) -> Fact:
@@ -88,6 +70,10 @@ def affinity() -> Fact:
     return Fact(sorted(os.sched_getaffinity(0)))
 
 
+def processors() -> int:
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Moment:
     """What the device does at one moment.
@@ -108,8 +94,8 @@ class Moment:
     mhz: Fact
     celsius: Fact
 
-    def to_dict(self) -> dict[str, Any]:
-        return {name: fact.to_dict() for name, fact in vars(self).items()}
+    def facts(self) -> dict[str, Fact]:
+        return dict(vars(self))
 
 
 def moment(root: Path = ROOT) -> Moment:

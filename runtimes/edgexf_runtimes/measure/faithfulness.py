@@ -36,7 +36,6 @@ import numpy.typing as npt
 
 from edgexf import names
 from edgexf.errors import UsageError, quoted
-from edgexf.report.latency import REPORT_SCHEMA
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.explain.coalitions import real_places
 from edgexf_runtimes.explain.methods import find
@@ -50,6 +49,7 @@ Advance = Callable[[int], None]
 
 RANDOM = "random"  # the control: an order that knows nothing
 FOLLOWED = ("logit", "score")
+SCHEMA_VERSION = 2  # of the JSON of curves
 STEPS = 10
 FEWEST = 2  # inputs: fewer have no spread
 DRAWS = 10_000  # samples of a bootstrap
@@ -181,7 +181,7 @@ class Faithfulness:
             for method in self.methods
         }
         return {
-            "schema_version": REPORT_SCHEMA,
+            "schema_version": SCHEMA_VERSION,
             **asdict(self),
             "methods": {method: {**asdict(found), **estimates[method]} for method, found in self.methods.items()},
         }
