@@ -115,7 +115,7 @@ def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
     {
         "edgexf": ("__version__", "export", "load", "quantize", "verify"),
         "edgexf.bundle": ("Bundle", "read", "write", "digest_of", "sha256", "revise"),
-        "edgexf.report": ("Comparison", "Explanation", "Features", "LatencyReport", "LengthLatency", "Prediction"),
+        "edgexf.report": ("Comparison", "Explanation", "Features", "LatencyReport", "Prediction"),
         "edgexf.pipeline": ("Bundle", "UNEXPLAINED", "Verdict", "export", "verify"),
         "edgexf.cli": ("main",),
         "edgexf_runtimes": ("Session", "attribute", "load"),

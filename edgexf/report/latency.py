@@ -216,7 +216,7 @@ class LatencyReport:
     def from_json(cls, text: str | bytes) -> Self:
         """The inverse of `to_json`. InputError for any other text, and for another schema version."""
         try:
-            values = json.loads(text)
+            values = json.loads(text, parse_constant=no_number)
             require(isinstance(values, dict), "a report must be an object", type(values).__name__)
             version = values.pop("schema_version", None)
             require(version == REPORT_SCHEMA, f"schema_version must be {REPORT_SCHEMA}", version)
@@ -275,6 +275,11 @@ class LatencyReport:
             known = [getattr(row.of, name) for name in names]
             writer.writerows([*known, place, repr(time)] for place, time in enumerate(row.ms))
         return text.getvalue()
+
+
+def no_number(text: str) -> float:
+    """NaN and Infinity are no JSON, though Python's reader takes them."""
+    raise ValueError(f"{text} is no number of JSON")
 
 
 LATENCY_HEADER = (

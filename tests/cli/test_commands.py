@@ -15,7 +15,7 @@ from small import NAMES, small_encoder
 
 from edgexf import export
 from edgexf.models.weights import save
-from edgexf_runtimes.measure.bench import Case, fresh_process
+from edgexf_runtimes.measure.cold import cold_start
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
@@ -118,7 +118,9 @@ def test_bench_runs_no_code_of_the_current_folder(bundle: Path, tmp_path: Path) 
 
 def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (400 << 20)  # resident in this process only: no child process inherits it
-    assert fresh_process(bundle, Case("predict", 16), {})[1] < 300 < len(ballast) >> 20
+    peak = cold_start(bundle, "predict", 16, {}).peak_mib
+    assert peak is not None
+    assert peak < 300 < len(ballast) >> 20
 
 
 def test_a_page_never_replaces_the_file_it_explains(bundle: Path, tmp_path: Path) -> None:
@@ -161,11 +163,16 @@ def test_bench_reports_every_length(bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 0
     report = json.loads((tmp_path / "bench.json").read_text())
     wanted = [("predict", 64), ("predict", 128), ("gradient", 64), ("gradient", 128)]
-    assert [(row["graph"], row["length"]) for row in report["rows"]] == wanted
-    assert all(
-        0 < row["p50_ms"] <= row["p90_ms"] and row["peak_mib"] > 10 and row["runs"] >= 44 for row in report["rows"]
-    )
-    assert report["load_ms"] > 0
+    assert [(row["of"]["graph"], row["of"]["length"]) for row in report["rows"]] == wanted
+    for row in report["rows"]:
+        p50, p90 = (
+            next(one["ms"] for one in row["summary"]["percentiles"] if one["share"] == share) for share in (0.5, 0.9)
+        )
+        assert 0 < p50 <= p90
+        assert row["peak_mib"]["value"] > 10
+        assert len(row["ms"]) == row["summary"]["count"] >= 44
+    assert all(min(start["ms"].values()) > 0 for start in report["starts"])
+    assert len(report["starts"]) == 5
     assert "tokens/s" in done.stdout
 
 

@@ -178,14 +178,16 @@ def test_bench_measures_the_lengths_that_a_bundle_takes_and_names_what_it_measur
     text = (tmp_path / "j").read_text()
     report = LatencyReport.from_json(text)
     assert LatencyReport.from_json(report.to_json()) == report
-    assert [row.length for row in report.rows] == [99]  # 100 tokens, of which one is the class token
-    assert report.rows[0].tokens_per_second == pytest.approx(100 / report.rows[0].p50_ms * 1e3)
+    assert [(row.of.length, row.of.tokens) for row in report.rows] == [
+        (99, 100)
+    ]  # 100 tokens, of which one is the class token
+    assert report.rows[0].tokens_per_second == pytest.approx(100 / report.rows[0].summary.median * 1e3)
     digest = json.loads((bundle / "edgexf.json").read_text())["digest"]
     for view in (text, (tmp_path / "m").read_text(), done.stdout):
-        for fact in (digest, "fp32", "onnxruntime", report.date, report.machine["processor"]):
+        for fact in (digest, "fp32", "onnxruntime", report.date, report.device["processor"].value):
             assert fact in view
     with pytest.raises(InputError, match="measure again"):
-        LatencyReport.from_json(text.replace('"schema_version": 2', '"schema_version": 1'))
+        LatencyReport.from_json(text.replace('"schema_version": 3', '"schema_version": 2'))
     assert sentence(edgexf_at("bench", bundle, "--lengths", "100"), 2, "1 to 99", "100")
     assert sentence(edgexf_at("bench", bundle, "--method", "lime"), 2, "lime", "has no graph")
 

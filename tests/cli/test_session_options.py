@@ -18,10 +18,11 @@ import edgexf_runtimes
 from edgexf.cli import main
 from edgexf.report.latency import LatencyReport
 from edgexf_runtimes import remembered
-from edgexf_runtimes.measure import bench
+from edgexf_runtimes.measure import bench, cold_child
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 TEXT = ("--text", "abc")
+QUICK = ("--queries", "1", "--seconds", "0")
 
 
 def edgexf_at(*arguments: object) -> Result:
@@ -176,27 +177,19 @@ def test_what_the_runtime_logs_is_a_line_at_the_prompt(tmp_path: Path, monkeypat
         assert "\x1b" not in done.stderr
 
 
-def test_bench_measures_in_fresh_processes_what_was_asked_for(
-    loaded: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bench_measures_in_fresh_processes_what_was_asked_for(loaded: list[dict[str, Any]], tmp_path: Path) -> None:
     """The child gets the options of the parent as JSON."""
-    monkeypatch.setattr(bench, "RUNS", 1)
-    monkeypatch.setattr(bench, "LOADS", 1)
     arguments = ["--profile", "edge", "--providers", "cpu", "--provider-option", "cpu.a=1", "--dtype", "fp32"]
-    done = edgexf_at("bench", BUNDLE, "--lengths", "8", "--json", tmp_path / "j", *arguments)
+    done = edgexf_at("bench", BUNDLE, "--lengths", "8", *QUICK, "--json", tmp_path / "j", *arguments)
     assert done.exit_code == 0, done.stderr
     report = LatencyReport.from_json((tmp_path / "j").read_text())
-    assert (report.providers, report.profile, report.dtype) == ("cpu (a=1)", "edge", "fp32")
+    (row,) = report.rows
+    assert (row.of.providers, row.of.profile, row.of.dtype) == ("cpu (a=1)", "edge", "fp32")
     assert LatencyReport.from_json(report.to_json()) == report
     assert "cpu (a=1)" in done.stdout
-    bench.child(str(BUNDLE), "predict", "8", json.dumps({"providers": [["cpu", {"a": "1"}]], "profile": "edge"}))
+    given = json.dumps({"providers": [["cpu", {"a": "1"}]], "profile": "edge"})
+    cold_child.main(0.0, str(BUNDLE), "predict", "8", given)
     assert [one["providers"] for one in loaded] == [[("cpu", {"a": "1"})]] * 2
-
-
-def test_a_report_of_the_usual_session_has_the_keys_of_earlier_versions() -> None:
-    done = edgexf_at("bench", BUNDLE, "--lengths", "8", "--json", "-")
-    assert {"providers", "profile"}.isdisjoint(json.loads(done.stdout))
-    assert LatencyReport.from_json(done.stdout).profile == "balanced"
 
 
 def test_verify_runs_golden_outputs_in_the_profile_that_was_named(loaded: list[dict[str, Any]]) -> None:

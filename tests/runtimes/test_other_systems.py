@@ -93,9 +93,11 @@ with edgexf.load(path, dtype="q8") as session:  # its golden inputs are run, sin
 assert read_file(Path(os.devnull), 8) == b""  # no regular file, and nothing waits for it
 facts = describe()
 assert (facts["instruction sets"], facts["cgroup memory limit"]) == (["unknown"], "unknown")
-bench.LOADS, bench.RUNS = 1, 2
-(row,) = bench.measure(path, [8]).rows
-assert (row.peak_mib, latency_cells(row)[-1]) == (None, "-")
+plan = bench.Plan([8], dtypes=["fp32"], enough=bench.Enough(2, 0, 9), processes=1)
+report = bench.measure(path, plan)
+(row,) = report.rows
+assert (row.peak_mib.value, latency_cells(row)[-1]) == (None, "-")
+assert all(fact.value is not None or fact.reason for fact in {**report.device, **report.before, **report.after}.values())
 
 (folder / "other").mkdir()
 files = {name: (path / name).read_bytes() for name in bundle.read(path).files}

@@ -151,10 +151,10 @@ def measure(
             date=now(),
             partial=partial_,
             protocol={
-                "queries": plan.enough.queries,
+                "queries": float(plan.enough.queries),
                 "seconds": plan.enough.seconds,
                 "most_seconds": plan.enough.most_seconds,
-                "rounds": ROUNDS,
+                "rounds": float(ROUNDS),
                 "warm_up_seconds": WARM.seconds,
             },
             device=facts(),
