@@ -32,6 +32,7 @@ FILES = {
     "run": "run",
     "explain": "explain",
     "bench": "bench",
+    "compare": "compare",
     "doctor": "info",
 }
 

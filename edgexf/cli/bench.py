@@ -45,6 +45,9 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
     "--most-seconds", type=float, default=30.0, show_default=True, help="But no more than so many seconds a row."
 )
 @click.option(
+    "--processes", type=int, default=7, show_default=True, help="Fresh processes that share the queries of a row."
+)
+@click.option(
     "--budget",
     "budgets",
     multiple=True,
@@ -70,28 +73,31 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
     bundle: Path, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
-    most_seconds: float, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
+    most_seconds: float, processes: int, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
     methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
     """Measure latency, cold start and memory over lengths."""
     from edgexf.cli.console import progress
     from edgexf.report.budget import parse_budget
-    from edgexf_runtimes.measure.bench import Plan, measure
+    from edgexf_runtimes.measure.bench import measure
     from edgexf_runtimes.measure.cases import parse_lengths
-    from edgexf_runtimes.measure.scenarios import Enough
+    from edgexf_runtimes.measure.plan import Plan
 
     check_output(json_file, csv_file, markdown)
     wanted = [parse_budget(text) for text in budgets]
     given = dict(opening.arguments)
-    dtype = given.pop("dtype", None)
+    dtypes = given.pop("dtype", "auto").split(",")
     plan = Plan(
         lengths=parse_lengths(lengths) if lengths is not None else lengths_of(wanted),
         batches=parse_lengths(batches, "batches"),
         methods=[*methods, *(budget.graph for budget in wanted if budget.graph != PREDICT)],
-        dtypes=None if dtype is None else dtype.split(","),
+        dtypes=dtypes,
         scenario=scenario,
         clients=clients,
-        enough=Enough(queries, seconds, most_seconds),
+        queries=queries,
+        seconds=seconds,
+        most_seconds=most_seconds,
+        processes=processes,
     )
     report = measure(bundle, plan, progress, **given)
     for path, make in ((json_file, report.to_json), (csv_file, report.to_csv), (markdown, report.to_markdown)):

@@ -16,6 +16,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import accumulate
+from statistics import median
 from typing import Any, Self
 
 from edgexf.checks import require
@@ -74,7 +76,8 @@ class Measured:
     Attributes:
         of: what was measured.
         ms: the time of each query in milliseconds, in the order in which they came.
-        seconds: from the first query to the last answer.
+        processes: how many of them each process measured, in this order.
+        seconds: from the first query to the last answer, of all processes together.
         warm_up: the queries before, which are not among the samples.
         joules: of one query, or the reason why nobody knows.
         peak_mib: the peak of resident memory of a process that does only this, in MiB, or the reason.
@@ -82,6 +85,7 @@ class Measured:
 
     of: Configuration
     ms: tuple[float, ...]
+    processes: tuple[int, ...]
     seconds: float
     warm_up: int
     joules: Fact
@@ -90,6 +94,12 @@ class Measured:
     @cached_property
     def summary(self) -> Summary:
         return summarize(self.ms)
+
+    @property
+    def medians(self) -> list[float]:
+        """The median time of each process, in milliseconds."""
+        ends = list(accumulate(self.processes))
+        return [median(self.ms[end - count : end]) for count, end in zip(self.processes, ends, strict=True)]
 
     @property
     def tokens_per_second(self) -> float:
@@ -102,6 +112,7 @@ class Measured:
         return {
             "of": asdict(self.of),
             "ms": list(self.ms),
+            "processes": list(self.processes),
             "seconds": self.seconds,
             "warm_up": self.warm_up,
             "joules": self.joules.to_dict(),
@@ -117,9 +128,12 @@ class Measured:
             of_kind(values["of"], item.name, {"str": str, "int": int}[str(item.type)])
         times = [number(value) for value in listed(values["ms"], None, int, float)]
         require(bool(times) and all(0 <= time < float("inf") for time in times), "ms must be times, at least one", "")
+        counts = tuple(listed(values["processes"], None, int))
+        require(min(counts, default=0) > 0 and sum(counts) == len(times), "processes must share the times", counts)
         return cls(
             Configuration(**values["of"]),
             tuple(times),
+            counts,
             number(values["seconds"]),
             of_kind(values, "warm_up", int),
             Fact.from_dict(values["joules"]),

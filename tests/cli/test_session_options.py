@@ -22,7 +22,7 @@ from edgexf_runtimes.measure import bench, cold_child
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 TEXT = ("--text", "abc")
-QUICK = ("--queries", "1", "--seconds", "0")
+QUICK = ("--queries", "1", "--seconds", "0", "--processes", "1")
 
 
 def edgexf_at(*arguments: object) -> Result:

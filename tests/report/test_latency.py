@@ -25,7 +25,7 @@ def measured(median: float = 10.0, count: int = 100, seconds: float = 2.0, **of:
     configuration = Configuration(**({"graph": "predict", "dtype": "fp32", "length": 512, "tokens": 513} | of))
     times = median * np.linspace(0.99, 1.01, count)
     times = tuple(map(float, np.random.default_rng(0).permutation(times)))
-    return Measured(configuration, times, seconds, 3, Fact(0.25), Fact(64.0))
+    return Measured(configuration, times, (count,), seconds, 3, Fact(0.25), Fact(64.0))
 
 
 def report(*rows: Measured, **changed: Any) -> LatencyReport:
@@ -71,6 +71,11 @@ def test_a_table_withholds_what_the_samples_do_not_say() -> None:
 
 def test_side_by_side_queries_count_tokens_over_the_whole_time() -> None:
     assert measured(scenario="multi", batch=2).tokens_per_second == 100 * 2 * 513 / 2.0
+
+
+def test_each_process_has_a_median() -> None:
+    one = replace(measured(), ms=(1.0, 9.0, 2.0, 5.0, 5.0, 8.0), processes=(3, 1, 2))
+    assert one.medians == [2.0, 5.0, 6.5]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +154,8 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values.update(partial=1)),
         broken(lambda values: values["rows"][0].update(ms=[])),
         broken(lambda values: values["rows"][0].update(ms=["1"])),
+        broken(lambda values: values["rows"][0].update(processes=[99])),
+        broken(lambda values: values["rows"][0].update(processes=[100, 0])),
         broken(lambda values: values["rows"][0].update(ms=[-1.0])),
         broken(lambda values: values["rows"][0].update(ms=[float("nan")])),
         broken(lambda values: values["rows"][0]["of"].update(length="512")),

@@ -6,12 +6,15 @@
     cases           what a measurement runs: a graph, and inputs of one length
     cold            fresh processes, from nothing to the first answer; cold_child is their program
     resident        the memory of this process
-    bench           latency, load time and memory of a session
+    fresh           programs in fresh processes
     scenarios       how queries come: one after another, from several clients, at random times, all at once
+    plan            what a measurement does
+    rounds          every configuration once, in a process of its own
+    bench           rounds, cold starts and facts of the device become a latency report
     environment     what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown
-    speed           the time of a graph relative to another graph, on the inputs of `bench`
+    speed           the time of a graph relative to another graph
     faithfulness    deletion curves: how well explanations fit the model
 
 Data passes from top to bottom. `calibration` reads a user's inputs, which also calibrate quantized graphs. The other
-files make figures. `speed` takes its inputs from `bench`; apart from that, no file needs another one.
+files make figures. Nothing else needs `speed` and `bench`.
 """

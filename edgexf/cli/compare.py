@@ -1,0 +1,88 @@
+"""`edgexf compare`: says what is faster and what is slower between latency reports, or between bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgexf.cli.options import check_output, write_text
+from edgexf.cli.session import Opening, session_options
+from edgexf.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from edgexf.report.latency import LatencyReport
+
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+LENGTHS = "128,512"
+MOST_BYTES = 256 << 20  # of a report
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--force", is_flag=True, help="Compare also what was measured on different devices or by other protocols."
+)
+@click.option("--lengths", help="Of bundles: lengths to measure, separated by commas; by default 128 and 512.")
+@click.option("--processes", type=int, default=14, show_default=True, help="Of bundles: fresh processes of each.")
+@click.option("--json", "json_file", type=OUTPUT, help="Write the comparisons as JSON.")
+@click.option("--junit", "junit_file", type=OUTPUT, help="Write them as JUnit's XML; what is slower is a failure.")
+@session_options("dtype", "providers", "profile", "threads")
+def compare(
+    old: Path, new: tuple[Path, ...], force: bool, lengths: str | None, processes: int, json_file: Path | None,
+    junit_file: Path | None, opening: Opening,
+) -> None:  # fmt: skip
+    """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
+
+    Exit code 1 where a configuration is slower.
+    """
+    from edgexf.cli.console import show_records, show_table
+    from edgexf.report import changes
+
+    check_output(json_file, junit_file)
+    reports = (
+        measured([old, *new], lengths, processes, opening) if old.is_dir() else [read(path) for path in (old, *new)]
+    )
+    found = [changes.compare(reports[0], other, force) for other in reports[1:]]
+    for one in found:
+        show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
+        show_table(changes.HEADER, [row.cells() for row in one.rows])
+    if json_file is not None:
+        write_text(json_file, "[" + ", ".join(one.to_json() for one in found) + "]\n")
+    if junit_file is not None:
+        write_text(junit_file, changes.junit(found) + "\n")
+    if any(one.slower for one in found):
+        raise SystemExit(1)
+
+
+def read(path: Path) -> LatencyReport:
+    """Raises UsageError for a file that is no report."""
+    from edgexf.report.latency import LatencyReport
+    from edgexf_runtimes.inputs.files import read_file
+
+    try:
+        data = read_file(path, MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise InputError(f"a report must have at most {MOST_BYTES >> 20} MiB, got more; measure fewer samples.")
+        return LatencyReport.from_json(data)
+    except InputError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def measured(paths: list[Path], lengths: str | None, processes: int, opening: Opening) -> list[LatencyReport]:
+    from edgexf.cli.console import progress
+    from edgexf_runtimes.measure.bench import measure_all
+    from edgexf_runtimes.measure.cases import parse_lengths
+    from edgexf_runtimes.measure.plan import Plan
+
+    files = [path for path in paths if not path.is_dir()]
+    if files:
+        raise UsageError(
+            f"what is compared must be reports alone, or bundles alone, got bundles and {files[0]}; measure it."
+        )
+    given = dict(opening.arguments)
+    dtypes = given.pop("dtype", "auto").split(",")
+    plan = Plan(parse_lengths(lengths or LENGTHS), dtypes=dtypes, processes=processes, queries=20 * processes)
+    return measure_all(paths, plan, progress, **given)

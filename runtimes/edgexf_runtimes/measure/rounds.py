@@ -1,0 +1,126 @@
+"""One round of a measurement: every configuration once, in a process of its own.
+
+In: a bundle, a plan, and the arguments of `edgexf.load`. Out: `Part`s, the samples of each configuration in this round.
+
+Each process gives each configuration a warm-up and its share of the queries and seconds, one configuration after another.
+Rounds follow each other, so other load on the device meets all configurations; and two versions are compared by rounds,
+because a process as a whole is faster or slower than the next one (0.90 to 1.05 times the time, for the same bundle).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgexf import names
+from edgexf.errors import UsageError
+from edgexf.report.facts import Fact
+from edgexf.report.latency import Configuration
+from edgexf_runtimes.device.asked import asked
+from edgexf_runtimes.device.session_options import threads_of
+from edgexf_runtimes.measure import environment, scenarios
+from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, tokens_of
+from edgexf_runtimes.measure.fresh import answer_of, with_providers
+from edgexf_runtimes.measure.plan import Plan
+from edgexf_runtimes.measure.scenarios import Clock, Enough, SystemClock
+from edgexf_runtimes.session import Session, load
+
+Opening = Mapping[str, Any]
+
+PROGRAM = "import sys; from edgexf_runtimes.measure.rounds import main; main(*sys.argv[1:])"
+WARM = Enough(queries=3, seconds=0.1, most_seconds=5.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples of a configuration in one process.
+
+    Attributes:
+        of: what was measured.
+        ms: the time of each query in milliseconds.
+        seconds: from the first query to the last answer.
+        warm_up: the queries before.
+        joules: of all queries together, or the reason why nobody knows.
+    """
+
+    of: Configuration
+    ms: tuple[float, ...]
+    seconds: float
+    warm_up: int
+    joules: Fact
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "joules": self.joules.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Part:
+        of, joules = Configuration(**values["of"]), Fact.from_dict(values["joules"])
+        return cls(of, tuple(values["ms"]), values["seconds"], values["warm_up"], joules)
+
+
+def in_fresh_process(path: Path, plan: Plan, opening: Opening) -> list[Part]:
+    """A round in a new process. Raises EdgexfError if the process fails."""
+    return [Part.from_dict(part) for part in answer_of(PROGRAM, str(path), plan.to_json(), json.dumps(opening))]
+
+
+def main(path: str, plan: str, opening: str) -> None:
+    """Runs in the process that `in_fresh_process` starts."""
+    given = with_providers(json.loads(opening))
+    print(json.dumps([part.to_dict() for part in measured(Path(path), Plan.from_json(plan), given)]))  # noqa: T201 (the parent reads it)
+
+
+def measured(path: Path, plan: Plan, opening: Opening, clock: Clock | None = None) -> list[Part]:
+    """A round in this process. The answers are thrown away, so numbers that are not finite count as others do."""
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        arguments = {**opening, "check": "never", "nan": "flag"}
+        sessions = [stack.enter_context(load(path, dtype=dtype, **arguments)) for dtype in plan.dtypes]
+        return [part(of, query, plan, clock) for session in sessions for of, query in queries(session, plan)]
+
+
+def part(of: Configuration, query: Callable[[], object], plan: Plan, clock: Clock) -> Part:
+    warm_up = len(scenarios.single(query, WARM, clock).ms)
+    energy = environment.energy()
+    if plan.scenario == scenarios.MULTI:
+        found = scenarios.multi(query, plan.clients, plan.of_a_process, clock)
+    else:
+        found = scenarios.single(query, plan.of_a_process, clock)
+    joules = environment.spent(energy, environment.energy())
+    return Part(of, tuple(map(float, found.ms)), found.seconds, warm_up, joules)
+
+
+def queries(session: Session, plan: Plan) -> Iterator[tuple[Configuration, Callable[[], object]]]:
+    """The configurations of a session in their order, each with a function that answers a query."""
+    for of in configurations(session, plan):
+        case = Case(of.graph, of.length)
+        yield of, partial(run, session, case, repeated(feeds(session, case), of.batch))
+
+
+def configurations(session: Session, plan: Plan) -> list[Configuration]:
+    """Raises UsageError for a length, method or batch that the bundle does not take."""
+    if max(plan.batches) > 1 and session.manifest.signature is not None:
+        raise UsageError(
+            f"a batch must be 1 for a custom module, whose inputs may have their samples on any axis, got {max(plan.batches)}; measure single samples."
+        )
+    settings, clients = session.settings, plan.clients if plan.scenario == scenarios.MULTI else 1
+    return [
+        Configuration(
+            graph, session.dtype, length, tokens_of(session, length), batch, plan.scenario, clients,
+            ", ".join(map(str, asked(settings.providers))), settings.profile.name, threads_of(settings),
+        )
+        for graph in (names.PREDICT, *dict.fromkeys(map(session.method, plan.methods)))
+        for length in chosen_lengths(session, plan.lengths)
+        for batch in plan.batches
+    ]  # fmt: skip
+
+
+def repeated(inputs: Mapping[str, Any], batch: int) -> dict[str, Any]:
+    """Inputs of one row, so many times."""
+    return {name: np.repeat(array, batch, axis=0) if batch > 1 else array for name, array in inputs.items()}
