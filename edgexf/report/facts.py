@@ -5,11 +5,12 @@ In: a value that JSON has, or a reason. Out: a `Fact`, with its JSON: ``{"value"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgexf.checks import require
+from edgexf.report.reading import number
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,18 @@ class Fact:
         require(isinstance(reason, str), "the reason of a fact must be text", reason)
         return cls(values["value"], reason)
 
+    @classmethod
+    def of_number(cls, values: Any) -> Fact:
+        """The inverse of `to_dict` for a finite number. ValueError for other values."""
+        fact = cls.from_dict(values)
+        return fact if fact.value is None else cls(number(fact.value))
+
 
 def shown_list(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def facts_of(values: Any) -> dict[str, Fact]:
-    """Facts by name, from JSON. ValueError for other values."""
+def facts_of(values: Any, read: Callable[[Any], Fact]) -> dict[str, Fact]:
+    """Facts by name, from JSON. `read` is the reader of one. ValueError for other values."""
     require(isinstance(values, Mapping), "facts must be an object", type(values).__name__)
-    return {str(name): Fact.from_dict(fact) for name, fact in values.items()}
+    return {str(name): read(fact) for name, fact in values.items()}

@@ -30,7 +30,8 @@ from edgexf.report.statistics import Summary, summarize
 # Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 2 held no samples, one dtype
 # and no facts about the device while it was measured.
 REPORT_SCHEMA = 3
-MEBI = 2**20
+MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
+NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,15 @@ class Configuration:
         further = [f"{name} {getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         return " ".join([self.graph, self.dtype, f"{self.length:,}", *further])
 
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        check_keys(cls, values)
+        for item in fields(cls):
+            kind = {"str": str, "int": int}[str(item.type)]
+            require(kind is str or of_kind(values, item.name, int) >= 1, f"{item.name} must be at least 1", values)
+            of_kind(values, item.name, kind)
+        return cls(**values)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -93,7 +103,7 @@ class Measured:
 
     @cached_property
     def summary(self) -> Summary:
-        return summarize(self.ms)
+        return summarize(self.ms, self.processes)
 
     @property
     def medians(self) -> list[float]:
@@ -123,22 +133,15 @@ class Measured:
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         check_keys(cls, values, {"summary"})
-        check_keys(Configuration, values["of"])
-        for item in fields(Configuration):
-            of_kind(values["of"], item.name, {"str": str, "int": int}[str(item.type)])
         times = [number(value) for value in listed(values["ms"], None, int, float)]
-        require(bool(times) and all(0 <= time < float("inf") for time in times), "ms must be times, at least one", "")
+        require(bool(times) and min(times) > 0, "ms must be times above 0, at least one", "")
         counts = tuple(listed(values["processes"], None, int))
         require(min(counts, default=0) > 0 and sum(counts) == len(times), "processes must share the times", counts)
-        return cls(
-            Configuration(**values["of"]),
-            tuple(times),
-            counts,
-            number(values["seconds"]),
-            of_kind(values, "warm_up", int),
-            Fact.from_dict(values["joules"]),
-            Fact.from_dict(values["peak_mib"]),
-        )
+        require(len(counts) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(counts))
+        seconds, warm_up = number(values["seconds"]), of_kind(values, "warm_up", int)
+        require(seconds > 0 and warm_up >= 0, "seconds must be above 0, and warm_up at least 0", (seconds, warm_up))
+        joules, peak_mib = (Fact.of_number(values[name]) for name in ("joules", "peak_mib"))
+        return cls(Configuration.from_dict(values["of"]), tuple(times), counts, seconds, warm_up, joules, peak_mib)
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ class Started:
             name: {str(stage): number(value) for stage, value in of_kind(values, name, dict).items()}
             for name in ("ms", "resident_mib")
         }
+        require(all(time >= 0 for time in named["ms"].values()), "stages must take at least 0 ms", named["ms"])
         graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
         return cls(graph, dtype, of_kind(values, "length", int), **named)
 
@@ -233,6 +237,10 @@ class LatencyReport:
             values = json.loads(text, parse_constant=no_number)
             require(isinstance(values, dict), "a report must be an object", type(values).__name__)
             version = values.pop("schema_version", None)
+            if type(version) is int and version > REPORT_SCHEMA:
+                raise InputError(
+                    f"a latency report must have schema version {REPORT_SCHEMA} for this edgexf, got {version}; read it with the edgexf that wrote it."
+                )
             require(version == REPORT_SCHEMA, f"schema_version must be {REPORT_SCHEMA}", version)
             return cls.from_dict(values)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -251,6 +259,12 @@ class LatencyReport:
         require(
             all(set(some) <= set(files) for some in graph_files.values()), "files of graphs must be among the files", ""
         )
+        require(set(protocol) >= NEEDED_PROTOCOL, f"a protocol must have {sorted(NEEDED_PROTOCOL)}", sorted(protocol))
+        rows = tuple(map(Measured.from_dict, listed(values["rows"], None)))
+        require(len({row.of for row in rows}) == len(rows), "each configuration must have one row", len(rows))
+        lacking = sorted({f"{row.of.graph} {row.of.dtype}" for row in rows} - set(graph_files))
+        require(not lacking, "graph_files must name the files of every graph", lacking)
+        moments = {name: facts_of(values[name], Fact.of_number) for name in ("before", "after")}
         return cls(
             model=of_kind(values, "model", str),
             digest=of_kind(values, "digest", str),
@@ -259,9 +273,10 @@ class LatencyReport:
             date=of_kind(values, "date", str),
             partial=of_kind(values, "partial", bool),
             protocol={name: number(value) for name, value in protocol.items()},
-            rows=tuple(map(Measured.from_dict, listed(values["rows"], None))),
+            rows=rows,
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
-            **{name: facts_of(values[name]) for name in ("device", "before", "after")},
+            device=facts_of(values["device"], Fact.from_dict),
+            **moments,
         )
 
     def about(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -32,7 +33,8 @@ def listed(values: Any, count: int | None, *kinds: type) -> list[Any]:
 
 
 def number(value: Any) -> float:
-    require(type(value) in (int, float), "a number must be one", value)
+    """A finite number. JSON's 1e999 is read as infinity."""
+    require(type(value) in (int, float) and math.isfinite(value), "a number must be a finite one", value)
     return float(value)
 
 

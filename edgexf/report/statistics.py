@@ -15,9 +15,11 @@ Two decisions cast a long shadow:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, comb, log
+from math import ceil, comb, floor, log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,18 @@ Times = npt.NDArray[np.float64]
 PERCENTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 CONFIDENCE = 0.99
 RESAMPLES = 2_000
+AT_A_TIME = 1 << 20  # values of resamples that are in memory together
+MOST_RESAMPLED = (
+    20_000  # of more samples, so many are resampled, evenly spread: the interval gets wider, never narrower
+)
+EXACT_UP_TO = 50  # processes of each configuration: the orders of more take long to count, and are normal
 MILD, SEVERE = (
     1.5,
     3.0,
 )  # interquartile ranges beyond a quartile, of outliers (Tukey 1977, Exploratory Data Analysis, 2D)
 NORMAL_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
-MARGIN = 0.05  # a change of a time within this share is none
+MARGIN = 0.05  # an interval that holds 1 and lies within this share of it tells that nothing that matters changed
+TRIFLE = 0.01  # a change within this share is none, however sure it is (criterion's `noise_threshold`)
 
 
 def needed(percentile: float, confidence: float = CONFIDENCE) -> int:
@@ -94,14 +102,17 @@ class Summary:
         return next(one for one in self.percentiles if one.share == share)
 
 
-def summarize(milliseconds: Any, seed: int = 0) -> Summary:
+def summarize(milliseconds: Any, processes: Sequence[int] = (), seed: int = 0) -> Summary:
     """Summarizes samples in the order in which they were measured, [count] with count >= 1, all finite.
 
-    Raises ValueError for others.
+    `processes` holds how many of them each process measured, in this order; by default one process measured all. Raises
+    ValueError for others.
     """
-    times = np.asarray(milliseconds, dtype=np.float64)
+    times, counts = np.asarray(milliseconds, dtype=np.float64), list(processes) or [np.size(milliseconds)]
     if times.ndim != 1 or not len(times) or not np.isfinite(times).all():
         raise ValueError(f"times must be finite numbers [count], at least one, not {times.shape}")
+    if min(counts) < 1 or sum(counts) != len(times):
+        raise ValueError(f"processes must share the {len(times)} times, not {counts}")
     median = float(np.median(times))
     mild, severe = outliers(times)
     return Summary(
@@ -110,33 +121,45 @@ def summarize(milliseconds: Any, seed: int = 0) -> Summary:
         sd=float(times.std(ddof=1)) if len(times) > 1 else None,
         median=median,
         mad=float(np.median(np.abs(times - median))),
-        percentiles=percentiles(times, seed),
+        percentiles=percentiles(times, counts, seed),
         mild=mild,
         severe=severe,
         drift=drift(times),
     )
 
 
-def percentiles(times: Times, seed: int = 0) -> tuple[Percentile, ...]:
+def percentiles(times: Times, processes: Sequence[int], seed: int = 0) -> tuple[Percentile, ...]:
     shares = [share for share in PERCENTILES if len(times) >= needed(share)]
     if not shares:
         return tuple(Percentile(share, None, None, None) for share in PERCENTILES)
     found = np.quantile(times, shares)
-    again = np.quantile(resampled(times, seed), shares, axis=1)
+    again = np.concatenate([np.quantile(some, shares, axis=1) for some in resamples(times, processes, seed)], axis=1)
     low, high = np.quantile(again, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1)
     values = dict(zip(shares, zip(map(float, found), map(float, low), map(float, high), strict=True), strict=True))
     return tuple(Percentile(share, *values.get(share, (None, None, None))) for share in PERCENTILES)
 
 
-def resampled(times: Times, seed: int) -> Times:
-    """Bootstrap samples [RESAMPLES, count]. Neighbouring runs are alike, so whole blocks of count^(1/3) neighbours are
-    drawn (Künsch 1989, The jackknife and the bootstrap for general stationary observations).
+def resamples(times: Times, processes: Sequence[int], seed: int) -> Iterator[Times]:
+    """Bootstrap samples of the times of processes, `RESAMPLES` of them, some at a time, [some, count].
+
+    Each draws as many processes as there are, by their share of the times, and of each of these blocks of neighbours.
+    Processes differ more than runs do (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8), and
+    neighbouring runs are alike (Künsch 1989, The jackknife and the bootstrap for general stationary observations, with
+    blocks of the cube root of their number).
     """
-    count = len(times)
-    block = ceil(count ** (1 / 3))
-    starts = np.random.default_rng(seed).integers(0, count - block + 1, (RESAMPLES, ceil(count / block)))
-    places = (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :count]
-    return times[places]
+    thin = ceil(len(times) / MOST_RESAMPLED)
+    parts = [part[::thin] for part in np.split(times, np.cumsum(processes)[:-1])]
+    values, counts = np.concatenate(parts), np.array([len(part) for part in parts])
+    each, begins = ceil(len(values) / len(parts)), np.cumsum(counts) - counts
+    block = min(ceil(each ** (1 / 3)), int(counts.min()))
+    generator, at_a_time = np.random.default_rng(seed), max(AT_A_TIME // (each * len(parts)), 1)
+    for done in range(0, RESAMPLES, at_a_time):
+        some = min(at_a_time, RESAMPLES - done)
+        chosen = generator.choice(len(parts), (some, len(parts)), p=counts / len(values))[:, :, None]
+        chance = generator.random((some, len(parts), ceil(each / block)))
+        starts = begins[chosen] + (chance * (counts[chosen] - block + 1)).astype(np.int64)
+        places = (starts[..., None] + np.arange(block)).reshape(some, len(parts), -1)[:, :, :each]
+        yield values[places.reshape(some, -1)]
 
 
 def outliers(times: Times) -> tuple[int, int]:
@@ -178,28 +201,44 @@ class Change:
 def change(old: Any, new: Any, confidence: float = CONFIDENCE, margin: float = MARGIN) -> Change:
     """Compares medians of processes, in milliseconds, [count] each with count >= 1, all above 0.
 
-    ``no difference`` says that the whole interval lies within `margin` of 1; ``can't tell``, that the interval reaches
-    from 1 to a change that would matter. Raises ValueError for other values.
+    ``faster`` and ``slower`` say that the interval excludes 1, and reaches further from it than `TRIFLE`; ``no
+    difference``, that the whole interval lies within `margin` of 1; ``can't tell``, that it reaches from 1 to a change that
+    would matter. Raises ValueError for other values.
     """
     one, other = (np.asarray(times, dtype=np.float64) for times in (old, new))
     for times in (one, other):
         if times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times > 0)).all():
             raise ValueError("medians must be finite numbers above 0 [count], at least one")
     ratios = np.sort((other[None, :] / one[:, None]).reshape(-1))
-    ratio, least = float(np.median(ratios)), fewest(confidence)
+    ratio = float(np.median(ratios))
     skipped = beyond(len(one), len(other), (1 - confidence) / 2)
     if skipped == 0:
-        return Change("can't tell", ratio, None, None, least)
+        return Change("can't tell", ratio, None, None, fewest(confidence))
     low, high = float(ratios[skipped - 1]), float(ratios[-skipped])
-    if high < 1:
-        return Change("faster", ratio, low, high)
-    if low > 1:
-        return Change("slower", ratio, low, high)
+    verdict = verdict_of(low, high, margin)
+    needs = enough(min(len(one), len(other)), low, high, margin) if verdict == "can't tell" else None
+    return Change(verdict, ratio, low, high, needs)
+
+
+def verdict_of(low: float, high: float, margin: float) -> str:
+    """What an interval of a ratio of times says."""
     reach = max(-log(low), log(high))
-    if reach <= log(1 + margin):
-        return Change("no difference", ratio, low, high)
-    have = min(len(one), len(other))
-    return Change("can't tell", ratio, low, high, max(ceil(have * (reach / log(1 + margin)) ** 2), have + 1))
+    if reach <= log(1 + TRIFLE):
+        return "no difference"
+    if high < 1:
+        return "faster"
+    if low > 1:
+        return "slower"
+    return "no difference" if reach <= log(1 + margin) else "can't tell"
+
+
+def enough(have: int, low: float, high: float, margin: float) -> int:
+    """The processes with which an interval around the same middle would say something: it must exclude 1, or keep within the
+    margin. Its width falls with the root of their number.
+    """
+    middle, half = abs(log(low) + log(high)) / 2, (log(high) - log(low)) / 2
+    wanted = max(middle, log(1 + margin) - middle)
+    return max(ceil(have * (half / wanted) ** 2), have + 1)
 
 
 def fewest(confidence: float = CONFIDENCE) -> int:
@@ -212,8 +251,12 @@ def fewest(confidence: float = CONFIDENCE) -> int:
 
 def beyond(one: int, other: int, level: float) -> int:
     """How many of the sorted pairwise ratios lie outside of an interval at each end: the most for which the test of Mann
-    and Whitney has at most this level (Hollander, Wolfe and Chicken 2014, Nonparametric Statistical Methods, 4.3).
+    and Whitney has at most this level (Hollander, Wolfe and Chicken 2014, Nonparametric Statistical Methods, 4.3; of many
+    processes by their equation 4.44, the normal approximation).
     """
+    if min(one, other) > EXACT_UP_TO:
+        spread = sqrt(one * other * (one + other + 1) / 12)
+        return max(floor(one * other / 2 + NormalDist().inv_cdf(level) * spread), 0)
     counts, total, so_far = ways(one, other), comb(one + other, one), 0
     for place, count in enumerate(counts):
         so_far += count

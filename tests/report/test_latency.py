@@ -34,6 +34,7 @@ def report(*rows: Measured, **changed: Any) -> LatencyReport:
         digest="0" * 64,
         files={"onnx/model.onnx": 1_000, "onnx/model.onnx_data": 3_000_000, "onnx/explain.onnx": 2_000},
         graph_files={
+            "predict q8": (),
             "predict fp32": ("onnx/model.onnx", "onnx/model.onnx_data"),
             "attnlrp fp32": ("onnx/explain.onnx", "onnx/model.onnx_data"),
         },
@@ -134,6 +135,11 @@ def test_a_budget_of_what_was_not_measured_is_an_error(budget: str) -> None:
         outcomes(report(), [parse_budget(budget)])
 
 
+def test_a_report_of_a_later_version_says_what_reads_it() -> None:
+    with pytest.raises(InputError, match="schema version 3 for this edgexf, got 4; read it with the edgexf that wrote"):
+        LatencyReport.from_json(broken(lambda values: values.update(schema_version=4)))
+
+
 def broken(change: Callable[[dict[str, Any]], object]) -> str:
     values = json.loads(report().to_json())
     change(values)
@@ -166,6 +172,21 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["graph_files"].update({"predict fp32": ["other"]})),
         broken(lambda values: values["files"].update({"onnx/model.onnx": -1})),
         broken(lambda values: values.update(protocol={"queries": None})),
+        broken(lambda values: values.update(protocol={"queries": 44})),
+        report().to_json().replace('"seconds": 2.0', '"seconds": 1e999'),
+        broken(lambda values: values["rows"][0].update(ms=[0.0] * 100)),
+        broken(lambda values: values["rows"][0].update(seconds=0)),
+        broken(lambda values: values["rows"][0].update(warm_up=-1)),
+        broken(lambda values: values["rows"][0].update(joules={"value": "much"})),
+        broken(lambda values: values["rows"][0].update(peak_mib={"value": True})),
+        broken(lambda values: values["rows"][0].update(ms=[1.0] * 1001, processes=[1] * 1001)),
+        broken(lambda values: values["rows"][0]["of"].update(batch=0)),
+        broken(lambda values: values["rows"][0]["of"].update(graph=1)),
+        broken(lambda values: values.update(rows=values["rows"] * 2)),
+        broken(lambda values: values.update(graph_files={})),
+        broken(lambda values: values["after"].update(others={"value": "0.5"})),
+        broken(lambda values: values["before"].update(mhz={"value": [3000]})),
+        broken(lambda values: values["starts"][0].update(ms={"first": -1})),
     ],
 )
 def test_what_is_no_report_is_refused_in_one_sentence(text: str) -> None:

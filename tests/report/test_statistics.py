@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
-from math import comb
+from math import ceil, comb, log
 
 import numpy as np
 import pytest
 
+from edgexf.report import statistics
 from edgexf.report.statistics import (
     Change,
     beyond,
     change,
     drift,
+    enough,
     fewest,
     needed,
     outliers,
@@ -55,11 +58,37 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     truth, held = np.exp(0.2 * 1.2815515655446004), 0
     for seed in range(200):
         times = np.random.default_rng(seed).lognormal(0, 0.2, 500)
-        one = next(one for one in percentiles(times, seed) if one.share == 0.9)
+        one = next(one for one in percentiles(times, [500], seed) if one.share == 0.9)
         assert one.low is not None
         assert one.high is not None
         held += one.low <= truth <= one.high
     assert held >= 192
+
+
+def test_the_interval_knows_that_processes_differ() -> None:
+    """Processes differ by 3 %, the runs of one by 0.5 %: the median of all runs is as unsure as a median of processes."""
+    generator, held = np.random.default_rng(0), {"apart": 0, "as one": 0}
+    for _ in range(60):
+        times = (np.exp(generator.normal(0, 0.03, 14))[:, None] * np.exp(generator.normal(0, 0.005, (14, 30)))).ravel()
+        for name, counts in (("apart", [30] * 14), ("as one", [420])):
+            one = next(one for one in percentiles(times, counts) if one.share == 0.5)
+            assert one.low is not None
+            assert one.high is not None
+            held[name] += one.low <= 1 <= one.high
+    assert held["apart"] >= 54  # of 60; with probability 0.99 for a coverage of 0.97, what so few processes allow
+    assert held["as one"] < 54
+
+
+def test_many_samples_are_summarized_in_little_memory() -> None:
+    tracemalloc.start()
+    found = summarize(np.random.default_rng(0).lognormal(0, 0.1, 100_000), [50_000, 50_000])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 64 << 20  # two thousand resamples of all samples are 1.6 GB
+    one = found.percentile(0.999)
+    assert one.low is not None
+    assert one.high is not None
+    assert one.low < np.exp(0.1 * 3.0902) < one.high
 
 
 def test_drift_is_of_the_last_third() -> None:
@@ -84,6 +113,12 @@ def test_times_that_are_none_are_refused(wrong: list[float]) -> None:
         change([1.0], wrong)
 
 
+@pytest.mark.parametrize("counts", [[2], [4], [3, 0], [-1, 4]])
+def test_processes_that_do_not_share_the_times_are_refused(counts: list[int]) -> None:
+    with pytest.raises(ValueError, match="processes must share the 3 times"):
+        summarize([1.0, 2.0, 3.0], counts)
+
+
 @pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4), (5, 3), (6, 5)])
 def test_orders_are_counted_as_they_are(one: int, other: int) -> None:
     counted = [0] * (one * other + 1)
@@ -97,6 +132,31 @@ def test_the_interval_leaves_out_what_the_table_says() -> None:
     """Critical values of Mann and Whitney's U at 1 %, two-sided: none for 4, 0 for 5, 4 for 7, 16 for 10."""
     assert [beyond(count, count, 0.005) - 1 for count in (4, 5, 7, 10)] == [-1, 0, 4, 16]
     assert fewest() == 5
+
+
+def test_many_processes_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The normal approximation is as good as the count of all orders, and counts nothing."""
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 60)
+    exact = beyond(60, 60, 0.005)
+    monkeypatch.undo()
+    assert beyond(60, 60, 0.005) == pytest.approx(exact, abs=2)
+    monkeypatch.setattr(statistics, "ways", None)
+    assert beyond(1_000, 1_000, 0.005) == pytest.approx(466_737, abs=2)  # 500,000 - 2.5758 sqrt(2001e6 / 12)
+
+
+def test_a_trifle_is_no_difference_however_sure_it_is() -> None:
+    one = np.exp(np.random.default_rng(0).normal(0, 1e-4, 14))
+    assert change(one, 1.005 * one).verdict == "no difference"
+    assert change(one, 1.02 * one).verdict == "slower"
+    assert change(one, one / 1.02).verdict == "faster"
+
+
+def test_so_many_processes_are_needed_as_tell_it() -> None:
+    """From 7 processes and half a width of 6 % around 1: the margin of 5 % takes (6 / 4.88)^2 times as many. Around 1.05,
+    half as wide an interval excludes 1.
+    """
+    assert enough(7, np.exp(-0.06), np.exp(0.06), 0.05) == ceil(7 * (0.06 / log(1.05)) ** 2)
+    assert enough(7, np.exp(-0.01), np.exp(0.11), 0.05) == ceil(7 * (0.06 / 0.05) ** 2)
 
 
 def processes(generator: np.random.Generator, count: int, factor: float = 1.0) -> np.ndarray:
