@@ -59,6 +59,11 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     help="Write the report as JSON; - prints it.",
 )
+@click.option(
+    "--operators",
+    is_flag=True,
+    help="Also profile each graph and length: the time of each operator, and the least time that this device needs.",
+)
 @click.option("--csv", "csv_file", type=OUTPUT, help="Write every sample as CSV.")
 @click.option("--markdown", type=OUTPUT, help="Write the table as Markdown.")
 @click.option(
@@ -73,7 +78,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
     bundle: Path, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
-    most_seconds: float, processes: int, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
+    most_seconds: float, processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
     methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
     """Measure latency, cold start and memory over lengths."""
@@ -98,6 +103,7 @@ def bench(
         seconds=seconds,
         most_seconds=most_seconds,
         processes=processes,
+        operators=operators,
     )
     report = measure(bundle, plan, progress, **given)
     for path, make in ((json_file, report.to_json), (csv_file, report.to_csv), (markdown, report.to_markdown)):
@@ -133,5 +139,8 @@ def show(report: LatencyReport) -> None:
 
     show_records([report.about()])
     show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
+    for title, header, rows in report.breakdown_tables():
+        click.echo(f"\n{title}")
+        show_table(header, rows)
     found = verdict(report)
     click.echo("\n".join([found.text(), *(f"- {reason}" for reason in found.reasons)]))

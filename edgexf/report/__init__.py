@@ -1,6 +1,7 @@
 """Results as plain values, and the views in which people read them.
 
     prediction, explanation, latency, quantization   computed and measured values, with their JSON and Markdown
+    breakdown                                        where the time of a graph goes
     statistics, budget                               what times say, what differs, and what a figure may be at most
     verdicts                                         quantization in the words of a user
     comparison, ranks                                several explanations of one input

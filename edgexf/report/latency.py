@@ -13,8 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import accumulate
 from statistics import median
@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from edgexf.checks import require
 from edgexf.errors import InputError
+from edgexf.report.breakdown import INDICATIVE, Breakdown, breakdown_table
 from edgexf.report.facts import Fact, facts_of
 from edgexf.report.markdown import markdown_table
 from edgexf.report.reading import check_keys, listed, number, of_kind
@@ -32,6 +33,7 @@ from edgexf.report.statistics import Summary, summarize
 REPORT_SCHEMA = 3
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
+FACTS = ("device", "before", "after", "rates")  # of a report
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Configuration:
     providers: str = "cpu"
     profile: str = "balanced"
     threads: int = 1
+
+    @property
+    def place(self) -> tuple[str, str, int, int]:
+        """What runs, in whatever scenario: the `place` of its breakdown."""
+        return self.graph, self.dtype, self.length, self.batch
 
     @property
     def name(self) -> str:
@@ -193,6 +200,9 @@ class LatencyReport:
         before, after: facts that change, at the beginning and at the end.
         rows: the samples, by configuration.
         starts: fresh processes.
+        rates: 10^9 operations a second of plain products of matrices, by kind of number, from the rounds of the rows; empty
+            where nobody asked for breakdowns.
+        breakdowns: where the time of a graph goes; empty likewise.
     """
 
     model: str
@@ -207,12 +217,11 @@ class LatencyReport:
     after: Mapping[str, Fact]
     rows: tuple[Measured, ...]
     starts: tuple[Started, ...]
+    rates: Mapping[str, Fact] = field(default_factory=dict)
+    breakdowns: tuple[Breakdown, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        facts = {
-            name: {key: fact.to_dict() for key, fact in getattr(self, name).items()}
-            for name in ("device", "before", "after")
-        }
+        facts = {name: {key: fact.to_dict() for key, fact in getattr(self, name).items()} for name in FACTS}
         return {
             "schema_version": REPORT_SCHEMA,
             "model": self.model,
@@ -225,6 +234,7 @@ class LatencyReport:
             **facts,
             "rows": [row.to_dict() for row in self.rows],
             "starts": [asdict(one) for one in self.starts],
+            "breakdowns": [one.to_dict() for one in self.breakdowns],
         }
 
     def to_json(self) -> str:
@@ -276,6 +286,8 @@ class LatencyReport:
             rows=rows,
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
             device=facts_of(values["device"], Fact.from_dict),
+            rates=facts_of(values["rates"], Fact.of_number),
+            breakdowns=breakdowns_of(values["breakdowns"], rows),
             **moments,
         )
 
@@ -292,7 +304,20 @@ class LatencyReport:
     def to_markdown(self) -> str:
         """A list of what was measured, and a table with a row for each configuration."""
         facts = "".join(f"- {name}: {value}\n" for name, value in self.about().items())
-        return facts + "\n" + markdown_table(LATENCY_HEADER, [latency_cells(row) for row in self.rows])
+        table = markdown_table(LATENCY_HEADER, [latency_cells(row) for row in self.rows])
+        further = [f"\n{title}\n\n{markdown_table(header, rows)}" for title, header, rows in self.breakdown_tables()]
+        return facts + "\n" + table + "".join(further)
+
+    def breakdown_tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """A table of each graph and dtype that has breakdowns: its title, header and rows."""
+        groups = dict.fromkeys((one.graph, one.dtype) for one in self.breakdowns)
+        medians = {row.of.place: row.summary.median for row in self.rows}
+        found = []
+        for graph, dtype in groups:
+            some = [one for one in self.breakdowns if (one.graph, one.dtype) == (graph, dtype)]
+            table = breakdown_table(some, [medians[one.place] for one in some], self.rates)
+            found.append((f"{graph} {dtype}: milliseconds of a profiled run; {INDICATIVE}", *table))
+        return found
 
     def to_csv(self) -> str:
         """The raw samples: a line for each, with its configuration."""
@@ -304,6 +329,14 @@ class LatencyReport:
             known = [getattr(row.of, name) for name in names]
             writer.writerows([*known, place, repr(time)] for place, time in enumerate(row.ms))
         return text.getvalue()
+
+
+def breakdowns_of(values: Any, rows: Sequence[Measured]) -> tuple[Breakdown, ...]:
+    """Breakdowns of what the rows measured, from JSON."""
+    found = tuple(map(Breakdown.from_dict, listed(values, None)))
+    known = {row.of.place for row in rows}
+    require(all(one.place in known for one in found), "a breakdown must be of a row", "another")
+    return found
 
 
 def no_number(text: str) -> float:

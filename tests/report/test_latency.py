@@ -13,12 +13,18 @@ import numpy as np
 import pytest
 
 from edgexf.errors import InputError, UsageError
+from edgexf.report.breakdown import Breakdown, Node
 from edgexf.report.budget import outcomes, parse_budget
 from edgexf.report.facts import Fact
 from edgexf.report.latency import LATENCY_HEADER, Configuration, LatencyReport, Measured, Started, latency_cells
 from edgexf.report.validity import verdict
 
 UNKNOWN = Fact(None, "not here")
+
+
+BREAKDOWN = Breakdown(
+    "predict", "fp32", 512, 1, 5, 11.0, 11.5, 10.0, (Node("one", "MatMul", "cpu", 1, 8.0),), {"float32": 10**9}, ()
+)
 
 
 def measured(median: float = 10.0, count: int = 100, seconds: float = 2.0, **of: Any) -> Measured:
@@ -54,6 +60,16 @@ def test_a_report_is_read_as_it_was_written() -> None:
     one = report(measured(), measured(batch=4, scenario="multi", clients=2, dtype="q8"))
     assert LatencyReport.from_json(one.to_json()) == one
     assert LatencyReport.from_json(one.to_json()).to_json() == one.to_json()
+
+
+def test_a_report_shows_where_the_time_goes_beside_the_unprofiled_median() -> None:
+    one = report(measured(median=10.0), breakdowns=(BREAKDOWN,), rates={"float32": Fact(400.0)})
+    assert LatencyReport.from_json(one.to_json()) == one
+    ((title, header, rows),) = one.breakdown_tables()
+    assert title.startswith("predict fp32: milliseconds of a profiled run")
+    assert header == ["operator", "512"]
+    assert rows[-1] == ["median / floor", "4.00"]
+    assert title in one.to_markdown()
 
 
 def test_csv_holds_every_sample() -> None:
@@ -170,6 +186,9 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["rows"][0].update(joules=3)),
         broken(lambda values: values["starts"][0].update(ms={"first": "x"})),
         broken(lambda values: values["graph_files"].update({"predict fp32": ["other"]})),
+        broken(lambda values: values.update(breakdowns=[{**BREAKDOWN.to_dict(), "length": 64}])),
+        broken(lambda values: values.update(breakdowns={})),
+        broken(lambda values: values.update(rates={"float32": 400.0})),
         broken(lambda values: values["files"].update({"onnx/model.onnx": -1})),
         broken(lambda values: values.update(protocol={"queries": None})),
         broken(lambda values: values.update(protocol={"queries": 44})),

@@ -10,7 +10,7 @@
     weights           lets graphs read one copy of the weights
     plugins           providers that are a library of their own
     shapes            the range of shapes for a provider that compiles a graph
-    structure         which nodes of a graph compute sizes, read from its file
+    structure         which nodes compute sizes, and equations, read from the file of a graph
     providers         opens a graph on the providers that were asked for
     placement         where the nodes of a graph run
     device            the processor, its instruction sets, limits and versions, as text

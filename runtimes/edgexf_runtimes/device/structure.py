@@ -1,9 +1,9 @@
-"""Which nodes of a graph compute sizes, read from its file without the package onnx.
+"""What the file of a graph says of its nodes, read without the package onnx.
 
-In: the path of a graph. Out: the names of the nodes that ONNX Runtime may keep on the CPU on purpose beside a provider with
-memory of its own.
+In: the path of a graph. Out: the equations of its nodes `Einsum`, the names of the nodes between bytes, and of those that
+compute sizes: those ONNX Runtime may keep on the CPU on purpose beside a provider with memory of its own.
 
-The rule is that of ONNX Runtime (`GetCpuPreferredNodes` in core/framework/fallback_cpu_capability.cc): a node whose inputs
+The rule for sizes is that of ONNX Runtime (`GetCpuPreferredNodes` in core/framework/fallback_cpu_capability.cc): a node whose inputs
 are on the CPU already. These are the outputs of `Shape` and `Size`, constants of at most 100 numbers, inputs of the graph,
 and outputs of other such nodes. So a `Gather` that picks a size is one, and a `Gather` that reads weights is none.
 
@@ -19,9 +19,11 @@ from pathlib import Path
 
 SMALL = 100  # numbers of a constant
 STARTS = ("Shape", "Size")
+DEQUANTIZE = "DequantizeLinear"
 GRAPH = 7  # field of ModelProto
 NODE, INITIALIZER, INPUT = 1, 5, 11  # fields of GraphProto
-NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_TYPE = 1, 2, 3, 4  # fields of NodeProto
+NODE_INPUT, NODE_OUTPUT, NODE_NAME, NODE_TYPE, ATTRIBUTE = 1, 2, 3, 4, 5  # fields of NodeProto
+ATTRIBUTE_NAME, ATTRIBUTE_TEXT = 1, 4  # fields of AttributeProto
 DIMS, TENSOR_NAME = 1, 8  # fields of TensorProto
 VALUE_NAME = 1  # field of ValueInfoProto
 VARINT, LONG, BYTES, SHORT = 0, 1, 2, 5  # kinds of fields on the wire
@@ -90,6 +92,25 @@ def count(tensor: memoryview) -> int:
 def node_of(data: memoryview) -> Node:
     name, operator = ("".join(texts(data, field)) for field in (NODE_NAME, NODE_TYPE))
     return Node(name, operator, texts(data, NODE_INPUT), texts(data, NODE_OUTPUT))
+
+
+def equations(path: Path) -> dict[str, str]:
+    """The equation of each node `Einsum` of the graph at `path`, by its name. Nodes inside of `If` and `Loop` are left out."""
+    (graph,) = parts(memoryview(path.read_bytes()), GRAPH)
+    found = {}
+    for data in parts(graph, NODE):
+        for attribute in parts(data, ATTRIBUTE):
+            if texts(attribute, ATTRIBUTE_NAME) == ("equation",):
+                found[node_of(data).name] = "".join(texts(attribute, ATTRIBUTE_TEXT))
+    return found
+
+
+def between_bytes(path: Path) -> set[str]:
+    """The names of the nodes whose first two inputs are dequantized bytes: ONNX Runtime runs a product of them in bytes."""
+    (graph,) = parts(memoryview(path.read_bytes()), GRAPH)
+    nodes = [node_of(data) for data in parts(graph, NODE)]
+    floats = {name for node in nodes if node.operator == DEQUANTIZE for name in node.outputs}
+    return {node.name for node in nodes if len(node.inputs) > 1 and floats.issuperset(node.inputs[:2])}
 
 
 def of_sizes(path: Path) -> dict[str, bool]:

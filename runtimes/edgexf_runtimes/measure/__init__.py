@@ -10,6 +10,9 @@
     scenarios       how queries come: one after another, from several clients, at random times, all at once
     plan            what a measurement does
     rounds          every configuration once, in a process of its own
+    floor           what this device can do: the rate of plain products of matrices
+    operations      the operations that a graph needs
+    operators       where the time of a graph goes, from a profiled session
     bench           rounds, cold starts and facts of the device become a latency report
     environment     what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown
     speed           the time of a graph relative to another graph

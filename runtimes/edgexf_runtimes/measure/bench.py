@@ -5,6 +5,7 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
     fresh processes   a cold start and the peak of memory for each graph, dtype and length: no process that has loaded or
                       grown can tell these
     rounds            a process for each, which measures every configuration; those of several bundles take turns
+    profiles          a process for each graph and dtype, which says where the time goes, if the plan asks for it
 
 After an interrupt (KeyboardInterrupt) the reports hold the rounds that ended before, and say that they are partial.
 """
@@ -15,17 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.progress import Progress, unseen
+from edgexf.report.breakdown import Breakdown
 from edgexf.report.facts import Fact
 from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
-from edgexf_runtimes.measure import environment
+from edgexf_runtimes.measure import environment, floor
 from edgexf_runtimes.measure.cold import FEWEST, ColdStart, cold_start
 from edgexf_runtimes.measure.environment import Moment
+from edgexf_runtimes.measure.operators import breakdowns
 from edgexf_runtimes.measure.plan import Plan
 from edgexf_runtimes.measure.rounds import Opening, Part, configurations, in_fresh_process
 from edgexf_runtimes.measure.scenarios import Clock, SystemClock
@@ -47,6 +51,7 @@ class Bench:
         wanted: the configurations.
         parts: the samples so far, a list for each round.
         starts: cold starts so far.
+        breakdowns: those so far.
     """
 
     path: Path
@@ -56,6 +61,7 @@ class Bench:
     wanted: list[Configuration]
     parts: list[list[Part]] = field(default_factory=list)
     starts: list[tuple[Place, ColdStart]] = field(default_factory=list)
+    breakdowns: list[Breakdown] = field(default_factory=list)
 
     def places(self) -> list[Place]:
         """What to start in fresh processes: each graph, dtype and length, and the first again until there are enough."""
@@ -82,6 +88,7 @@ def measure_all(
     try:
         start(benches, opening, progress)
         rounds(benches, opening, progress)
+        profile(benches, opening, progress)
     except KeyboardInterrupt:
         interrupted = True
         if not all(bench.parts for bench in benches):
@@ -119,6 +126,32 @@ def rounds(benches: Sequence[Bench], opening: Opening, progress: Progress) -> No
                 advance(1)
 
 
+def profile(benches: Sequence[Bench], opening: Opening, progress: Progress) -> None:
+    """Says where the time goes, for the plans that ask for it: a process for each graph and dtype."""
+    groups = [
+        (bench, graph, dtype)
+        for bench in benches
+        if bench.plan.operators
+        for graph, dtype in dict.fromkeys((of.graph, of.dtype) for of in bench.wanted)
+    ]
+    if not groups:
+        return
+    with progress(len(groups), "profiling operators") as advance:
+        for bench, graph, dtype in groups:
+            of = [one for one in bench.wanted if (one.graph, one.dtype) == (graph, dtype)]
+            bench.breakdowns.extend(breakdowns(bench.path, of, {**opening, "dtype": dtype}))
+            advance(1)
+
+
+def rates_of(bench: Bench) -> dict[str, Fact]:
+    """10^9 operations a second of plain products, by kind of number."""
+    if not bench.plan.operators:
+        return {}
+    parts = [part for parts in bench.parts for part in parts if part.of.graph == floor.PRODUCT]
+    kinds = floor.kinds_for(bench.plan.dtypes)
+    return floor.rates(kinds, {kind: [median(part.ms) for part in parts if part.of.dtype == kind] for kind in kinds})
+
+
 def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: bool) -> LatencyReport:
     plan = bench.plan
     return LatencyReport(
@@ -139,6 +172,8 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         after=after,
         rows=tuple(row(of, bench) for of in bench.wanted),
         starts=tuple(Started(*place, found.ms, told(found.resident_mib)) for place, found in bench.starts),
+        rates=rates_of(bench),
+        breakdowns=tuple(bench.breakdowns),
     )
 
 

@@ -34,6 +34,7 @@ class Plan:
         seconds: of each configuration, at least, likewise.
         most_seconds: of each configuration, whatever is lacking.
         processes: fresh processes, which share the queries and seconds.
+        operators: whether a profiled session says where the time goes, and products of matrices what this device can do.
     """
 
     lengths: Sequence[int] | None = None
@@ -46,6 +47,7 @@ class Plan:
     seconds: float = 1.0
     most_seconds: float = 30.0
     processes: int = PROCESSES
+    operators: bool = False
 
     def __post_init__(self) -> None:
         if self.scenario not in KNOWN:

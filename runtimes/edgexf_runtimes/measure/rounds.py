@@ -10,9 +10,9 @@ because a process as a whole is faster or slower than the next one (0.90 to 1.05
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from edgexf.report.facts import Fact
 from edgexf.report.latency import Configuration
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.session_options import threads_of
-from edgexf_runtimes.measure import environment, scenarios
+from edgexf_runtimes.measure import environment, floor, scenarios
 from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, tokens_of
 from edgexf_runtimes.measure.fresh import answer_of, with_providers
 from edgexf_runtimes.measure.plan import Plan
@@ -82,7 +82,18 @@ def measured(path: Path, plan: Plan, opening: Opening, clock: Clock | None = Non
     with ExitStack() as stack:
         arguments = {**opening, "check": "never", "nan": "flag"}
         sessions = [stack.enter_context(load(path, dtype=dtype, **arguments)) for dtype in plan.dtypes]
-        return [part(of, query, plan, clock) for session in sessions for of, query in queries(session, plan)]
+        parts = [part(of, query, plan, clock) for session in sessions for of, query in queries(session, plan)]
+        return [*parts, *products(sessions, plan, clock)]
+
+
+def products(sessions: Sequence[Session], plan: Plan, clock: Clock) -> list[Part]:
+    """The times of plain products of matrices, as those of a graph ``product``, if the plan asks for them."""
+    kinds = floor.kinds_for(session.dtype for session in sessions) if plan.operators else ()
+    alone, threads = replace(plan, scenario=scenarios.SINGLE), threads_of(sessions[0].settings)
+    return [
+        part(Configuration(floor.PRODUCT, kind, floor.SIDE, floor.SIDE, threads=threads), query, alone, clock)
+        for kind, query in floor.products(kinds, sessions[0].settings)
+    ]
 
 
 def part(of: Configuration, query: Callable[[], object], plan: Plan, clock: Clock) -> Part:
