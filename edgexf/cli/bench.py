@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edgexf.cli.options import (
     LazyHelp,
-    bundle_argument,
     check_output,
+    check_page,
     compiled_methods,
+    read_report,
     write_text,
 )
 from edgexf.cli.session import Opening, session_options
+from edgexf.errors import UsageError
 from edgexf.names import PREDICT
 
 if TYPE_CHECKING:
@@ -22,10 +25,14 @@ if TYPE_CHECKING:
     from edgexf.report.latency import LatencyReport
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
+VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # options that need no measurement
 
 
 @click.command()
-@bundle_argument
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="Measure nothing: show this report, which --json wrote."
+)
 @click.option(
     "--lengths",
     help="Bytes a run (tokens, special ones included, for a model that takes tokens), separated by commas; by default 128 to 4096, as far as the model takes them.",
@@ -66,6 +73,7 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--csv", "csv_file", type=OUTPUT, help="Write every sample as CSV.")
 @click.option("--markdown", type=OUTPUT, help="Write the table as Markdown.")
+@click.option("--html", type=OUTPUT, help="Write a self-contained page with charts.")
 @click.option(
     "--method",
     "methods",
@@ -77,9 +85,9 @@ OUTPUT = click.Path(dir_okay=False, path_type=Path)
 )
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
-    bundle: Path, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
+    bundle: Path | None, source: Path | None, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
     most_seconds: float, processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
-    methods: tuple[str, ...], opening: Opening,
+    html: Path | None, methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
     """Measure latency, cold start and memory over lengths."""
     from edgexf.cli.console import progress
@@ -88,8 +96,12 @@ def bench(
     from edgexf_runtimes.measure.cases import parse_lengths
     from edgexf_runtimes.measure.plan import Plan
 
-    check_output(json_file, csv_file, markdown)
+    check_output(json_file, csv_file, markdown, html)
+    check_page(html)
     wanted = [parse_budget(text) for text in budgets]
+    if source is not None or bundle is None:
+        write(read_report(source_of(source, bundle)), wanted, json_file, csv_file, markdown, html)
+        return
     given = dict(opening.arguments)
     dtypes = given.pop("dtype", "auto").split(",")
     plan = Plan(
@@ -105,10 +117,36 @@ def bench(
         processes=processes,
         operators=operators,
     )
-    report = measure(bundle, plan, progress, **given)
+    write(measure(bundle, plan, progress, **given), wanted, json_file, csv_file, markdown, html)
+
+
+def source_of(source: Path | None, bundle: Path | None) -> Path:
+    """The report to show. Raises UsageError without one, and for a bundle or options of a measurement beside it."""
+    if source is None:
+        raise UsageError(
+            "bench must be given a bundle to measure, or --from with a report, got neither; name one of them."
+        )
+    context = click.get_current_context()
+    options = [one for one in context.command.params if one.name not in VIEWS]
+    given = [
+        max(one.opts, key=len) for one in options
+        if context.get_parameter_source(str(one.name)) is ParameterSource.COMMANDLINE
+    ]  # fmt: skip
+    if given:
+        raise UsageError(f"--from must stand without what a measurement takes, got {', '.join(given)}; leave it out.")
+    return source
+
+
+def write(
+    report: LatencyReport, wanted: list[Budget], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
+    html: Path | None,
+) -> None:  # fmt: skip
+    """Writes the files of a report, shows it, and keeps it to its budgets."""
     for path, make in ((json_file, report.to_json), (csv_file, report.to_csv), (markdown, report.to_markdown)):
         if path is not None and str(path) != "-":
             write_text(path, make().rstrip("\n") + "\n")
+    if html is not None:
+        write_text(html, report.to_html(budgets=[budget.text for budget in wanted]))
     if str(json_file) == "-":
         click.echo(report.to_json())
     else:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgexf.cli.options import check_output, write_text
+from edgexf.cli.options import check_output, check_page, read_report, write_text
 from edgexf.cli.session import Opening, session_options
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import UsageError
 
 if TYPE_CHECKING:
     from edgexf.report.latency import LatencyReport
 
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 LENGTHS = "128,512"
-MOST_BYTES = 256 << 20  # of a report
 
 
 @click.command()
@@ -29,10 +28,11 @@ MOST_BYTES = 256 << 20  # of a report
 @click.option("--processes", type=int, default=14, show_default=True, help="Of bundles: fresh processes of each.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write the comparisons as JSON.")
 @click.option("--junit", "junit_file", type=OUTPUT, help="Write them as JUnit's XML; what is slower is a failure.")
+@click.option("--html", type=OUTPUT, help="Write a self-contained page of all reports over each other.")
 @session_options("dtype", "providers", "profile", "threads")
 def compare(
     old: Path, new: tuple[Path, ...], force: bool, lengths: str | None, processes: int, json_file: Path | None,
-    junit_file: Path | None, opening: Opening,
+    junit_file: Path | None, html: Path | None, opening: Opening,
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
@@ -41,9 +41,12 @@ def compare(
     from edgexf.cli.console import show_records, show_table
     from edgexf.report import changes
 
-    check_output(json_file, junit_file)
+    check_output(json_file, junit_file, html)
+    check_page(html)
     reports = (
-        measured([old, *new], lengths, processes, opening) if old.is_dir() else [read(path) for path in (old, *new)]
+        measured([old, *new], lengths, processes, opening)
+        if old.is_dir()
+        else [read_report(path) for path in (old, *new)]
     )
     found = [changes.compare(reports[0], other, force) for other in reports[1:]]
     for one in found:
@@ -53,22 +56,12 @@ def compare(
         write_text(json_file, "[" + ", ".join(one.to_json() for one in found) + "]\n")
     if junit_file is not None:
         write_text(junit_file, changes.junit(found) + "\n")
+    if html is not None:
+        from edgexf.report.html.latency import latency_page
+
+        write_text(html, latency_page(reports, found))
     if any(one.slower for one in found):
         raise SystemExit(1)
-
-
-def read(path: Path) -> LatencyReport:
-    """Raises UsageError for a file that is no report."""
-    from edgexf.report.latency import LatencyReport
-    from edgexf_runtimes.inputs.files import read_file
-
-    try:
-        data = read_file(path, MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise InputError(f"a report must have at most {MOST_BYTES >> 20} MiB, got more; measure fewer samples.")
-        return LatencyReport.from_json(data)
-    except InputError as error:
-        raise UsageError(f"{path}: {error}") from error
 
 
 def measured(paths: list[Path], lengths: str | None, processes: int, opening: Opening) -> list[LatencyReport]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgexf.dtypes import CALIBRATIONS, NAMES
-from edgexf.errors import UsageError
+from edgexf.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from edgexf.report.latency import LatencyReport
 
 Command = Callable[..., Any]
+MOST_BYTES = 256 << 20  # of a latency report
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
@@ -170,3 +174,25 @@ def write_text(path: Path, text: str) -> None:
         raise UsageError(
             f"an output file must be in a folder that can be written, got {path} ({error.strerror}); choose another."
         ) from error
+
+
+def read_report(path: Path) -> LatencyReport:
+    """Reads a latency report. Raises UsageError for a file that is none."""
+    from edgexf.report.latency import LatencyReport
+    from edgexf_runtimes.inputs.files import read_file
+
+    try:
+        data = read_file(path, MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise InputError(f"a report must have at most {MOST_BYTES >> 20} MiB, got more; measure fewer samples.")
+        return LatencyReport.from_json(data)
+    except InputError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def check_page(html: Path | None) -> None:
+    """Raises MissingExtraError where the page of a latency report can't be drawn, before the long work that it shows."""
+    if html is not None:
+        from edgexf.report.html.latency import check_packages
+
+        check_packages()

@@ -34,6 +34,7 @@ REPORT_SCHEMA = 3
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
 FACTS = ("device", "before", "after", "rates")  # of a report
+MOST = 2**53  # of a whole number; a float has each of these
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,25 @@ class Configuration:
     @property
     def name(self) -> str:
         """Such as ``predict fp32 512``, with what is not usual behind it."""
+        return self.told(f"{self.length:,}")
+
+    @property
+    def kind(self) -> str:
+        """The name without the length: configurations of one kind are a line over lengths."""
+        return self.told()
+
+    def told(self, *length: str) -> str:
         usual = {"batch": 1, "scenario": "single", "clients": 1, "providers": "cpu", "profile": "balanced"}
         further = [f"{name} {getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
-        return " ".join([self.graph, self.dtype, f"{self.length:,}", *further])
+        return " ".join([self.graph, self.dtype, *length, *further])
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         check_keys(cls, values)
         for item in fields(cls):
             kind = {"str": str, "int": int}[str(item.type)]
-            require(kind is str or of_kind(values, item.name, int) >= 1, f"{item.name} must be at least 1", values)
-            of_kind(values, item.name, kind)
+            value = of_kind(values, item.name, kind)
+            require(kind is str or 1 <= value <= MOST, f"{item.name} must be 1 to {MOST}", value)
         return cls(**values)
 
 
@@ -141,7 +150,7 @@ class Measured:
     def from_dict(cls, values: Any) -> Self:
         check_keys(cls, values, {"summary"})
         times = [number(value) for value in listed(values["ms"], None, int, float)]
-        require(bool(times) and min(times) > 0, "ms must be times above 0, at least one", "")
+        require(bool(times) and all(map(is_time, times)), "ms must be times above 0, at least one", "")
         counts = tuple(listed(values["processes"], None, int))
         require(min(counts, default=0) > 0 and sum(counts) == len(times), "processes must share the times", counts)
         require(len(counts) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(counts))
@@ -176,7 +185,7 @@ class Started:
     def from_dict(cls, values: Any) -> Self:
         check_keys(cls, values)
         named = {
-            name: {str(stage): number(value) for stage, value in of_kind(values, name, dict).items()}
+            name: {str(stage): finite(value) for stage, value in of_kind(values, name, dict).items()}
             for name in ("ms", "resident_mib")
         }
         require(all(time >= 0 for time in named["ms"].values()), "stages must take at least 0 ms", named["ms"])
@@ -282,7 +291,7 @@ class LatencyReport:
             graph_files=graph_files,
             date=of_kind(values, "date", str),
             partial=of_kind(values, "partial", bool),
-            protocol={name: number(value) for name, value in protocol.items()},
+            protocol={name: finite(value) for name, value in protocol.items()},
             rows=rows,
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
             device=facts_of(values["device"], Fact.from_dict),
@@ -319,6 +328,19 @@ class LatencyReport:
             found.append((f"{graph} {dtype}: milliseconds of a profiled run; {INDICATIVE}", *table))
         return found
 
+    def to_html(self, *others: LatencyReport, budgets: Sequence[str] = (), force: bool = False) -> str:
+        """One self-contained HTML page; see `edgexf.report.html.latency`. Of other reports it shows what changed since this
+        one; `force` shows it also of what was measured on another device.
+
+        Raises MissingExtraError without the extra ``report``, and UsageError for what `budget` and `changes` refuse.
+        """
+        from edgexf.report.budget import outcomes, parse_budget
+        from edgexf.report.changes import compare
+        from edgexf.report.html.latency import latency_page
+
+        changes = [compare(self, other, force) for other in others]
+        return latency_page([self, *others], changes, outcomes(self, [parse_budget(text) for text in budgets]))
+
     def to_csv(self) -> str:
         """The raw samples: a line for each, with its configuration."""
         names = [item.name for item in fields(Configuration)]
@@ -336,6 +358,18 @@ def breakdowns_of(values: Any, rows: Sequence[Measured]) -> tuple[Breakdown, ...
     found = tuple(map(Breakdown.from_dict, listed(values, None)))
     known = {row.of.place for row in rows}
     require(all(one.place in known for one in found), "a breakdown must be of a row", "another")
+    return found
+
+
+def is_time(ms: float) -> bool:
+    """Whether it is between a nanosecond, which no clock is finer than, and a year."""
+    return 1e-6 <= ms <= 366 * 86_400e3
+
+
+def finite(value: Any) -> float:
+    """A number that is not negative. Python's reader takes 1e999 for infinity."""
+    found = number(value)
+    require(0 <= found < float("inf"), "a number must be at least 0 and finite", value)
     return found
 
 

@@ -14,12 +14,14 @@ from edgexf.report.html.views import SIDEWAYS, palette
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def document(title: str, main: str) -> str:
+def document(title: str, main: str, style: str = "", scheme: str = "light") -> str:
+    """A page. `style` stands behind the sheet of every page; `scheme` names the colours that it has: light, dark or both."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light">\n'
-        f"<title>{title}</title>\n<style>{STYLE}{palette()}</style>\n</head>\n<body>\n<main>\n{main}\n</main>\n</body>\n</html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="{scheme}">\n'
+        f"<title>{title}</title>\n<style>{STYLE}{palette()}{style}</style>\n</head>\n<body>\n<main>\n{main}\n</main>\n</body>\n</html>\n"
     )
 
 

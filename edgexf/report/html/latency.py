@@ -1,0 +1,274 @@
+"""The page of a latency report: one self-contained HTML file, under the rules of `edgexf.report.html.explanation`.
+
+In: a `LatencyReport`, budgets, and other reports to show over it. Out: the page as text. The verdict stands first, then
+what was measured, then figures and charts, then the raw data behind a link. A new part of the page is a function that
+makes a `Section`, and a line in `sections_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgexf.extras import require_packages
+from edgexf.report.budget import Outcome
+from edgexf.report.changes import HEADER, Changes
+from edgexf.report.characters import visible
+from edgexf.report.facts import Fact
+from edgexf.report.html import charts, samples
+from edgexf.report.html.charts import Chart, Floors, costs_of, groups_of, middle_of, stages_of
+from edgexf.report.html.document import document
+from edgexf.report.html.raw import Link, links_of
+from edgexf.report.html.template import STYLE, TEMPLATE
+from edgexf.report.latency import LATENCY_HEADER, LatencyReport, latency_cells
+from edgexf.report.validity import verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+UNITS = {"mhz": "MHz", "celsius": "°C", "busy": "s", "own": "s", "pressure": "%"}
+ABSENT = Fact(None, "not in the report")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text. `words` is set for a table of sentences, whose cells wrap."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        key: its anchor.
+        charts, tables, links: what it shows.
+        lacking: why it shows nothing.
+        note: below all.
+        small: whether its charts are small, for many of them beside each other.
+    """
+
+    key: str
+    title: str
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+    links: tuple[Link, ...] = ()
+    lacking: str = ""
+    note: str = ""
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict in the head of the page."""
+
+    word: str
+    good: bool
+    sentence: str
+    reasons: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    title: str
+    facts: Iterable[tuple[str, str]]
+
+
+def check_packages() -> None:
+    """Raises MissingExtraError, which names the extra, where the page can't be drawn."""
+    require_packages("report", "jinja2", "matplotlib")
+
+
+def latency_page(
+    reports: Sequence[LatencyReport], changes: Sequence[Changes] = (), kept: Sequence[Outcome] = (), floors: Floors = ()
+) -> str:
+    """The page of one report with its budgets, or of several with what changed between the first and each other. `floors`
+    holds for each report the milliseconds under which the device can't go, by configuration.
+
+    Raises MissingExtraError without the packages of the extra ``report``.
+    """
+    check_packages()
+    labels = labels_of(reports)
+    title = visible(reports[0].model if len(reports) == 1 else f"{reports[0].model} to {reports[-1].model}")
+    main = template().render(
+        kicker="Latency report" if len(reports) == 1 else "Latency reports over each other",
+        title=title,
+        verdicts=[*map(said_of_change, changes), *map(said_of, reports, labels), *said_of_budgets(kept)],
+        cards=[card for report, label in zip(reports, labels, strict=True) for card in cards_of(report, label)],
+        sections=sections_of(reports, labels, changes, floors),
+    )
+    return document(escaped(f"{title}: latency"), main, STYLE, "light dark")
+
+
+def labels_of(reports: Sequence[LatencyReport]) -> list[str]:
+    """A name for each report where there are several."""
+    if len(reports) == 1:
+        return [""]
+    return ["old", *("new" if len(reports) == 2 else f"new {place}" for place in range(1, len(reports)))]
+
+
+def template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=shown)
+    environment.filters["drawing"] = Markup
+    return environment.from_string(TEMPLATE)
+
+
+def shown(value: Any) -> Any:
+    """Text from outside with names in place of characters that are invisible; a drawing has none."""
+    return visible(value) if type(value) is str else value
+
+
+def escaped(text: str) -> str:
+    from markupsafe import escape
+
+    return str(escape(text))
+
+
+def said_of(report: LatencyReport, label: str) -> Said:
+    found = verdict(report)
+    rows, processes = len(report.rows), int(report.protocol.get("processes", 0))
+    count = sum(len(row.ms) for row in report.rows)
+    sentence = f"{charts.counted(rows, 'configuration', 'configurations')}, {count:,} samples, {charts.counted(processes, 'process', 'processes')} each"
+    return Said(found.text(), found.valid, f"{label}: {sentence}" if label else sentence, found.reasons)
+
+
+def said_of_budgets(kept: Sequence[Outcome]) -> list[Said]:
+    if not kept:
+        return []
+    broken = sum(not outcome.kept for outcome in kept)
+    word = "BUDGETS KEPT" if not broken else "BUDGETS NOT KEPT"
+    return [Said(word, not broken, f"{len(kept) - broken} of {len(kept)}", [one.sentence() for one in kept])]
+
+
+def said_of_change(changes: Changes) -> Said:
+    verdicts = [row.change.verdict for row in changes.rows]
+    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    word = "SLOWER" if changes.slower else "FASTER" if "faster" in verdicts else "NO DIFFERENCE"
+    word = word if word != "NO DIFFERENCE" or "can't tell" not in verdicts else "CAN'T TELL"
+    return Said(word, not changes.slower, f"{changes.old} to {changes.new}: {counts}", changes.forced)
+
+
+def cards_of(report: LatencyReport, label: str) -> list[Card]:
+    front = f"{label}: " if label else ""
+    about = {name: text for name, text in report.about().items() if name not in report.device}
+    protocol = {name.replace("_", " "): f"{value:,g}" for name, value in report.protocol.items()}
+    size = {"files": f"{len(report.files):,}, {sum(report.files.values()) / 1e6:,.1f} MB"}
+    return [
+        Card(f"{front}what was measured", {**about, **size}.items()),
+        Card(f"{front}how", {**protocol, **{name: fact_text(name, report.device.get(name, ABSENT)) for name in ("processor", "system")}}.items()),
+    ]  # fmt: skip
+
+
+def sections_of(
+    reports: Sequence[LatencyReport], labels: Sequence[str], changes: Sequence[Changes], floors: Floors
+) -> list[Section]:
+    """The parts of the page, in their order."""
+    several = zip(reports, labels, strict=True)
+    found = [change_section(changes)] if changes else []
+    found.append(Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several)))
+    if not any(report.rows for report in reports):
+        found[-1] = Section("configurations", "Configurations", lacking="Nothing was measured.")
+        return [*found, environment_section(reports, labels), raw_section(reports, labels)]
+    return [
+        *found,
+        Section("latency", "Latency", (charts.latency_chart(reports, labels, floors),)),
+        cold_section(reports, labels),
+        memory_section(reports, labels),
+        cost_section(reports, labels),
+        distribution_section(reports, labels),
+        environment_section(reports, labels),
+        raw_section(reports, labels),
+    ]
+
+
+def rows_table(report: LatencyReport, label: str) -> Table:
+    return Table(LATENCY_HEADER, [latency_cells(row) for row in report.rows], label)
+
+
+def change_section(changes: Sequence[Changes]) -> Section:
+    drawings = tuple(charts.change_chart(one, f"change-{place}") for place, one in enumerate(changes))
+    tables = tuple(Table(HEADER, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
+    return Section("changes", "What changed", drawings, tables)
+
+
+def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    chart = charts.cold_chart(reports, labels)
+    if chart is None:
+        return Section("cold", "Cold start", lacking="No fresh process was started.")
+    groups = groups_of(reports, labels)
+    stages = stages_of(groups)
+    rows = []
+    for name, some in groups.items():
+        times = [middle_of(some, stage) for stage in stages]
+        rows.append([name, str(len(some)), *("-" if time is None else f"{time:,.1f}" for time in times)])
+    note = "Medians in milliseconds. The second answer is there to compare with; it belongs to no cold start."
+    return Section("cold", "Cold start", (chart,), (Table(["", "processes", *stages], rows),), note=note)
+
+
+def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    found = (charts.memory_chart(reports, labels), charts.resident_chart(reports, labels))
+    drawings = tuple(chart for chart in found if chart is not None)
+    reasons = dict.fromkeys(row.peak_mib.reason for report in reports for row in report.rows if row.peak_mib.reason)
+    lacking = f"The peak of memory is unknown: {'; '.join(reasons)}." if reasons and found[0] is None else ""
+    return Section("memory", "Memory", drawings, lacking=lacking)
+
+
+def cost_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    chart = charts.cost_chart(reports, labels)
+    if chart is None:
+        said = "No explanation was measured beside an answer; `edgexf bench --method` measures one."
+        return Section("cost", "Explanation", lacking=said)
+    rows = [
+        [f"{label}: {cost.row.of.name}" if label else cost.row.of.name, f"{cost.row.summary.median:,.2f}", f"{cost.predict_ms:,.2f}", f"{cost.times:.2f}"]
+        for report, label in zip(reports, labels, strict=True) for cost in costs_of(report)
+    ]  # fmt: skip
+    table = Table(("explanation", "p50 ms", "answer's p50 ms", "answers"), rows)
+    return Section("cost", "Explanation", (chart,), (table,))
+
+
+def distribution_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    count = sum(len(report.rows) for report in reports)
+    note = (
+        "Each dot is a sample. Dotted lines part the processes, and a bar is the median of each. The bands begin 1.5 and 3 "
+        "interquartile ranges from the quartiles (Tukey's fences): mild and severe outliers. A triangle stands at the "
+        f"edge for a sample beyond the picture.{charts.left_out(count, samples.MOST_PANELS, 'configurations')}"
+    )
+    return Section("samples", "Samples", tuple(samples.distributions(reports, labels)), note=note, small=True)
+
+
+def environment_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    """What stays of the device, and what changed while it was measured, with the reasons for what is unknown."""
+    names = dict.fromkeys(name for report in reports for name in report.device)
+    header = ["", *(label or "value" for label in labels)]
+    rows = [[name, *(fact_text(name, report.device.get(name, ABSENT)) for report in reports)] for name in names]
+    tables = [Table(header, rows, "Device", words=True)]
+    moments = [(f"{label} {when}".strip(), getattr(report, when)) for report, label in zip(reports, labels, strict=True) for when in ("before", "after")]  # fmt: skip
+    seen = dict.fromkeys(name for _, facts in moments for name in facts)
+    rows = [[name, *(fact_text(name, facts.get(name, ABSENT)) for _, facts in moments)] for name in seen]
+    tables.append(Table(["", *(name for name, _ in moments)], rows, "Before and after the measurement", words=True))
+    for report, label in zip(reports, labels, strict=True):
+        files = [[name, f"{size:,}"] for name, size in report.files.items()]
+        tables.append(Table(("file", "bytes"), files, f"Files of the bundle{f', {label}' if label else ''}"))
+    return Section("environment", "Environment", tables=tuple(tables))
+
+
+def fact_text(name: str, fact: Fact) -> str:
+    return fact.text(UNITS.get(name, ""))
+
+
+def raw_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    links, said = [], []
+    for report, label in zip(reports, labels, strict=True):
+        found, lacking = links_of(report, label)
+        links += found
+        said += lacking
+    note = "The page holds these files; nothing is loaded. JSON holds all of the report, CSV each sample."
+    return Section("raw", "Raw data", links=tuple(links), lacking=" ".join(said), note=note)
