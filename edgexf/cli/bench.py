@@ -100,7 +100,7 @@ def bench(
     check_page(html)
     wanted = [parse_budget(text) for text in budgets]
     if source is not None or bundle is None:
-        write(read_report(source_of(source, bundle)), wanted, json_file, csv_file, markdown, html)
+        write(read_report(source_of(source)), wanted, json_file, csv_file, markdown, html)
         return
     given = dict(opening.arguments)
     dtypes = given.pop("dtype", "auto").split(",")
@@ -120,7 +120,7 @@ def bench(
     write(measure(bundle, plan, progress, **given), wanted, json_file, csv_file, markdown, html)
 
 
-def source_of(source: Path | None, bundle: Path | None) -> Path:
+def source_of(source: Path | None) -> Path:
     """The report to show. Raises UsageError without one, and for a bundle or options of a measurement beside it."""
     if source is None:
         raise UsageError(

@@ -5,7 +5,8 @@
     quantization   the page of a quantization report
     latency        the page of a latency report, or of several over each other
     samples        the samples of latency reports as charts
-    charts         the other charts of latency reports
+    bars           their cold starts, resident memory and changes as charts
+    charts         their charts over lengths
     plots          plots as inline SVG in the colours of the page, by matplotlib
     raw            the files that a page of a latency report holds
     template       the template and the style of that page, for Jinja2

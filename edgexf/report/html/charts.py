@@ -10,35 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from edgexf.names import PREDICT
-from edgexf.report.changes import Changes
 from edgexf.report.characters import visible
-from edgexf.report.html.plots import (
-    INK,
-    LINE,
-    MARKERS,
-    NARROW,
-    PAPER,
-    SERIES,
-    SOFT,
-    WIDE,
-    drawn,
-    log_axis,
-    log_ticks,
-)
-from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
-from edgexf.report.statistics import CONFIDENCE, MARGIN
+from edgexf.report.html.plots import HOLLOW, MARKERS, NARROW, PAPER, SERIES, SIGNS, WIDE, drawn, log_axis, log_ticks
+from edgexf.report.latency import Configuration, LatencyReport, Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIGNS = "●■▲◆▼", "○□△◇▽"
 MOST_LINES = 24  # in one plot
-MOST_BARS = 24
 Floors = Sequence[Mapping[Configuration, float]]
 
 
@@ -85,7 +68,7 @@ class Line:
 
     @property
     def entry(self) -> Entry:
-        sign = SIGNS[self.hollow][self.place // len(SERIES) % len(MARKERS)]
+        sign = (HOLLOW if self.hollow else SIGNS)[self.place // len(SERIES) % len(MARKERS)]
         return Entry(sign, self.place % len(SERIES), self.name)
 
     def style(self) -> dict[str, Any]:
@@ -170,6 +153,34 @@ def scale_lengths(axes: Axes, rows: Sequence[Measured]) -> None:
     axes.set_xlabel("length")
 
 
+def throughput_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart:
+    """Tokens a second against length."""
+    lines = lines_of(reports, labels)
+    shown = [(line, line.rows) for line in lines[:MOST_LINES]]
+    note = "Of the median query; of the whole time, where queries ran side by side." + left_out(
+        len(lines), MOST_LINES, "lines"
+    )
+    draw = partial(draw_lines, shown, lambda row: row.tokens_per_second, "tokens/s")
+    return both("Throughput against length", draw, "throughput", [line.entry for line, _ in shown], note, 340)
+
+
+def draw_lines(
+    lines: Sequence[tuple[Line, Sequence[Measured]]], value: Callable[[Measured], float], unit: str, figure: Figure
+) -> None:
+    """Lines over lengths, from 0."""
+    axes = figure.add_subplot()
+    for line, rows in lines:
+        axes.plot(lengths(rows), [value(row) for row in rows], **line.style())
+    scale_lengths(axes, [row for _, rows in lines for row in rows])
+    from_zero(axes, unit)
+
+
+def from_zero(axes: Axes, unit: str) -> None:
+    axes.set_ylim(0, 1.06 * axes.dataLim.ymax or 1.0)
+    axes.yaxis.set_major_formatter(lambda height, _: f"{height:,.6g}")
+    axes.set_ylabel(unit)
+
+
 def memory_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart | None:
     """The peak of memory against length. None where no process told it."""
     known = [(line, [row for row in line.rows if row.peak_mib.value is not None]) for line in lines_of(reports, labels)]
@@ -177,14 +188,7 @@ def memory_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Cha
     if not known:
         return None
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for line, rows in known[:MOST_LINES]:
-            axes.plot(lengths(rows), [row.peak_mib.value for row in rows], **line.style())
-        scale_lengths(axes, [row for _, rows in known[:MOST_LINES] for row in rows])
-        axes.set_ylim(0, None)
-        axes.set_ylabel("MiB")
-
+    draw = partial(draw_lines, known[:MOST_LINES], lambda row: row.peak_mib.value, "MiB")
     note = "The peak of resident memory of a fresh process that does only this." + left_out(len(known), MOST_LINES, "lines")  # fmt: skip
     return both("Peak of memory against length", draw, "memory", [line.entry for line, _ in known[:MOST_LINES]], note)
 
@@ -220,131 +224,6 @@ def cost_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart
     if not lines:
         return None
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for line, rows in lines[:MOST_LINES]:
-            axes.plot(lengths(rows), [times[id(row)] for row in rows], **line.style())
-        scale_lengths(axes, [row for _, rows in lines[:MOST_LINES] for row in rows])
-        axes.set_ylim(0, None)
-        axes.set_ylabel("answers")
-
+    draw = partial(draw_lines, lines[:MOST_LINES], lambda row: times[id(row)], "answers")
     note = "The median of an explanation over that of an answer at the same length." + left_out(len(lines), MOST_LINES, "lines")  # fmt: skip
     return both("Cost of an explanation", draw, "cost", [line.entry for line, _ in lines[:MOST_LINES]], note)
-
-
-def groups_of(reports: Sequence[LatencyReport], labels: Sequence[str]) -> dict[str, list[Started]]:
-    """Fresh processes by what they answered, under a name."""
-    found: dict[str, list[Started]] = {}
-    for report, label in zip(reports, labels, strict=True):
-        for one in report.starts:
-            name = f"{one.graph} {one.dtype} {one.length:,}"
-            found.setdefault(visible(f"{label}: {name}" if label else name), []).append(one)
-    return found
-
-
-def stages_of(groups: dict[str, list[Started]]) -> list[str]:
-    return list(dict.fromkeys(stage for some in groups.values() for one in some for stage in one.ms))
-
-
-def middle_of(some: Sequence[Started], stage: str, what: str = "ms") -> float | None:
-    known = [getattr(one, what)[stage] for one in some if stage in getattr(one, what)]
-    return median(known) if known else None
-
-
-def cold_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart | None:
-    """The way from nothing to the first answer, by stage. None where no fresh process was started."""
-    groups = groups_of(reports, labels)
-    shown = dict(list(groups.items())[:MOST_BARS])
-    stages = [stage for stage in stages_of(shown) if stage != "second"]
-    if not stages:
-        return None
-    note = "The median of each stage; a ring for each process." + left_out(len(groups), MOST_BARS, "bars")
-    legend = [Entry("■", place % len(SERIES), visible(stage)) for place, stage in enumerate(stages)]
-    return both("From nothing to the first answer", partial(draw_cold, shown, stages), "cold", legend, note, 70 + 40 * len(shown))  # fmt: skip
-
-
-def draw_cold(groups: dict[str, list[Started]], stages: Sequence[str], figure: Figure) -> None:
-    axes = figure.add_subplot()
-    for place, (name, some) in enumerate(groups.items()):
-        start = 0.0
-        for number, stage in enumerate(stages):
-            time = middle_of(some, stage) or 0.0
-            axes.barh(place, time, 0.42, left=start, color=SERIES[number % len(SERIES)], edgecolor=PAPER, linewidth=0.8)
-            start += time
-        answers = [one.answer_ms for one in some]
-        axes.plot(answers, [place] * len(answers), linestyle="none", marker="o", markersize=4, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.8)  # fmt: skip
-        label_bar(axes, place, f"{name}: {start:,.0f} ms")
-    finish_bars(axes, len(groups), "ms")
-
-
-def label_bar(axes: Axes, place: int, text: str) -> None:
-    """The name of a bar stands above it: beside it, a phone has no room."""
-    axes.annotate(shortened(text), (0, place - 0.27), xytext=(2, 2), textcoords="offset points", fontsize=11, annotation_clip=False)  # fmt: skip
-
-
-def shortened(text: str, most: int = 48) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def finish_bars(axes: Axes, count: int, unit: str) -> None:
-    axes.set_ylim(count - 0.5, -0.75)
-    axes.set_yticks([])
-    axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, None)
-    axes.set_xlabel(unit)
-    axes.spines["left"].set_visible(False)
-
-
-def resident_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart | None:
-    """Resident memory behind each stage of a cold start. None where this system does not tell it."""
-    groups = {name: some for name, some in groups_of(reports, labels).items() if some[0].resident_mib}
-    shown = dict(list(groups.items())[:MOST_BARS])
-    stages = list(dict.fromkeys(stage for some in shown.values() for one in some for stage in one.resident_mib))
-    if not stages:
-        return None
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for place, some in enumerate(shown.values()):
-            known = [(at, middle_of(some, stage, "resident_mib")) for at, stage in enumerate(stages)]
-            told = [(at, value) for at, value in known if value is not None]
-            axes.plot(*zip(*told, strict=True), color=SERIES[place % len(SERIES)], marker=MARKERS[place // len(SERIES)], markersize=5)  # fmt: skip
-        axes.set_xticks(range(len(stages)), [shortened(visible(stage), 12) for stage in stages])
-        axes.set_ylim(0, None)
-        axes.set_ylabel("MiB")
-
-    legend = [Entry(SIGNS[0][place // len(SERIES)], place % len(SERIES), name) for place, name in enumerate(shown)]
-    note = "The median of fresh processes." + left_out(len(groups), MOST_BARS, "lines")
-    return both("Resident memory after each stage", draw, "resident", legend, note)
-
-
-def change_chart(changes: Changes, key: str) -> Chart:
-    """The ratio of each configuration with its interval."""
-    rows = changes.rows[:MOST_BARS]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, facecolor=LINE, edgecolor="none", zorder=0)
-        axes.axvline(1, color=SOFT, linewidth=1)
-        for place, row in enumerate(rows):
-            found = row.change
-            colour = {"faster": SERIES[1], "slower": SERIES[3]}.get(found.verdict, SOFT)
-            if found.low is not None and found.high is not None:
-                axes.plot([found.low, found.high], [place] * 2, color=colour, linewidth=2)
-            axes.plot([found.ratio], [place], marker="o", markersize=6, color=colour)
-            axes.annotate(shortened(f"{visible(row.of.name)}: {found.text()}"), (0, place - 0.2), xycoords=("axes fraction", "data"), xytext=(2, 2), textcoords="offset points")  # fmt: skip
-        values = [value for row in rows for value in (row.change.low, row.change.high, row.change.ratio, 1.06, 0.94) if value is not None]  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xlim(min(values) / 1.02, max(values) * 1.02)
-        log_axis(axes.xaxis, log_ticks(min(values) / 1.02, max(values) * 1.02))
-        axes.set_ylim(len(rows) - 0.5, -0.75)
-        axes.set_yticks([])
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel("time of the new one over that of the old one")
-
-    note = (
-        f"The ratio of the medians of processes, with its interval of {CONFIDENCE:.0%}. Within the grey band, {MARGIN:.0%} "
-        f"to each side, a change is none.{left_out(len(changes.rows), MOST_BARS, 'configurations')}"
-    )
-    return both("New against old", draw, key, (), note, 70 + 40 * len(rows))

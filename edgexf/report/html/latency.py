@@ -7,7 +7,7 @@ makes a `Section`, and a line in `sections_of`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from edgexf.report.budget import Outcome
 from edgexf.report.changes import HEADER, Changes
 from edgexf.report.characters import visible
 from edgexf.report.facts import Fact
-from edgexf.report.html import charts, samples
-from edgexf.report.html.charts import Chart, Floors, costs_of, groups_of, middle_of, stages_of
+from edgexf.report.html import bars, charts, samples
+from edgexf.report.html.bars import groups_of, middle_of, stages_of
+from edgexf.report.html.charts import Chart, Floors, costs_of
 from edgexf.report.html.document import document
 from edgexf.report.html.raw import Link, links_of
 from edgexf.report.html.template import STYLE, TEMPLATE
@@ -27,8 +28,17 @@ from edgexf.report.validity import verdict
 if TYPE_CHECKING:
     from jinja2 import Template
 
-UNITS = {"mhz": "MHz", "celsius": "°C", "busy": "s", "own": "s", "pressure": "%"}
-ABSENT = Fact(None, "not in the report")
+WHEN = ("before", "after")
+# What `edgexf_runtimes.measure.environment` tells of a moment: its name on the page, and its unit.
+MOMENTS = {
+    "load": ("load average of a minute", "processes"),
+    "pressure": ("waiting for a processor", "%"),
+    "busy": ("all processors busy", "s"),
+    "own": ("processor time of the measurement", "s"),
+    "mhz": ("clock", "MHz"),
+    "celsius": ("temperature", "°C"),
+    "others": ("share of the processors that others took", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,11 @@ class Section:
     lacking: str = ""
     note: str = ""
     small: bool = False
+
+    @property
+    def beside(self) -> bool:
+        """Whether a desktop has room for the table at the side of the chart."""
+        return len(self.charts) == len(self.tables) == 1
 
 
 @dataclass(frozen=True)
@@ -157,14 +172,13 @@ def said_of_change(changes: Changes) -> Said:
 
 
 def cards_of(report: LatencyReport, label: str) -> list[Card]:
-    front = f"{label}: " if label else ""
     about = {name: text for name, text in report.about().items() if name not in report.device}
     protocol = {name.replace("_", " "): f"{value:,g}" for name, value in report.protocol.items()}
     size = {"files": f"{len(report.files):,}, {sum(report.files.values()) / 1e6:,.1f} MB"}
-    return [
-        Card(f"{front}what was measured", {**about, **size}.items()),
-        Card(f"{front}how", {**protocol, **{name: fact_text(name, report.device.get(name, ABSENT)) for name in ("processor", "system")}}.items()),
-    ]  # fmt: skip
+    device = {name: report.device[name].text() for name in ("processor", "system") if name in report.device}
+    if label:
+        return [Card(label.capitalize(), {**about, **size, **device, **protocol}.items())]
+    return [Card("What was measured", {**about, **size}.items()), Card("Where and how", {**device, **protocol}.items())]
 
 
 def sections_of(
@@ -172,14 +186,18 @@ def sections_of(
 ) -> list[Section]:
     """The parts of the page, in their order."""
     several = zip(reports, labels, strict=True)
-    found = [change_section(changes)] if changes else []
+    found = [change_section(changes, labels)] if changes else []
     found.append(Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several)))
     if not any(report.rows for report in reports):
         found[-1] = Section("configurations", "Configurations", lacking="Nothing was measured.")
         return [*found, environment_section(reports, labels), raw_section(reports, labels)]
     return [
         *found,
-        Section("latency", "Latency", (charts.latency_chart(reports, labels, floors),)),
+        Section(
+            "latency",
+            "Latency",
+            (charts.latency_chart(reports, labels, floors), charts.throughput_chart(reports, labels)),
+        ),
         cold_section(reports, labels),
         memory_section(reports, labels),
         cost_section(reports, labels),
@@ -193,14 +211,17 @@ def rows_table(report: LatencyReport, label: str) -> Table:
     return Table(LATENCY_HEADER, [latency_cells(row) for row in report.rows], label)
 
 
-def change_section(changes: Sequence[Changes]) -> Section:
-    drawings = tuple(charts.change_chart(one, f"change-{place}") for place, one in enumerate(changes))
+def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section:
+    names = [label.capitalize() for label in labels[1:]]
+    drawings = tuple(
+        bars.change_chart(one, f"{name} over old", f"change-{name}") for one, name in zip(changes, names, strict=True)
+    )
     tables = tuple(Table(HEADER, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
     return Section("changes", "What changed", drawings, tables)
 
 
 def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
-    chart = charts.cold_chart(reports, labels)
+    chart = bars.cold_chart(reports, labels)
     if chart is None:
         return Section("cold", "Cold start", lacking="No fresh process was started.")
     groups = groups_of(reports, labels)
@@ -214,7 +235,7 @@ def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
 
 
 def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
-    found = (charts.memory_chart(reports, labels), charts.resident_chart(reports, labels))
+    found = (charts.memory_chart(reports, labels), bars.resident_chart(reports, labels))
     drawings = tuple(chart for chart in found if chart is not None)
     reasons = dict.fromkeys(row.peak_mib.reason for report in reports for row in report.rows if row.peak_mib.reason)
     lacking = f"The peak of memory is unknown: {'; '.join(reasons)}." if reasons and found[0] is None else ""
@@ -246,22 +267,25 @@ def distribution_section(reports: Sequence[LatencyReport], labels: Sequence[str]
 
 def environment_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
     """What stays of the device, and what changed while it was measured, with the reasons for what is unknown."""
-    names = dict.fromkeys(name for report in reports for name in report.device)
-    header = ["", *(label or "value" for label in labels)]
-    rows = [[name, *(fact_text(name, report.device.get(name, ABSENT)) for report in reports)] for name in names]
-    tables = [Table(header, rows, "Device", words=True)]
-    moments = [(f"{label} {when}".strip(), getattr(report, when)) for report, label in zip(reports, labels, strict=True) for when in ("before", "after")]  # fmt: skip
-    seen = dict.fromkeys(name for _, facts in moments for name in facts)
-    rows = [[name, *(fact_text(name, facts.get(name, ABSENT)) for _, facts in moments)] for name in seen]
-    tables.append(Table(["", *(name for name, _ in moments)], rows, "Before and after the measurement", words=True))
-    for report, label in zip(reports, labels, strict=True):
+    several = list(zip(reports, labels, strict=True))
+    moments = [(f"{label} {when}".strip(), getattr(report, when)) for report, label in several for when in WHEN]
+    tables = [
+        facts_table("Device", [(label or "value", report.device) for report, label in several]),
+        facts_table("Before and after the measurement", moments),
+    ]
+    for report, label in several:
         files = [[name, f"{size:,}"] for name, size in report.files.items()]
         tables.append(Table(("file", "bytes"), files, f"Files of the bundle{f', {label}' if label else ''}"))
     return Section("environment", "Environment", tables=tuple(tables))
 
 
-def fact_text(name: str, fact: Fact) -> str:
-    return fact.text(UNITS.get(name, ""))
+def facts_table(title: str, columns: Sequence[tuple[str, Mapping[str, Fact]]]) -> Table:
+    """Facts under each other, with a column for each report or moment."""
+    rows = []
+    for key in dict.fromkeys(key for _, facts in columns for key in facts):
+        name, unit = MOMENTS.get(key, (key, ""))
+        rows.append([name, *(facts[key].text(unit) if key in facts else "-" for _, facts in columns)])
+    return Table(["", *(name for name, _ in columns)], rows, title, words=True)
 
 
 def raw_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:

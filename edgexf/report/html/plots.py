@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 NAMES = ("ink", "soft", "line", "paper", "mild", "severe", *(f"s{place}" for place in range(8)))
 COLOURS = {f"#0000{place:02x}": f"var(--{name})" for place, name in enumerate(NAMES, 1)}
 INK, SOFT, LINE, PAPER, MILD, SEVERE, *SERIES = COLOURS
-MARKERS = "os^Dv"
+MARKERS, SIGNS, HOLLOW = "os^Dv", "●■▲◆▼", "○□△◇▽"  # of matplotlib, and in legends
 NARROW, WIDE = 350, 580  # CSS pixels: of a phone, and of a column of a desktop
 POINTS = 72  # matplotlib's points in an inch: a point of a drawing is a CSS pixel of the page
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
     "axes.grid": True,

@@ -32,6 +32,7 @@ TEMPLATE = """
 {% if section.links %}
 <ul class="links">{% for link in section.links %}<li><a download="{{ link.file }}" href="{{ link.href }}">{{ link.text }}</a></li>{% endfor %}</ul>
 {% endif %}
+{% if section.beside %}<div class="beside">{% endif %}
 {% if section.charts %}
 <div class="plots {{ 'small' if section.small }}">
 {% for chart in section.charts %}
@@ -49,13 +50,16 @@ TEMPLATE = """
 </div>
 {% endif %}
 {% for table in section.tables %}
+<div class="figures">
 {% if table.title %}<h3>{{ table.title }}</h3>{% endif %}
 <p class="note sideways">What is wider than the screen scrolls sideways.</p>
 <div class="scroll {{ 'words' if table.words }}" role="region" aria-label="{{ table.title or section.title }}" tabindex="0"><table>
 <thead><tr>{% for name in table.header %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table.rows %}<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
+</div>
 {% endfor %}
+{% if section.beside %}</div>{% endif %}
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
 </section>
 {% endfor %}
@@ -82,10 +86,13 @@ nav a, .links a { display: inline-block; padding: 2px 0 } dt { flex: none } .car
 .plot { margin: 0; min-width: 0; max-width: 640px } .plots.small .plot { max-width: 420px }
 .plot svg { display: block; width: 100%; height: auto; font-family: inherit; stroke-linejoin: round; stroke-linecap: butt; overflow: visible }
 .plot h3 { margin: 0 0 4px; font-size: 14px } .at-narrow { display: none }
-.plots + .sideways, .plots + .scroll { margin-top: 16px }
-.scroll.words td { white-space: normal; overflow-wrap: anywhere; min-width: 160px; text-align: left } .scroll.words table { width: 100% }
+.figures { min-width: 0 } .plots + .figures, .figures + .figures { margin-top: 16px } .figures h3 { margin: 0 0 4px }
+@media screen and (min-width: 1080px) { .beside { display: grid; grid-template-columns: minmax(0, 580px) minmax(0, 1fr); gap: 16px 32px; align-items: start }
+  .beside .figures { margin-top: 0 } }
+.scroll.words thead th { text-align: left } .scroll.words td { white-space: normal; overflow-wrap: anywhere; min-width: 160px; text-align: left } .scroll.words table { width: 100% }
 @media (max-width: 600px) { .at-wide { display: none } .at-narrow { display: block } }
-@media print { body { background: #fff } main { padding: 0; max-width: none } nav, .links { display: none } .plot { break-inside: avoid }
+@media print { body { background: #fff } main { padding: 0; max-width: none } nav, .links { display: none } .plot, .verdict { break-inside: avoid }
+  section { box-decoration-break: clone; -webkit-box-decoration-break: clone }
   section.card { break-inside: avoid } .scroll { overflow: visible } .scroll table { font-size: 11px } .scroll th, .scroll td { padding: 3px 5px }
   .at-wide { display: block } .at-narrow { display: none } h2, h3 { break-after: avoid } }
 """
