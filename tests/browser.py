@@ -10,12 +10,20 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium has no sandbox for the root user, whom a container has alone; the page is our own.
+# It reads commands from file 3 and writes to file 4.
+LAUNCH = """import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for place, end in enumerate(ends, 3):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])"""
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe")
 
 
@@ -36,10 +44,9 @@ class Browser:
         self.reading, ours = os.pipe()
         program = str(found())
         command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        # Chromium reads commands from 3 and writes to 4.
-        wrapped = ["sh", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "sh", *command]
+        launched = [sys.executable, "-c", LAUNCH, str(theirs), str(ours), *command]
         self.process = subprocess.Popen(
-            wrapped, pass_fds=(theirs, ours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            launched, pass_fds=(theirs, ours), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(theirs)
         os.close(ours)
@@ -92,7 +99,11 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=features)
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        self.wait(lambda event: event.get("method") == "Page.loadEventFired")
+
+    def wait(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Returns when an event has come that is wanted."""
+        while not any(map(wanted, self.events)):
             self.events.append(self.message())
 
     def value(self, expression: str) -> Any:

@@ -61,6 +61,7 @@ class Section:
         lacking: why it shows nothing.
         note: below all.
         small: whether its charts are small, for many of them beside each other.
+        beside: whether a desktop shows its only table at the side of its only chart.
     """
 
     key: str
@@ -71,11 +72,7 @@ class Section:
     lacking: str = ""
     note: str = ""
     small: bool = False
-
-    @property
-    def beside(self) -> bool:
-        """Whether a desktop has room for the table at the side of the chart."""
-        return len(self.charts) == len(self.tables) == 1
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ def said_of(report: LatencyReport, label: str) -> Said:
     found = verdict(report)
     rows, processes = len(report.rows), int(report.protocol.get("processes", 0))
     count = sum(len(row.ms) for row in report.rows)
-    sentence = f"{charts.counted(rows, 'configuration', 'configurations')}, {count:,} samples, {charts.counted(processes, 'process', 'processes')} each"
+    sentence = f"{charts.counted(rows, 'configuration', 'configurations')}, {charts.counted(count, 'sample', 'samples')}, {charts.counted(processes, 'process', 'processes')} each"
     return Said(found.text(), found.valid, f"{label}: {sentence}" if label else sentence, found.reasons)
 
 
@@ -231,7 +228,7 @@ def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
         times = [middle_of(some, stage) for stage in stages]
         rows.append([name, str(len(some)), *("-" if time is None else f"{time:,.1f}" for time in times)])
     note = "Medians in milliseconds. The second answer is there to compare with; it belongs to no cold start."
-    return Section("cold", "Cold start", (chart,), (Table(["", "processes", *stages], rows),), note=note)
+    return Section("cold", "Cold start", (chart,), (Table(["", "processes", *stages], rows),), note=note, beside=True)
 
 
 def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
@@ -252,7 +249,7 @@ def cost_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
         for report, label in zip(reports, labels, strict=True) for cost in costs_of(report)
     ]  # fmt: skip
     table = Table(("explanation", "p50 ms", "answer's p50 ms", "answers"), rows)
-    return Section("cost", "Explanation", (chart,), (table,))
+    return Section("cost", "Explanation", (chart,), (table,), beside=True)
 
 
 def distribution_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:

@@ -43,7 +43,7 @@ def distribution(line: Line, row: Measured, title: str, key: str) -> Chart:
     top = third + STRETCH * (third - first)
     beyond = int((times > top).sum()) if third > first else 0
     shown = thinned(times, first, third)
-    words = [f"{found.count:,} samples of {counted(len(row.processes), 'process', 'processes')}"]
+    words = [f"{counted(found.count, 'sample', 'samples')} of {counted(len(row.processes), 'process', 'processes')}"]
     words.append(f"{found.mild + found.severe:,} outliers, {found.severe:,} of them severe")
     if beyond:
         words.append(f"{beyond:,} beyond the picture, up to {times.max():,.4g} ms")

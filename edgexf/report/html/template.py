@@ -88,7 +88,7 @@ nav a, .links a { display: inline-block; padding: 2px 0 } dt { flex: none } .car
 .plot h3 { margin: 0 0 4px; font-size: 14px } .at-narrow { display: none }
 .figures { min-width: 0 } .plots + .figures, .figures + .figures { margin-top: 16px } .figures h3 { margin: 0 0 4px }
 @media screen and (min-width: 1080px) { .beside { display: grid; grid-template-columns: minmax(0, 580px) minmax(0, 1fr); gap: 16px 32px; align-items: start }
-  .beside .figures { margin-top: 0 } }
+  .beside .figures { margin-top: 0 } .beside .scroll tbody th { white-space: nowrap } .beside .scroll th, .beside .scroll td { padding: 4px 7px; font-size: 13px } }
 .scroll.words thead th { text-align: left } .scroll.words td { white-space: normal; overflow-wrap: anywhere; min-width: 160px; text-align: left } .scroll.words table { width: 100% }
 @media (max-width: 600px) { .at-wide { display: none } .at-narrow { display: block } }
 @media print { body { background: #fff } main { padding: 0; max-width: none } nav, .links { display: none } .plot, .verdict { break-inside: avoid }

@@ -1,0 +1,100 @@
+"""The pages of latency reports at the prompt: `edgexf bench --html`, `bench --from` and `compare --html`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from latency_reports import latency_report, measured
+from small import DATA
+
+from edgexf.cli import main
+from edgexf.report.latency import LatencyReport
+
+BUNDLE = DATA / "bundles" / "v1" / "linformer"
+QUICK = ("--lengths", "8", "--queries", "1", "--seconds", "0", "--processes", "1")
+
+
+def edgexf_at(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    """A folder with two reports, the second of them slower."""
+    for name, factor in (("old", 1.0), ("new", 1.2)):
+        report = latency_report([measured(10.0 * factor, seed=int(factor > 1))], starts=())
+        (tmp_path / f"{name}.json").write_text(report.to_json())
+    return tmp_path
+
+
+def test_bench_writes_the_page_of_what_it_measured(tmp_path: Path) -> None:
+    done = edgexf_at("bench", BUNDLE, *QUICK, "--html", tmp_path / "page.html", "--json", tmp_path / "report.json")
+    assert done.exit_code == 0, done.stderr
+    report = LatencyReport.from_json((tmp_path / "report.json").read_bytes())
+    assert (tmp_path / "page.html").read_text() == report.to_html()
+
+
+def test_a_report_is_drawn_without_a_bundle_and_kept_to_budgets(reports: Path) -> None:
+    views = [part for kind in ("html", "markdown", "csv", "json") for part in (f"--{kind}", reports / f"again.{kind}")]
+    done = edgexf_at("bench", "--from", reports / "old.json", *views, "--budget", "p50<=1ms@512")
+    assert (done.exit_code, "p50<=1ms@512: not kept" in done.stderr) == (1, True)
+    report = LatencyReport.from_json((reports / "old.json").read_bytes())
+    assert (reports / "again.html").read_text() == report.to_html(budgets=["p50<=1ms@512"])
+    assert (reports / "again.json").read_text().strip() == report.to_json()
+    assert (reports / "again.markdown").read_text() == report.to_markdown()
+    assert (reports / "again.csv").read_text() == report.to_csv()
+
+
+def test_compare_writes_the_page_of_both(reports: Path) -> None:
+    done = edgexf_at("compare", reports / "old.json", reports / "new.json", "--html", reports / "page.html")
+    assert done.exit_code == 1, done.stderr  # it is slower
+    old, new = (LatencyReport.from_json((reports / f"{name}.json").read_bytes()) for name in ("old", "new"))
+    assert (reports / "page.html").read_text() == old.to_html(new)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bench"], ["must be given a bundle to measure, or --from", "got neither"]),
+        (["bench", BUNDLE, "--from", "old.json"], ["without what a measurement takes, got bundle; leave it out"]),
+        (["bench", "--from", "old.json", "--lengths", "8", "--threads", "1"], ["got --lengths, --threads"]),
+        (["bench", "--from", "none.json"], ["none.json"]),
+        (["bench", "--from", "other.json"], ["other.json: a latency report must be"]),
+        (["bench", "--from", "old.json", "--budget", "p50<=1ms@8"], ["must be of what was measured"]),
+        (["bench", "--from", "old.json", "--budget", "p50<=1parsec@512"], ["must be in us, ms, s"]),
+        (["bench", "--from", "old.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
+        (["compare", "old.json", "new.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_writes_nothing(
+    arguments: Sequence[object], words: Sequence[str], reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(reports)
+    (reports / "other.json").write_text("{}")
+    done = edgexf_at(
+        *arguments, *([] if "--html" in arguments else ["--html", "page.html"] if arguments[0] == "bench" else [])
+    )
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not (reports / "page.html").exists()
+
+
+@pytest.mark.parametrize("command", [["bench", BUNDLE, *QUICK], ["compare", BUNDLE, BUNDLE]])
+def test_without_the_extra_a_page_is_refused_before_the_measurement(
+    command: Sequence[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = metadata.version
+
+    def version(name: str) -> str:
+        if name == "matplotlib":
+            raise metadata.PackageNotFoundError(name)
+        return plain(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    done = edgexf_at(*command, "--html", tmp_path / "page.html")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "the extra `report`, got no matplotlib" in done.stderr

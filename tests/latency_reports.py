@@ -1,0 +1,55 @@
+"""Latency reports made by hand, for tests of what is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgexf.report.facts import Fact
+from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
+
+UNKNOWN = Fact(None, "not here")
+STAGES = {"process": 20.0, "import": 100.0, "verify": 12.0, "create": 40.0, "first": 30.0, "second": 9.0}
+RESIDENT = {"import": 40.0, "verify": 41.0, "create": 60.0, "first": 72.0}
+
+
+def measured(
+    median: float = 10.0, each: int = 20, processes: int = 5, seed: int = 0, peak: Fact | None = None, **of: Any
+) -> Measured:
+    """Samples of processes that differ by 0.5 %."""
+    generator = np.random.default_rng(seed)
+    of = {"graph": "predict", "dtype": "fp32", "length": 512, **of}
+    ms = median * np.exp(generator.normal(0, 0.005, (processes, 1)) + generator.gamma(1.5, 0.01, (processes, each)))
+    configuration = Configuration(**{"tokens": of["length"] + 1, **of})
+    return Measured(configuration, tuple(map(float, ms.reshape(-1))), (each,) * processes, 2.0, 3, UNKNOWN, peak or Fact(64.0))  # fmt: skip
+
+
+def rows(factor: float = 1.0, seed: int = 0) -> list[Measured]:
+    """An answer and an explanation in two dtypes at two lengths."""
+    return [
+        measured(times * speed * factor * length / 50, seed=seed, graph=graph, dtype=dtype, length=length)
+        for graph, times in (("predict", 1.0), ("attnlrp", 2.5))
+        for dtype, speed in (("fp32", 1.0), ("q8", 0.5))
+        for length in (128, 512)
+    ]
+
+
+def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> LatencyReport:
+    found = LatencyReport(
+        model="linformer",
+        digest="0" * 64,
+        files={"onnx/model.onnx": 1_000, "onnx/model.onnx_data": 3_000_000},
+        graph_files={},
+        date="2026-01-01T00:00:00+00:00",
+        partial=False,
+        protocol={"queries": 44.0, "seconds": 1.0, "processes": 5.0},
+        device={"processor": Fact("a processor"), "governor": UNKNOWN},
+        before={"mhz": Fact(3000.0), "celsius": Fact(None, "no sensor")},
+        after={"mhz": Fact(2990.0), "celsius": Fact(None, "no sensor"), "others": Fact(0.02)},
+        rows=tuple(rows() if some is None else some),
+        starts=tuple(Started(graph, "fp32", 512, STAGES, RESIDENT) for graph in ("predict", "attnlrp") for _ in "ab"),
+    )
+    return replace(found, **changed)
