@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgexf.report.budget import Budget
     from edgexf.report.latency import LatencyReport
 
+INTERRUPTED = 130  # as a shell tells it
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # options that need no measurement
 
@@ -40,10 +41,17 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
 @click.option("--batches", default="1", show_default=True, help="Rows a run, separated by commas.")
 @click.option(
     "--scenario",
-    type=click.Choice(["single", "multi"]),
+    type=click.Choice(["single", "multi", "server", "offline"]),
     default="single",
     show_default=True,
-    help="How queries come: one after another, or from several clients.",
+    help="How queries come: one after another, from several clients, at random times (which finds the highest rate that keeps to --bound), or all at once in batches.",
+)
+@click.option("--bound", help="What the percentile of the times of the scenario server may be at most, such as 50ms.")
+@click.option("--percentile", type=float, default=99.0, show_default=True, help="That percentile.")
+@click.option(
+    "--evaluate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON lines of inputs, each with a label or none, as `edgexf quantize` takes them: how far each dtype agrees with fp32 here. By default, the golden inputs' error.",
 )
 @click.option("--clients", type=int, default=2, show_default=True, help="Clients of the scenario multi.")
 @click.option("--queries", type=int, default=44, show_default=True, help="At least so many queries a row.")
@@ -85,13 +93,17 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
 )
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
-    bundle: Path | None, source: Path | None, lengths: str | None, batches: str, scenario: str, clients: int, queries: int, seconds: float,
-    most_seconds: float, processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
-    html: Path | None, methods: tuple[str, ...], opening: Opening,
+    bundle: Path | None, source: Path | None, lengths: str | None, batches: str, scenario: str, bound: str | None,
+    percentile: float, evaluate: Path | None, clients: int, queries: int, seconds: float, most_seconds: float,
+    processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None,
+    markdown: Path | None, html: Path | None, methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
-    """Measure latency, cold start and memory over lengths."""
+    """Measure latency, cold start and memory over lengths.
+
+    Ctrl-C keeps what was measured, marks it partial, and exits with code 130.
+    """
     from edgexf.cli.console import progress
-    from edgexf.report.budget import parse_budget
+    from edgexf.report.budget import milliseconds, parse_budget
     from edgexf_runtimes.measure.bench import measure
     from edgexf_runtimes.measure.cases import parse_lengths
     from edgexf_runtimes.measure.plan import Plan
@@ -103,7 +115,7 @@ def bench(
         write(read_report(source_of(source)), wanted, json_file, csv_file, markdown, html)
         return
     given = dict(opening.arguments)
-    dtypes = given.pop("dtype", "auto").split(",")
+    dtypes = [name.strip() for name in given.pop("dtype", "auto").split(",")]
     plan = Plan(
         lengths=parse_lengths(lengths) if lengths is not None else lengths_of(wanted),
         batches=parse_lengths(batches, "batches"),
@@ -111,13 +123,15 @@ def bench(
         dtypes=dtypes,
         scenario=scenario,
         clients=clients,
+        bound_ms=None if bound is None else milliseconds(bound),
+        percentile=percentile,
         queries=queries,
         seconds=seconds,
         most_seconds=most_seconds,
         processes=processes,
         operators=operators,
     )
-    write(measure(bundle, plan, progress, **given), wanted, json_file, csv_file, markdown, html)
+    write(measure(bundle, plan, progress, evaluate, **given), wanted, json_file, csv_file, markdown, html)
 
 
 def source_of(source: Path | None) -> Path:
@@ -151,6 +165,8 @@ def write(
         click.echo(report.to_json())
     else:
         show(report)
+    if report.partial:
+        raise SystemExit(INTERRUPTED)
     check(report, wanted)
 
 
@@ -172,13 +188,13 @@ def check(report: LatencyReport, budgets: list[Budget]) -> None:
 
 def show(report: LatencyReport) -> None:
     from edgexf.cli.console import show_records, show_table
-    from edgexf.report.latency import LATENCY_HEADER, latency_cells
+    from edgexf.report.tables import tables
     from edgexf.report.validity import verdict
 
     show_records([report.about()])
-    show_table(LATENCY_HEADER, [latency_cells(row) for row in report.rows])
-    for title, header, rows in report.breakdown_tables():
-        click.echo(f"\n{title}")
+    for title, header, rows in tables(report):
+        if title:
+            click.echo(f"\n{title}")
         show_table(header, rows)
     found = verdict(report)
     click.echo("\n".join([found.text(), *(f"- {reason}" for reason in found.reasons)]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgexf import names
-from edgexf.bundle import golden
-from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.bundle.preprocess import Text
 from edgexf.dtypes import FP32, in_dtype
@@ -28,7 +26,7 @@ from edgexf.passes.quantize.sample import TEXTS
 from edgexf.report.quantization import KEPT, ErrorRow, ExplainRow, Layer, Outcome
 from edgexf_runtimes import Session
 from edgexf_runtimes.device.device import describe
-from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
+from edgexf_runtimes.inputs.labelled import Labelled
 from edgexf_runtimes.measure import speed
 from edgexf_runtimes.measure.agreement import (
     ENDLESS,
@@ -39,100 +37,19 @@ from edgexf_runtimes.measure.agreement import (
     compare,
     compare_relevance,
     mean_relevance,
-    telling,
 )
 from edgexf_runtimes.measure.calibration import arrays_of, stream
+from edgexf_runtimes.measure.evaluation import EXPLAINED, Data, explained_cases, spread
 
 if TYPE_CHECKING:
     from edgexf.passes.quantize.builder import Builder, Built
     from edgexf.progress import Progress
 
-EXPLAINED = 12  # inputs whose explanations are compared, at most
 SEEN = 24  # inputs of the calibration data or of the cases on which layers are watched, at most
 SEEN_TOKENS = 256
 CHECKED = 2  # of the watched inputs, those on which layers are compared with their stored numbers
 UNSEEN = Check(None, 0.0)
 LEAST_CORRELATION, LEAST_OVERLAP = 0.95, 0.8  # with the relevance of fp32, on average
-
-
-@dataclass(frozen=True)
-class Data:
-    """The inputs of a measurement.
-
-    Attributes:
-        cases: the inputs on which answers and explanations are judged.
-        golden: the golden inputs, on which only the tolerance is judged; empty if they are the `cases`.
-        name: what the cases are, for the report.
-    """
-
-    cases: Sequence[Case]
-    golden: Sequence[Case]
-    name: str
-
-
-def data_of(session: Session, evaluate: Path | None) -> Data:
-    """The user's data in `evaluate`, or else the golden inputs of the bundle.
-
-    InputError if only some inputs have a label, or if an input does not fit the model.
-    """
-    if evaluate is None:
-        reads_tokens = session.manifest.variants[0].inputs[0].name == names.INPUT_IDS
-        kind = "tokens" if reads_tokens else "values"
-        said = f"the bundle's golden inputs, which are random {kind}; judge by real ones with --evaluate FILE"
-        return Data(golden_cases(session), (), said)
-    manifest = session.manifest
-    given, cases = read_labelled(evaluate, manifest.labels if session.classifies else (), session.input_timeout), []
-    labelled = sum(one.label is not None for one in given)
-    if 0 < labelled < len(given):
-        raise InputError(
-            f"all inputs or none must have a label, got {labelled} of {len(given)} in {evaluate.name}; label the others, or put them into a file of their own."
-        )
-    for number, one in enumerate(given, 1):
-        try:
-            arrays = arrays_of(session, one)
-            cases.append(Case(arrays, label=column_of(manifest, arrays, one.label)))
-        except InputError as error:
-            raise InputError(
-                f"data to evaluate on must be inputs of the model, got input {number} of {evaluate.name}: {error}"
-            ) from error
-    return Data(cases, golden_cases(session), evaluate.name)
-
-
-def column_of(manifest: Manifest, arrays: Mapping[str, Any], label: str | int | None) -> int | None:
-    """The position of a label in a row of the first output: among the classes, or among the choices of the input."""
-    if label is None:
-        return None
-    graph = manifest.variants[0]
-    sizes = {
-        called: size
-        for tensor in graph.inputs
-        for called, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
-    }
-    shape = [sizes.get(called, called) for called in graph.outputs[0].shape]
-    place = manifest.labels.index(label) if label in manifest.labels else label
-    chooses = CLASSES.fits(graph.outputs) and shape[1] > 1
-    if not chooses or manifest.scores == "none" or isinstance(place, str):
-        raise InputError(f"labels are for models that choose among some, got {label!r}; leave it out.")
-    if shape[0] != 1 or not 0 <= place < shape[1]:
-        raise InputError(
-            f"a label must be one of {shape[1]} columns, counted from 0, of a single row, got {label} of {shape[0]} rows; correct it."
-        )
-    return place
-
-
-def golden_cases(session: Session) -> list[Case]:
-    """The golden inputs of the bundle, which `edgexf verify` runs too."""
-    graphs = session.manifest.variants
-    kinds = {tensor.name: tensor.dtype for tensor in graphs[0].inputs}
-    targets = {tensor.name: tensor.dtype for graph in graphs[1:] for tensor in session.manifest.targets(graph.method)}
-    cells = golden.read(session.path / names.GOLDEN_FILE).values()
-    return [
-        Case(
-            {name: cell[name].astype(dtype) for name, dtype in kinds.items()},
-            {name: cell[name].astype(dtype) for name, dtype in targets.items() if name in cell},
-        )
-        for cell in cells
-    ]
 
 
 def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case]) -> list[Mapping[str, Any]]:
@@ -149,12 +66,6 @@ def seen_inputs(session: Session, calibration: Path | None, cases: Sequence[Case
         found += [arrays for _, arrays in zip(range(SEEN), stream(session, calibration), strict=False)]
     found = found or [case.arrays for case in spread(cases, SEEN)]
     return [shortened(session.manifest, arrays) for arrays in found]
-
-
-def spread(cases: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the cases, evenly spread."""
-    places: Any = np.unique(np.linspace(0, len(cases) - 1, min(count, len(cases))).astype(int)) if cases else []
-    return [cases[place] for place in places]
 
 
 def shortened(manifest: Manifest, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,12 +187,6 @@ def measured(
 def finite(number: float | None) -> float | None:
     """The number, or `ENDLESS` if it is not finite, so that JSON can hold it."""
     return None if number is None else number if number < ENDLESS else ENDLESS
-
-
-def explained_cases(manifest: Manifest, data: Data) -> list[Case]:
-    """The cases that are long enough to compare explanations; golden cases if all cases of a user are too short."""
-    long = ([case for case in cases if telling(manifest, case).any()] for cases in (data.cases, data.golden))
-    return next(filter(None, long), [])
 
 
 def explain_row(method: str, rows: Sequence[Relevance]) -> ExplainRow:

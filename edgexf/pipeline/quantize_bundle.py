@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from edgexf.passes.quantize.builder import Builder, Built
     from edgexf.passes.quantize.modes import Mode
-    from edgexf.pipeline.measure_mode import Data
     from edgexf_runtimes import Session
     from edgexf_runtimes.measure.agreement import Answers, Case
+    from edgexf_runtimes.measure.evaluation import Data
 
 AUTO = "auto"
 AUTO_MODES = tuple(dtype.mode for dtype in DTYPES if dtype.automatic)  # modes that a CPU may run
@@ -114,9 +114,9 @@ def quantize(
     request = mode if isinstance(mode, Request) else Request(mode, **options)
     require_packages("quantize", "onnx", "onnx_ir")
     require_onnxruntime()
-    from edgexf.pipeline.measure_mode import data_of
     from edgexf_runtimes import load
     from edgexf_runtimes.measure.agreement import Answers
+    from edgexf_runtimes.measure.evaluation import data_of
 
     folder = Path(path).resolve()
     modes = chosen_modes(request)
@@ -274,8 +274,9 @@ def search_of(
 
     A mode that only converts whole graphs has no weights to choose.
     """
-    from edgexf.pipeline.measure_mode import drop_of, spread, trial
+    from edgexf.pipeline.measure_mode import drop_of, trial
     from edgexf_runtimes.measure.agreement import compare
+    from edgexf_runtimes.measure.evaluation import spread
 
     keys = [weight.digest for weight in builder.weights()] if builder.scheme is not None else []
     some = spread(cases, RANKED_ON)

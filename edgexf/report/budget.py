@@ -10,7 +10,7 @@ In: the text of a budget, and the figures that were measured. Out: `Outcome`, wh
 | `energy` | mJ J | a run at LENGTH |
 | `memory` | MB GB MiB GiB | the peak of the process at LENGTH |
 | `size` | MB GB MiB GiB | the files that the graph needs |
-| `cold` | us ms s | import, load and first run in a fresh process |
+| `cold` | us ms s | import, load and first run of the shortest input in a fresh process |
 
 GRAPH is an explanation method, or ``predict``, the default. A figure that could not be measured keeps no budget: its limit
 must not pass because nobody looked.
@@ -121,6 +121,14 @@ def parse_budget(text: str) -> Budget:
     return Budget(text, found["graph"] or "predict", name, limit, found["unit"], length)
 
 
+def milliseconds(text: str) -> float:
+    """Reads a time such as ``50ms``. Raises UsageError for any other text."""
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)(us|ms|s)", text.replace(" ", ""), re.ASCII)
+    if found is None:
+        raise UsageError(f"a time must be a number with {', '.join(TIMES)}, got {text!r}; write it like 50ms.")
+    return float(found[1]) * TIMES[found[2]]
+
+
 def outcomes(report: LatencyReport, budgets: Sequence[Budget]) -> list[Outcome]:
     """Compares the figures of a report with budgets. Where several rows have such a figure, as in several dtypes, the
     largest counts. Raises UsageError for a budget of a graph or length that was not measured.
@@ -151,7 +159,9 @@ def of_row(report: LatencyReport, row: Measured, quantity: str) -> tuple[float |
     if quantity == "size":
         return float(sum(report.files[name] for name in report.graph_files[f"{row.of.graph} {row.of.dtype}"])), ""
     if quantity == "cold":
-        times = [one.answer_ms for one in report.starts if (one.graph, one.dtype) == (row.of.graph, row.of.dtype)]
+        starts = [one for one in report.starts if (one.graph, one.dtype) == (row.of.graph, row.of.dtype)]
+        shortest = min((one.length for one in starts), default=0)
+        times = [one.answer_ms for one in starts if one.length == shortest]
         return (float(np.median(times)), "") if times else (None, "no fresh process was started")
     one = next(one for one in row.summary.percentiles if one.name == quantity)
     return one.ms, "" if one.ms is not None else f"need at least {needed(one.share):,} queries"

@@ -22,9 +22,11 @@ from typing import Any, Self
 
 from edgexf.checks import require
 from edgexf.errors import InputError
-from edgexf.report.breakdown import INDICATIVE, Breakdown, breakdown_table
+from edgexf.report.breakdown import Breakdown
 from edgexf.report.facts import Fact, facts_of
 from edgexf.report.markdown import markdown_table
+from edgexf.report.quality import Quality
+from edgexf.report.rates import Rate
 from edgexf.report.reading import check_keys, listed, number, of_kind
 from edgexf.report.statistics import Summary, summarize
 
@@ -33,7 +35,7 @@ from edgexf.report.statistics import Summary, summarize
 REPORT_SCHEMA = 3
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
-FACTS = ("device", "before", "after", "rates")  # of a report
+FACTS = ("device", "before", "after", "products")  # of a report
 MOST = 2**53  # of a whole number; a float has each of these
 
 
@@ -48,7 +50,7 @@ class Configuration:
         tokens: of one row, special tokens included.
         batch: the rows of a run.
         scenario: ``single``, ``multi``, ``server`` or ``offline``; see `edgexf_runtimes.measure.scenarios`.
-        clients: of ``multi``; the workers of ``server``.
+        clients: of ``multi``; the workers of ``server`` and ``offline``.
         providers: where the graph ran, as short names with options.
         profile: what the session was tuned for.
         threads: of the session.
@@ -209,7 +211,9 @@ class LatencyReport:
         before, after: facts that change, at the beginning and at the end.
         rows: the samples, by configuration.
         starts: fresh processes.
-        rates: 10^9 operations a second of plain products of matrices, by kind of number, from the rounds of the rows; empty
+        rates: samples a second, of the scenarios ``server`` and ``offline``.
+        quality: how far the answers of each dtype may be relied upon.
+        products: 10^9 operations a second of plain products of matrices, by kind of number, from the rounds of the rows; empty
             where nobody asked for breakdowns.
         breakdowns: where the time of a graph goes; empty likewise.
     """
@@ -226,7 +230,9 @@ class LatencyReport:
     after: Mapping[str, Fact]
     rows: tuple[Measured, ...]
     starts: tuple[Started, ...]
-    rates: Mapping[str, Fact] = field(default_factory=dict)
+    rates: tuple[Rate, ...] = ()
+    quality: tuple[Quality, ...] = ()
+    products: Mapping[str, Fact] = field(default_factory=dict)
     breakdowns: tuple[Breakdown, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -244,6 +250,8 @@ class LatencyReport:
             "rows": [row.to_dict() for row in self.rows],
             "starts": [asdict(one) for one in self.starts],
             "breakdowns": [one.to_dict() for one in self.breakdowns],
+            "rates": [rate.to_dict() for rate in self.rates],
+            "quality": [one.to_dict() for one in self.quality],
         }
 
     def to_json(self) -> str:
@@ -294,8 +302,10 @@ class LatencyReport:
             protocol={name: finite(value) for name, value in protocol.items()},
             rows=rows,
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
+            rates=tuple(map(Rate.from_dict, listed(values["rates"], None))),
+            quality=tuple(map(Quality.from_dict, listed(values["quality"], None))),
             device=facts_of(values["device"], Fact.from_dict),
-            rates=facts_of(values["rates"], Fact.of_number),
+            products=facts_of(values["products"], Fact.of_number),
             breakdowns=breakdowns_of(values["breakdowns"], rows),
             **moments,
         )
@@ -311,22 +321,14 @@ class LatencyReport:
         return {"model": self.model, "bundle": self.digest, **several, **device, "date": self.date, **partial}
 
     def to_markdown(self) -> str:
-        """A list of what was measured, and a table with a row for each configuration."""
-        facts = "".join(f"- {name}: {value}\n" for name, value in self.about().items())
-        table = markdown_table(LATENCY_HEADER, [latency_cells(row) for row in self.rows])
-        further = [f"\n{title}\n\n{markdown_table(header, rows)}" for title, header, rows in self.breakdown_tables()]
-        return facts + "\n" + table + "".join(further)
+        """A list of what was measured, and its tables."""
+        from edgexf.report.tables import tables
 
-    def breakdown_tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """A table of each graph and dtype that has breakdowns: its title, header and rows."""
-        groups = dict.fromkeys((one.graph, one.dtype) for one in self.breakdowns)
-        medians = {row.of.place: row.summary.median for row in self.rows}
-        found = []
-        for graph, dtype in groups:
-            some = [one for one in self.breakdowns if (one.graph, one.dtype) == (graph, dtype)]
-            table = breakdown_table(some, [medians[one.place] for one in some], self.rates)
-            found.append((f"{graph} {dtype}: milliseconds of a profiled run; {INDICATIVE}", *table))
-        return found
+        facts = "".join(f"- {name}: {value}\n" for name, value in self.about().items())
+        titled = (
+            (f"{title}\n\n" if title else "") + markdown_table(header, rows) for title, header, rows in tables(self)
+        )
+        return "\n".join([facts, *titled])
 
     def to_html(self, *others: LatencyReport, budgets: Sequence[str] = (), force: bool = False) -> str:
         """One self-contained HTML page; see `edgexf.report.html.latency`. Of other reports it shows what changed since this
@@ -376,32 +378,3 @@ def finite(value: Any) -> float:
 def no_number(text: str) -> float:
     """NaN and Infinity are no JSON, though Python's reader takes them."""
     raise ValueError(f"{text} is no number of JSON")
-
-
-LATENCY_HEADER = (
-    "configuration",
-    "runs",
-    "mean ms",
-    "sd",
-    "p50",
-    "p90",
-    "p95",
-    "p99",
-    "tokens/s",
-    "peak MiB",
-)
-
-
-def latency_cells(row: Measured) -> tuple[str, ...]:
-    """The cells of a table row, in the order of `LATENCY_HEADER`."""
-    found = row.summary
-    return (
-        row.of.name,
-        f"{found.count:,}",
-        f"{found.mean:.2f}",
-        "-" if found.sd is None else f"{found.sd:.2f}",
-        f"{found.median:.2f}",
-        *(found.percentile(share).text() for share in (0.9, 0.95, 0.99)),
-        f"{row.tokens_per_second:,.0f}",
-        "-" if row.peak_mib.value is None else f"{row.peak_mib.value:.0f}",
-    )

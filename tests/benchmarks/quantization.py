@@ -42,13 +42,13 @@ from edgexf.dtypes import FP32, MODES, in_dtype
 from edgexf.passes.quantize.blockwise import Blockwise
 from edgexf.passes.quantize.modes import BuildInputs
 from edgexf.passes.quantize.modes import modes as all_modes
-from edgexf.pipeline.measure_mode import golden_cases
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.report.markdown import markdown_table
 from edgexf.report.quantization import SLOWER, Outcome
 from edgexf_runtimes import Session
 from edgexf_runtimes.device.providers import create
 from edgexf_runtimes.measure.calibration import stream
+from edgexf_runtimes.measure.evaluation import golden_cases
 from edgexf_runtimes.measure.speed import random_inputs
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -189,7 +189,9 @@ def test_bench_measures_in_fresh_processes_what_was_asked_for(loaded: list[dict[
     assert "cpu (a=1)" in done.stdout
     given = json.dumps({"providers": [["cpu", {"a": "1"}]], "profile": "edge"})
     cold_child.main(0.0, str(BUNDLE), "predict", "8", given)
-    assert [one["providers"] for one in loaded] == [[("cpu", {"a": "1"})]] * 2
+    assert [one["providers"] for one in loaded] == [
+        [("cpu", {"a": "1"})]
+    ] * 3  # to look, to judge, and in the fresh process
 
 
 def test_verify_runs_golden_outputs_in_the_profile_that_was_named(loaded: list[dict[str, Any]]) -> None:

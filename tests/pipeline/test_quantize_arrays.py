@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import edgexf
 from edgexf.errors import InputError, UsageError
-from edgexf.pipeline.measure_mode import data_of
 from edgexf.pipeline.quantize_bundle import quantize
 from edgexf_runtimes.inputs.labelled import Labelled, read_labelled
 from edgexf_runtimes.measure.calibration import stream, whole
+from edgexf_runtimes.measure.evaluation import data_of
 from edgexf_runtimes.measure.faithfulness import measure
 
 CHANCE = np.random.default_rng(0)

@@ -20,11 +20,12 @@ from edgexf.bundle.folder import entry_of
 from edgexf.dtypes import FP32, dtype_named, preferred
 from edgexf.errors import BundleError
 from edgexf.passes.quantize.modes import modes
-from edgexf.pipeline.measure_mode import LEAST_CORRELATION, LEAST_OVERLAP, data_of, explained_cases
+from edgexf.pipeline.measure_mode import LEAST_CORRELATION, LEAST_OVERLAP
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.pipeline.verify_bundle import verify
 from edgexf.report.ranks import spearman
 from edgexf_runtimes.measure.agreement import Case, compare_relevance
+from edgexf_runtimes.measure.evaluation import data_of, explained_cases
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

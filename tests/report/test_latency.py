@@ -16,7 +16,8 @@ from edgexf.errors import InputError, UsageError
 from edgexf.report.breakdown import Breakdown, Node
 from edgexf.report.budget import outcomes, parse_budget
 from edgexf.report.facts import Fact
-from edgexf.report.latency import LATENCY_HEADER, Configuration, LatencyReport, Measured, Started, latency_cells
+from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
+from edgexf.report.tables import LATENCY_HEADER, latency_cells
 from edgexf.report.validity import verdict
 
 UNKNOWN = Fact(None, "not here")
@@ -203,8 +204,6 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         report().to_json().replace('"queries": 44.0', '"queries": 1e999'),
         broken(lambda values: values.update(protocol={"queries": None})),
         broken(lambda values: values.update(protocol={"queries": 44})),
-        report().to_json().replace('"seconds": 2.0', '"seconds": 1e999'),
-        broken(lambda values: values["rows"][0].update(ms=[0.0] * 100)),
         broken(lambda values: values["rows"][0].update(seconds=0)),
         broken(lambda values: values["rows"][0].update(warm_up=-1)),
         broken(lambda values: values["rows"][0].update(joules={"value": "much"})),

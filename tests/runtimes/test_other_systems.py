@@ -60,7 +60,7 @@ import edgexf
 from edgexf import bundle
 from edgexf.cli import main
 from edgexf.errors import Cancelled, TimedOut
-from edgexf.report.latency import latency_cells
+from edgexf.report.tables import latency_cells
 from edgexf_runtimes.device.device import describe
 from edgexf_runtimes.inputs.files import read_file
 from edgexf_runtimes.measure import bench

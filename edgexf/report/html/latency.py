@@ -22,7 +22,8 @@ from edgexf.report.html.charts import Chart, Floors, costs_of
 from edgexf.report.html.document import document
 from edgexf.report.html.raw import Link, links_of
 from edgexf.report.html.template import STYLE, TEMPLATE
-from edgexf.report.latency import LATENCY_HEADER, LatencyReport, latency_cells
+from edgexf.report.latency import LatencyReport
+from edgexf.report.tables import LATENCY_HEADER, latency_cells
 from edgexf.report.validity import verdict
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
     calibration     a user's file becomes input arrays, one row at a time
     golden          the bundle's golden inputs run, and the outputs are compared with the eager model's
     agreement       two sessions run the same inputs, and their answers and explanations are compared
+    evaluation      a user's or the golden inputs are answered by each dtype, and the answers become its quality
     cases           what a measurement runs: a graph, and inputs of one length
     cold            fresh processes, from nothing to the first answer; cold_child is their program
     resident        the memory of this process

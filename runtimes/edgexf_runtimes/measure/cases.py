@@ -52,8 +52,11 @@ def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
 
 
 def tokens_of(session: Session, length: int) -> int:
-    """The number of tokens in one row of an input of this length: a model of bytes adds its class token."""
-    return length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0)
+    """The number of tokens in one row of an input of this length: a model of bytes adds its class token, and a row of a
+    model that chooses holds several choices.
+    """
+    choices = made.CHOICES if names.CHOICES in session.manifest.variants[0].inputs[0].shape else 1
+    return choices * (length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0))
 
 
 def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:

@@ -37,11 +37,13 @@ class ColdStart:
         ms: milliseconds of each stage, by name.
         resident_mib: resident memory after each stage but the first, in MiB; None where the system does not tell it.
         peak_mib: the peak of resident memory; None likewise.
+        digest: of the bundle that this process opened.
     """
 
     ms: dict[str, float]
     resident_mib: dict[str, float | None]
     peak_mib: float | None
+    digest: str = ""
 
     @property
     def answer_ms(self) -> float:
@@ -57,4 +59,4 @@ def cold_start(path: Path, graph: str, length: int, opening: Mapping[str, Any]) 
     start = time.perf_counter()  # of one clock for all processes on Linux, macOS and Windows
     found = answer_of(PROGRAM, str(path), graph, str(length), json.dumps(opening))
     process = 1e3 * (found["began"] - start)
-    return ColdStart({"process": process, **found["ms"]}, found["resident_mib"], found["peak_mib"])
+    return ColdStart({"process": process, **found["ms"]}, found["resident_mib"], found["peak_mib"], found["digest"])

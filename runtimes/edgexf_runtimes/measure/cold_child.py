@@ -16,7 +16,7 @@ def main(began: float, path: str, graph: str, length: str, opening: str) -> None
 
     import edgexf_runtimes
     from edgexf import bundle
-    from edgexf_runtimes.measure.fresh import with_providers
+    from edgexf_runtimes.measure.fresh import tell, with_providers
     from edgexf_runtimes.measure.resident import peak_mib, resident_mib
 
     ms: dict[str, float] = {}
@@ -46,4 +46,5 @@ def main(began: float, path: str, graph: str, length: str, opening: str) -> None
         lap("first")
         run(session, case, inputs)
         lap("second")
-    print(json.dumps({"began": first_line, "ms": ms, "resident_mib": resident, "peak_mib": peak_mib()}))  # noqa: T201 (the parent reads it)
+        digest = session.model_sha256
+    tell({"began": first_line, "ms": ms, "resident_mib": resident, "peak_mib": peak_mib(), "digest": digest})

@@ -1,6 +1,6 @@
 """Programs in fresh processes of this Python.
 
-In: a program of one line, and its arguments as text. Out: what it printed, as JSON.
+In: a program of one line, and its arguments as text. Out: what it tells by `tell`, a value of JSON at a time.
 """
 
 from __future__ import annotations
@@ -8,21 +8,54 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Generator
 from typing import Any
 
 from edgexf.errors import EdgexfError
 
+ANSWER = "edgexf answers: "  # before each value: libraries write to standard output too
+
+
+def tell(values: Any) -> None:
+    """Tells the parent a value of JSON."""
+    print(ANSWER + json.dumps(values), flush=True)  # noqa: T201 (the parent reads it)
+
+
+def answers_of(program: str, *arguments: str) -> Generator[Any, None, None]:
+    """Runs a program, and yields each value when it tells it. The program sees no module of the current folder.
+
+    The process ends when the iterator is closed. Raises EdgexfError if it fails.
+    """
+    command = [sys.executable, "-P", "-c", program, *arguments]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace")  # noqa: S603 (all arguments are ours)
+        with process:
+            try:
+                for line in process.stdout or ():
+                    if line.startswith(ANSWER):
+                        yield json.loads(line.removeprefix(ANSWER))
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            errors.seek(0)
+            raise failed(process.returncode, errors.read().decode("utf-8", errors="replace"))
+
+
+def failed(code: int, errors: str) -> EdgexfError:
+    last = (errors.strip().splitlines() or ["nothing on standard error"])[-1]
+    return EdgexfError(
+        f"a fresh process must load the bundle and run it, got exit code {code}: {last[-300:]}; try a shorter length, or free memory."
+    )
+
 
 def answer_of(program: str, *arguments: str) -> Any:
-    """Runs a program that prints JSON. It sees no module of the current folder. Raises EdgexfError if it fails."""
-    command = [sys.executable, "-P", "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603 (all arguments are ours)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
-        raise EdgexfError(
-            f"a fresh process must load the bundle and run it, got exit code {done.returncode}: {last[-300:]}; try a shorter length, or free memory."
-        )
-    return json.loads(done.stdout)
+    """The only value that a program tells. Raises EdgexfError if it fails, or tells nothing."""
+    found = list(answers_of(program, *arguments))
+    if not found:
+        raise failed(0, "it told nothing")
+    return found[-1]
 
 
 def with_providers(opening: dict[str, Any]) -> dict[str, Any]:

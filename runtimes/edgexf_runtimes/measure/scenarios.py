@@ -5,7 +5,7 @@ In: a function that answers one query, and a clock. Out: `Sampled`, the time of 
     single   the next query comes when the last one is answered
     multi    so many clients, each of which does the same
     server   queries come at random times (Poisson), whether or not earlier ones are answered
-    offline  all queries are there at once, and are answered in batches
+    offline  all queries are there at once, and are answered in batches: the workers are never idle
 
 These are the scenarios of MLPerf Inference (Reddi et al. 2020, section III.C), but that its multi-stream is a query of
 several samples. In ``server`` a time begins when the query was due, not when a worker took it: else a slow answer hides the
@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgexf.errors import UsageError
+from edgexf.report.rates import Trial
 from edgexf.report.statistics import needed
 
 Query = Callable[[], object]
@@ -34,7 +36,6 @@ Times = npt.NDArray[np.float64]
 
 SINGLE, MULTI, SERVER, OFFLINE = SCENARIOS = ("single", "multi", "server", "offline")
 SPIN = 2e-4  # seconds before a query is due in which a worker looks at the clock: a sleep ends up to so much too late
-ALONE = 20  # queries one after another, before the search for the highest rate
 STEPS = 10  # of that search: as often the interval is doubled, and halved
 SETTLED = 0.02  # the share by which the interval of the rate is narrow enough
 
@@ -142,13 +143,9 @@ def server(query: Query, arrivals: Times, workers: int, clock: Clock) -> Sampled
     return Sampled(1e3 * (ended - arrivals), float(ended.max()))
 
 
-def offline(batches: Iterator[tuple[Query, int]], clock: Clock) -> tuple[int, float]:
-    """Runs queries of so many samples each, one after another. Returns the samples and the seconds."""
-    start, samples = clock.now(), 0
-    for query, size in batches:
-        query()
-        samples += size
-    return samples, clock.now() - start
+def offline(query: Query, workers: int, enough: Enough, clock: Clock) -> Sampled:
+    """`workers` threads, each of which answers one batch after another; `query` answers a whole one."""
+    return single(query, enough, clock) if workers == 1 else multi(query, workers, enough, clock)
 
 
 def together(work: Callable[[], None], threads: int) -> None:
@@ -169,18 +166,19 @@ def poisson(rate: float, queries: int, seed: int) -> Times:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One rate that was tried.
+class Bound:
+    """What a percentile of the times may be at most.
 
     Attributes:
-        rate: queries a second that came, on average.
-        ms: the percentile of their times, in milliseconds.
-        held: whether it is within the bound.
+        ms: in milliseconds.
+        share: the percentile, such as 0.99.
     """
 
-    rate: float
     ms: float
-    held: bool
+    share: float
+
+    def found(self, sampled: Sampled) -> float:
+        return float(np.quantile(sampled.ms, self.share))
 
 
 @dataclass(frozen=True)
@@ -188,45 +186,86 @@ class HighestRate:
     """The highest rate at which a percentile of the times holds a bound.
 
     Attributes:
-        rate: queries a second; None where not even one query at a time holds the bound.
-        share: the percentile, such as 0.99.
-        bound_ms: in milliseconds.
+        rate: queries a second; None where none is known.
+        reason: why none is known; empty otherwise.
         trials: in the order in which they ran.
+        best: the times at `rate`; None without.
     """
 
     rate: float | None
-    share: float
-    bound_ms: float
+    reason: str
     trials: tuple[Trial, ...]
+    best: Sampled | None
 
 
-def highest_rate(
-    query: Query, bound_ms: float, share: float, workers: int, queries: int, clock: Clock, seed: int = 0
-) -> HighestRate:
+def highest_rate(query: Query, bound: Bound, workers: int, enough: Enough, clock: Clock, seed: int = 0) -> HighestRate:
     """Finds the highest rate by halving an interval of rates.
 
-    `queries` are those of each trial. Raises UsageError for fewer than the percentile needs.
+    `enough` is of each trial; one that would take more than its `most_seconds` does not begin. Queries one after another
+    come first, because no rate holds a bound that they don't. Raises UsageError for fewer queries than the percentile needs.
     """
-    if queries < needed(share):
+    least = needed(bound.share)
+    if enough.queries < least:
         raise UsageError(
-            f"a search for the highest rate must have at least {needed(share):,} queries for p{share * 100:g}, got {queries:,}; take more, or a lower percentile."
+            f"a search for the highest rate must have at least {least:,} queries for p{bound.share * 100:g}, got {enough.queries:,}; take more, or a lower percentile."
         )
-    trials: list[Trial] = []
+    alone = single(query, Enough(least, 0.0, enough.most_seconds), clock)
+    if len(alone.ms) < least:
+        return unknown(f"{least:,} queries one after another took more than {enough.most_seconds:g} s")
+    if bound.found(alone) > bound.ms:
+        return unknown(f"queries one after another take {bound.found(alone):.4g} ms")
+    return Search(query, bound, workers, enough, clock, seed).run(workers * alone.rate)
 
-    def holds(rate: float) -> bool:
-        ms = float(np.quantile(server(query, poisson(rate, queries, seed), workers, clock).ms, share))
-        trials.append(Trial(rate, ms, ms <= bound_ms))
-        return trials[-1].held
 
-    alone = single(query, Enough(ALONE, 0.0, float("inf")), clock)
-    low, high = 0.0, workers * alone.rate  # a guess: few queries tell it, and workers share a device
-    for _ in range(STEPS):
-        if not holds(high):
-            break
-        low, high = high, 2 * high
-    for _ in range(STEPS):
-        if high - low <= SETTLED * high:
-            break
-        rate = (low + high) / 2
-        low, high = (rate, high) if holds(rate) else (low, rate)
-    return HighestRate(low or None, share, bound_ms, tuple(trials))
+def unknown(reason: str, trials: tuple[Trial, ...] = ()) -> HighestRate:
+    return HighestRate(None, reason, trials, None)
+
+
+class Search:
+    """A search for the highest rate. The arguments are those of `highest_rate`.
+
+    Attributes:
+        trials: so far.
+        low, high: a rate that held, 0 before there is one, and one that did not.
+        best: the times at `low`.
+    """
+
+    def __init__(self, query: Query, bound: Bound, workers: int, enough: Enough, clock: Clock, seed: int) -> None:
+        self.query, self.bound, self.workers, self.enough, self.clock, self.seed = (
+            query, bound, workers, enough, clock, seed,
+        )  # fmt: skip
+        self.trials: list[Trial] = []
+        self.low, self.high = 0.0, 0.0
+        self.best: Sampled | None = None
+
+    def run(self, guess: float) -> HighestRate:
+        """`guess` is a rate near the highest: few queries tell it, and workers share a device."""
+        self.high = guess
+        for _ in range(STEPS):
+            if not self.in_time(self.high) or not self.holds(self.high):
+                break
+            self.high *= 2
+        for _ in range(STEPS):
+            rate = (self.low + self.high) / 2
+            if self.high - self.low <= SETTLED * self.high or not self.in_time(rate):
+                break
+            if not self.holds(rate):
+                self.high = rate
+        if self.best is None:
+            lowest = min((trial.rate for trial in self.trials), default=guess)
+            return unknown(f"not even {lowest:.4g} a second held, and fewer take too long to try", tuple(self.trials))
+        return HighestRate(self.low, "", tuple(self.trials), self.best)
+
+    def queries(self, rate: float) -> int:
+        return max(self.enough.queries, ceil(rate * self.enough.seconds))
+
+    def in_time(self, rate: float) -> bool:
+        return self.queries(rate) / rate <= self.enough.most_seconds
+
+    def holds(self, rate: float) -> bool:
+        found = server(self.query, poisson(rate, self.queries(rate), self.seed), self.workers, self.clock)
+        trial = Trial(rate, self.bound.found(found), self.bound.found(found) <= self.bound.ms)
+        self.trials.append(trial)
+        if trial.held:
+            self.low, self.best = rate, found
+        return trial.held

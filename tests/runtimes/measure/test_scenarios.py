@@ -12,6 +12,7 @@ import pytest
 from edgexf.errors import UsageError
 from edgexf.report.statistics import summarize
 from edgexf_runtimes.measure.scenarios import (
+    Bound,
     Enough,
     SystemClock,
     highest_rate,
@@ -121,24 +122,52 @@ def test_waiting_is_that_of_the_queue(share: float) -> None:
 
 def test_the_highest_rate_is_that_of_the_queue() -> None:
     clock = Moved(exponential(0.01))
-    found = highest_rate(clock.query, 100, 0.9, 1, 50_000, clock)
+    found = highest_rate(clock.query, Bound(100, 0.9), 1, Enough(50_000, 0, 1e9), clock)
     assert found.rate == pytest.approx(100 - log(10) / 0.1, rel=0.05)
     assert all(trial.held == (trial.ms <= 100) for trial in found.trials)
+    assert found.rate == max(trial.rate for trial in found.trials if trial.held)
+    assert found.best is not None
+    assert np.quantile(found.best.ms, 0.9) == next(trial.ms for trial in found.trials if trial.rate == found.rate)
 
 
-def test_a_bound_that_no_rate_holds_has_none() -> None:
+def test_a_trial_takes_as_many_queries_as_its_seconds_hold() -> None:
     clock = Moved(lambda: 0.01)
-    found = highest_rate(clock.query, 9, 0.9, 1, 100, clock)
+    found = highest_rate(clock.query, Bound(20, 0.9), 1, Enough(44, 10, 1e9), clock)
+    assert found.best is not None
+    assert found.rate is not None
+    assert len(found.best.ms) == pytest.approx(found.rate * 10, abs=1)
+
+
+def test_a_bound_that_no_rate_holds_is_found_before_any_trial() -> None:
+    """Halving the rate would try ever slower ones, each of which takes twice the time of the last."""
+    clock = Moved(lambda: 0.01)
+    found = highest_rate(clock.query, Bound(9, 0.9), 1, Enough(100, 0, 1e9), clock)
+    assert (found.rate, found.trials, found.best) == (None, (), None)
+    assert found.reason == "queries one after another take 10 ms"
+    assert clock.time < 102
+
+
+def test_a_trial_that_would_take_too_long_does_not_begin() -> None:
+    """So near to the time of one query, only a very low rate holds the bound."""
+    clock = Moved(lambda: 0.01)
+    found = highest_rate(clock.query, Bound(10.001, 0.99), 1, Enough(459, 0, 30), clock)
     assert found.rate is None
-    assert not any(trial.held for trial in found.trials)
+    assert "fewer take too long to try" in found.reason
+    assert all(459 / trial.rate <= 30 for trial in found.trials)
+    slow = Moved(lambda: 1.0)
+    found = highest_rate(slow.query, Bound(1e5, 0.99), 1, Enough(459, 0, 30), slow)
+    assert found.reason == "459 queries one after another took more than 30 s"
 
 
 def test_a_percentile_of_too_few_queries_is_no_search() -> None:
     clock = Moved(lambda: 0.01)
     with pytest.raises(UsageError, match="at least 459 queries for p99, got 458"):
-        highest_rate(clock.query, 9, 0.99, 1, 458, clock)
+        highest_rate(clock.query, Bound(9, 0.99), 1, Enough(458, 0, 30), clock)
 
 
-def test_offline_counts_samples() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_offline_is_never_idle(workers: int) -> None:
     clock = Moved(lambda: 0.5)
-    assert offline(iter([(clock.query, 8), (clock.query, 3)]), clock) == (11, 1.0)
+    found = offline(clock.query, workers, Enough(4, 0, 60), clock)
+    assert found.rate == pytest.approx(2)
+    assert len(found.ms) >= 4
