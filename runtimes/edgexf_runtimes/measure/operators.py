@@ -39,7 +39,7 @@ from edgexf_runtimes.device.session_options import session_options
 from edgexf_runtimes.device.structure import between_bytes, equations
 from edgexf_runtimes.measure import operations, scenarios
 from edgexf_runtimes.measure.cases import Case, feeds, run
-from edgexf_runtimes.measure.fresh import answer_of, with_providers
+from edgexf_runtimes.measure.fresh import answer_of, tell, with_providers
 from edgexf_runtimes.measure.operations import KERNEL, Count, Event
 from edgexf_runtimes.measure.rounds import repeated
 from edgexf_runtimes.measure.scenarios import Enough, SystemClock, Times
@@ -66,7 +66,7 @@ def main(path: str, wanted: str, opening: str) -> None:
     """Runs in the process that `breakdowns` starts."""
     of = [Configuration(**one) for one in json.loads(wanted)]
     found = measured(Path(path), of, with_providers(json.loads(opening)))
-    print(json.dumps([one.to_dict() for one in found]))  # noqa: T201 (the parent reads it)
+    tell([one.to_dict() for one in found])
 
 
 def measured(path: Path, wanted: Iterable[Configuration], opening: Mapping[str, Any]) -> list[Breakdown]:
