@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgexf.report.breakdown import Breakdown, Node
 from edgexf.report.facts import Fact
 from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
 
@@ -37,19 +38,26 @@ def rows(factor: float = 1.0, seed: int = 0) -> list[Measured]:
     ]
 
 
+def breakdown(graph: str = "predict", dtype: str = "fp32", length: int = 512, operator: str = "MatMul") -> Breakdown:
+    """8 ms of nodes in a run of 10 ms, and 10^9 operations."""
+    nodes = (Node("a", operator, "cpu", 1, 5.0), Node("b", "Softmax", "cpu", 1, 3.0))
+    return Breakdown(graph, dtype, length, 1, 11, 10.0, 12.0, 11.0, nodes, {"float32": 10**9}, ())
+
+
 def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> LatencyReport:
+    some = tuple(rows() if some is None else some)
     found = LatencyReport(
         model="linformer",
         digest="0" * 64,
         files={"onnx/model.onnx": 1_000, "onnx/model.onnx_data": 3_000_000},
-        graph_files={},
+        graph_files={f"{row.of.graph} {row.of.dtype}": ("onnx/model.onnx",) for row in some},
         date="2026-01-01T00:00:00+00:00",
         partial=False,
         protocol={"queries": 44.0, "seconds": 1.0, "processes": 5.0},
         device={"processor": Fact("a processor"), "governor": UNKNOWN},
         before={"mhz": Fact(3000.0), "celsius": Fact(None, "no sensor")},
         after={"mhz": Fact(2990.0), "celsius": Fact(None, "no sensor"), "others": Fact(0.02)},
-        rows=tuple(rows() if some is None else some),
+        rows=some,
         starts=tuple(Started(graph, "fp32", 512, STAGES, RESIDENT) for graph in ("predict", "attnlrp") for _ in "ab"),
     )
     return replace(found, **changed)

@@ -158,7 +158,7 @@ class Measured:
         require(len(counts) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(counts))
         seconds, warm_up = number(values["seconds"]), of_kind(values, "warm_up", int)
         require(seconds > 0 and warm_up >= 0, "seconds must be above 0, and warm_up at least 0", (seconds, warm_up))
-        joules, peak_mib = (Fact.of_number(values[name]) for name in ("joules", "peak_mib"))
+        joules, peak_mib = (not_negative(values[name]) for name in ("joules", "peak_mib"))
         return cls(Configuration.from_dict(values["of"]), tuple(times), counts, seconds, warm_up, joules, peak_mib)
 
 
@@ -305,7 +305,7 @@ class LatencyReport:
             rates=tuple(map(Rate.from_dict, listed(values["rates"], None))),
             quality=tuple(map(Quality.from_dict, listed(values["quality"], None))),
             device=facts_of(values["device"], Fact.from_dict),
-            products=facts_of(values["products"], Fact.of_number),
+            products=facts_of(values["products"], above_0),
             breakdowns=breakdowns_of(values["breakdowns"], rows),
             **moments,
         )
@@ -373,6 +373,17 @@ def finite(value: Any) -> float:
     found = number(value)
     require(0 <= found < float("inf"), "a number must be at least 0 and finite", value)
     return found
+
+
+def not_negative(values: Any) -> Fact:
+    fact = Fact.of_number(values)
+    return fact if fact.value is None else Fact(finite(fact.value))
+
+
+def above_0(values: Any) -> Fact:
+    fact = Fact.of_number(values)
+    require(fact.value is None or fact.value > 0, "a rate must be above 0", fact.value)
+    return fact
 
 
 def no_number(text: str) -> float:

@@ -5,11 +5,13 @@ In: reports, or what changed between two. Out: `Chart`s.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
+from edgexf.report.breakdown import BETWEEN, INDICATIVE, Breakdown
 from edgexf.report.changes import Changes, Compared
 from edgexf.report.characters import visible
 from edgexf.report.html.charts import Chart, Entry, both, from_zero, left_out
@@ -89,6 +91,44 @@ def without_heights(axes: Axes, count: int) -> None:
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
+
+
+def time_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart | None:
+    """The shares of operators in a profiled run. None where no graph was profiled."""
+    every = [(f"{label}: " if label else "", one) for report, label in zip(reports, labels, strict=True) for one in report.breakdowns]  # fmt: skip
+    shown = {visible(f"{label}{one.graph} {one.dtype} {one.length:,}{' *' if one.indicative else ''}"): shares_of(one) for label, one in every[:MOST]}  # fmt: skip
+    if not shown:
+        return None
+    largest = Counter[str]()
+    for shares in shown.values():
+        largest |= Counter(shares)
+    names = [name for name, _ in largest.most_common() if name != BETWEEN][: len(SERIES) - 1]
+    legend = [Entry("■", place, visible(name)) for place, name in enumerate(names)]
+    legend += [Entry("■", len(SERIES) - 1, "other operators"), Entry("□", None, BETWEEN)]
+    note = f"Of a profiled run. {INDICATIVE[0].upper()}{INDICATIVE[1:]}.{left_out(len(every), MOST, 'bars')}"
+    return both("Time by operator", partial(draw_time, shown, names), "time", legend, note, HEAD + EACH * len(shown))
+
+
+def shares_of(breakdown: Breakdown) -> dict[str, float]:
+    """The shares of the run in per cent, by operator, with what lies between them."""
+    return {share.name: 100 * share.of_run for share in breakdown.operators}
+
+
+def draw_time(bars: Mapping[str, Mapping[str, float]], names: Sequence[str], figure: Figure) -> None:
+    axes = figure.add_subplot()
+    for place, (name, shares) in enumerate(bars.items()):
+        others = sum(share for key, share in shares.items() if key not in (*names, BETWEEN))
+        parts = [*(shares.get(key, 0.0) for key in names), others, max(shares.get(BETWEEN, 0.0), 0.0)]
+        colours = [*SERIES[: len(names)], SERIES[-1], PAPER]
+        start = 0.0
+        for share, colour in zip(parts, colours, strict=True):
+            edge = SOFT if colour == PAPER else PAPER
+            axes.barh(place, share, 0.42, left=start, color=colour, edgecolor=edge, linewidth=0.8)
+            start += share
+        named(axes, place, name)
+    without_heights(axes, len(bars))
+    axes.set_xlim(0, 100.5)
+    axes.set_xlabel("% of the run")
 
 
 def resident_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart | None:

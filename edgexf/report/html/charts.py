@@ -27,10 +27,10 @@ Floors = Sequence[Mapping[Configuration, float]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a legend: its sign, the number of its colour, and its name."""
+    """A line of a legend: its sign, the number of its colour (None for that of text), and its name."""
 
     sign: str
-    colour: int
+    colour: int | None
     name: str
 
 
@@ -67,14 +67,19 @@ class Line:
         return SERIES[self.place % len(SERIES)]
 
     @property
+    def shape(self) -> int:
+        """The number of the marker: another one for each report, and where the colours are used up."""
+        return (self.place // len(SERIES) + self.number) % len(MARKERS)
+
+    @property
     def entry(self) -> Entry:
-        sign = (HOLLOW if self.hollow else SIGNS)[self.place // len(SERIES) % len(MARKERS)]
+        sign = (HOLLOW if self.hollow else SIGNS)[self.shape]
         return Entry(sign, self.place % len(SERIES), self.name)
 
     def style(self) -> dict[str, Any]:
         return {
             "color": self.colour,
-            "marker": MARKERS[self.place // len(SERIES) % len(MARKERS)],
+            "marker": MARKERS[self.shape],
             "markersize": 6,
             "markerfacecolor": PAPER if self.hollow else self.colour,
             "linewidth": 1.2 if self.hollow else 2.0,
@@ -109,8 +114,9 @@ def counted(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
 
 
-def latency_chart(reports: Sequence[LatencyReport], labels: Sequence[str], floors: Floors = ()) -> Chart:
-    """Latency against length, both in logarithms. `floors` holds the floor of configurations in ms, for each report."""
+def latency_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart:
+    """Latency against length, both in logarithms, with the floor where a report knows it."""
+    floors = [floors_of(report) for report in reports]
     lines = lines_of(reports, labels)
     shown = lines[:MOST_LINES]
     note = "The median of a query; the stroke above it reaches to the 90th percentile, where there are enough samples."
@@ -118,6 +124,12 @@ def latency_chart(reports: Sequence[LatencyReport], labels: Sequence[str], floor
         note += " Dashed: the floor, what the necessary operations would take at the matrix rate of this device."
     note += left_out(len(lines), MOST_LINES, "lines")
     return both("Latency against length", partial(draw_latency, shown, floors), "latency", [line.entry for line in shown], note, 340)  # fmt: skip
+
+
+def floors_of(report: LatencyReport) -> dict[Configuration, float]:
+    """The milliseconds under which the device can't go, of each configuration for which they are known."""
+    found = {one.place: one.floor_ms(report.products).value for one in report.breakdowns}
+    return {row.of: found[row.of.place] for row in report.rows if found.get(row.of.place) is not None}
 
 
 def draw_latency(lines: Sequence[Line], floors: Floors, figure: Figure) -> None:
@@ -129,7 +141,7 @@ def draw_latency(lines: Sequence[Line], floors: Floors, figure: Figure) -> None:
         for row, tail in tails:
             if tail is not None:
                 axes.plot([row.of.length] * 2, [row.summary.median, tail], color=line.colour, linewidth=1.2, marker="_", markevery=[1])  # fmt: skip
-        known = floors[line.number] if floors else {}
+        known = floors[line.number]
         least = [(row.of.length, known[row.of]) for row in line.rows if row.of in known]
         if least:
             axes.plot(*zip(*least, strict=True), color=line.colour, linewidth=1.2, linestyle=(0, (4, 3)))

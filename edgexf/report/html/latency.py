@@ -8,7 +8,7 @@ makes a `Section`, and a line in `sections_of`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgexf.extras import require_packages
@@ -18,12 +18,14 @@ from edgexf.report.characters import visible
 from edgexf.report.facts import Fact
 from edgexf.report.html import bars, charts, samples
 from edgexf.report.html.bars import groups_of, middle_of, stages_of
-from edgexf.report.html.charts import Chart, Floors, costs_of
+from edgexf.report.html.charts import Chart, costs_of
 from edgexf.report.html.document import document
 from edgexf.report.html.raw import Link, links_of
 from edgexf.report.html.template import STYLE, TEMPLATE
 from edgexf.report.latency import LatencyReport
-from edgexf.report.tables import LATENCY_HEADER, latency_cells
+from edgexf.report.quality import QUALITY_HEADER
+from edgexf.report.rates import RATES_HEADER
+from edgexf.report.tables import LATENCY_HEADER, breakdown_tables, latency_cells
 from edgexf.report.validity import verdict
 
 if TYPE_CHECKING:
@@ -98,10 +100,9 @@ def check_packages() -> None:
 
 
 def latency_page(
-    reports: Sequence[LatencyReport], changes: Sequence[Changes] = (), kept: Sequence[Outcome] = (), floors: Floors = ()
+    reports: Sequence[LatencyReport], changes: Sequence[Changes] = (), kept: Sequence[Outcome] = ()
 ) -> str:
-    """The page of one report with its budgets, or of several with what changed between the first and each other. `floors`
-    holds for each report the milliseconds under which the device can't go, by configuration.
+    """The page of one report with its budgets, or of several with what changed between the first and each other.
 
     Raises MissingExtraError without the packages of the extra ``report``.
     """
@@ -113,7 +114,7 @@ def latency_page(
         title=title,
         verdicts=[*map(said_of_change, changes), *map(said_of, reports, labels), *said_of_budgets(kept)],
         cards=[card for report, label in zip(reports, labels, strict=True) for card in cards_of(report, label)],
-        sections=sections_of(reports, labels, changes, floors),
+        sections=sections_of(reports, labels, changes),
     )
     return document(escaped(f"{title}: latency"), main, STYLE, "light dark")
 
@@ -179,27 +180,26 @@ def cards_of(report: LatencyReport, label: str) -> list[Card]:
     return [Card("What was measured", {**about, **size}.items()), Card("Where and how", {**device, **protocol}.items())]
 
 
-def sections_of(
-    reports: Sequence[LatencyReport], labels: Sequence[str], changes: Sequence[Changes], floors: Floors
-) -> list[Section]:
+def sections_of(reports: Sequence[LatencyReport], labels: Sequence[str], changes: Sequence[Changes]) -> list[Section]:
     """The parts of the page, in their order."""
     several = zip(reports, labels, strict=True)
-    found = [change_section(changes, labels)] if changes else []
-    found.append(Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several)))
-    if not any(report.rows for report in reports):
-        found[-1] = Section("configurations", "Configurations", lacking="Nothing was measured.")
-        return [*found, environment_section(reports, labels), raw_section(reports, labels)]
-    return [
-        *found,
+    configurations = Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several))
+    charted = [
         Section(
-            "latency",
-            "Latency",
-            (charts.latency_chart(reports, labels, floors), charts.throughput_chart(reports, labels)),
+            "latency", "Latency", (charts.latency_chart(reports, labels), charts.throughput_chart(reports, labels))
         ),
+        time_section(reports, labels),
         cold_section(reports, labels),
         memory_section(reports, labels),
         cost_section(reports, labels),
         distribution_section(reports, labels),
+    ] if any(report.rows for report in reports) else []  # fmt: skip
+    return [
+        *([change_section(changes, labels)] if changes else []),
+        configurations if charted else replace(configurations, tables=(), lacking="No latency was measured."),
+        *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels),
+        *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels),
+        *charted,
         environment_section(reports, labels),
         raw_section(reports, labels),
     ]
@@ -216,6 +216,28 @@ def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section
     )
     tables = tuple(Table(HEADER, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
     return Section("changes", "What changed", drawings, tables)
+
+
+def further_tables(
+    key: str, title: str, header: Sequence[str], reports: Sequence[LatencyReport], labels: Sequence[str]
+) -> list[Section]:
+    """A section of the records of a report that have cells, where there are any."""
+    found = [(label, getattr(report, key)) for report, label in zip(reports, labels, strict=True)]
+    tables = tuple(Table(header, [one.cells() for one in some], label) for label, some in found if some)
+    return [Section(key, title, tables=tables)] if tables else []
+
+
+def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    """Where the time of a run goes, by operator."""
+    chart = bars.time_chart(reports, labels)
+    if chart is None:
+        said = "No graph was profiled; `edgexf bench --operators` does it."
+        return Section("time", "Where the time goes", lacking=said)
+    tables = tuple(
+        Table(header, rows, f"{label}: {title}" if label else title)
+        for report, label in zip(reports, labels, strict=True) for title, header, rows in breakdown_tables(report)
+    )  # fmt: skip
+    return Section("time", "Where the time goes", (chart,), tables)
 
 
 def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,9 @@ def settings(salt: str) -> Iterator[None]:
     """matplotlib's own settings with ours in them, whatever a user's matplotlibrc says."""
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # It measures text by its own font; the browser has fonts for the characters that this one lacks.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**SETTINGS, "svg.hashsalt": salt})
         yield

@@ -43,7 +43,7 @@ TEMPLATE = """
 {% else %}{{ chart.wide|drawing }}
 {% endif %}
 <figcaption>
-{% if chart.legend %}<ul class="key">{% for entry in chart.legend %}<li><span class="sign" style="color:var(--s{{ entry.colour }})" aria-hidden="true">{{ entry.sign }}</span> {{ entry.name }}</li>{% endfor %}</ul>{% endif %}
+{% if chart.legend %}<ul class="key">{% for entry in chart.legend %}<li><span class="sign" style="color:var(--{{ 'soft' if entry.colour is none else 's%d' % entry.colour }})" aria-hidden="true">{{ entry.sign }}</span> {{ entry.name }}</li>{% endfor %}</ul>{% endif %}
 {{ chart.note }}</figcaption>
 </figure>
 {% endfor %}

@@ -17,23 +17,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explanations import Page, contrast
-from latency_reports import UNKNOWN, latency_report, measured, rows
+from latency_reports import UNKNOWN, breakdown, latency_report, measured, rows
 
 from edgexf.errors import MissingExtraError, UsageError
+from edgexf.report.breakdown import BETWEEN
 from edgexf.report.facts import Fact
 from edgexf.report.html import charts, raw, samples
-from edgexf.report.html.bars import draw_cold, groups_of
-from edgexf.report.html.charts import costs_of, draw_latency, latency_chart, lines_of
+from edgexf.report.html.bars import draw_cold, draw_time, groups_of, shares_of
+from edgexf.report.html.charts import costs_of, draw_latency, floors_of, latency_chart, lines_of
 from edgexf.report.html.document import POLICY
 from edgexf.report.html.latency import latency_page
 from edgexf.report.html.plots import NAMES, log_ticks
 from edgexf.report.html.template import STYLE
 from edgexf.report.latency import LatencyReport, Started
+from edgexf.report.quality import Explained, Quality
+from edgexf.report.rates import Rate
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
     "Latency against length", "Throughput against length", "From nothing to the first answer",
-    "Peak of memory against length", "Resident memory after each stage", "Cost of an explanation",
+    "Time by operator", "Peak of memory against length", "Resident memory after each stage", "Cost of an explanation",
 )  # fmt: skip
 
 
@@ -51,12 +54,19 @@ def hostile() -> LatencyReport:
         before={HOSTILE: Fact(None, HOSTILE)},
         protocol={"queries": 44.0, "seconds": 1.0, HOSTILE: 1.0},
         starts=(Started(HOSTILE, HOSTILE, 1, {HOSTILE: 1.0}, {HOSTILE: 1.0}),),
+        breakdowns=(breakdown(HOSTILE, HOSTILE, operator=HOSTILE),),
+        products={"float32": Fact(None, HOSTILE)},
+        rates=(Rate(HOSTILE, HOSTILE, 1, 1, HOSTILE, 1, Fact(None, HOSTILE)),),
+        quality=(Quality(HOSTILE, HOSTILE, HOSTILE, 1, 0.1, 0.2, explanations=(Explained(HOSTILE, 1, 0.5, 0.5),)),),
     )
+
+
+REPORT = latency_report(breakdowns=(breakdown(), breakdown("attnlrp")))
 
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return latency_report().to_html()
+    return REPORT.to_html()
 
 
 def test_every_chart_is_there_for_a_desktop_and_for_a_phone(html: str) -> None:
@@ -64,7 +74,7 @@ def test_every_chart_is_there_for_a_desktop_and_for_a_phone(html: str) -> None:
     assert {name: labels[name] for name in CHARTS} == dict.fromkeys(CHARTS, 2)
     assert sum(name.startswith("Samples of ") for name in labels) == 8
     titles = [text for _, text in Page(html).all("h2")]
-    assert titles[2:] == ["Configurations", "Latency", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
+    assert titles[2:] == ["Configurations", "Latency", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
 
 
 def test_the_verdict_comes_first_with_its_reasons() -> None:
@@ -181,7 +191,7 @@ def test_a_line_holds_the_medians_and_a_stroke_the_90th_percentile_where_it_is_k
     some = [measured(each=20), measured(each=4, length=1024), measured(each=20, graph="attnlrp")]
     lines = lines_of([latency_report(some)], [""])
     assert [line.name for line in lines] == ["predict fp32", "attnlrp fp32"]
-    axes = axes_of(draw_latency, lines, ())
+    axes = axes_of(draw_latency, lines, [{}])
     drawn = [(list(one.get_xdata()), list(one.get_ydata())) for one in axes.lines]  # type: ignore[attr-defined]
     medians = [row.summary.median for row in some]
     tails = [row.summary.percentile(0.9).ms for row in some]
@@ -192,14 +202,14 @@ def test_a_line_holds_the_medians_and_a_stroke_the_90th_percentile_where_it_is_k
 
 
 def test_a_floor_is_dashed_in_the_colour_of_its_line() -> None:
-    report = latency_report([measured(), measured(length=1024), measured(graph="attnlrp")])
-    floors = [{report.rows[0].of: 4.0, report.rows[1].of: 8.0}]
-    axes = axes_of(draw_latency, lines_of([report], [""]), floors)
+    some = [measured(), measured(length=1024), measured(graph="attnlrp")]
+    report = latency_report(some, products={"float32": Fact(250.0)}, breakdowns=(breakdown(), breakdown(length=1024)))
+    axes = axes_of(draw_latency, lines_of([report], [""]), [floors_of(report)])
     (dashed,) = [one for one in axes.lines if one.get_linestyle() == "--"]  # type: ignore[attr-defined]
-    assert (list(dashed.get_xdata()), list(dashed.get_ydata())) == ([512, 1024], [4.0, 8.0])
+    assert (list(dashed.get_xdata()), list(dashed.get_ydata())) == ([512, 1024], [4.0, 4.0])
     assert dashed.get_color() == axes.lines[0].get_color()  # type: ignore[attr-defined]
-    assert "Dashed: the floor" in latency_page([report], floors=floors)
-    assert "Dashed" not in latency_chart([report], [""]).note
+    assert "Dashed: the floor" in latency_chart([report], [""]).note
+    assert "Dashed" not in latency_chart([latency_report(some)], [""]).note
 
 
 def test_bars_of_a_cold_start_are_medians_without_the_second_answer() -> None:
@@ -208,6 +218,21 @@ def test_bars_of_a_cold_start_are_medians_without_the_second_answer() -> None:
     axes = axes_of(draw_cold, groups, ["import", "first"])
     assert [bar.get_width() for bar in axes.patches] == [2.0, 5.0]  # type: ignore[attr-defined]
     assert list(axes.lines[0].get_xdata()) == [6.0, 7.0, 14.0]  # type: ignore[attr-defined]
+
+
+def test_operators_share_the_run_with_what_lies_between_them() -> None:
+    bars = {"one": shares_of(breakdown()), "other": {"Conv": 40.0, BETWEEN: 60.0}}
+    axes = axes_of(draw_time, bars, ["MatMul", "Softmax"])
+    widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
+    assert widths == pytest.approx([50.0, 30.0, 0.0, 20.0, 0.0, 0.0, 40.0, 60.0])
+
+
+def test_rates_and_quality_have_their_tables() -> None:
+    rate = Rate("predict", "q8", 512, 1, "offline", 2, Fact(1234.0))
+    report = latency_report([], rates=(rate,), quality=(Quality("q8", "fp32 on this device", "golden", 8, 0.01, 0.02),))
+    text = " ".join(text for _, text in Page(report.to_html()).all("td"))
+    assert "1,234" in text
+    assert "fp32 on this device" in text
 
 
 def test_the_cost_of_an_explanation_is_in_answers_of_the_same_kind_and_length() -> None:
@@ -268,10 +293,9 @@ def files_of(html: str) -> dict[str, bytes]:
 
 
 def test_the_page_holds_the_report_and_each_sample(html: str) -> None:
-    report = latency_report()
     files = files_of(html)
-    assert LatencyReport.from_json(files["latency.json"]) == report
-    assert files["latency.csv"].decode() == report.to_csv()
+    assert LatencyReport.from_json(files["latency.json"]) == REPORT
+    assert files["latency.csv"].decode() == REPORT.to_csv()
 
 
 def test_large_files_are_compressed_and_too_large_ones_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,9 +340,10 @@ def test_reports_of_different_devices_are_refused_unless_forced() -> None:
 @pytest.mark.parametrize(
     ("report", "said"),
     [
-        (latency_report([]), "Nothing was measured."),
+        (latency_report([]), "No latency was measured."),
         (latency_report([measured()], starts=()), "No fresh process was started."),
         (latency_report([measured()]), "No explanation was measured beside an answer"),
+        (latency_report([measured()], starts=()), "No graph was profiled"),
         (latency_report([measured(peak=UNKNOWN)], starts=()), "The peak of memory is unknown: not here."),
         (latency_report([measured(each=1, processes=1)], starts=()), "1 sample of 1 process"),
     ],
@@ -334,6 +359,12 @@ def test_without_the_extra_the_page_is_refused_in_a_sentence_that_names_it(monke
     monkeypatch.setattr(metadata, "version", version)
     with pytest.raises(MissingExtraError, match=r"the extra `report`, got no jinja2 .*pip install 'edgexf\[report\]'"):
         latency_report([]).to_html()
+
+
+def test_characters_that_the_font_lacks_are_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    html = latency_report([measured()], starts=(Started("日本", "fp32", 8, {"first": 1.0}, {}),)).to_html()
+    assert "日本" in "".join(text for _, text in Page(html).all("svg"))
+    assert not recwarn.list
 
 
 def test_what_is_not_drawn_of_many_configurations_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
