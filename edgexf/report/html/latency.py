@@ -171,7 +171,7 @@ def said_of_change(changes: Changes) -> Said:
 
 
 def cards_of(report: LatencyReport, label: str) -> list[Card]:
-    about = {name: text for name, text in report.about().items() if name not in report.device}
+    about = replace(report, device={}).about()
     protocol = {name.replace("_", " "): f"{value:,g}" for name, value in report.protocol.items()}
     size = {"files": f"{len(report.files):,}, {sum(report.files.values()) / 1e6:,.1f} MB"}
     device = {name: report.device[name].text() for name in ("processor", "system") if name in report.device}
@@ -231,7 +231,7 @@ def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
     """Where the time of a run goes, by operator."""
     chart = bars.time_chart(reports, labels)
     if chart is None:
-        said = "No graph was profiled; `edgexf bench --operators` does it."
+        said = "No graph was profiled; edgexf bench --operators does it."
         return Section("time", "Where the time goes", lacking=said)
     tables = tuple(
         Table(header, rows, f"{label}: {title}" if label else title)
@@ -265,7 +265,7 @@ def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> S
 def cost_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
     chart = charts.cost_chart(reports, labels)
     if chart is None:
-        said = "No explanation was measured beside an answer; `edgexf bench --method` measures one."
+        said = "No explanation was measured beside an answer; edgexf bench --method measures one."
         return Section("cost", "Explanation", lacking=said)
     rows = [
         [f"{label}: {cost.row.of.name}" if label else cost.row.of.name, f"{cost.row.summary.median:,.2f}", f"{cost.predict_ms:,.2f}", f"{cost.times:.2f}"]

@@ -33,7 +33,7 @@ def links_of(report: LatencyReport, label: str) -> tuple[list[Link], list[str]]:
         if len(data) > MOST_BYTES:
             data, name, media = gzip.compress(data, mtime=0), f"{name}.gz", "application/gzip"
         if len(data) > MOST_BYTES:
-            lacking.append(f"{name} is too large for a link of a page; `edgexf bench --{kind}` writes it.")
+            lacking.append(f"{name} is too large for a link of a page; edgexf bench --{kind} writes it.")
             continue
         address = f"data:{media};base64,{b64encode(data).decode('ascii')}"
         links.append(Link(name, address, f"{name} ({len(data):,} bytes)"))

@@ -44,7 +44,8 @@ def distribution(line: Line, row: Measured, title: str, key: str) -> Chart:
     beyond = int((times > top).sum()) if third > first else 0
     shown = thinned(times, first, third)
     words = [f"{counted(found.count, 'sample', 'samples')} of {counted(len(row.processes), 'process', 'processes')}"]
-    words.append(f"{found.mild + found.severe:,} outliers, {found.severe:,} of them severe")
+    outliers = found.mild + found.severe
+    words.append(f"{outliers:,} outliers, {found.severe:,} of them severe" if outliers else "no outliers")
     if beyond:
         words.append(f"{beyond:,} beyond the picture, up to {times.max():,.4g} ms")
     if len(shown) < len(times):

@@ -85,6 +85,12 @@ def test_the_verdict_comes_first_with_its_reasons() -> None:
     assert re.search(r"\bVALID\b", Page(latency_report([]).to_html()).text("header"))
 
 
+def test_the_card_names_the_providers_of_the_rows_and_not_those_of_the_device() -> None:
+    report = latency_report([measured(providers="cpu (a=1)")], starts=(), device={"providers": Fact(["cuda", "cpu"])})
+    facts = re.findall(r"<dt>providers</dt><dd>([^<]*)</dd>", report.to_html())
+    assert facts == ["cpu (a=1)"]
+
+
 def test_budgets_stand_beside_the_verdict() -> None:
     found = latency_report([measured(), measured(graph="attnlrp", length=128)], starts=()).to_html(
         budgets=["p50<=20ms@512", "attnlrp.p50<=1us@128"]
@@ -257,6 +263,7 @@ def test_every_sample_is_drawn_once_and_what_is_beyond_the_picture_is_told() -> 
     equal = replace(row, ms=(10.0,) * 100)
     (chart,) = samples.distributions([latency_report([equal])], [""])
     assert dots_in(chart.wide) == 100
+    assert "; no outliers." in chart.note
 
 
 def test_of_many_samples_every_outlier_is_drawn_and_the_page_says_how_many_are() -> None:
@@ -306,7 +313,7 @@ def test_large_files_are_compressed_and_too_large_ones_are_told(monkeypatch: pyt
     monkeypatch.setattr(raw, "MOST_BYTES", 10)
     page = report.to_html()
     assert files_of(page) == {}
-    assert "latency.json.gz is too large for a link of a page; `edgexf bench --json` writes it." in page
+    assert "latency.json.gz is too large for a link of a page; edgexf bench --json writes it." in page
 
 
 # Several reports
