@@ -11,16 +11,16 @@ import jsonschema
 import pytest
 from small import DATA
 
-from edgexf.report.latency import REPORT_SCHEMA
+from edgexf.report.latency import REPORT_SCHEMA, LatencyReport
 from edgexf_runtimes.measure.bench import measure
 from edgexf_runtimes.measure.plan import Plan
 
 LINFORMER = DATA / "bundles" / "v1" / "linformer"
 SCHEMA = json.loads((files("edgexf.report") / "latency.schema.json").read_text(encoding="utf-8"))
 SCENARIOS: list[dict[str, Any]] = [
-    {"methods": ["gradient"], "dtypes": ["fp32", "q8"]},
+    {"methods": ["gradient"], "dtypes": ["fp32", "q8"], "operators": True},
+    {"scenario": "server", "bound_ms": 1e-6, "percentile": 50.0, "operators": True},
     {"scenario": "server", "bound_ms": 10_000.0, "percentile": 50.0},
-    {"scenario": "server", "bound_ms": 1e-6, "percentile": 50.0},
     {"scenario": "offline", "batches": [1, 4]},
 ]
 
@@ -41,6 +41,8 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
     for report in reports:
         jsonschema.validate(report, SCHEMA)
         assert set(report) == set(SCHEMA["properties"])
+        assert LatencyReport.from_json(json.dumps(report)).to_json() == json.dumps(report)
+    assert reports[0]["breakdowns"]
     assert any(rate["trials"] for report in reports for rate in report["rates"])
 
 

@@ -211,6 +211,7 @@ def products_of(bench: Bench) -> dict[str, Fact]:
 def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: bool) -> LatencyReport:
     plan = bench.plan
     rows = tuple(row(of, bench) for of in bench.wanted if any(part.ms for part in parts_of(of, bench)))
+    places = {row.of.place for row in rows}  # a server without a rate has no row
     return LatencyReport(
         model=bench.manifest.name,
         digest=bench.digest,
@@ -227,7 +228,7 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         rates=rates(bench, rows),
         quality=tuple(bench.quality),
         products=products_of(bench),
-        breakdowns=tuple(bench.breakdowns),
+        breakdowns=tuple(one for one in bench.breakdowns if one.place in places),
     )
 
 
