@@ -48,6 +48,7 @@ ROUNDED = "@rounded"  # in golden.npz; no tensor has such a name
 PREDICT = "predict"  # the method of the graph that answers without an explanation
 PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
+PROFILE_FILE = "profile.json"  # the modules that nodes of graphs come from
 QUANTIZE_FILE = "quantize_config.json"
 
 

@@ -3,6 +3,7 @@
     formula      sizes that follow from other sizes
     signature    the inputs of a custom module, and how their axes vary
     preprocess   how text or bytes become token ids
+    profile      which module of the model each node of a graph comes from
     manifest     `edgexf.json`: all that a reader needs to run the graphs
     heads        what the outputs of a model mean, and the list of tasks
     golden       a sample of the contract grid: inputs and eager outputs

@@ -273,10 +273,11 @@ def checked(folder: Path, verify: bool, going_on: Callable[[], None] = lambda: N
         )
     for path, entry in manifest.files.items():
         check_file(folder, path, entry, verify, going_on)
-    unlisted = [graph.file for graph in manifest.variants if graph.file not in manifest.files]
+    wanted = [path for graph in manifest.variants for path in (graph.file, graph.profile or graph.file)]
+    unlisted = [path for path in wanted if path not in manifest.files]
     if unlisted:
         raise BundleError(
-            f"a graph must be one of the bundle's listed files, got {unlisted[0]!r}; don't use this bundle."
+            f"a graph and its profile must be among the bundle's listed files, got {unlisted[0]!r}; don't use this bundle."
         )
     return dataclasses.replace(manifest, digest=digest)
 

@@ -160,8 +160,8 @@ class Graph(Record):
         dtype: how the weights of the graph are stored: a name of `edgexf.dtypes`.
         file: the path of the graph in the bundle.
         inputs, outputs: the tensors of the graph in order.
-        profile: the path of a JSON file in the bundle for latency reports; empty without such a file. The file maps
-            each node to the module of the user's model that it came from, and counts the necessary operations.
+        profile: the path of a JSON file in the bundle for latency reports; empty without such a file. The file says which
+            module of the user's model each node of the graph comes from; see `edgexf.bundle.profile`.
     """
 
     method: str

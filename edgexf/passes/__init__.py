@@ -6,6 +6,7 @@
     canonical_weights   weights with the names and the orientation of the model's own parameters
     late_reads          reads of weights in float32 right before their use
     share               one file of weights for all graphs of a bundle
+    modules             which module each node comes from
     tidy                drops what the exporter leaves behind
     ir_version          the lowest IR version that a graph needs
     quantize/           weights in fewer bits
@@ -21,6 +22,7 @@ from onnx_ir.passes import common
 
 from edgexf.passes.edges import Edges, PadInputsToBlocks
 from edgexf.passes.identities import DropIdentities
+from edgexf.passes.modules import KeepModules
 from edgexf.passes.tidy import DropTraces
 
 
@@ -38,5 +40,6 @@ def after_export(edges: Edges) -> ir.passes.Sequential:
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
         common.TopologicalSortPass(),
+        KeepModules(),
         DropTraces(),
     )

@@ -182,12 +182,16 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
 
 
 def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
-    """The files of the graphs after the passes, and one file of weights for all graphs, by their path in the bundle."""
+    """The files of the graphs after the passes, one file of weights for all graphs, and the modules that the nodes come from,
+    by their path in the bundle.
+    """
     import onnx_ir as ir
 
+    from edgexf.bundle.profile import written_modules
     from edgexf.passes import after_export
     from edgexf.passes.canonical_weights import canonical_weights
     from edgexf.passes.edges import Edges
+    from edgexf.passes.modules import modules_of
     from edgexf.passes.share import share_weights
 
     protos = {names.PREDICT_FILE: graphs.predict}
@@ -199,7 +203,9 @@ def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
     models = {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}
     weights = {name: weight for name, weight in source.module.named_parameters() if weight.element_size() == 4}
     canonical_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
-    return share_weights(models, names.WEIGHTS_FILE)
+    modules = dict(source.module.named_modules())
+    profile = written_modules({names.PREDICT_FILE: modules_of(models[names.PREDICT_FILE], modules.__contains__)})
+    return {**share_weights(models, names.WEIGHTS_FILE), names.PROFILE_FILE: profile}
 
 
 def bundle_files(source: Source, verdict: Verdict, manifest: Manifest) -> dict[str, bytes]:

@@ -22,6 +22,9 @@ BETWEEN = "between kernels"
 MOST_SLOWDOWN = 1.2  # profiled over unprofiled time, for shares that may be relied upon
 INDICATIVE = f"* the profiler slows it by more than {MOST_SLOWDOWN - 1:.0%}, so its shares are indicative only"
 ROUNDING = 1.01  # the profiler counts whole microseconds
+FUSED = "nodes that onnxruntime made"
+WHOLE = "the model itself"
+ATTENTION = ("attention", "attn")  # in the name of a module
 SHOWN = 0.01  # the share of a run from which an operator has a row of its own
 GIGA = 1e9
 
@@ -35,6 +38,8 @@ class Node:
         provider: where it ran, as a short name.
         calls: how often it ran in one run of the graph; over 1 for a node inside a loop.
         ms: the time of all these calls, without the nodes inside it, in milliseconds.
+        module: the path of the module of the user's model that it comes from, empty for the model itself; None where nobody
+            knows, as of a fused node.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Node:
     provider: str
     calls: int
     ms: float
+    module: str | None = None
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -49,7 +55,9 @@ class Node:
         name, operator, provider = (of_kind(values, key, str) for key in ("name", "operator", "provider"))
         ms = number(values["ms"])
         require(0 <= ms < float("inf"), "the time of a node must be at least 0", ms)
-        return cls(name, operator, provider, of_kind(values, "calls", int), ms)
+        module = values["module"]
+        require(module is None or isinstance(module, str), "a module must be a path or null", module)
+        return cls(name, operator, provider, of_kind(values, "calls", int), ms, module)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,18 @@ class Breakdown:
     def providers(self) -> list[Share]:
         return self.by(lambda node: node.provider)
 
+    @property
+    def layers(self) -> list[Share]:
+        """The time by layer of the user's model; empty where the bundle does not tell the modules of this graph."""
+        known = any(node.module is not None for node in self.nodes)
+        return self.by(lambda node: layer_of(node.module))[:-1] if known else []
+
+    @property
+    def attention(self) -> Share | None:
+        """The nodes of modules that are called attention, with all inside them; None where none is called so."""
+        shares = self.by(lambda node: "attention" if is_attention(node.module) else "")
+        return next((share for share in shares if share.name == "attention"), None)
+
     def floor_ms(self, rates: Mapping[str, Fact]) -> Fact:
         """The least time that the products of this graph take on this device, in milliseconds, or the reason why nobody
         knows.
@@ -153,12 +173,13 @@ class Breakdown:
     def to_dict(self) -> dict[str, Any]:
         found = asdict(self)
         summary = {"slowdown": self.slowdown, "indicative": self.indicative}
-        shares = {name: [asdict(one) for one in getattr(self, name)] for name in ("operators", "providers")}
+        shares = {name: [asdict(one) for one in getattr(self, name)] for name in ("operators", "providers", "layers")}
+        attention = None if self.attention is None else asdict(self.attention)
         return {
             **found,
             "nodes": [asdict(node) for node in self.nodes],
             "uncounted": list(self.uncounted),
-            "summary": {**summary, **shares},
+            "summary": {**summary, **shares, "attention": attention},
         }
 
     @classmethod
@@ -188,61 +209,82 @@ class Breakdown:
         return found
 
 
+def is_attention(module: str | None) -> bool:
+    return module is not None and any(word in part.lower() for part in module.split(".") for word in ATTENTION)
+
+
+def layer_of(module: str | None) -> str:
+    """The layer of the user's model that a module belongs to: its path up to the first number, or its first two parts."""
+    if module is None:
+        return FUSED
+    parts = module.split(".")
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), 1)
+    return ".".join(parts[: number + 1]) or WHOLE
+
+
 def breakdown_table(
     breakdowns: Sequence[Breakdown], medians: Sequence[float], rates: Mapping[str, Fact]
 ) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a table of one graph: a column for each of `breakdowns`.
 
-    `medians` are the milliseconds of the unprofiled queries in the report's rows. A star marks indicative shares. Operators
-    below 1 % of each run share a row.
+    `medians` are the milliseconds of the unprofiled queries in the report's rows. A star marks indicative shares.
     """
     header = ["operator", *(f"{one.length:,}" + (f" x {one.batch}" if one.batch > 1 else "") for one in breakdowns)]
-    found = [{share.name: share for share in one.operators} for one in breakdowns]
-    names = dict.fromkeys(name for shares in found for name in shares)
-    large = [
-        name
-        for name in names
-        if name == BETWEEN or any(name in shares and shares[name].of_run >= SHOWN for shares in found)
-    ]
-    large.sort(key=lambda name: (name == BETWEEN, -max(shares[name].ms for shares in found if name in shares)))
-    small = [name for name in names if name not in large]
-
-    def cells(some: Sequence[str]) -> list[str]:
-        taken = [[shares[name] for name in some if name in shares] for shares in found]
-        return [
-            f"{sum(one.ms for one in row):.3f} ({sum(one.of_run for one in row):.0%})" if row else "-" for row in taken
-        ]
-
-    rows = [[name, *cells([name])] for name in large]
-    rest = [[f"{len(small)} more", *cells(small)]] if small else []
     floors = [one.floor_ms(rates) for one in breakdowns]
+    attention = [one.attention for one in breakdowns]
     return header, [
-        *rows[:-1],
-        *rest,
-        rows[-1],
-        *by_provider(breakdowns),
+        *share_rows([one.operators for one in breakdowns], ""),
+        *([["in attention", *map(cell, attention)]] if any(attention) else []),
+        *share_rows([one.layers for one in breakdowns], "in "),
+        *provider_rows(breakdowns),
         ["profiled run", *(f"{one.run_ms:.3f}" for one in breakdowns)],
         ["slowdown by profiling", *(f"{one.slowdown:.2f}" + ("*" if one.indicative else "") for one in breakdowns)],
-        ["10^9 operations", *(f"{sum(one.operations.values()) / GIGA:.3f}" for one in breakdowns)],
-        ["floor ms", *("-" if floor.value is None else f"{floor.value:.3f}" for floor in floors)],
+        ["10^9 operations", *(f"{sum(one.operations.values()) / GIGA:.3g}" for one in breakdowns)],
+        ["floor ms", *("-" if floor.value is None else f"{floor.value:.3g}" for floor in floors)],
         [
             "median / floor",
-            *(
-                f"{median / floor.value:.2f}" if floor.value else "-"
-                for median, floor in zip(medians, floors, strict=True)
-            ),
+            *(f"{ms / floor.value:.2f}" if floor.value else "-" for ms, floor in zip(medians, floors, strict=True)),
         ],
     ]
 
 
-def by_provider(breakdowns: Sequence[Breakdown]) -> list[list[str]]:
+def cell(share: Share | None) -> str:
+    return "-" if share is None else f"{share.ms:.3f} ({share.of_run:.0%})"
+
+
+def share_rows(found: Sequence[Sequence[Share]], prefix: str) -> list[list[str]]:
+    """A row for each group of nodes of several breakdowns, the longest first, and the time between the nodes last.
+
+    Groups that take less than 1 % of each run share a row.
+    """
+    named = [{share.name: share for share in shares if share.nodes} for shares in found]
+    most = {name: max(shares[name].of_run for shares in named if name in shares) for shares in named for name in shares}
+    small = {name for name, share in most.items() if share < SHOWN}
+    large = sorted(most.keys() - small, key=lambda name: (-most[name], name))
+    rows = [[prefix + name, *(cell(shares.get(name)) for shares in named)] for name in large]
+    if small:
+        rest = [merged([shares[name] for name in small if name in shares]) for shares in named]
+        rows.append([f"{prefix}{len(small)} more", *map(cell, rest)])
+    between = [next((share for share in shares if share.name == BETWEEN), None) for shares in found]
+    return [*rows, [BETWEEN, *map(cell, between)]] if any(between) else rows
+
+
+def merged(shares: Sequence[Share]) -> Share | None:
+    """Several groups as one without a name."""
+    if not shares:
+        return None
+    return Share(
+        "", sum(one.nodes for one in shares), sum(one.ms for one in shares), sum(one.of_run for one in shares), None
+    )
+
+
+def provider_rows(breakdowns: Sequence[Breakdown]) -> list[list[str]]:
     """A row for each provider, where there are several: the time of its nodes, the share of the run, and their number."""
     found = [{share.name: share for share in one.providers if share.nodes} for one in breakdowns]
     names = dict.fromkeys(name for shares in found for name in shares)
     if len(names) < 2:
         return []
-
-    def cell(share: Share | None) -> str:
-        return "-" if share is None else f"{share.ms:.3f} ({share.of_run:.0%}), {share.nodes:,} nodes"
-
-    return [[f"on {name}", *(cell(shares.get(name)) for shares in found)] for name in names]
+    return [
+        [f"on {name}", *(f"{cell(one)}, {one.nodes:,} nodes" if (one := shares.get(name)) else "-" for shares in found)]
+        for name in names
+    ]

@@ -121,6 +121,7 @@ def test_a_listed_path_that_leaves_the_bundle_is_refused(copy: Path, path: str) 
         (lambda values: values["variants"][0].pop("file"), "file"),
         (lambda values: values["variants"][0].update(file="../model.onnx"), "listed files"),
         (lambda values: values["variants"][0].update(file="/etc/passwd"), "listed files"),
+        (lambda values: values["variants"][0].update(profile="../profile.json"), "listed files"),
         (lambda values: values.update(labels=5), "right kind"),
         (lambda values: values.update(files=[1]), "right kind"),
         (lambda values: values["variants"][1]["inputs"][2].update(shape=None), "right kind"),
@@ -172,7 +173,7 @@ def test_a_manifest_survives_a_round_trip(linformer: Exported) -> None:
 def manifest_without_files(exported: Exported) -> Manifest:
     """Returns a manifest whose only graph is config.json, so that a test can write any files."""
     manifest = exported.bundle.manifest
-    return replace(manifest, files={}, variants=(replace(manifest.variants[0], file="config.json"),))
+    return replace(manifest, files={}, variants=(replace(manifest.variants[0], file="config.json", profile=""),))
 
 
 def test_a_taken_folder_is_left_alone(linformer: Exported, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from torch.export.graph_signature import (
 from torch.fx import Graph, GraphModule, Node, config
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.fx.traceback import preserve_node_meta
 from torch.utils._pytree import tree_structure
 
 from edgexf.errors import ExportError
@@ -65,7 +66,7 @@ def retraced(
     """
     old = program.graph.find_nodes(op="placeholder")
     inputs = [node.meta["val"] for node in old]
-    with free(detect_fake_mode(inputs)), without_stacks():
+    with free(detect_fake_mode(inputs)), without_stacks(), preserve_node_meta():  # the modules that nodes come from
         traced = make_fx(run, decomposition_table=table, tracing_mode="symbolic", pre_dispatch=composite)(*inputs)
     share_sizes(traced.graph)
     given = [

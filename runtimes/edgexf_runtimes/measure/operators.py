@@ -30,6 +30,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgexf import names
+from edgexf.bundle.profile import read_modules
 from edgexf.errors import EdgexfError
 from edgexf.report.breakdown import Breakdown, Node
 from edgexf.report.latency import Configuration
@@ -81,7 +82,7 @@ def breakdown(session: Session, of: Configuration) -> Breakdown:
     plain = timed(query)
     slow, events = profiled(session, of.graph, partial(timed, query), partial(with_profile, session, of.graph))
     found = counted(session, of.graph, query)
-    run_ms, nodes = mean_of_runs(runs_of(events)[-len(slow) :])
+    run_ms, nodes = mean_of_runs(runs_of(events)[-len(slow) :], modules_of(session, of.graph))
     return Breakdown(
         graph=of.graph,
         dtype=of.dtype,
@@ -173,8 +174,18 @@ def middle(times: Sequence[float] | Times) -> list[int]:
     return [int(place) for place in order[rest : len(times) - rest]]
 
 
-def mean_of_runs(runs: Sequence[Sequence[Event]]) -> tuple[float, tuple[Node, ...]]:
-    """The time of a run in milliseconds and its nodes, as means over the middle half of `runs`."""
+def modules_of(session: Session, graph: str) -> Mapping[str, str]:
+    """The module of the user's model by the name of a node in the graph's file; empty where the bundle does not tell it."""
+    about = session.manifest.graph(graph, session.dtype)
+    return read_modules((session.path / about.profile).read_bytes()).get(about.file, {}) if about.profile else {}
+
+
+def mean_of_runs(runs: Sequence[Sequence[Event]], modules: Mapping[str, str]) -> tuple[float, tuple[Node, ...]]:
+    """The time of a run in milliseconds and its nodes, as means over the middle half of `runs`.
+
+    `modules` are those of the nodes in the graph's file. ONNX Runtime calls a node that took over a neighbour
+    ``MatMul_9/MatmulTransposeFusion/``; one that it made of several has a name of its own, and no module.
+    """
     kept = [runs[place] for place in middle([run[0]["dur"] for run in runs])]
     own, calls, about = Counter[str](), Counter[str](), dict[str, Mapping[str, Any]]()
     for one in kept:
@@ -190,6 +201,7 @@ def mean_of_runs(runs: Sequence[Sequence[Event]]) -> tuple[float, tuple[Node, ..
             short(args["provider"]),
             round(calls[name] / len(kept)),
             MILLI * own[name] / len(kept),
+            modules.get(name.partition("/")[0]),
         )
         for name, args in about.items()
     )
