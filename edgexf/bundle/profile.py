@@ -33,8 +33,9 @@ def read_modules(data: bytes) -> Modules:
         raise BundleError(
             f"a profile must say the module of each node, got something else ({error}); export the bundle again."
         ) from error
-    if not right or values["schema_version"] != PROFILE_SCHEMA:
+    version = values.get("schema_version")
+    if not right or version != PROFILE_SCHEMA:
         raise BundleError(
-            f"a profile must hold modules and the schema_version {PROFILE_SCHEMA}, got {sorted(values)} and {values['schema_version']!r}; export the bundle again, or load it with the edgexf that wrote it."
+            f"a profile must hold modules and the schema_version {PROFILE_SCHEMA}, got {sorted(values)} and {version!r}; export the bundle again, or load it with the edgexf that wrote it."
         )
     return modules
