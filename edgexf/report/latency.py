@@ -282,7 +282,9 @@ class LatencyReport:
         for name, size in files.items():
             of_kind(files, name, int)
             require(size >= 0, "a file must have at least 0 bytes", size)
-        graph_files = {name: tuple(listed(some, None, str)) for name, some in values["graph_files"].items()}
+        graph_files = {
+            name: tuple(listed(some, None, str)) for name, some in of_kind(values, "graph_files", dict).items()
+        }
         require(
             all(set(some) <= set(files) for some in graph_files.values()), "files of graphs must be among the files", ""
         )
