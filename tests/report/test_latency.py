@@ -64,7 +64,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
 
 
 def test_a_report_shows_where_the_time_goes_beside_the_unprofiled_median() -> None:
-    one = report(measured(median=10.0), breakdowns=(BREAKDOWN,), rates={"float32": Fact(400.0)})
+    one = report(measured(median=10.0), breakdowns=(BREAKDOWN,), products={"float32": Fact(400.0)})
     assert LatencyReport.from_json(one.to_json()) == one
     ((title, header, rows),) = one.breakdown_tables()
     assert title.startswith("predict fp32: milliseconds of a profiled run")
@@ -189,10 +189,10 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["graph_files"].update({"predict fp32": ["other"]})),
         broken(lambda values: values.update(breakdowns=[{**BREAKDOWN.to_dict(), "length": 64}])),
         broken(lambda values: values.update(breakdowns={})),
-        broken(lambda values: values.update(rates={"float32": 400.0})),
-        broken(lambda values: values.update(rates={"float32": {"value": 0.0}})),
-        broken(lambda values: values.update(rates={"float32": {"value": "fast"}})),
-        broken(lambda values: values.update(rates=[])),
+        broken(lambda values: values.update(products={"float32": 400.0})),
+        broken(lambda values: values.update(products={"float32": {"value": 0.0}})),
+        broken(lambda values: values.update(products={"float32": {"value": "fast"}})),
+        broken(lambda values: values.update(products=[])),
         broken(lambda values: values.update(graph_files=[])),
         broken(lambda values: values["files"].update({"onnx/model.onnx": -1})),
         broken(lambda values: values["rows"][0].update(ms=[0.0] * 100)),
