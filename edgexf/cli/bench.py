@@ -131,7 +131,10 @@ def bench(
         processes=processes,
         operators=operators,
     )
-    write(measure(bundle, plan, progress, evaluate, **given), wanted, json_file, csv_file, markdown, html)
+    report = measure(bundle, plan, progress, evaluate, **given)
+    write(report, [] if report.partial else wanted, json_file, csv_file, markdown, html)
+    if report.partial:
+        raise SystemExit(INTERRUPTED)
 
 
 def source_of(source: Path | None) -> Path:
@@ -165,8 +168,6 @@ def write(
         click.echo(report.to_json())
     else:
         show(report)
-    if report.partial:
-        raise SystemExit(INTERRUPTED)
     check(report, wanted)
 
 

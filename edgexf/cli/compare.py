@@ -14,6 +14,7 @@ from edgexf.errors import UsageError
 if TYPE_CHECKING:
     from edgexf.report.latency import LatencyReport
 
+INTERRUPTED = 130  # as a shell tells it
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 LENGTHS = "128,512"
 
@@ -36,7 +37,7 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
-    Exit code 1 where a configuration is slower.
+    Exit code 1 where a configuration is slower. Ctrl-C compares what was measured, says so, and exits with code 130.
     """
     from edgexf.cli.console import show_records, show_table
     from edgexf.report import changes
@@ -48,6 +49,9 @@ def compare(
         if old.is_dir()
         else [read_report(path) for path in (old, *new)]
     )
+    interrupted = old.is_dir() and any(report.partial for report in reports)
+    if interrupted and not all(report.rows for report in reports):
+        raise KeyboardInterrupt  # there is nothing to compare
     found = [changes.compare(reports[0], other, force) for other in reports[1:]]
     for one in found:
         show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
@@ -60,6 +64,8 @@ def compare(
         from edgexf.report.html.latency import latency_page
 
         write_text(html, latency_page(reports, found))
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
     if any(one.slower for one in found):
         raise SystemExit(1)
 
@@ -76,6 +82,6 @@ def measured(paths: list[Path], lengths: str | None, processes: int, opening: Op
             f"what is compared must be reports alone, or bundles alone, got bundles and {files[0]}; measure it."
         )
     given = dict(opening.arguments)
-    dtypes = given.pop("dtype", "auto").split(",")
+    dtypes = [name.strip() for name in given.pop("dtype", "auto").split(",")]
     plan = Plan(parse_lengths(lengths or LENGTHS), dtypes=dtypes, processes=processes, queries=20 * processes)
     return measure_all(paths, plan, progress, **given)

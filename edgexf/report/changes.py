@@ -58,7 +58,7 @@ class Changes:
     Attributes:
         old, new: the names of the bundles with their digests.
         rows: the configurations that both reports have.
-        forced: how the reports differ that were compared all the same; empty where they don't.
+        forced: how the reports differ that were compared all the same, and which of them were interrupted; empty without.
     """
 
     old: str
@@ -120,7 +120,8 @@ def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Chan
         )
         for one, other in pairs
     )  # fmt: skip
-    return Changes(named(old), named(new), tuple(rows), differences)
+    interrupted = (f"{name} was interrupted" for name, report in (("old", old), ("new", new)) if report.partial)
+    return Changes(named(old), named(new), tuple(rows), (*differences, *interrupted))
 
 
 def middle(times: Sequence[float]) -> float:

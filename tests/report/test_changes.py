@@ -63,6 +63,10 @@ def test_other_devices_and_protocols_are_refused_unless_forced(other: LatencyRep
     assert len(compare(report(), other, force=True).forced) == 1
 
 
+def test_an_interrupted_report_is_compared_and_named() -> None:
+    assert compare(report(), report(partial=True)).forced == ("new was interrupted",)
+
+
 def test_reports_without_a_common_configuration_are_refused() -> None:
     with pytest.raises(UsageError, match="a configuration in common, got predict fp32 128, predict fp32 512 and none"):
         compare(report(), report(rows=()))

@@ -10,6 +10,7 @@ Windows and macOS have none of these files.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,8 @@ def pressure(root: Path = ROOT) -> Fact:
     found = read(root / PRESSURE / "cpu")
     if found.value is None:
         return found
-    fields = dict(part.split("=") for part in found.value.splitlines()[0].split()[1:])
-    return Fact(float(fields["avg10"]))
+    known = re.match(r"some avg10=(\d+\.\d+) ", found.value)
+    return Fact(float(known[1])) if known else Fact(None, f"{PRESSURE}/cpu holds {found.value[:40]!r}")
 
 
 def busy(root: Path = ROOT) -> Fact:
@@ -122,7 +123,10 @@ def busy(root: Path = ROOT) -> Fact:
     found = read(root / TICKS)
     if found.value is None:
         return found
-    user, nice, system, _, _, irq, soft, steal = map(int, found.value.splitlines()[0].split()[1:9])
+    known = re.match(r"cpu +" + r"(\d+) " * 8, found.value)
+    if known is None:
+        return Fact(None, f"{TICKS} holds {found.value[:40]!r}")
+    user, nice, system, _, _, irq, soft, steal = map(int, known.groups())
     return Fact((user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK"))
 
 

@@ -29,12 +29,15 @@ import os, signal, sys
 from contextlib import contextmanager
 from edgexf.cli import console, main
 
-stage = sys.argv.pop(1)
+stage, last = sys.argv.pop(1), int(sys.argv.pop(1))
 
 @contextmanager
 def progress(total, what):
+    done = 0
     def advance(steps):
-        if what.startswith(stage):
+        nonlocal done
+        done += 1
+        if what.startswith(stage) and done == last:
             os.killpg(0, signal.SIGINT)  # as a terminal sends it: to the children too
     yield advance
 
@@ -50,7 +53,7 @@ def test_control_c_keeps_what_was_measured(stage: str, starts: int, rows: int, t
     listing.write_text('{"text": "one"}\n{"text": "two"}\n')
     options = ["--lengths", "8", "--method", "gradient", "--queries", "2", "--seconds", "0", "--processes", "1"]
     outputs = ["--json", tmp_path / "report.json", "--evaluate", listing]
-    command = [sys.executable, "-c", INTERRUPTED, stage, "bench", LINFORMER, "--dtype", "fp32", *options, *outputs]
+    command = [sys.executable, "-c", INTERRUPTED, stage, "1", "bench", LINFORMER, "--dtype", "fp32", *options, *outputs]
     program = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -63,6 +66,20 @@ def test_control_c_keeps_what_was_measured(stage: str, starts: int, rows: int, t
     assert report.partial
     assert (len(report.starts), len(report.rows), report.quality) == (starts, rows, ())
     assert "INVALID\n- the measurement was interrupted" in shown
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has process groups")
+@pytest.mark.parametrize(
+    ("stage", "last", "shown"), [("timing", "1", ""), ("timing", "2", "old was interrupted; new was interrupted")]
+)
+def test_control_c_compares_what_was_measured(stage: str, last: str, shown: str) -> None:
+    """The first part is that of the old bundle, so nothing can be compared yet; the second is that of the new one."""
+    command = [sys.executable, "-c", INTERRUPTED, stage, last]
+    options = ["compare", LINFORMER, LINFORMER, "--lengths", "8", "--dtype", "fp32", "--processes", "1"]
+    program = subprocess.run([*command, *options], capture_output=True, text=True, check=False, start_new_session=True)
+    assert program.returncode == 130, program.stderr
+    assert "Traceback" not in program.stderr
+    assert shown in program.stdout
 
 
 def test_an_interrupt_before_anything_was_measured_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

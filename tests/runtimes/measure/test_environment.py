@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,18 @@ def test_a_file_that_holds_no_number_has_a_reason(device: Path) -> None:
     found = environment.energy(device)
     assert found.joules is None
     assert "no number" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "find"), [("proc/stat", environment.busy), ("proc/pressure/cpu", environment.pressure)]
+)
+@pytest.mark.parametrize("text", ["", "cpu 1 2 3", "some total=5"])
+def test_a_file_of_another_form_has_a_reason(device: Path, name: str, find: Callable[[Path], Fact], text: str) -> None:
+    """Kernels of sandboxes and other systems write less."""
+    (device / name).write_text(text)
+    found = find(device)
+    assert found.value is None
+    assert "holds" in found.reason
 
 
 def test_a_fact_has_a_value_or_a_reason() -> None:
