@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from small import DATA
 
@@ -13,6 +16,8 @@ from edgexf.report.latency import LatencyReport
 from edgexf_runtimes.device.profiles import Settings, profile_named
 from edgexf_runtimes.measure import floor
 from edgexf_runtimes.measure.bench import measure
+from edgexf_runtimes.measure.operations import Count, count
+from edgexf_runtimes.measure.operators import kernels, runs_of
 from edgexf_runtimes.measure.plan import Plan
 
 KEPT = DATA / "bundles" / "v1" / "linformer"
@@ -32,6 +37,17 @@ def test_the_product_is_a_valid_graph_with_the_right_answer(kind: str) -> None:
     )
     # A sum of 1,024 rounded products of numbers below 6 is within 1,024 * 36 * 2^-24 of the exact one (Higham 2002, eq. 3.3).
     np.testing.assert_allclose(product(kind)[0], given @ weight, rtol=0, atol=1024 * 36 * 2**-24)
+
+
+@pytest.mark.parametrize("kind", floor.KINDS)
+def test_the_operations_of_the_product_are_counted_as_those_of_a_graph(kind: str, tmp_path: Path) -> None:
+    options = ort.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = ort.InferenceSession(floor.product(floor.KINDS[kind]), options, providers=["CPUExecutionProvider"])
+    session.run(None, {"x": floor.numbers(floor.KINDS[kind].given)})
+    (run,) = runs_of(json.loads(Path(session.end_profiling()).read_bytes()))
+    assert count(kernels(run), {}, ()) == Count({kind: floor.OPERATIONS}, ())
 
 
 def test_every_profile_of_a_session_multiplies() -> None:
