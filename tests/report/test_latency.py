@@ -17,7 +17,7 @@ from edgexf.report.breakdown import Breakdown, Node
 from edgexf.report.budget import outcomes, parse_budget
 from edgexf.report.facts import Fact
 from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
-from edgexf.report.tables import LATENCY_HEADER, latency_cells
+from edgexf.report.tables import LATENCY_HEADER, breakdown_tables, latency_cells
 from edgexf.report.validity import verdict
 
 UNKNOWN = Fact(None, "not here")
@@ -66,7 +66,7 @@ def test_a_report_is_read_as_it_was_written() -> None:
 def test_a_report_shows_where_the_time_goes_beside_the_unprofiled_median() -> None:
     one = report(measured(median=10.0), breakdowns=(BREAKDOWN,), products={"float32": Fact(400.0)})
     assert LatencyReport.from_json(one.to_json()) == one
-    ((title, header, rows),) = one.breakdown_tables()
+    ((title, header, rows),) = breakdown_tables(one)
     assert title.startswith("predict fp32: milliseconds of a profiled run")
     assert header == ["operator", "512"]
     assert rows[-1] == ["median / floor", "4.00"]
