@@ -13,6 +13,7 @@ from small import DATA
 
 from edgexf.cli import main
 from edgexf.report.latency import LatencyReport
+from edgexf_runtimes.measure import bench
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 QUICK = ("--lengths", "8", "--queries", "1", "--seconds", "0", "--processes", "1")
@@ -95,6 +96,8 @@ def test_without_the_extra_a_page_is_refused_before_the_measurement(
         return plain(name)
 
     monkeypatch.setattr(metadata, "version", version)
+    for name in ("measure", "measure_all"):
+        monkeypatch.setattr(bench, name, lambda *_, **__: pytest.fail("it was measured"))
     done = edgexf_at(*command, "--html", tmp_path / "page.html")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "the extra `report`, got no matplotlib" in done.stderr

@@ -23,7 +23,7 @@ from edgexf.errors import MissingExtraError, UsageError
 from edgexf.report.breakdown import BETWEEN
 from edgexf.report.facts import Fact
 from edgexf.report.html import charts, raw, samples
-from edgexf.report.html.bars import draw_cold, draw_time, groups_of, shares_of
+from edgexf.report.html.bars import cold_chart, draw_cold, draw_time, groups_of, shares_of
 from edgexf.report.html.charts import costs_of, draw_latency, floors_of, latency_chart, lines_of
 from edgexf.report.html.document import POLICY
 from edgexf.report.html.latency import latency_page
@@ -165,6 +165,7 @@ def test_a_drawing_has_the_colours_of_the_page_and_none_of_its_own(html: str) ->
     used = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", "".join(drawings)))
     assert used <= {"none", *(f"var(--{name})" for name in NAMES)}
     assert {"var(--ink)", "var(--s0)", "var(--mild)"} <= used
+    assert "font-family" not in "".join(drawings)
     assert "<style" not in "".join(drawings)  # it would hold for the whole page
     assert '<meta name="color-scheme" content="light dark">' in html
 
@@ -222,6 +223,9 @@ def test_bars_of_a_cold_start_are_medians_without_the_second_answer() -> None:
     starts = tuple(Started("predict", "fp32", 8, {"import": time, "first": 5.0, "second": 99.0}, {}) for time in (1.0, 2.0, 9.0))  # fmt: skip
     groups = groups_of([latency_report(starts=starts)], [""])
     axes = axes_of(draw_cold, groups, ["import", "first"])
+    chart = cold_chart([latency_report(starts=starts)], [""])
+    assert chart is not None
+    assert [entry.name for entry in chart.legend] == ["import", "first"]
     assert [bar.get_width() for bar in axes.patches] == [2.0, 5.0]  # type: ignore[attr-defined]
     assert list(axes.lines[0].get_xdata()) == [6.0, 7.0, 14.0]  # type: ignore[attr-defined]
 
@@ -310,6 +314,7 @@ def test_large_files_are_compressed_and_too_large_ones_are_told(monkeypatch: pyt
     monkeypatch.setattr(raw, "MOST_BYTES", 3_000)
     files = files_of(report.to_html())
     assert gzip.decompress(files["latency.csv.gz"]).decode() == report.to_csv()
+    assert files["latency.csv.gz"][4:8] == bytes(4)  # no date: the same report is the same page
     monkeypatch.setattr(raw, "MOST_BYTES", 10)
     page = report.to_html()
     assert files_of(page) == {}
