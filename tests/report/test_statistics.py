@@ -79,6 +79,14 @@ def test_the_interval_knows_that_processes_differ() -> None:
     assert held["as one"] < 54
 
 
+def test_a_summary_draws_the_processes_that_it_is_told() -> None:
+    times = np.repeat(np.linspace(9, 11, 10), 50)  # ten processes, each of one time
+    told, untold = (summarize(times, counts).percentile(0.5) for counts in ([50] * 10, [500]))
+    assert told.low is not None
+    assert untold.low is not None
+    assert told.low < untold.low
+
+
 def test_many_samples_are_summarized_in_little_memory() -> None:
     tracemalloc.start()
     found = summarize(np.random.default_rng(0).lognormal(0, 0.1, 100_000), [50_000, 50_000])
