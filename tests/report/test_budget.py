@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgexf.errors import UsageError
-from edgexf.report.budget import parse_budget
+from edgexf.report.budget import milliseconds, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,14 @@ def test_a_lacking_figure_keeps_no_budget() -> None:
     found = parse_budget("p99<=20ms@512").within(None, "need at least 459 queries")
     assert not found.kept
     assert "lacking (need at least 459 queries)" in found.sentence()
+
+
+@pytest.mark.parametrize(("text", "ms"), [("50ms", 50.0), ("1.5 s", 1500.0), ("250us", 0.25)])
+def test_a_time_is_read_in_milliseconds(text: str, ms: float) -> None:
+    assert milliseconds(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "50", "ms", "-5ms", "5m", "nanms", "1e3ms", "\u0665ms", "9" * 400 + "ms"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"a time must be a number with us, ms, s, got .*; write it like 50ms"):
+        milliseconds(text)

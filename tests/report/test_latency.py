@@ -146,6 +146,15 @@ def test_the_largest_of_several_rows_counts_and_a_lacking_one_keeps_no_budget() 
     assert "need at least 44 queries" in found.sentence()
 
 
+def test_a_cold_start_is_that_of_the_shortest_input() -> None:
+    """Starts of long inputs would make it longer, the more lengths are measured."""
+    starts = (
+        Started("predict", "fp32", length, {"first": time}, {}) for length, time in ((8, 10.0), (8, 12.0), (512, 90.0))
+    )
+    (found,) = outcomes(report(starts=tuple(starts)), [parse_budget("cold<=20ms")])
+    assert (found.kept, found.value) == (True, 11)
+
+
 @pytest.mark.parametrize("budget", ["p50<=10ms@64", "attnlrp.p50<=10ms@512"])
 def test_a_budget_of_what_was_not_measured_is_an_error(budget: str) -> None:
     with pytest.raises(UsageError, match=r"must be of what was measured \(predict at 512\)"):
