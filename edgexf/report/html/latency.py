@@ -237,7 +237,7 @@ def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
         Table(header, rows, f"{label}: {title}" if label else title)
         for report, label in zip(reports, labels, strict=True) for title, header, rows in breakdown_tables(report)
     )  # fmt: skip
-    return Section("time", "Where the time goes", (chart,), tables)
+    return Section("time", "Where the time goes", (chart,), tables, beside=len(tables) == 1)
 
 
 def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
