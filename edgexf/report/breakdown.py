@@ -191,8 +191,8 @@ class Breakdown:
         nodes = tuple(map(Node.from_dict, listed(values["nodes"], None)))
         require(bool(nodes), "a breakdown must have nodes", "none")
         operations = of_kind(values, "operations", dict)
-        counted = all(type(count) is int and count >= 0 for count in operations.values())
-        require(counted, "operations must be whole numbers of at least 0", operations)
+        counted = all(type(count) is int and 0 <= count < 2**63 for count in operations.values())
+        require(counted, "operations must be whole numbers of at least 0, in 63 bits", operations)
         found = cls(
             graph=of_kind(values, "graph", str),
             dtype=of_kind(values, "dtype", str),

@@ -278,6 +278,7 @@ def told(values: Mapping[str, float | None]) -> dict[str, float]:
 def facts() -> dict[str, Fact]:
     """What stays the same on this device while it is measured."""
     found = {name: Fact(fact if isinstance(fact, str) else list(fact)) for name, fact in describe().items()}
+    found["available providers"] = found.pop("providers")  # rows name those that ran
     del found["versions"]  # of every package of edgexf, also those that a session does not run
     return {
         **found,
