@@ -74,6 +74,6 @@ def test_a_report_says_where_the_time_goes_if_it_is_asked(operators: bool) -> No
     assert [one.length for one in report.breakdowns] == ([16, 24] if operators else [])
     assert LatencyReport.from_json(report.to_json()) == report
     assert ("median / floor" in report.to_markdown()) == operators
-    assert set(report.rates) == ({"float32"} if operators else set())
+    assert set(report.products) == ({"float32"} if operators else set())
     for one in report.breakdowns:
-        assert one.floor_ms(report.rates).value > 0
+        assert one.floor_ms(report.products).value > 0
