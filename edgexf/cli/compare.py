@@ -26,7 +26,7 @@ LENGTHS = "128,512"
     "--force", is_flag=True, help="Compare also what was measured on different devices or by other protocols."
 )
 @click.option("--lengths", help="Of bundles: lengths to measure, separated by commas; by default 128 and 512.")
-@click.option("--processes", type=int, default=14, show_default=True, help="Of bundles: fresh processes of each.")
+@click.option("--processes", type=int, default=20, show_default=True, help="Of bundles: fresh processes of each.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write the comparisons as JSON.")
 @click.option("--junit", "junit_file", type=OUTPUT, help="Write them as JUnit's XML; what is slower is a failure.")
 @click.option("--html", type=OUTPUT, help="Write a self-contained page of all reports over each other.")
