@@ -39,7 +39,6 @@ MILD, SEVERE = (
     1.5,
     3.0,
 )  # interquartile ranges beyond a quartile, of outliers (Tukey 1977, Exploratory Data Analysis, 2D)
-NORMAL_MAD = 1.4826  # the standard deviation of a normal distribution over its median absolute deviation
 MARGIN = 0.05  # an interval that holds 1 and lies within this share of it tells that nothing that matters changed
 TRIFLE = 0.01  # a change within this share is none, however sure it is (criterion's `noise_threshold`)
 

@@ -24,7 +24,6 @@ from typing import Any
 
 from edgexf_runtimes.measure.fresh import answer_of
 
-STAGES = ("process", "import", "verify", "create", "first", "second")
 FEWEST = 5  # processes
 PROGRAM = "import sys, time; began = time.perf_counter(); from edgexf_runtimes.measure import cold_child; cold_child.main(began, *sys.argv[1:])"
 
@@ -44,11 +43,6 @@ class ColdStart:
     resident_mib: dict[str, float | None]
     peak_mib: float | None
     digest: str = ""
-
-    @property
-    def answer_ms(self) -> float:
-        """From the start of the process to the first answer."""
-        return sum(self.ms[stage] for stage in STAGES if stage != "second")
 
 
 def cold_start(path: Path, graph: str, length: int, opening: Mapping[str, Any]) -> ColdStart:
