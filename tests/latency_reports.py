@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgexf.report.breakdown import Breakdown, Node
-from edgexf.report.facts import Fact
-from edgexf.report.latency import Configuration, LatencyReport, Measured, Started
+from edgexf.report.latency.breakdown import Breakdown, Node
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Configuration, Measured, Started
 
 UNKNOWN = Fact(None, "not here")
 STAGES = {"process": 20.0, "import": 100.0, "verify": 12.0, "create": 40.0, "first": 30.0, "second": 9.0}

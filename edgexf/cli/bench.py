@@ -21,8 +21,8 @@ from edgexf.errors import UsageError
 from edgexf.names import PREDICT
 
 if TYPE_CHECKING:
-    from edgexf.report.budget import Budget
-    from edgexf.report.latency import LatencyReport
+    from edgexf.report.latency.budget import Budget
+    from edgexf.report.latency.report import LatencyReport
 
 INTERRUPTED = 130  # as a shell tells it
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -103,10 +103,10 @@ def bench(
     Ctrl-C keeps what was measured, marks it partial, and exits with code 130.
     """
     from edgexf.cli.console import progress
-    from edgexf.report.budget import milliseconds, parse_budget
-    from edgexf_runtimes.measure.bench import measure
+    from edgexf.report.latency.budget import milliseconds, parse_budget
     from edgexf_runtimes.measure.cases import parse_lengths
-    from edgexf_runtimes.measure.plan import Plan
+    from edgexf_runtimes.measure.latency.bench import measure
+    from edgexf_runtimes.measure.latency.plan import Plan
 
     check_output(json_file, csv_file, markdown, html)
     check_page(html)
@@ -178,7 +178,7 @@ def lengths_of(budgets: list[Budget]) -> list[int] | None:
 
 def check(report: LatencyReport, budgets: list[Budget]) -> None:
     """Says on standard error which budgets are kept, and exits with code 1 if one is not."""
-    from edgexf.report.budget import outcomes
+    from edgexf.report.latency.budget import outcomes
 
     found = outcomes(report, budgets)
     for outcome in found:
@@ -189,8 +189,8 @@ def check(report: LatencyReport, budgets: list[Budget]) -> None:
 
 def show(report: LatencyReport) -> None:
     from edgexf.cli.console import show_records, show_table
-    from edgexf.report.tables import tables
-    from edgexf.report.validity import verdict
+    from edgexf.report.latency.tables import tables
+    from edgexf.report.latency.validity import verdict
 
     show_records([report.about()])
     for title, header, rows in tables(report):

@@ -12,7 +12,7 @@ from edgexf.cli.session import Opening, session_options
 from edgexf.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgexf.report.latency import LatencyReport
+    from edgexf.report.latency.report import LatencyReport
 
 INTERRUPTED = 130  # as a shell tells it
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -40,7 +40,7 @@ def compare(
     Exit code 1 where a configuration is slower. Ctrl-C compares what was measured, says so, and exits with code 130.
     """
     from edgexf.cli.console import show_records, show_table
-    from edgexf.report import changes
+    from edgexf.report.latency import changes
 
     check_output(json_file, junit_file, html)
     check_page(html)
@@ -61,7 +61,7 @@ def compare(
     if junit_file is not None:
         write_text(junit_file, changes.junit(found) + "\n")
     if html is not None:
-        from edgexf.report.html.latency import latency_page
+        from edgexf.report.html.latency.page import latency_page
 
         write_text(html, latency_page(reports, found))
     if interrupted:
@@ -72,9 +72,9 @@ def compare(
 
 def measured(paths: list[Path], lengths: str | None, processes: int, opening: Opening) -> list[LatencyReport]:
     from edgexf.cli.console import progress
-    from edgexf_runtimes.measure.bench import measure_all
     from edgexf_runtimes.measure.cases import parse_lengths
-    from edgexf_runtimes.measure.plan import Plan
+    from edgexf_runtimes.measure.latency.bench import measure_all
+    from edgexf_runtimes.measure.latency.plan import Plan
 
     files = [path for path in paths if not path.is_dir()]
     if files:

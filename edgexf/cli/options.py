@@ -17,7 +17,7 @@ from edgexf.dtypes import CALIBRATIONS, NAMES
 from edgexf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from edgexf.report.latency import LatencyReport
+    from edgexf.report.latency.report import LatencyReport
 
 Command = Callable[..., Any]
 MOST_BYTES = 256 << 20  # of a latency report
@@ -178,7 +178,7 @@ def write_text(path: Path, text: str) -> None:
 
 def read_report(path: Path) -> LatencyReport:
     """Reads a latency report. Raises UsageError for a file that is none."""
-    from edgexf.report.latency import LatencyReport
+    from edgexf.report.latency.report import LatencyReport
     from edgexf_runtimes.inputs.files import read_file
 
     try:
@@ -193,6 +193,6 @@ def read_report(path: Path) -> LatencyReport:
 def check_page(html: Path | None) -> None:
     """Raises MissingExtraError where the page of a latency report can't be drawn, before the long work that it shows."""
     if html is not None:
-        from edgexf.report.html.latency import check_packages
+        from edgexf.report.html.latency.page import check_packages
 
         check_packages()

@@ -1,16 +1,13 @@
 """Results as plain values, and the views in which people read them.
 
-    prediction, explanation, latency, quantization   computed and measured values, with their JSON and Markdown
-    breakdown                                        where the time of a graph goes
-    statistics, validity, changes, budget            what times say, how far to trust them, what differs, what a figure may be
-    facts, rates, quality                            parts of a latency report, which latency.schema.json describes
-    tables                                           a latency report as headers and cells
-    verdicts                                         quantization in the words of a user
-    comparison, ranks                                several explanations of one input
-    words, segments, relevance, runs                 an explanation by words, tokens and bytes, and its strongest runs
-    reading                                          checks of values that were read from JSON
-    characters, colours, markdown                    text and colours that every view shares
-    html/, terminal/                                 the pages and the coloured terminal views
+    prediction, explanation, quantization   computed and measured values, with their JSON and Markdown
+    latency/                                a latency report, and what it says
+    verdicts                                quantization in the words of a user
+    comparison, ranks                       several explanations of one input
+    words, segments, relevance, runs        an explanation by words, tokens and bytes, and its strongest runs
+    reading                                 checks of values that were read from JSON
+    characters, colours, markdown           text and colours that every view shares
+    html/, terminal/                        the pages and the coloured terminal views
 
 Data passes from the values at the top to the views at the bottom. Nothing here needs more than numpy.
 """
@@ -23,25 +20,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgexf.report.comparison import Comparison as Comparison
     from edgexf.report.explanation import Explanation as Explanation
-    from edgexf.report.latency import REPORT_SCHEMA as REPORT_SCHEMA
-    from edgexf.report.latency import LatencyReport as LatencyReport
+    from edgexf.report.latency.report import REPORT_SCHEMA as REPORT_SCHEMA
+    from edgexf.report.latency.report import LatencyReport as LatencyReport
+    from edgexf.report.latency.tables import LATENCY_HEADER as LATENCY_HEADER
+    from edgexf.report.latency.tables import latency_cells as latency_cells
     from edgexf.report.markdown import markdown_table as markdown_table
     from edgexf.report.prediction import Features as Features
     from edgexf.report.prediction import Prediction as Prediction
     from edgexf.report.prediction import score_text as score_text
-    from edgexf.report.tables import LATENCY_HEADER as LATENCY_HEADER
-    from edgexf.report.tables import latency_cells as latency_cells
 
 # Imported at their first use: the runtime needs few of them, and an application waits for its imports.
 PUBLIC = {
-    "LATENCY_HEADER": "tables",
+    "LATENCY_HEADER": "latency.tables",
     "REPORT_SCHEMA": "latency",
     "Comparison": "comparison",
     "Explanation": "explanation",
     "Features": "prediction",
     "LatencyReport": "latency",
     "Prediction": "prediction",
-    "latency_cells": "tables",
+    "latency_cells": "latency.tables",
     "markdown_table": "markdown",
     "score_text": "prediction",
 }

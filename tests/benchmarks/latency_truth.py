@@ -30,12 +30,12 @@ import click
 import numpy as np
 
 import edgexf
-from edgexf.report.changes import compare
+from edgexf.report.latency.changes import compare
+from edgexf.report.latency.statistics import change
 from edgexf.report.markdown import markdown_table
-from edgexf.report.statistics import change
 from edgexf_runtimes.inputs import made
-from edgexf_runtimes.measure.bench import measure, measure_all
-from edgexf_runtimes.measure.plan import Plan
+from edgexf_runtimes.measure.latency.bench import measure, measure_all
+from edgexf_runtimes.measure.latency.plan import Plan
 
 LENGTH, PAIRS, PROCESSES, ROUNDS, THREADS = 512, 20, 14, 10, 1
 SECONDS = 3  # of benchmark_app and of LoadGen

@@ -12,8 +12,8 @@ from latency_reports import latency_report, measured
 from small import DATA
 
 from edgexf.cli import main
-from edgexf.report.latency import LatencyReport
-from edgexf_runtimes.measure import bench
+from edgexf.report.latency.report import LatencyReport
+from edgexf_runtimes.measure.latency import bench
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 QUICK = ("--lengths", "8", "--queries", "1", "--seconds", "0", "--processes", "1")

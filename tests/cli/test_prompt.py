@@ -27,7 +27,7 @@ from edgexf.cli.console import Cost
 from edgexf.errors import InputError, UsageError, temporary_room
 from edgexf.pipeline.export_model import export, shown
 from edgexf.progress import no_stages
-from edgexf.report.latency import LatencyReport
+from edgexf.report.latency.report import LatencyReport
 from edgexf_exporters.explain.methods import METHODS as COMPILED
 from edgexf_runtimes.device.asked import TABLE
 from edgexf_runtimes.device.profiles import PROFILES

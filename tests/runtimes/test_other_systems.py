@@ -60,10 +60,10 @@ import edgexf
 from edgexf import bundle
 from edgexf.cli import main
 from edgexf.errors import Cancelled, TimedOut
-from edgexf.report.tables import latency_cells
+from edgexf.report.latency.tables import latency_cells
 from edgexf_runtimes.device.device import describe
 from edgexf_runtimes.inputs.files import read_file
-from edgexf_runtimes.measure import bench
+from edgexf_runtimes.measure.latency import bench
 
 folder = Path(sys.argv[1])
 path, text = folder / "bundle", b"#!/bin/sh"

@@ -1,0 +1,16 @@
+"""The page of a latency report, or of several over each other.
+
+    page       what the page says, section by section
+    samples    the samples of the reports as charts
+    bars       their cold starts, resident memory and changes as charts
+    charts     their charts over lengths
+    plots      plots as inline SVG in the colours of the page, by matplotlib
+    raw        the files that the page holds
+    template   the template and the style of the page, for Jinja2
+
+Data passes from the reports through the charts to the page.
+"""
+
+from edgexf.report.html.latency.page import latency_page as latency_page
+
+__all__ = ["latency_page"]

@@ -1,0 +1,318 @@
+"""The page of a latency report: one self-contained HTML file, under the rules of `edgexf.report.html.explanation`.
+
+In: a `LatencyReport`, budgets, and other reports to show over it. Out: the page as text. The verdict stands first, then
+what was measured, then figures and charts, then the raw data behind a link. A new part of the page is a function that
+makes a `Section`, and a line in `sections_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgexf.extras import require_packages
+from edgexf.report.characters import visible
+from edgexf.report.html.document import document
+from edgexf.report.html.latency import bars, charts, samples
+from edgexf.report.html.latency.bars import groups_of, middle_of, stages_of
+from edgexf.report.html.latency.charts import Chart, costs_of
+from edgexf.report.html.latency.raw import Link, links_of
+from edgexf.report.html.latency.template import STYLE, TEMPLATE
+from edgexf.report.latency.budget import Outcome
+from edgexf.report.latency.changes import HEADER, Changes
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.quality import QUALITY_HEADER
+from edgexf.report.latency.rates import RATES_HEADER
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.tables import LATENCY_HEADER, breakdown_tables, latency_cells
+from edgexf.report.latency.validity import verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+WHEN = ("before", "after")
+# What `edgexf_runtimes.measure.latency.environment` tells of a moment: its name on the page, and its unit.
+MOMENTS = {
+    "load": ("load average of a minute", "processes"),
+    "pressure": ("waiting for a processor", "%"),
+    "busy": ("all processors busy", "s"),
+    "own": ("processor time of the measurement", "s"),
+    "mhz": ("clock", "MHz"),
+    "celsius": ("temperature", "°C"),
+    "others": ("share of the processors that others took", ""),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text. `words` is set for a table of sentences, whose cells wrap."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        key: its anchor.
+        charts, tables, links: what it shows.
+        lacking: why it shows nothing.
+        note: below all.
+        small: whether its charts are small, for many of them beside each other.
+        beside: whether a desktop shows its only table at the side of its only chart.
+    """
+
+    key: str
+    title: str
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+    links: tuple[Link, ...] = ()
+    lacking: str = ""
+    note: str = ""
+    small: bool = False
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict in the head of the page."""
+
+    word: str
+    good: bool
+    sentence: str
+    reasons: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    title: str
+    facts: Iterable[tuple[str, str]]
+
+
+def check_packages() -> None:
+    """Raises MissingExtraError, which names the extra, where the page can't be drawn."""
+    require_packages("report", "jinja2", "matplotlib")
+
+
+def latency_page(
+    reports: Sequence[LatencyReport], changes: Sequence[Changes] = (), kept: Sequence[Outcome] = ()
+) -> str:
+    """The page of one report with its budgets, or of several with what changed between the first and each other.
+
+    Raises MissingExtraError without the packages of the extra ``report``.
+    """
+    check_packages()
+    labels = labels_of(reports)
+    title = visible(reports[0].model if len(reports) == 1 else f"{reports[0].model} to {reports[-1].model}")
+    main = template().render(
+        kicker="Latency report" if len(reports) == 1 else "Latency reports over each other",
+        title=title,
+        verdicts=[*map(said_of_change, changes), *map(said_of, reports, labels), *said_of_budgets(kept)],
+        cards=[card for report, label in zip(reports, labels, strict=True) for card in cards_of(report, label)],
+        sections=sections_of(reports, labels, changes),
+    )
+    return document(escaped(f"{title}: latency"), main, STYLE, "light dark")
+
+
+def labels_of(reports: Sequence[LatencyReport]) -> list[str]:
+    """A name for each report where there are several."""
+    if len(reports) == 1:
+        return [""]
+    return ["old", *("new" if len(reports) == 2 else f"new {place}" for place in range(1, len(reports)))]
+
+
+def template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=shown)
+    environment.filters["drawing"] = Markup
+    return environment.from_string(TEMPLATE)
+
+
+def shown(value: Any) -> Any:
+    """Text from outside with names in place of characters that are invisible; a drawing has none."""
+    return visible(value) if type(value) is str else value
+
+
+def escaped(text: str) -> str:
+    from markupsafe import escape
+
+    return str(escape(text))
+
+
+def said_of(report: LatencyReport, label: str) -> Said:
+    found = verdict(report)
+    rows, processes = len(report.rows), int(report.protocol.get("processes", 0))
+    count = sum(len(row.ms) for row in report.rows)
+    sentence = f"{charts.counted(rows, 'configuration', 'configurations')}, {charts.counted(count, 'sample', 'samples')}, {charts.counted(processes, 'process', 'processes')} each"
+    return Said(found.text(), found.valid, f"{label}: {sentence}" if label else sentence, found.reasons)
+
+
+def said_of_budgets(kept: Sequence[Outcome]) -> list[Said]:
+    if not kept:
+        return []
+    broken = sum(not outcome.kept for outcome in kept)
+    word = "BUDGETS KEPT" if not broken else "BUDGETS NOT KEPT"
+    return [Said(word, not broken, f"{len(kept) - broken} of {len(kept)}", [one.sentence() for one in kept])]
+
+
+def said_of_change(changes: Changes) -> Said:
+    verdicts = [row.change.verdict for row in changes.rows]
+    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    word = "SLOWER" if changes.slower else "FASTER" if "faster" in verdicts else "NO DIFFERENCE"
+    word = word if word != "NO DIFFERENCE" or "can't tell" not in verdicts else "CAN'T TELL"
+    return Said(word, not changes.slower, f"{changes.old} to {changes.new}: {counts}", changes.forced)
+
+
+def cards_of(report: LatencyReport, label: str) -> list[Card]:
+    about = replace(report, device={}).about()
+    protocol = {name.replace("_", " "): f"{value:,g}" for name, value in report.protocol.items()}
+    size = {"files": f"{len(report.files):,}, {sum(report.files.values()) / 1e6:,.1f} MB"}
+    device = {name: report.device[name].text() for name in ("processor", "system") if name in report.device}
+    if label:
+        return [Card(label.capitalize(), {**about, **size, **device, **protocol}.items())]
+    return [Card("What was measured", {**about, **size}.items()), Card("Where and how", {**device, **protocol}.items())]
+
+
+def sections_of(reports: Sequence[LatencyReport], labels: Sequence[str], changes: Sequence[Changes]) -> list[Section]:
+    """The parts of the page, in their order."""
+    several = zip(reports, labels, strict=True)
+    configurations = Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several))
+    charted = [
+        Section(
+            "latency", "Latency", (charts.latency_chart(reports, labels), charts.throughput_chart(reports, labels))
+        ),
+        time_section(reports, labels),
+        cold_section(reports, labels),
+        memory_section(reports, labels),
+        cost_section(reports, labels),
+        distribution_section(reports, labels),
+    ] if any(report.rows for report in reports) else []  # fmt: skip
+    return [
+        *([change_section(changes, labels)] if changes else []),
+        configurations if charted else replace(configurations, tables=(), lacking="No latency was measured."),
+        *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels),
+        *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels),
+        *charted,
+        environment_section(reports, labels),
+        raw_section(reports, labels),
+    ]
+
+
+def rows_table(report: LatencyReport, label: str) -> Table:
+    return Table(LATENCY_HEADER, [latency_cells(row) for row in report.rows], label)
+
+
+def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section:
+    names = [label.capitalize() for label in labels[1:]]
+    drawings = tuple(
+        bars.change_chart(one, f"{name} over old", f"change-{name}") for one, name in zip(changes, names, strict=True)
+    )
+    tables = tuple(Table(HEADER, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
+    return Section("changes", "What changed", drawings, tables)
+
+
+def further_tables(
+    key: str, title: str, header: Sequence[str], reports: Sequence[LatencyReport], labels: Sequence[str]
+) -> list[Section]:
+    """A section of the records of a report that have cells, where there are any."""
+    found = [(label, getattr(report, key)) for report, label in zip(reports, labels, strict=True)]
+    tables = tuple(Table(header, [one.cells() for one in some], label) for label, some in found if some)
+    return [Section(key, title, tables=tables)] if tables else []
+
+
+def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    """Where the time of a run goes, by operator."""
+    chart = bars.time_chart(reports, labels)
+    if chart is None:
+        said = "No graph was profiled; edgexf bench --operators does it."
+        return Section("time", "Where the time goes", lacking=said)
+    tables = tuple(
+        Table(header, rows, f"{label}: {title}" if label else title)
+        for report, label in zip(reports, labels, strict=True) for title, header, rows in breakdown_tables(report)
+    )  # fmt: skip
+    return Section("time", "Where the time goes", (chart,), tables, beside=len(tables) == 1)
+
+
+def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    chart = bars.cold_chart(reports, labels)
+    if chart is None:
+        return Section("cold", "Cold start", lacking="No fresh process was started.")
+    groups = groups_of(reports, labels)
+    stages = stages_of(groups)
+    rows = []
+    for name, some in groups.items():
+        times = [middle_of(some, stage) for stage in stages]
+        rows.append([name, str(len(some)), *("-" if time is None else f"{time:,.1f}" for time in times)])
+    note = "Medians in milliseconds. The second answer is there to compare with; it belongs to no cold start."
+    return Section("cold", "Cold start", (chart,), (Table(["", "processes", *stages], rows),), note=note, beside=True)
+
+
+def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    found = (charts.memory_chart(reports, labels), bars.resident_chart(reports, labels))
+    drawings = tuple(chart for chart in found if chart is not None)
+    reasons = dict.fromkeys(row.peak_mib.reason for report in reports for row in report.rows if row.peak_mib.reason)
+    lacking = f"The peak of memory is unknown: {'; '.join(reasons)}." if reasons and found[0] is None else ""
+    return Section("memory", "Memory", drawings, lacking=lacking)
+
+
+def cost_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    chart = charts.cost_chart(reports, labels)
+    if chart is None:
+        said = "No explanation was measured beside an answer; edgexf bench --method measures one."
+        return Section("cost", "Explanation", lacking=said)
+    rows = [
+        [f"{label}: {cost.row.of.name}" if label else cost.row.of.name, f"{cost.row.summary.median:,.2f}", f"{cost.predict_ms:,.2f}", f"{cost.times:.2f}"]
+        for report, label in zip(reports, labels, strict=True) for cost in costs_of(report)
+    ]  # fmt: skip
+    table = Table(("explanation", "p50 ms", "answer's p50 ms", "answers"), rows)
+    return Section("cost", "Explanation", (chart,), (table,), beside=True)
+
+
+def distribution_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    count = sum(len(report.rows) for report in reports)
+    note = (
+        "Each dot is a sample. Dotted lines part the processes, and a bar is the median of each. The bands begin 1.5 and 3 "
+        "interquartile ranges from the quartiles (Tukey's fences): mild and severe outliers. A triangle stands at the "
+        f"edge for a sample beyond the picture.{charts.left_out(count, samples.MOST_PANELS, 'configurations')}"
+    )
+    return Section("samples", "Samples", tuple(samples.distributions(reports, labels)), note=note, small=True)
+
+
+def environment_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    """What stays of the device, and what changed while it was measured, with the reasons for what is unknown."""
+    several = list(zip(reports, labels, strict=True))
+    moments = [(f"{label} {when}".strip(), getattr(report, when)) for report, label in several for when in WHEN]
+    tables = [
+        facts_table("Device", [(label or "value", report.device) for report, label in several]),
+        facts_table("Before and after the measurement", moments),
+    ]
+    for report, label in several:
+        files = [[name, f"{size:,}"] for name, size in report.files.items()]
+        tables.append(Table(("file", "bytes"), files, f"Files of the bundle{f', {label}' if label else ''}"))
+    return Section("environment", "Environment", tables=tuple(tables))
+
+
+def facts_table(title: str, columns: Sequence[tuple[str, Mapping[str, Fact]]]) -> Table:
+    """Facts under each other, with a column for each report or moment."""
+    rows = []
+    for key in dict.fromkeys(key for _, facts in columns for key in facts):
+        name, unit = MOMENTS.get(key, (key, ""))
+        rows.append([name, *(facts[key].text(unit) if key in facts else "-" for _, facts in columns)])
+    return Table(["", *(name for name, _ in columns)], rows, title, words=True)
+
+
+def raw_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
+    links, said = [], []
+    for report, label in zip(reports, labels, strict=True):
+        found, lacking = links_of(report, label)
+        links += found
+        said += lacking
+    note = "The page holds these files; nothing is loaded. JSON holds all of the report, CSV each sample."
+    return Section("raw", "Raw data", links=tuple(links), lacking=" ".join(said), note=note)

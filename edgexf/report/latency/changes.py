@@ -1,0 +1,150 @@
+"""What changed between latency reports: each configuration of an old one beside the same configuration of new ones.
+
+In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
+
+The unit is the process: see `edgexf.report.latency.statistics.change`. Reports of different devices or protocols are refused, because
+their ratio says nothing about the bundle; `force` compares them all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from edgexf.errors import UsageError
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.statistics import CONFIDENCE, MARGIN, Change, change
+
+DEVICE = ("processor", "system", "instruction sets", "processors", "cgroup CPU quota", "affinity", "governor")
+HEADER = ("configuration", "old p50 ms", "new p50 ms", "ratio", "interval of 99 %", "processes", "verdict")
+ABSENT = Fact(None, "not in the report")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A configuration in an old and in a new report.
+
+    Attributes:
+        of: the configuration.
+        old_ms, new_ms: the median of the medians of processes, in milliseconds.
+        processes: of the old and of the new report.
+        change: the verdict.
+    """
+
+    of: Configuration
+    old_ms: float
+    new_ms: float
+    processes: tuple[int, int]
+    change: Change
+
+    def cells(self) -> tuple[str, ...]:
+        low, high = self.change.low, self.change.high
+        interval = "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+        counts = f"{self.processes[0]}, {self.processes[1]}"
+        return (
+            self.of.name, f"{self.old_ms:.2f}", f"{self.new_ms:.2f}", f"{self.change.ratio:.3f}", interval, counts,
+            self.change.text(),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Two reports beside each other.
+
+    Attributes:
+        old, new: the names of the bundles with their digests.
+        rows: the configurations that both reports have.
+        forced: how the reports differ that were compared all the same, and which of them were interrupted; empty without.
+    """
+
+    old: str
+    new: str
+    rows: tuple[Compared, ...]
+    forced: tuple[str, ...] = ()
+
+    @property
+    def slower(self) -> bool:
+        return any(row.change.verdict == "slower" for row in self.rows)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
+
+    def to_junit(self) -> Element:
+        """A test suite with a test for each configuration, which fails where the new bundle is slower."""
+        failed = sum(row.change.verdict == "slower" for row in self.rows)
+        suite = Element("testsuite", name=f"{self.old} to {self.new}", tests=str(len(self.rows)), failures=str(failed))
+        for row in self.rows:
+            case = SubElement(
+                suite, "testcase", classname="edgexf.compare", name=row.of.name, time=f"{row.new_ms / 1e3:.6f}"
+            )
+            sentence = ", ".join(f"{title} {cell}" for title, cell in zip(HEADER[1:], row.cells()[1:], strict=True))
+            if row.change.verdict == "slower":
+                SubElement(case, "failure", message=sentence)
+            else:
+                SubElement(case, "system-out").text = sentence
+        return suite
+
+
+def junit(several: Sequence[Changes]) -> str:
+    """All comparisons as one file for continuous integration."""
+    root = Element("testsuites")
+    root.extend(changes.to_junit() for changes in several)
+    indent(root)
+    return tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Changes:
+    """Compares the configurations that both reports have.
+
+    Raises UsageError for reports without a common configuration, and for different devices and protocols without `force`.
+    """
+    differences = (*of_devices(old, new), *of_protocols(old, new))
+    if differences and not force:
+        raise UsageError(
+            f"reports must be of one device and protocol to be compared, got different ones ({'; '.join(differences)}); measure both here, or force it."
+        )
+    others = {row.of: row for row in new.rows}
+    pairs = [(row, others[row.of]) for row in old.rows if row.of in others]
+    if not pairs:
+        raise UsageError(
+            f"reports must have a configuration in common, got {listed(old)} and {listed(new)}; measure the same lengths, dtypes and methods."
+        )
+    rows = (
+        Compared(
+            one.of, middle(one.medians), middle(other.medians), (len(one.medians), len(other.medians)),
+            change(one.medians, other.medians, CONFIDENCE, MARGIN),
+        )
+        for one, other in pairs
+    )  # fmt: skip
+    interrupted = (f"{name} was interrupted" for name, report in (("old", old), ("new", new)) if report.partial)
+    return Changes(named(old), named(new), tuple(rows), (*differences, *interrupted))
+
+
+def middle(times: Sequence[float]) -> float:
+    ordered = sorted(times)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def named(report: LatencyReport) -> str:
+    return f"{report.model} ({report.digest[:12]})"
+
+
+def listed(report: LatencyReport) -> str:
+    return ", ".join(row.of.name for row in report.rows) or "none"
+
+
+def of_devices(old: LatencyReport, new: LatencyReport) -> tuple[str, ...]:
+    found = ((name, old.device.get(name, ABSENT), new.device.get(name, ABSENT)) for name in DEVICE)
+    return tuple(f"{name} {one.text()} and {other.text()}" for name, one, other in found if one != other)
+
+
+def of_protocols(old: LatencyReport, new: LatencyReport) -> tuple[str, ...]:
+    """The number of processes may differ: more of them make an interval narrower, and no ratio larger."""
+    keys = sorted((old.protocol.keys() | new.protocol.keys()) - {"processes"})
+    found: list[tuple[str, Any, Any]] = [(key, old.protocol.get(key), new.protocol.get(key)) for key in keys]
+    return tuple(f"{key} {one} and {other}" for key, one, other in found if one != other)

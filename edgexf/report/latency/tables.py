@@ -1,0 +1,67 @@
+"""The tables of a latency report, which the prompt, Markdown and the page show.
+
+In: a `LatencyReport`. Out: titles, headers and cells as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgexf.report.latency.breakdown import INDICATIVE, breakdown_table
+from edgexf.report.latency.quality import QUALITY_HEADER
+from edgexf.report.latency.rates import RATES_HEADER
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Measured
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+
+LATENCY_HEADER = (
+    "configuration",
+    "runs",
+    "mean ms",
+    "sd",
+    "p50",
+    "p90",
+    "p95",
+    "p99",
+    "tokens/s",
+    "peak MiB",
+)
+
+
+def latency_cells(row: Measured) -> tuple[str, ...]:
+    """The cells of a table row, in the order of `LATENCY_HEADER`."""
+    found = row.summary
+    return (
+        row.of.name,
+        f"{found.count:,}",
+        f"{found.mean:.2f}",
+        "-" if found.sd is None else f"{found.sd:.2f}",
+        f"{found.median:.2f}",
+        *(found.percentile(share).text() for share in (0.9, 0.95, 0.99)),
+        f"{row.tokens_per_second:,.0f}",
+        "-" if row.peak_mib.value is None else f"{row.peak_mib.value:.0f}",
+    )
+
+
+def tables(report: LatencyReport) -> list[Table]:
+    """The title, the header and the rows of each table that is not empty. The first one needs no title."""
+    found: list[Table] = [
+        ("", LATENCY_HEADER, [latency_cells(row) for row in report.rows]),
+        ("samples a second", RATES_HEADER, [rate.cells() for rate in report.rates]),
+        ("quality", QUALITY_HEADER, [one.cells() for one in report.quality]),
+        *breakdown_tables(report),
+    ]
+    return [table for table in found if table[2]]
+
+
+def breakdown_tables(report: LatencyReport) -> list[Table]:
+    """A table of each graph and dtype that has breakdowns."""
+    groups = dict.fromkeys((one.graph, one.dtype) for one in report.breakdowns)
+    medians = {row.of.place: row.summary.median for row in report.rows}
+    found: list[Table] = []
+    for graph, dtype in groups:
+        some = [one for one in report.breakdowns if (one.graph, one.dtype) == (graph, dtype)]
+        header, rows = breakdown_table(some, [medians[one.place] for one in some], report.products)
+        found.append((f"{graph} {dtype}: milliseconds of a profiled run; {INDICATIVE}", header, rows))
+    return found

@@ -1,0 +1,15 @@
+"""A latency report of bundles on this device.
+
+    bench         rounds, cold starts and facts of the device become a report
+    operators     where the time of a graph goes, from a profiled session
+    rounds        every configuration once, in a process of its own
+    cold          fresh processes, from nothing to the first answer; cold_child is their program
+    plan          what a measurement does
+    scenarios     how queries come: one after another, from several clients, at random times, all at once
+    fresh         programs in fresh processes
+    floor         what this device can do: the rate of plain products of matrices
+    operations    the operations that a graph needs
+    environment   what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown
+
+Data passes from the plan through processes to the report.
+"""

@@ -1,0 +1,299 @@
+"""Measures latency, cold start and memory of bundles on this device.
+
+In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with every sample.
+
+    fresh processes   a cold start and the peak of memory for each graph, dtype and length: no process that has loaded or
+                      grown can tell these
+    rounds            a process for each, which measures every configuration; those of several bundles take turns
+    profiles          a process for each graph and dtype, which says where the time goes, if the plan asks for it
+    quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
+
+After an interrupt (KeyboardInterrupt) the reports hold what was measured before, and say that they are partial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edgexf import names
+from edgexf.bundle.manifest import Manifest
+from edgexf.dtypes import FP32
+from edgexf.errors import BundleError
+from edgexf.progress import Progress, unseen
+from edgexf.report.latency.breakdown import Breakdown
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.quality import Quality
+from edgexf.report.latency.rates import Rate
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Configuration, Measured, Started
+from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
+from edgexf_runtimes.measure.evaluation import Data, check_fp32, data_of, of_dtypes, on_golden
+from edgexf_runtimes.measure.latency import environment, floor
+from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart, cold_start
+from edgexf_runtimes.measure.latency.environment import Moment
+from edgexf_runtimes.measure.latency.operators import breakdowns
+from edgexf_runtimes.measure.latency.plan import Plan
+from edgexf_runtimes.measure.latency.rounds import Opening, Part, configurations, in_fresh_process
+from edgexf_runtimes.measure.latency.scenarios import OFFLINE, Clock, SystemClock
+from edgexf_runtimes.session import Session, load
+
+Place = tuple[str, str, int]  # graph, dtype, length
+UNMEASURED = Fact(None, "no process measured it")
+UNTOLD = Fact(None, "this system does not tell it")
+
+
+@dataclass
+class Bench:
+    """A bundle that is being measured.
+
+    Attributes:
+        path: of the bundle.
+        plan: with dtypes in place of ``auto``.
+        manifest, digest: of the bundle.
+        wanted: the configurations.
+        opening: arguments of `edgexf.load` but ``dtype``.
+        data: the inputs on which quality is judged; None for the golden inputs.
+        parts: the samples so far.
+        starts: cold starts so far.
+        breakdowns: those so far.
+        quality: of each dtype; empty before it is judged.
+    """
+
+    path: Path
+    plan: Plan
+    manifest: Manifest
+    digest: str
+    wanted: list[Configuration]
+    opening: Opening
+    data: Data | None = None
+    parts: list[Part] = field(default_factory=list)
+    starts: list[tuple[Place, ColdStart]] = field(default_factory=list)
+    breakdowns: list[Breakdown] = field(default_factory=list)
+    quality: list[Quality] = field(default_factory=list)
+
+    def places(self) -> list[Place]:
+        """What to start in fresh processes: each graph, dtype and length, and the first length of each graph and dtype until
+        there are enough.
+        """
+        found: list[Place] = []
+        for graph, dtype in dict.fromkeys((of.graph, of.dtype) for of in self.wanted):
+            lengths = sorted({of.length for of in self.wanted if (of.graph, of.dtype) == (graph, dtype)})
+            found += [(graph, dtype, length) for length in [lengths[0]] * (FEWEST - 1) + lengths]
+        return found
+
+    def check(self, digest: str) -> None:
+        """Raises BundleError for the digest of another bundle."""
+        if digest != self.digest:
+            raise BundleError(
+                f"a bundle must stay the same while it is measured, got {self.path} with digest {self.digest[:12]}, then {digest[:12]}; measure it again."
+            )
+
+
+def measure(
+    path: Path, plan: Plan | None = None, progress: Progress = unseen, evaluate: Path | None = None, **opening: Any
+) -> LatencyReport:
+    """Measures a bundle. See `measure_all`."""
+    (report,) = measure_all([path], plan, progress, evaluate=evaluate, **opening)
+    return report
+
+
+def measure_all(
+    paths: Sequence[Path], plan: Plan | None = None, progress: Progress = unseen, clock: Clock | None = None,
+    evaluate: Path | None = None, **opening: Any
+) -> list[LatencyReport]:  # fmt: skip
+    """Measures bundles in turns. `opening` holds arguments of `edgexf.load`, in types that JSON has, but ``dtype``. `evaluate`
+    is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`.
+
+    Raises UsageError for a length outside a bundle's limits, and for a method or dtype that a bundle does not hold;
+    InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile.
+    """
+    clock = clock or SystemClock()
+    benches = [bench_of(path, plan or Plan(), opening, evaluate) for path in paths]
+    before, began, interrupted = environment.moment(), clock.now(), False
+    try:
+        start(benches, progress)
+        rounds(benches, progress)
+        judge(benches, progress)
+        profile(benches, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not any(bench.parts or bench.starts for bench in benches):
+            raise
+    after = environment.moment()
+    others = environment.others(before, after, clock.now() - began, environment.processors())
+    return [report_of(bench, before, {**after.facts(), "others": others}, interrupted) for bench in benches]
+
+
+def bench_of(path: Path, plan: Plan, opening: Opening, evaluate: Path | None = None) -> Bench:
+    """Opens the sessions once to find what is wrong before anything is measured, and closes them."""
+    with ExitStack() as stack:
+        sessions: list[Session] = [stack.enter_context(load(path, dtype=dtype, **opening)) for dtype in plan.dtypes]
+        wanted = [of for session in sessions for of in configurations(session, plan)]
+        named = replace(plan, dtypes=tuple(dict.fromkeys(session.dtype for session in sessions)))
+        first, data = sessions[0], None
+        if evaluate is not None:
+            check_fp32(first)
+            data = data_of(stack.enter_context(load(path, dtype=FP32, **opening)), evaluate)
+        return Bench(path, named, first.whole, first.model_sha256, list(dict.fromkeys(wanted)), opening, data)
+
+
+def start(benches: Sequence[Bench], progress: Progress) -> None:
+    with progress(sum(len(bench.places()) for bench in benches), "starting fresh processes") as advance:
+        for bench in benches:
+            for place in bench.places():
+                graph, dtype, length = place
+                found = cold_start(bench.path, graph, length, {**bench.opening, "dtype": dtype})
+                bench.check(found.digest)
+                bench.starts.append((place, found))
+                advance(1)
+
+
+def rounds(benches: Sequence[Bench], progress: Progress) -> None:
+    """Every second round goes through the bundles from the last to the first, so that none always comes behind another."""
+    most = max(bench.plan.rounds for bench in benches)
+    with progress(most * sum(len(bench.wanted) for bench in benches), "timing in fresh processes") as advance:
+        for number in range(most):
+            for bench in benches if number % 2 == 0 else reversed(benches):
+                with closing(in_fresh_process(bench.path, bench.plan, bench.opening)) as parts:
+                    for part in parts:
+                        bench.check(part.digest)
+                        bench.parts.append(part)
+                        advance(part.of.graph != floor.PRODUCT)
+
+
+def judge(benches: Sequence[Bench], progress: Progress) -> None:
+    """Compares the answers of each dtype with fp32 on the user's inputs, or else with the eager model's."""
+    cases = sum(len(bench.plan.dtypes) * len(bench.data.cases) for bench in benches if bench.data is not None)
+    with progress(cases or None, "comparing answers") as advance:
+        for bench in benches:
+            with ExitStack() as stack:
+                opening = {**bench.opening, "nan": "flag"}
+                dtypes = dict.fromkeys([*bench.plan.dtypes, *([FP32] if bench.data is not None else [])])
+                opened = {dtype: stack.enter_context(load(bench.path, dtype=dtype, **opening)) for dtype in dtypes}
+                sessions = [opened[dtype] for dtype in bench.plan.dtypes]
+                bench.check(sessions[0].model_sha256)
+                if bench.data is None:
+                    bench.quality += on_golden(sessions)
+                else:
+                    bench.quality += of_dtypes(sessions, opened[FP32], bench.data, advance)
+
+
+def profile(benches: Sequence[Bench], progress: Progress) -> None:
+    """Says where the time goes, for the plans that ask for it: a process for each graph and dtype."""
+    groups = [
+        (bench, graph, dtype)
+        for bench in benches
+        if bench.plan.operators
+        for graph, dtype in dict.fromkeys((of.graph, of.dtype) for of in bench.wanted)
+    ]
+    if not groups:
+        return
+    with progress(len(groups), "profiling operators") as advance:
+        for bench, graph, dtype in groups:
+            of = [one for one in bench.wanted if (one.graph, one.dtype) == (graph, dtype)]
+            bench.breakdowns.extend(breakdowns(bench.path, of, {**bench.opening, "dtype": dtype}))
+            advance(1)
+
+
+def products_of(bench: Bench) -> dict[str, Fact]:
+    """10^9 operations a second of plain products, by kind of number."""
+    if not bench.plan.operators:
+        return {}
+    parts = [part for part in bench.parts if part.of.graph == floor.PRODUCT]
+    kinds = floor.kinds_for(bench.plan.dtypes)
+    return floor.rates(kinds, {kind: [median(part.ms) for part in parts if part.of.dtype == kind] for kind in kinds})
+
+
+def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: bool) -> LatencyReport:
+    plan = bench.plan
+    rows = tuple(row(of, bench) for of in bench.wanted if any(part.ms for part in parts_of(of, bench)))
+    places = {row.of.place for row in rows}  # a server without a rate has no row
+    return LatencyReport(
+        model=bench.manifest.name,
+        digest=bench.digest,
+        files={name: entry["bytes"] for name, entry in bench.manifest.files.items()},
+        graph_files=graph_files(bench.manifest, bench.wanted),
+        date=now(),
+        partial=partial,
+        protocol=plan.protocol,
+        device=facts(),
+        before=before.facts(),
+        after=after,
+        rows=rows,
+        starts=tuple(Started(*place, found.ms, told(found.resident_mib)) for place, found in bench.starts),
+        rates=rates(bench, rows),
+        quality=tuple(bench.quality),
+        products=products_of(bench),
+        breakdowns=tuple(one for one in bench.breakdowns if one.place in places),
+    )
+
+
+def parts_of(of: Configuration, bench: Bench) -> list[Part]:
+    return [part for part in bench.parts if part.of == of]
+
+
+def rates(bench: Bench, rows: Sequence[Measured]) -> tuple[Rate, ...]:
+    """The samples a second: those that a search found, and those of whole batches."""
+    found = [part.rate for part in bench.parts if part.rate is not None]
+    return (*found, *(offline_rate(row) for row in rows if row.of.scenario == OFFLINE))
+
+
+def offline_rate(row: Measured) -> Rate:
+    of = row.of
+    samples = Fact(of.batch * len(row.ms) / row.seconds)
+    return Rate(of.graph, of.dtype, of.length, of.batch, of.scenario, of.clients, samples)
+
+
+def row(of: Configuration, bench: Bench) -> Measured:
+    parts = parts_of(of, bench)
+    peaks = [
+        found.peak_mib for place, found in bench.starts if place == (of.graph, of.dtype, of.length) and of.batch == 1
+    ]
+    peak = UNMEASURED if not peaks else UNTOLD if peaks[0] is None else Fact(peaks[0])
+    times = [part.ms for part in parts]
+    return Measured(
+        of=of,
+        ms=tuple(time for one in times for time in one),
+        processes=tuple(map(len, times)),
+        seconds=sum(part.seconds for part in parts),
+        warm_up=sum(part.warm_up for part in parts),
+        joules=per_query([part.joules for part in parts], sum(map(len, times))),
+        peak_mib=peak,
+    )
+
+
+def per_query(joules: Sequence[Fact], queries: int) -> Fact:
+    lacking = [fact for fact in joules if fact.value is None]
+    return lacking[0] if lacking else Fact(sum(fact.value for fact in joules) / queries)
+
+
+def told(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def facts() -> dict[str, Fact]:
+    """What stays the same on this device while it is measured."""
+    found = {name: Fact(fact if isinstance(fact, str) else list(fact)) for name, fact in describe().items()}
+    found["available providers"] = found.pop("providers")  # rows name those that ran
+    del found["versions"]  # of every package of edgexf, also those that a session does not run
+    return {
+        **found,
+        "caches": environment.caches(),
+        "governor": environment.governors(),
+        "affinity": environment.affinity(),
+        **{package: Fact(installed(package)) for package in RUNTIME},
+    }
+
+
+def graph_files(manifest: Manifest, wanted: Iterable[Configuration]) -> dict[str, tuple[str, ...]]:
+    """The files of the bundle that each measured graph reads: itself, and the weights that the graphs of a dtype share."""
+    found = {}
+    for of in wanted:
+        file, weights = manifest.graph(of.graph, of.dtype).file, manifest.graph(names.PREDICT, of.dtype).file + "_data"
+        found[f"{of.graph} {of.dtype}"] = tuple(name for name in (file, weights) if name in manifest.files)
+    return found

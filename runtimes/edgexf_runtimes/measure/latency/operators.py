@@ -1,0 +1,223 @@
+"""Where the time of a graph goes, from a second, profiled session in a fresh process.
+
+In: a bundle, and the configurations of a report. Out: a `Breakdown` for each graph, dtype, length and batch of them.
+
+The profiler slows a graph (by 16 % at 512 tokens and 386 % at 8, for a reference model), so the sessions whose latency a
+report gives never have one. Each length is profiled, not the longest alone: what dominates changes with the length, and a
+floor is drawn over all lengths. The process opens three sessions of a graph:
+
+    plain      as in the report, for the slowdown by profiling
+    profiled   the same with ONNX Runtime's profiler: times of nodes
+    counted    without fused nodes and packed weights, of which the profiler leaves out shapes: operations
+
+The times are means over the middle half of the runs, by the time of the run. So an interrupted run does not count, and yet
+the nodes and the time between them sum to the run, which medians of each do not. On a provider that works beside the
+processor (CUDA), the time of a node is that of its launch, and the rest lies between the kernels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from edgexf import names
+from edgexf.bundle.profile import read_modules
+from edgexf.errors import EdgexfError
+from edgexf.report.latency.breakdown import Breakdown, Node
+from edgexf.report.latency.rows import Configuration
+from edgexf_runtimes.device import providers
+from edgexf_runtimes.device.asked import CPU, short
+from edgexf_runtimes.device.session_options import session_options
+from edgexf_runtimes.device.structure import between_bytes, equations
+from edgexf_runtimes.measure.cases import Case, feeds, run
+from edgexf_runtimes.measure.latency import operations, scenarios
+from edgexf_runtimes.measure.latency.fresh import answer_of, tell, with_providers
+from edgexf_runtimes.measure.latency.operations import KERNEL, Count, Event
+from edgexf_runtimes.measure.latency.rounds import repeated
+from edgexf_runtimes.measure.latency.scenarios import Enough, SystemClock, Times
+from edgexf_runtimes.session import Session, load
+
+PROGRAM = "import sys; from edgexf_runtimes.measure.latency.operators import main; main(*sys.argv[1:])"
+RUN = "model_run"  # ONNX Runtime's event of a whole run
+RUNS = Enough(queries=21, seconds=0.0, most_seconds=10.0)
+WARM_UP = Enough(queries=5, seconds=0.0, most_seconds=5.0)  # no least time: each run is in the profile
+ONCE = Enough(queries=1, seconds=0.0, most_seconds=0.0)
+MILLI = 1e-3  # of the profiler's microseconds
+
+Query = Callable[[], object]
+Create = Callable[[Path], ort.InferenceSession]
+
+
+def breakdowns(path: Path, wanted: Sequence[Configuration], opening: Mapping[str, Any]) -> list[Breakdown]:
+    """The breakdowns of configurations of one dtype, from a new process. Raises EdgexfError if the process fails."""
+    of = json.dumps([asdict(one) for one in wanted])
+    return [Breakdown.from_dict(one) for one in answer_of(PROGRAM, str(path), of, json.dumps(opening))]
+
+
+def main(path: str, wanted: str, opening: str) -> None:
+    """Runs in the process that `breakdowns` starts."""
+    of = [Configuration(**one) for one in json.loads(wanted)]
+    found = measured(Path(path), of, with_providers(json.loads(opening)))
+    tell([one.to_dict() for one in found])
+
+
+def measured(path: Path, wanted: Iterable[Configuration], opening: Mapping[str, Any]) -> list[Breakdown]:
+    """The breakdowns, in this process."""
+    with load(path, **{**opening, "check": "never", "nan": "flag"}) as session:
+        return [breakdown(session, of) for of in wanted]
+
+
+def breakdown(session: Session, of: Configuration) -> Breakdown:
+    case = Case(of.graph, of.length)
+    query = partial(run, session, case, repeated(feeds(session, case), of.batch))
+    plain = timed(query)
+    slow, events = profiled(session, of.graph, partial(timed, query), partial(with_profile, session, of.graph))
+    found = counted(session, of.graph, query)
+    run_ms, nodes = mean_of_runs(runs_of(events)[-len(slow) :], modules_of(session, of.graph))
+    return Breakdown(
+        graph=of.graph,
+        dtype=of.dtype,
+        length=of.length,
+        batch=of.batch,
+        runs=len(middle(slow)),
+        run_ms=run_ms,
+        profiled_ms=float(np.median(slow)),
+        plain_ms=float(np.median(plain)),
+        nodes=nodes,
+        operations=found.operations,
+        uncounted=found.uncounted,
+    )
+
+
+def timed(query: Query, warm_up: Enough = WARM_UP, enough: Enough = RUNS) -> Times:
+    """The milliseconds of queries behind a warm-up."""
+    scenarios.single(query, warm_up, SystemClock())
+    return scenarios.single(query, enough, SystemClock()).ms
+
+
+def profiled(
+    session: Session, graph: str, queries: Callable[[], Times], create: Create
+) -> tuple[Times, list[dict[str, Any]]]:
+    """The milliseconds of queries, and all events of the profiler. `create` opens the graph with a profile at a path."""
+    with TemporaryDirectory(prefix="edgexf-") as folder:
+        other = create(Path(folder) / "profile")
+        try:
+            with session.graphs.replaced(graph, other):
+                times = queries()
+        finally:
+            profile = Path(other.end_profiling())  # before its folder goes
+        return times, json.loads(profile.read_bytes())
+
+
+def with_profile(session: Session, graph: str, profile: Path) -> ort.InferenceSession:
+    """The graph as the session runs it, with a profile."""
+    return providers.create(
+        file_of(session, graph), settings=session.settings, manifest=session.manifest, profile=profile,
+        explains=graph != names.PREDICT,
+    )  # fmt: skip
+
+
+def file_of(session: Session, graph: str) -> Path:
+    return session.path / session.manifest.graph(graph, session.dtype).file
+
+
+def counted(session: Session, graph: str, query: Query) -> Count:
+    """The operations of one query. It runs on the CPU, since they do not depend on where."""
+    _, events = profiled(session, graph, partial(timed, query, ONCE, ONCE), partial(unfused, session, graph))
+    file = file_of(session, graph)
+    return operations.count(kernels(runs_of(events)[-1]), equations(file), between_bytes(file))
+
+
+def unfused(session: Session, graph: str, profile: Path) -> ort.InferenceSession:
+    """The graph with plain nodes only: constants are folded, no nodes are fused, no weights packed."""
+    options = session_options(session.settings)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return ort.InferenceSession(str(file_of(session, graph)), options, providers=[CPU.ort])
+
+
+def runs_of(events: Iterable[Event]) -> list[list[Event]]:
+    """The events of each run: the run itself, then what lies in it, in order. Raises EdgexfError for a run without nodes,
+    which a full profile leaves.
+    """
+    ordered = sorted((event for event in events if "dur" in event), key=lambda one: (one["ts"], -one["dur"]))
+    found: list[list[Event]] = []
+    for event in ordered:
+        if event["name"] == RUN:
+            found.append([event])
+        elif found and event["ts"] < found[-1][0]["ts"] + found[-1][0]["dur"]:
+            found[-1].append(event)
+    if not found or not all(kernels(run) for run in found):
+        raise EdgexfError(
+            "a profile must hold the nodes of each run, got a run without; measure a shorter length, or without --operators."
+        )
+    return found
+
+
+def kernels(run: Iterable[Event]) -> list[Event]:
+    return [event for event in run if event["name"].endswith(KERNEL)]
+
+
+def middle(times: Sequence[float] | Times) -> list[int]:
+    """The places of the middle half of the times, by their size."""
+    order, rest = np.argsort(times, kind="stable"), len(times) // 4
+    return [int(place) for place in order[rest : len(times) - rest]]
+
+
+def modules_of(session: Session, graph: str) -> Mapping[str, str]:
+    """The module of the user's model by the name of a node in the graph's file; empty where the bundle does not tell it."""
+    about = session.manifest.graph(graph, session.dtype)
+    return read_modules((session.path / about.profile).read_bytes()).get(about.file, {}) if about.profile else {}
+
+
+def mean_of_runs(runs: Sequence[Sequence[Event]], modules: Mapping[str, str]) -> tuple[float, tuple[Node, ...]]:
+    """The time of a run in milliseconds and its nodes, as means over the middle half of `runs`.
+
+    `modules` are those of the nodes in the graph's file. ONNX Runtime calls a node that took over a neighbour
+    ``MatMul_9/MatmulTransposeFusion/``; one that it made of several has a name of its own, and no module.
+    """
+    kept = [runs[place] for place in middle([run[0]["dur"] for run in runs])]
+    own, calls, about = Counter[str](), Counter[str](), dict[str, Mapping[str, Any]]()
+    for one in kept:
+        for event, microseconds in own_times(kernels(one)):
+            name = event["name"].removesuffix(KERNEL)
+            own[name] += microseconds
+            calls[name] += 1
+            about.setdefault(name, event["args"])
+    nodes = tuple(
+        Node(
+            name,
+            args["op_name"],
+            short(args["provider"]),
+            round(calls[name] / len(kept)),
+            MILLI * own[name] / len(kept),
+            modules.get(name.partition("/")[0]),
+        )
+        for name, args in about.items()
+    )
+    return MILLI * sum(one[0]["dur"] for one in kept) / len(kept), nodes
+
+
+def own_times(events: Sequence[Event]) -> list[tuple[Event, int]]:
+    """The time of each event without that of the events inside it: a `Loop` holds the nodes of its body.
+
+    `events` are in the order of `runs_of`.
+    """
+    found, around = [event["dur"] for event in events], list[int]()
+    for place, event in enumerate(events):
+        while around and event["ts"] >= events[around[-1]]["ts"] + events[around[-1]]["dur"]:
+            around.pop()
+        if around:
+            found[around[-1]] -= event["dur"]
+        around.append(place)
+    return list(zip(events, found, strict=True))

@@ -1,0 +1,81 @@
+"""Comparisons of reports: verdicts by process, refusals of what can't be compared, and JUnit's form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from edgexf.errors import UsageError
+from edgexf.report.latency.changes import HEADER, compare, junit
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Configuration, Measured
+
+UNKNOWN = Fact(None, "not here")
+
+
+def report(factor: float = 1.0, processes: int = 9, seed: int = 0, **changed: object) -> LatencyReport:
+    """Of two lengths, in processes that differ by 0.5 %."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for length in (128, 512):
+        times = length / 50 * factor * np.exp(generator.normal(0, 0.005, processes))[:, None] * np.ones(5)
+        of = Configuration("predict", "fp32", length, length + 1)
+        rows.append(Measured(of, tuple(map(float, times.reshape(-1))), (5,) * processes, 2.0, 3, UNKNOWN, UNKNOWN))
+    found = LatencyReport(
+        model="linformer", digest="0" * 64, files={}, graph_files={}, date="", partial=False,
+        protocol={"queries": 44.0, "processes": float(processes)}, device={"processor": Fact("one")}, before={}, after={},
+        rows=tuple(rows), starts=(),
+    )  # fmt: skip
+    return replace(found, **changed)  # type: ignore[arg-type]
+
+
+def test_a_change_is_told_for_each_configuration() -> None:
+    slower, faster, same = (compare(report(), report(factor, seed=1)) for factor in (1.05, 0.95, 1.0))
+    assert [row.change.verdict for row in slower.rows] == ["slower"] * 2
+    assert [row.change.verdict for row in faster.rows] == ["faster"] * 2
+    assert [row.change.verdict for row in same.rows] == ["no difference"] * 2
+    assert (slower.slower, faster.slower, same.slower) == (True, False, False)
+    cells = dict(zip(HEADER, slower.rows[1].cells(), strict=True))
+    assert (cells["configuration"], cells["processes"], cells["verdict"]) == ("predict fp32 512", "9, 9", "slower")
+    assert float(cells["ratio"]) == pytest.approx(1.05, abs=0.01)
+
+
+def test_reports_of_few_processes_tell_nothing() -> None:
+    found = compare(report(processes=4), report(2.0, processes=4))
+    assert {row.change.text() for row in found.rows} == {"can't tell; needs 5 processes"}
+    assert not found.slower
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        (report(device={"processor": Fact("another")}), "processor one and another"),
+        (report(device={}), r"processor one and unknown \(not in the report\)"),
+        (report(protocol={"queries": 20.0}), "queries 44.0 and 20.0"),
+    ],
+)
+def test_other_devices_and_protocols_are_refused_unless_forced(other: LatencyReport, match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        compare(report(), other)
+    assert len(compare(report(), other, force=True).forced) == 1
+
+
+def test_an_interrupted_report_is_compared_and_named() -> None:
+    assert compare(report(), report(partial=True)).forced == ("new was interrupted",)
+
+
+def test_reports_without_a_common_configuration_are_refused() -> None:
+    with pytest.raises(UsageError, match="a configuration in common, got predict fp32 128, predict fp32 512 and none"):
+        compare(report(), report(rows=()))
+
+
+def test_junit_fails_what_is_slower() -> None:
+    text = junit([compare(report(), report(1.05, seed=1)), compare(report(), report(seed=1))])
+    root = ElementTree.fromstring(text)  # noqa: S314 (written here)
+    assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [("2", "2"), ("2", "0")]
+    assert [case.get("name") for case in root[0]] == ["predict fp32 128", "predict fp32 512"]
+    assert all("verdict slower" in str(failure.get("message")) for failure in root.iter("failure"))

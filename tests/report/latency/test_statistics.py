@@ -1,0 +1,201 @@
+"""Statistics of times against known distributions, slow definitions and counted trials."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import combinations
+from math import ceil, comb, log
+
+import numpy as np
+import pytest
+
+from edgexf.report.latency import statistics
+from edgexf.report.latency.statistics import (
+    Change,
+    beyond,
+    change,
+    drift,
+    enough,
+    fewest,
+    needed,
+    outliers,
+    percentiles,
+    summarize,
+    ways,
+)
+
+
+def test_the_samples_that_a_percentile_needs() -> None:
+    assert [needed(share) for share in (0.9, 0.95, 0.99, 0.999)] == [44, 90, 459, 4603]
+    for share in (0.5, 0.9, 0.99):
+        assert 1 - share ** needed(share) >= 0.99 > 1 - share ** (needed(share) - 1)
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 43, 44, 458, 459])
+def test_a_percentile_of_too_few_samples_is_withheld(count: int) -> None:
+    found = summarize(np.random.default_rng(0).lognormal(size=count))
+    for one in found.percentiles:
+        assert (one.ms is None) == (count < needed(one.share))
+        assert ("need" in one.text()) == (one.ms is None)
+
+
+def test_a_constant_has_no_spread() -> None:
+    found = summarize([5.0] * 500)
+    assert (found.mean, found.sd, found.median, found.mad, found.mild, found.severe) == (5, 0, 5, 0, 0, 0)
+    assert found.drift == 1
+    assert {(one.ms, one.low, one.high) for one in found.percentiles if one.ms is not None} == {(5.0, 5.0, 5.0)}
+
+
+def test_two_modes_are_seen_by_the_percentiles() -> None:
+    times = np.where(np.random.default_rng(0).random(5000) < 0.92, 10.0, 30.0)
+    found = summarize(times)
+    assert [found.percentile(share).ms for share in (0.5, 0.9, 0.95, 0.99)] == [10, 10, 30, 30]
+    assert found.severe == int((times == 30).sum())
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Of 99 %, 200 times: at least 192 with a probability of 0.999 (binomial)."""
+    truth, held = np.exp(0.2 * 1.2815515655446004), 0
+    for seed in range(200):
+        times = np.random.default_rng(seed).lognormal(0, 0.2, 500)
+        one = next(one for one in percentiles(times, [500], seed) if one.share == 0.9)
+        assert one.low is not None
+        assert one.high is not None
+        held += one.low <= truth <= one.high
+    assert held >= 192
+
+
+def test_the_interval_knows_that_processes_differ() -> None:
+    """Processes differ by 3 %, the runs of one by 0.5 %: the median of all runs is as unsure as a median of processes."""
+    generator, held = np.random.default_rng(0), {"apart": 0, "as one": 0}
+    for _ in range(60):
+        times = (np.exp(generator.normal(0, 0.03, 14))[:, None] * np.exp(generator.normal(0, 0.005, (14, 30)))).ravel()
+        for name, counts in (("apart", [30] * 14), ("as one", [420])):
+            one = next(one for one in percentiles(times, counts) if one.share == 0.5)
+            assert one.low is not None
+            assert one.high is not None
+            held[name] += one.low <= 1 <= one.high
+    assert held["apart"] >= 54  # of 60; with probability 0.99 for a coverage of 0.97, what so few processes allow
+    assert held["as one"] < 54
+
+
+def test_a_summary_draws_the_processes_that_it_is_told() -> None:
+    times = np.repeat(np.linspace(9, 11, 10), 50)  # ten processes, each of one time
+    told, untold = (summarize(times, counts).percentile(0.5) for counts in ([50] * 10, [500]))
+    assert told.low is not None
+    assert untold.low is not None
+    assert told.low < untold.low
+
+
+def test_many_samples_are_summarized_in_little_memory() -> None:
+    tracemalloc.start()
+    found = summarize(np.random.default_rng(0).lognormal(0, 0.1, 100_000), [50_000, 50_000])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 64 << 20  # two thousand resamples of all samples are 1.6 GB
+    one = found.percentile(0.999)
+    assert one.low is not None
+    assert one.high is not None
+    assert one.low < np.exp(0.1 * 3.0902) < one.high
+
+
+def test_drift_is_of_the_last_third() -> None:
+    assert drift(np.linspace(10, 13, 300)) == pytest.approx(12.5 / 10.5, rel=1e-3)
+    assert drift(np.ones(8)) is None
+
+
+def test_fences_are_tukeys() -> None:
+    times = np.concatenate((np.arange(100.0), [99 + 49.5 * 2, 99 + 49.5 * 4, -49.5 * 4]))
+    first, third = np.quantile(times, [0.25, 0.75])
+    far = [value for value in times if max(first - value, value - third) > 1.5 * (third - first)]
+    severe = [value for value in far if max(first - value, value - third) > 3 * (third - first)]
+    assert outliers(times) == (len(far) - len(severe), len(severe))
+    assert len(severe) == 2
+
+
+@pytest.mark.parametrize("wrong", [[], [np.nan], [[1.0]], [np.inf, 1]])
+def test_times_that_are_none_are_refused(wrong: list[float]) -> None:
+    with pytest.raises(ValueError, match="times must be"):
+        summarize(wrong)
+    with pytest.raises(ValueError, match="medians must be"):
+        change([1.0], wrong)
+
+
+@pytest.mark.parametrize("counts", [[2], [4], [3, 0], [-1, 4]])
+def test_processes_that_do_not_share_the_times_are_refused(counts: list[int]) -> None:
+    with pytest.raises(ValueError, match="processes must share the 3 times"):
+        summarize([1.0, 2.0, 3.0], counts)
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 1), (2, 3), (4, 4), (5, 3), (6, 5)])
+def test_orders_are_counted_as_they_are(one: int, other: int) -> None:
+    counted = [0] * (one * other + 1)
+    for places in combinations(range(one + other), one):
+        counted[sum(place - index for index, place in enumerate(places))] += 1
+    assert list(ways(one, other)) == counted
+    assert sum(counted) == comb(one + other, one)
+
+
+def test_the_interval_leaves_out_what_the_table_says() -> None:
+    """Critical values of Mann and Whitney's U at 1 %, two-sided: none for 4, 0 for 5, 4 for 7, 16 for 10."""
+    assert [beyond(count, count, 0.005) - 1 for count in (4, 5, 7, 10)] == [-1, 0, 4, 16]
+    assert fewest() == 5
+
+
+def test_many_processes_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The normal approximation is as good as the count of all orders, and counts nothing."""
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 60)
+    exact = beyond(60, 60, 0.005)
+    monkeypatch.undo()
+    assert beyond(60, 60, 0.005) == pytest.approx(exact, abs=2)
+    monkeypatch.setattr(statistics, "ways", None)
+    assert beyond(1_000, 1_000, 0.005) == pytest.approx(466_737, abs=2)  # 500,000 - 2.5758 sqrt(2001e6 / 12)
+
+
+def test_a_trifle_is_no_difference_however_sure_it_is() -> None:
+    one = np.exp(np.random.default_rng(0).normal(0, 1e-4, 14))
+    assert change(one, 1.005 * one).verdict == "no difference"
+    assert change(one, 1.02 * one).verdict == "slower"
+    assert change(one, one / 1.02).verdict == "faster"
+
+
+def test_so_many_processes_are_needed_as_tell_it() -> None:
+    """From 7 processes and half a width of 6 % around 1: the margin of 5 % takes (6 / 4.88)^2 times as many. Around 1.05,
+    half as wide an interval excludes 1.
+    """
+    assert enough(7, np.exp(-0.06), np.exp(0.06), 0.05) == ceil(7 * (0.06 / log(1.05)) ** 2)
+    assert enough(7, np.exp(-0.01), np.exp(0.11), 0.05) == ceil(7 * (0.06 / 0.05) ** 2)
+
+
+def processes(generator: np.random.Generator, count: int, factor: float = 1.0) -> np.ndarray:
+    """Medians of processes of one bundle: each has its own factor, of 0.90 to 1.05 in most of them."""
+    return 20 * factor * np.exp(generator.normal(0, 0.03, count))
+
+
+def compared(seed: int, factor: float) -> Change:
+    """As `edgexf compare` does: 7 processes each, and as many as it needs while it can't tell."""
+    generator = np.random.default_rng(seed)
+    old, new = processes(generator, 7), processes(generator, 7, factor)
+    found = change(old, new, confidence=0.995)
+    if found.needs is not None:
+        more = max(found.needs, 14) - len(old)
+        old = np.concatenate((old, processes(generator, more)))
+        new = np.concatenate((new, processes(generator, more, factor)))
+        found = change(old, new, confidence=0.995)
+    return found
+
+
+def test_a_slower_version_is_found_and_the_same_version_is_not() -> None:
+    slower = [compared(seed, 1.05).verdict for seed in range(100)]
+    same = [compared(1000 + seed, 1.0).verdict for seed in range(100)]
+    assert slower.count("slower") >= 95
+    assert same.count("slower") + same.count("faster") <= 3
+
+
+def test_too_few_processes_tell_nothing() -> None:
+    found = change([1.0] * 4, [2.0] * 4)
+    assert (found.verdict, found.low, found.needs) == ("can't tell", None, 5)
+    assert found.text() == "can't tell; needs 5 processes"
+    assert change([1.0, 1.001, 1.002, 1.003, 1.004], [2.0] * 5).verdict == "slower"
+    assert change([2.0] * 5, [1.0, 1.001, 1.002, 1.003, 1.004]).verdict == "faster"
+    assert change([1.0, 1.01, 1.02, 1.03, 1.04] * 2, [1.0, 1.01, 1.02, 1.03, 1.04] * 2).verdict == "no difference"

@@ -1,0 +1,117 @@
+"""Facts of a device, from files of the kernel that the tests write, and from this system."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgexf.errors import EdgexfError
+from edgexf.report.latency.facts import Fact
+from edgexf_runtimes.measure.latency import environment
+from edgexf_runtimes.measure.latency.environment import Energy, Moment
+
+PSI = "some avg10=12.50 avg60=3.00 avg300=1.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+STAT = "cpu  1000 20 300 9000 50 10 20 30 0 0\ncpu0 1 2 3\n"
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    files = {
+        "proc/pressure/cpu": PSI,
+        "proc/stat": STAT,
+        "sys/devices/system/cpu/cpu0/cache/index0/level": "1",
+        "sys/devices/system/cpu/cpu0/cache/index0/type": "Data",
+        "sys/devices/system/cpu/cpu0/cache/index0/size": "32K",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance",
+        "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "powersave",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2000000",
+        "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "3000000",
+        "sys/class/thermal/thermal_zone0/temp": "45000",
+        "sys/class/hwmon/hwmon0/temp1_input": "61500",
+        "sys/class/powercap/intel-rapl:0/name": "package-0",
+        "sys/class/powercap/intel-rapl:0/energy_uj": "5000000",
+        "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "8000000",
+        "sys/class/powercap/intel-rapl:0:0/name": "core",
+        "sys/class/powercap/intel-rapl:0:0/energy_uj": "4000000",
+        "sys/class/powercap/intel-rapl:0:0/max_energy_range_uj": "8000000",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return tmp_path
+
+
+def test_facts_are_read_in_their_units(device: Path) -> None:
+    assert environment.caches(device).value == "L1 Data 32K"
+    assert environment.governors(device).value == "performance, powersave"
+    assert environment.pressure(device).value == 12.5
+    assert environment.busy(device).value == pytest.approx(1380 / os.sysconf("SC_CLK_TCK"))
+    assert environment.mhz(device).value == 2500
+    assert environment.celsius(device).value == 61.5
+
+
+def test_energy_is_of_packages_and_counters_begin_anew(device: Path) -> None:
+    before = environment.energy(device)
+    assert before == Energy("RAPL", {"package-0": 5.0}, {"package-0": 8.0})
+    (device / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("1500000")
+    assert environment.spent(before, environment.energy(device)).value == pytest.approx(4.5)
+    with pytest.raises(EdgexfError, match="the same before and after"):
+        environment.spent(before, Energy("RAPL", {"package-1": 1.0}, {"package-1": 8.0}))
+
+
+def test_what_is_not_there_has_a_reason(tmp_path: Path) -> None:
+    for find in (environment.caches, environment.governors, environment.pressure, environment.mhz, environment.celsius):
+        found = find(tmp_path)
+        assert found.value is None
+        assert found.reason
+        assert found.text() == f"unknown ({found.reason})"
+    assert environment.energy(tmp_path).joules is None
+    assert "no counter" in environment.spent(environment.energy(tmp_path), environment.energy(tmp_path)).reason
+
+
+def test_a_file_that_holds_no_number_has_a_reason(device: Path) -> None:
+    (device / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("")
+    found = environment.energy(device)
+    assert found.joules is None
+    assert "no number" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "find"), [("proc/stat", environment.busy), ("proc/pressure/cpu", environment.pressure)]
+)
+@pytest.mark.parametrize("text", ["", "cpu 1 2 3", "some total=5"])
+def test_a_file_of_another_form_has_a_reason(device: Path, name: str, find: Callable[[Path], Fact], text: str) -> None:
+    """Kernels of sandboxes and other systems write less."""
+    (device / name).write_text(text)
+    found = find(device)
+    assert found.value is None
+    assert "holds" in found.reason
+
+
+def test_a_fact_has_a_value_or_a_reason() -> None:
+    for wrong in ((None, ""), (3, "why")):
+        with pytest.raises(ValueError, match="a value, or the reason"):
+            Fact(*wrong)
+
+
+def test_other_processes_are_told_from_this_one() -> None:
+    unknown = Fact(None, "not here")
+
+    def at(busy: float, own: float) -> Moment:
+        return Moment(unknown, unknown, Fact(busy), Fact(own), unknown, unknown)
+
+    assert environment.others(at(100, 10), at(118, 20), 10, 2).value == pytest.approx(0.4)
+    assert environment.others(at(100, 10), at(109.9, 20), 10, 2).value == 0  # ticks are coarse
+    lacking = Moment(unknown, unknown, unknown, Fact(0.0), unknown, unknown)
+    assert environment.others(lacking, at(1, 1), 10, 2) == unknown
+
+
+def test_this_system_has_every_fact_or_a_reason() -> None:
+    found = environment.moment().facts()
+    assert json.loads(json.dumps({name: fact.to_dict() for name, fact in found.items()})).keys() == found.keys()
+    assert found["own"].value > 0
