@@ -95,6 +95,7 @@ class Measured:
         warm_up: the queries before, which are not among the samples.
         joules: of one query, or the reason why nobody knows.
         peak_mib: the peak of resident memory of a process that does only this, in MiB, or the reason.
+        unsettled: the processes whose warm-up ended before its queries were steady.
     """
 
     of: Configuration
@@ -104,6 +105,7 @@ class Measured:
     warm_up: int
     joules: Fact
     peak_mib: Fact
+    unsettled: int = 0
 
     @cached_property
     def summary(self) -> Summary:
@@ -131,6 +133,7 @@ class Measured:
             "warm_up": self.warm_up,
             "joules": self.joules.to_dict(),
             "peak_mib": self.peak_mib.to_dict(),
+            "unsettled": self.unsettled,
             "summary": {**asdict(self.summary), "tokens_per_second": self.tokens_per_second},
         }
 
@@ -144,8 +147,11 @@ class Measured:
         require(len(counts) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(counts))
         seconds, warm_up = number(values["seconds"]), of_kind(values, "warm_up", int)
         require(seconds > 0 and warm_up >= 0, "seconds must be above 0, and warm_up at least 0", (seconds, warm_up))
+        unsettled = of_kind(values, "unsettled", int)
+        require(0 <= unsettled <= len(counts), "unsettled must be among the processes", unsettled)
         joules, peak_mib = (not_negative(values[name]) for name in ("joules", "peak_mib"))
-        return cls(Configuration.from_dict(values["of"]), tuple(times), counts, seconds, warm_up, joules, peak_mib)
+        of = Configuration.from_dict(values["of"])
+        return cls(of, tuple(times), counts, seconds, warm_up, joules, peak_mib, unsettled)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ In: a latency report. Out: a `Verdict`. An invalid measurement is no failure of 
 gives one, and `edgexf bench` ends with exit code 0.
 
 The rules are those of MLPerf's LoadGen (a least number of queries *and* a least duration, by its own policies), of pyperf (a
-standard deviation over 10 % of the mean is unstable) and of this toolkit (drift, other processes, a lower clock).
+standard deviation over 10 % of the mean is unstable) and of this toolkit (drift, a warm-up without end, other
+processes, a lower clock).
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def of_row(row: Measured, report: LatencyReport) -> Iterator[str]:
         yield f"{row.of.name}: {found.count:,} queries, need at least {protocol['queries']:,.0f}"
     if row.seconds < protocol["seconds"]:
         yield f"{row.of.name}: {row.seconds:.1f} s, need at least {protocol['seconds']:g}"
+    if row.unsettled:
+        yield f"{row.of.name}: the warm-up ended before its queries were steady, in {row.unsettled} of {len(row.processes)} processes"
     if row.of.scenario == "server":
         return  # a queue makes its times spread and drift
     if found.sd is not None and found.sd > MOST_SPREAD * found.mean:

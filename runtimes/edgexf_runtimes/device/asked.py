@@ -34,6 +34,7 @@ class Provider(Record):
         device: whose preferred dtypes it takes, one of `edgexf.dtypes.DEVICES`; empty for fp32 alone.
         sizes_on_cpu: whether ONNX Runtime keeps the nodes that compute sizes on the CPU on purpose, because a provider with
             its own memory would wait for them.
+        nvml: whether NVML counts the energy of its GPU, which the option ``device_id`` numbers.
         options, plugin_options: options that a caller may change, where ONNX Runtime's own default doesn't suit, for the
             provider that is built in and for the plugin library. ``{threads}`` stands for the number of threads.
         shapes: the options that take the least, usual and largest shapes of the inputs, with a place for ``min``, ``opt``
@@ -47,6 +48,7 @@ class Provider(Record):
     plugin: str = ""
     device: str = ""
     sizes_on_cpu: bool = False
+    nvml: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     plugin_options: Mapping[str, str] = field(default_factory=dict)
     shapes: str = ""
@@ -55,18 +57,18 @@ class Provider(Record):
 TABLE = (
     Provider("cpu", "CPUExecutionProvider", "onnxruntime", device="cpu"),
     Provider(
-        "cuda", "CUDAExecutionProvider", "onnxruntime-gpu", device="gpu", sizes_on_cpu=True,
+        "cuda", "CUDAExecutionProvider", "onnxruntime-gpu", device="gpu", sizes_on_cpu=True, nvml=True,
         # TF32 keeps 10 bits of a float32 in matrix products, a thousand times the error of the graphs. An exhaustive search
         # for a convolution runs all of them again at each new shape.
         options={"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
     ),
     Provider(
-        "tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", device="gpu", sizes_on_cpu=True,
+        "tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu", device="gpu", sizes_on_cpu=True, nvml=True,
         shapes="trt_profile_{}_shapes",
     ),
     Provider(
         "nv-tensorrt-rtx", "NvTensorRTRTXExecutionProvider", "onnxruntime-ep-nv-tensorrt-rtx",
-        plugin="onnxruntime_ep_nv_tensorrt_rtx", device="gpu", sizes_on_cpu=True, shapes="nv_profile_{}_shapes",
+        plugin="onnxruntime_ep_nv_tensorrt_rtx", device="gpu", sizes_on_cpu=True, nvml=True, shapes="nv_profile_{}_shapes",
     ),
     Provider(
         "openvino", "OpenVINOExecutionProvider", "onnxruntime-openvino or onnxruntime-ep-openvino",

@@ -9,7 +9,9 @@
     fresh         programs in fresh processes
     floor         what this device can do: the rate of plain products of matrices
     operations    the operations that a graph needs
-    environment   what the device is doing: load, pressure, clock, temperature, energy, each with a reason where unknown
+    energy        counters of joules
+    environment   what the device is doing: load, pressure, clock, temperature, each with a reason where unknown
+    files         files of the kernel, and packages that tell the same
 
 Data passes from the plan through processes to the report.
 """

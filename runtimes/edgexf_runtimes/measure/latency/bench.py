@@ -35,6 +35,7 @@ from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.measure.evaluation import Data, check_fp32, data_of, of_dtypes, on_golden
 from edgexf_runtimes.measure.latency import environment, floor
 from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart, cold_start
+from edgexf_runtimes.measure.latency.energy import energy
 from edgexf_runtimes.measure.latency.environment import Moment
 from edgexf_runtimes.measure.latency.operators import breakdowns
 from edgexf_runtimes.measure.latency.plan import Plan
@@ -264,6 +265,7 @@ def row(of: Configuration, bench: Bench) -> Measured:
         warm_up=sum(part.warm_up for part in parts),
         joules=per_query([part.joules for part in parts], sum(map(len, times))),
         peak_mib=peak,
+        unsettled=sum(not part.settled for part in parts),
     )
 
 
@@ -283,7 +285,9 @@ def facts() -> dict[str, Fact]:
     del found["versions"]  # of every package of edgexf, also those that a session does not run
     return {
         **found,
+        **environment.processor(found["processor"], found["instruction sets"]),
         "caches": environment.caches(),
+        "energy": energy().sources,
         "governor": environment.governors(),
         "affinity": environment.affinity(),
         **{package: Fact(installed(package)) for package in RUNTIME},

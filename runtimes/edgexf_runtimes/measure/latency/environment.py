@@ -1,49 +1,31 @@
 """What a device is and does while it is measured. A fact that can't be read is null, with the reason; nothing is guessed.
 
-In: files of the operating system, under a root that a test may choose. Out: `Fact`s by name, `Moment`s before and after a
-measurement, and `Energy` counters.
+In: files of the operating system, under a root that a test may choose. Out: `Fact`s by name, and `Moment`s before and after a
+measurement. `energy` has its counters.
 
-Sources: the kernel's documentation of sysfs-devices-system-cpu, cpufreq, thermal, powercap, power_supply, psi and cgroup v2.
-Windows and macOS have none of these files.
+Sources: the kernel's documentation of sysfs-devices-system-cpu, cpufreq, thermal, psi and cgroup v2. Windows and macOS have
+none of these files; psutil and py-cpuinfo of the extra ``report`` tell a part of it there. What they only suppose stays
+unknown: the clock, which psutil knows on Linux alone, and the caches, which py-cpuinfo adds up on one system and not on
+another.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgexf.errors import EdgexfError
 from edgexf.report.latency.facts import Fact
+from edgexf_runtimes.device.device import INSTRUCTION_SETS, UNKNOWN
+from edgexf_runtimes.measure.latency.files import ROOT, number, package, read
 
-ROOT = Path("/")
 CPUS = "sys/devices/system/cpu"
 ZONES = "sys/class/thermal"
 SENSORS = "sys/class/hwmon"
-POWERCAP = "sys/class/powercap"
 PRESSURE = "proc/pressure"
+CPU_INFO = "proc/cpuinfo"
 TICKS = "proc/stat"
-MICRO = 1e-6
-
-
-def read(path: Path) -> Fact:
-    """The text of a file of the kernel."""
-    try:
-        return Fact(path.read_text(encoding="utf-8", errors="replace").strip())
-    except OSError as error:
-        return Fact(None, f"{path.name} can't be read: {error.strerror or type(error).__name__}")
-
-
-def number(path: Path, scale: float = 1.0) -> Fact:
-    found = read(path)
-    if found.value is None:
-        return found
-    try:
-        return Fact(float(found.value) * scale)
-    except ValueError:
-        return Fact(None, f"{path.name} holds {found.value[:40]!r}, no number")
 
 
 def caches(root: Path = ROOT) -> Fact:
@@ -66,9 +48,24 @@ def governors(root: Path = ROOT) -> Fact:
 
 def affinity() -> Fact:
     """The processors that this process may use."""
-    if not hasattr(os, "sched_getaffinity"):
+    if hasattr(os, "sched_getaffinity"):
+        return Fact(sorted(os.sched_getaffinity(0)))
+    psutil = package("psutil")
+    if psutil is None or not hasattr(psutil.Process, "cpu_affinity"):
         return Fact(None, "this system does not tell the affinity of a process")
-    return Fact(sorted(os.sched_getaffinity(0)))
+    return Fact(sorted(psutil.Process().cpu_affinity()))
+
+
+def processor(name: Fact, sets: Fact, root: Path = ROOT) -> dict[str, Fact]:
+    """The name and the instruction sets of the processor: those of the kernel, or where it tells none, of py-cpuinfo."""
+    known = (root / CPU_INFO).is_file() and UNKNOWN not in (name.value, *sets.value)
+    cpuinfo = None if known else package("cpuinfo")
+    if cpuinfo is None:
+        return {"processor": name, "instruction sets": sets}
+    found = cpuinfo.get_cpu_info()
+    flags = {flag.replace("_", "") for flag in found.get("flags", ())}
+    listed = [one for one in INSTRUCTION_SETS if one.replace("_", "") in flags]
+    return {"processor": Fact(found.get("brand_raw") or name.value), "instruction sets": Fact(listed or sets.value)}
 
 
 def processors() -> int:
@@ -122,12 +119,21 @@ def busy(root: Path = ROOT) -> Fact:
     """From the first line of /proc/stat: user, nice, system, irq, softirq and steal, in ticks."""
     found = read(root / TICKS)
     if found.value is None:
-        return found
+        return busy_by_psutil(found.reason)
     known = re.match(r"cpu +" + r"(\d+) " * 8, found.value)
     if known is None:
         return Fact(None, f"{TICKS} holds {found.value[:40]!r}")
     user, nice, system, _, _, irq, soft, steal = map(int, known.groups())
     return Fact((user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK"))
+
+
+def busy_by_psutil(reason: str) -> Fact:
+    """Windows counts its interrupts within ``system``."""
+    psutil = package("psutil")
+    if psutil is None:
+        return Fact(None, f"{reason}, and psutil is not installed")
+    times = psutil.cpu_times()
+    return Fact(times.user + times.system + getattr(times, "nice", 0.0))
 
 
 def own() -> Fact:
@@ -155,47 +161,3 @@ def others(before: Moment, after: Moment, seconds: float, processors: int) -> Fa
             return one
     taken = (after.busy.value - before.busy.value) - (after.own.value - before.own.value)
     return Fact(min(max(taken / (seconds * processors), 0.0), 1.0))
-
-
-@dataclass(frozen=True)
-class Energy:
-    """Counters of energy in joules, by name, such as ``package-0``.
-
-    Attributes:
-        source: where they come from.
-        joules: None where the system has none; `reason` says why.
-        wraps: the joules after which each counter begins anew.
-    """
-
-    source: str
-    joules: Mapping[str, float] | None
-    wraps: Mapping[str, float]
-    reason: str = ""
-
-
-def energy(root: Path = ROOT) -> Energy:
-    """The counters of RAPL, of whole packages: cores and graphics are parts of these."""
-    found, wraps, reasons = {}, {}, []
-    for zone in sorted((root / POWERCAP).glob("*rapl:[0-9]*")):
-        if zone.name.count(":") > 1:
-            continue
-        counter, top = number(zone / "energy_uj", MICRO), number(zone / "max_energy_range_uj", MICRO)
-        if counter.value is None or top.value is None:
-            reasons.append(counter.reason or top.reason)
-            continue
-        name = read(zone / "name").value or zone.name
-        found[name], wraps[name] = counter.value, top.value
-    if found:
-        return Energy("RAPL", found, wraps)
-    return Energy("", None, {}, reasons[0] if reasons else "this system has no counter of energy (RAPL)")
-
-
-def spent(before: Energy, after: Energy) -> Fact:
-    """The joules between two readings. A counter that is smaller than before began anew once."""
-    if before.joules is None or after.joules is None:
-        return Fact(None, before.reason or after.reason)
-    if before.joules.keys() != after.joules.keys():
-        raise EdgexfError(
-            f"counters of energy must be the same before and after, got {sorted(before.joules)} and {sorted(after.joules)}; measure again."
-        )
-    return Fact(sum((after.joules[name] - start) % before.wraps[name] for name, start in before.joules.items()))

@@ -27,7 +27,8 @@ from edgexf.report.latency.rows import Configuration
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, tokens_of
-from edgexf_runtimes.measure.latency import environment, floor, scenarios
+from edgexf_runtimes.measure.latency import floor, scenarios
+from edgexf_runtimes.measure.latency.energy import energy, gpu_of, spent
 from edgexf_runtimes.measure.latency.fresh import answers_of, tell, with_providers
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.scenarios import Bound, Clock, Enough, HighestRate, Sampled, SystemClock
@@ -36,7 +37,7 @@ from edgexf_runtimes.session import Session, load
 Opening = Mapping[str, Any]
 
 PROGRAM = "import sys; from edgexf_runtimes.measure.latency.rounds import main; main(*sys.argv[1:])"
-WARM = Enough(queries=3, seconds=0.1, most_seconds=5.0)
+WARM = Enough(queries=3, seconds=0.1, most_seconds=10.0)
 NOTHING = Sampled(np.empty(0), 0.0)
 SEARCHED = Fact(None, "a search for the highest rate spends it on many rates")
 
@@ -52,6 +53,7 @@ class Part:
         warm_up: the queries before.
         joules: of all queries together, or the reason why nobody knows.
         digest: of the bundle that this process opened.
+        settled: whether the queries before had become steady.
         rate: of a search for the highest one, whose last trial that held gave the samples, if there is one.
     """
 
@@ -60,6 +62,7 @@ class Part:
     seconds: float
     warm_up: int
     joules: Fact
+    settled: bool = True
     digest: str = ""
     rate: Rate | None = None
 
@@ -71,7 +74,16 @@ class Part:
     def from_dict(cls, values: Mapping[str, Any]) -> Part:
         of, joules = Configuration(**values["of"]), Fact.from_dict(values["joules"])
         rate = None if values["rate"] is None else Rate.from_dict(values["rate"])
-        return cls(of, tuple(values["ms"]), values["seconds"], values["warm_up"], joules, values["digest"], rate)
+        return cls(
+            of,
+            tuple(values["ms"]),
+            values["seconds"],
+            values["warm_up"],
+            joules,
+            values["settled"],
+            values["digest"],
+            rate,
+        )
 
 
 def in_fresh_process(path: Path, plan: Plan, opening: Opening) -> Generator[Part, None, None]:
@@ -97,7 +109,8 @@ def measured(path: Path, plan: Plan, opening: Opening, clock: Clock | None = Non
         sessions = [stack.enter_context(load(path, dtype=dtype, **arguments)) for dtype in plan.dtypes]
         for session in sessions:
             for of, query in queries(session, plan):
-                yield replace(part(of, query, plan, clock), digest=session.model_sha256)
+                gpu = gpu_of(asked(session.settings.providers))
+                yield replace(part(of, query, plan, clock, gpu), digest=session.model_sha256)
         yield from products(sessions, plan, clock)
 
 
@@ -110,9 +123,12 @@ def products(sessions: Sequence[Session], plan: Plan, clock: Clock) -> Iterator[
         yield replace(part(of, query, alone, clock), digest=sessions[0].model_sha256)
 
 
-def part(of: Configuration, query: Callable[[], object], plan: Plan, clock: Clock) -> Part:
-    warm_up = len(scenarios.single(query, WARM, clock).ms)
-    energy, rate = environment.energy(), None
+def part(
+    of: Configuration, query: Callable[[], object], plan: Plan, clock: Clock, gpu: int | None = None
+) -> Part:  # fmt: skip
+    """Measures one configuration. `gpu` is the number of the GPU whose energy counts, None without."""
+    warmed = scenarios.warm_up(query, WARM, clock)
+    before, rate = energy(gpu), None
     if plan.bound is not None:
         found = scenarios.highest_rate(query, plan.bound, of.clients, plan.of_a_trial, clock)
         sampled, rate = found.best or NOTHING, rate_of(of, plan.bound, found)
@@ -122,8 +138,10 @@ def part(of: Configuration, query: Callable[[], object], plan: Plan, clock: Cloc
         sampled = scenarios.offline(query, of.clients, plan.of_a_process, clock)
     else:
         sampled = scenarios.single(query, plan.of_a_process, clock)
-    joules = environment.spent(energy, environment.energy()) if rate is None else SEARCHED
-    return Part(of, tuple(map(float, sampled.ms)), sampled.seconds, warm_up, joules, rate=rate)
+    joules = spent(before, energy(gpu)) if rate is None else SEARCHED
+    return Part(
+        of, tuple(map(float, sampled.ms)), sampled.seconds, warmed.queries, joules, rate=rate, settled=warmed.settled
+    )
 
 
 def rate_of(of: Configuration, bound: Bound, found: HighestRate) -> Rate:

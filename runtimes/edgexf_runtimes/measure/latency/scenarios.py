@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
@@ -37,6 +37,7 @@ Times = npt.NDArray[np.float64]
 SINGLE, MULTI, SERVER, OFFLINE = SCENARIOS = ("single", "multi", "server", "offline")
 SPIN = 2e-4  # seconds before a query is due in which a worker looks at the clock: a sleep ends up to so much too late
 STEPS = 10  # of that search: as often the interval is doubled, and halved
+STEADY = 0.95  # the time of the last third over that of the third before, from which a warm-up is over
 SETTLED = 0.02  # the share by which the interval of the rate is narrow enough
 
 
@@ -102,6 +103,36 @@ def single(query: Query, enough: Enough, clock: Clock) -> Sampled:
         found.append(ended - began)
         began = ended
     return Sampled(1e3 * np.array(found), began - start)
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What came before the samples: how many queries, and whether they had stopped to become faster."""
+
+    queries: int
+    settled: bool
+
+
+def warm_up(query: Query, enough: Enough, clock: Clock) -> Warmed:
+    """Queries one after another, until there are enough *and* they no longer become faster, or after `most_seconds`."""
+    found: list[float] = []
+    start = began = clock.now()
+    while True:
+        query()
+        ended = clock.now()
+        found.append(ended - began)
+        began = ended
+        over = began - start >= enough.most_seconds
+        if over or (enough.reached(len(found), began - start) and settled(found)):
+            return Warmed(len(found), settled(found))
+
+
+def settled(times: Sequence[float]) -> bool:
+    """Whether the last third is not faster than the one before it. Only that tells a warm-up: a device that becomes slower
+    is no longer cold, and says so by its drift.
+    """
+    third = len(times) // 3
+    return third > 0 and float(np.median(times[-third:])) >= STEADY * float(np.median(times[-2 * third : -third]))
 
 
 def multi(query: Query, clients: int, enough: Enough, clock: Clock) -> Sampled:

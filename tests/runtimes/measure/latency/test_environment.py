@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgexf.errors import EdgexfError
 from edgexf.report.latency.facts import Fact
+from edgexf_runtimes.device.device import describe
 from edgexf_runtimes.measure.latency import environment
-from edgexf_runtimes.measure.latency.environment import Energy, Moment
+from edgexf_runtimes.measure.latency.environment import Moment
 
 PSI = "some avg10=12.50 avg60=3.00 avg300=1.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 STAT = "cpu  1000 20 300 9000 50 10 20 30 0 0\ncpu0 1 2 3\n"
@@ -32,12 +33,6 @@ def device(tmp_path: Path) -> Path:
         "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "3000000",
         "sys/class/thermal/thermal_zone0/temp": "45000",
         "sys/class/hwmon/hwmon0/temp1_input": "61500",
-        "sys/class/powercap/intel-rapl:0/name": "package-0",
-        "sys/class/powercap/intel-rapl:0/energy_uj": "5000000",
-        "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "8000000",
-        "sys/class/powercap/intel-rapl:0:0/name": "core",
-        "sys/class/powercap/intel-rapl:0:0/energy_uj": "4000000",
-        "sys/class/powercap/intel-rapl:0:0/max_energy_range_uj": "8000000",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -55,30 +50,12 @@ def test_facts_are_read_in_their_units(device: Path) -> None:
     assert environment.celsius(device).value == 61.5
 
 
-def test_energy_is_of_packages_and_counters_begin_anew(device: Path) -> None:
-    before = environment.energy(device)
-    assert before == Energy("RAPL", {"package-0": 5.0}, {"package-0": 8.0})
-    (device / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("1500000")
-    assert environment.spent(before, environment.energy(device)).value == pytest.approx(4.5)
-    with pytest.raises(EdgexfError, match="the same before and after"):
-        environment.spent(before, Energy("RAPL", {"package-1": 1.0}, {"package-1": 8.0}))
-
-
 def test_what_is_not_there_has_a_reason(tmp_path: Path) -> None:
     for find in (environment.caches, environment.governors, environment.pressure, environment.mhz, environment.celsius):
         found = find(tmp_path)
         assert found.value is None
         assert found.reason
         assert found.text() == f"unknown ({found.reason})"
-    assert environment.energy(tmp_path).joules is None
-    assert "no counter" in environment.spent(environment.energy(tmp_path), environment.energy(tmp_path)).reason
-
-
-def test_a_file_that_holds_no_number_has_a_reason(device: Path) -> None:
-    (device / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("")
-    found = environment.energy(device)
-    assert found.joules is None
-    assert "no number" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -115,3 +92,35 @@ def test_this_system_has_every_fact_or_a_reason() -> None:
     found = environment.moment().facts()
     assert json.loads(json.dumps({name: fact.to_dict() for name, fact in found.items()})).keys() == found.keys()
     assert found["own"].value > 0
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_system_without_files_asks_psutil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "psutil", None)
+    found = environment.busy(tmp_path)
+    if installed:
+        assert found.value == pytest.approx(environment.busy().value, rel=0.05)
+    else:
+        assert "psutil is not installed" in found.reason
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_affinity_without_the_systems_call(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    if not installed:
+        monkeypatch.setitem(sys.modules, "psutil", None)
+    assert environment.affinity().value == (allowed if installed else None)
+
+
+def test_a_processor_without_a_file_is_named_by_py_cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {name: Fact(value) for name, value in describe().items() if name in ("processor", "instruction sets")}
+    assert environment.processor(*unnamed(), tmp_path) == told
+    monkeypatch.setitem(sys.modules, "cpuinfo", None)
+    name, sets = unnamed()
+    assert environment.processor(name, sets, tmp_path) == {"processor": name, "instruction sets": sets}
+
+
+def unnamed() -> tuple[Fact, Fact]:
+    return Fact("Intel64 Family 6"), Fact(["unknown"])

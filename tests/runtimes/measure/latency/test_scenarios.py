@@ -15,12 +15,14 @@ from edgexf_runtimes.measure.latency.scenarios import (
     Bound,
     Enough,
     SystemClock,
+    Warmed,
     highest_rate,
     multi,
     offline,
     poisson,
     server,
     single,
+    warm_up,
 )
 
 
@@ -57,6 +59,26 @@ def test_single_times_each_query_until_it_is_enough() -> None:
     ]
     assert by_count.ms == pytest.approx(10)
     assert by_count.rate == pytest.approx(100)
+
+
+def test_a_warm_up_ends_when_queries_no_longer_become_faster() -> None:
+    """30 slow queries, then fast ones: the middle third is no longer slow from 60 on."""
+    times = iter([0.02] * 30)
+    clock = Moved(lambda: next(times, 0.01))
+    found = warm_up(clock.query, Enough(50, 0.1, 60), clock)
+    assert found.settled
+    assert 58 <= found.queries <= 62
+    steady = Moved(lambda: 0.01)
+    assert warm_up(steady.query, Enough(3, 0.1, 5), steady) == Warmed(10, True)
+    once = Moved(lambda: 8.0)  # a query longer than the whole warm-up
+    assert warm_up(once.query, Enough(3, 0.1, 5), once) == Warmed(1, False)
+    falling = Moved(lambda: 1 / (falling.time - 99))
+    assert warm_up(falling.query, Enough(3, 0.1, 5), falling).settled is False
+
+
+def test_a_device_that_becomes_slower_has_warmed_up() -> None:
+    clock = Moved(lambda: 0.01 * (clock.time - 99))
+    assert warm_up(clock.query, Enough(3, 0.1, 5), clock).settled
 
 
 def test_percentiles_of_an_injected_distribution_are_right() -> None:
