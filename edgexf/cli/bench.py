@@ -79,6 +79,11 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
     is_flag=True,
     help="Also profile each graph and length: the time of each operator, and the least time that this device needs.",
 )
+@click.option(
+    "--loadgen",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also let MLPerf's LoadGen ask the queries, and write its logs to this folder (extra loadgen).",
+)
 @click.option("--csv", "csv_file", type=OUTPUT, help="Write every sample as CSV.")
 @click.option("--markdown", type=OUTPUT, help="Write the table as Markdown.")
 @click.option("--html", type=OUTPUT, help="Write a self-contained page with charts.")
@@ -96,7 +101,7 @@ def bench(
     bundle: Path | None, source: Path | None, lengths: str | None, batches: str, scenario: str, bound: str | None,
     percentile: float, evaluate: Path | None, clients: int, queries: int, seconds: float, most_seconds: float,
     processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None,
-    markdown: Path | None, html: Path | None, methods: tuple[str, ...], opening: Opening,
+    markdown: Path | None, html: Path | None, loadgen: Path | None, methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
     """Measure latency, cold start and memory over lengths.
 
@@ -131,7 +136,7 @@ def bench(
         processes=processes,
         operators=operators,
     )
-    report = measure(bundle, plan, progress, evaluate, **given)
+    report = measure(bundle, plan, progress, evaluate, loadgen, **given)
     write(report, [] if report.partial else wanted, json_file, csv_file, markdown, html)
     if report.partial:
         raise SystemExit(INTERRUPTED)

@@ -8,6 +8,7 @@
     rows         what was measured, its samples, and cold starts
     breakdown    where the time of a graph goes
     rates        samples a second
+    loadgen      what MLPerf's LoadGen says
     quality      how far the answers of a dtype may be relied upon
     statistics   what times say: percentiles and their intervals, outliers, drift, the change between two processes
     facts        values of a device, or the reason why nobody knows them

@@ -21,6 +21,7 @@ from edgexf.checks import require
 from edgexf.errors import InputError
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.facts import Fact, facts_of
+from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.rows import Configuration, Measured, Started, finite
@@ -55,6 +56,7 @@ class LatencyReport:
         products: 10^9 operations a second of plain products of matrices, by kind of number, from the rounds of the rows; empty
             where nobody asked for breakdowns.
         breakdowns: where the time of a graph goes; empty likewise.
+        loadgen: what MLPerf's LoadGen says; empty where nobody asked for it.
     """
 
     model: str
@@ -73,6 +75,7 @@ class LatencyReport:
     quality: tuple[Quality, ...] = ()
     products: Mapping[str, Fact] = field(default_factory=dict)
     breakdowns: tuple[Breakdown, ...] = ()
+    loadgen: tuple[Driven, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         facts = {name: {key: fact.to_dict() for key, fact in getattr(self, name).items()} for name in FACTS}
@@ -91,6 +94,7 @@ class LatencyReport:
             "breakdowns": [one.to_dict() for one in self.breakdowns],
             "rates": [rate.to_dict() for rate in self.rates],
             "quality": [one.to_dict() for one in self.quality],
+            "loadgen": [one.to_dict() for one in self.loadgen],
         }
 
     def to_json(self) -> str:
@@ -148,6 +152,7 @@ class LatencyReport:
             device=facts_of(values["device"], Fact.from_dict),
             products=facts_of(values["products"], above_0),
             breakdowns=breakdowns_of(values["breakdowns"], rows),
+            loadgen=tuple(map(Driven.from_dict, listed(values["loadgen"], None))),
             **moments,
         )
 

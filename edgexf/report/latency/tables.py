@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgexf.report.latency.breakdown import INDICATIVE, breakdown_table
+from edgexf.report.latency.loadgen import LOADGEN_HEADER
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
@@ -49,6 +50,7 @@ def tables(report: LatencyReport) -> list[Table]:
     found: list[Table] = [
         ("", LATENCY_HEADER, [latency_cells(row) for row in report.rows]),
         ("samples a second", RATES_HEADER, [rate.cells() for rate in report.rates]),
+        ("MLPerf's LoadGen", LOADGEN_HEADER, [one.cells(report.rows) for one in report.loadgen]),
         ("quality", QUALITY_HEADER, [one.cells() for one in report.quality]),
         *breakdown_tables(report),
     ]

@@ -26,9 +26,13 @@ SCENARIOS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def reports() -> list[dict[str, Any]]:
+def reports(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     quick: dict[str, Any] = {"dtypes": ["fp32"], "queries": 10, "seconds": 0.0, "processes": 1}
-    found = [measure(LINFORMER, Plan([8], **{**quick, **asked})) for asked in SCENARIOS]
+    logs = tmp_path_factory.mktemp("loadgen")
+    found = [
+        measure(LINFORMER, Plan([8], **{**quick, **asked}), logs=logs / str(number))
+        for number, asked in enumerate(SCENARIOS)
+    ]
     return [json.loads(report.to_json()) for report in found]
 
 
@@ -43,6 +47,7 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
         assert set(report) == set(SCHEMA["properties"])
         assert LatencyReport.from_json(json.dumps(report)).to_json() == json.dumps(report)
     assert reports[0]["breakdowns"]
+    assert [len(report["loadgen"]) for report in reports] == [4, 0, 1, 2]  # a server without a rate has none
     assert any(rate["trials"] for report in reports for rate in report["rates"])
 
 

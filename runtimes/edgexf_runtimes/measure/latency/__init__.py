@@ -2,6 +2,7 @@
 
     bench         rounds, cold starts and facts of the device become a report
     operators     where the time of a graph goes, from a profiled session
+    loadgen       MLPerf's LoadGen drives the session
     rounds        every configuration once, in a process of its own
     cold          fresh processes, from nothing to the first answer; cold_child is their program
     plan          what a measurement does

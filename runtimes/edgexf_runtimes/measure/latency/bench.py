@@ -6,6 +6,7 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
                       grown can tell these
     rounds            a process for each, which measures every configuration; those of several bundles take turns
     profiles          a process for each graph and dtype, which says where the time goes, if the plan asks for it
+    LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
     quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
 
 After an interrupt (KeyboardInterrupt) the reports hold what was measured before, and say that they are partial.
@@ -27,13 +28,14 @@ from edgexf.errors import BundleError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.measure.evaluation import Data, check_fp32, data_of, of_dtypes, on_golden
-from edgexf_runtimes.measure.latency import environment, floor
+from edgexf_runtimes.measure.latency import environment, floor, loadgen
 from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart, cold_start
 from edgexf_runtimes.measure.latency.energy import energy
 from edgexf_runtimes.measure.latency.environment import Moment
@@ -63,6 +65,7 @@ class Bench:
         starts: cold starts so far.
         breakdowns: those so far.
         quality: of each dtype; empty before it is judged.
+        driven: what LoadGen said so far.
     """
 
     path: Path
@@ -76,6 +79,7 @@ class Bench:
     starts: list[tuple[Place, ColdStart]] = field(default_factory=list)
     breakdowns: list[Breakdown] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
+    driven: list[Driven] = field(default_factory=list)
 
     def places(self) -> list[Place]:
         """What to start in fresh processes: each graph, dtype and length, and the first length of each graph and dtype until
@@ -96,29 +100,34 @@ class Bench:
 
 
 def measure(
-    path: Path, plan: Plan | None = None, progress: Progress = unseen, evaluate: Path | None = None, **opening: Any
-) -> LatencyReport:
+    path: Path, plan: Plan | None = None, progress: Progress = unseen, evaluate: Path | None = None,
+    logs: Path | None = None, **opening: Any,
+) -> LatencyReport:  # fmt: skip
     """Measures a bundle. See `measure_all`."""
-    (report,) = measure_all([path], plan, progress, evaluate=evaluate, **opening)
+    (report,) = measure_all([path], plan, progress, evaluate=evaluate, logs=logs, **opening)
     return report
 
 
 def measure_all(
     paths: Sequence[Path], plan: Plan | None = None, progress: Progress = unseen, clock: Clock | None = None,
-    evaluate: Path | None = None, **opening: Any
+    evaluate: Path | None = None, logs: Path | None = None, **opening: Any,
 ) -> list[LatencyReport]:  # fmt: skip
     """Measures bundles in turns. `opening` holds arguments of `edgexf.load`, in types that JSON has, but ``dtype``. `evaluate`
-    is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`.
+    is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`. `logs` is a folder for those of MLPerf's
+    LoadGen, which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`.
 
     Raises UsageError for a length outside a bundle's limits, and for a method or dtype that a bundle does not hold;
     InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile.
     """
     clock = clock or SystemClock()
+    if logs is not None:
+        loadgen.check(plan or Plan())
     benches = [bench_of(path, plan or Plan(), opening, evaluate) for path in paths]
     before, began, interrupted = environment.moment(), clock.now(), False
     try:
         start(benches, progress)
         rounds(benches, progress)
+        drive(benches, logs, progress)
         judge(benches, progress)
         profile(benches, progress)
     except KeyboardInterrupt:
@@ -165,6 +174,25 @@ def rounds(benches: Sequence[Bench], progress: Progress) -> None:
                         bench.check(part.digest)
                         bench.parts.append(part)
                         advance(part.of.graph != floor.PRODUCT)
+
+
+def drive(benches: Sequence[Bench], logs: Path | None, progress: Progress) -> None:
+    """Lets LoadGen ask the queries once more, one bundle after another, if there is a folder for its logs."""
+    if logs is None:
+        return
+    with progress(sum(len(bench.wanted) for bench in benches), "LoadGen asks") as advance:
+        for number, bench in enumerate(benches):
+            rates = {part.of.name: queries_a_second(part.rate) for part in bench.parts if part.rate is not None}
+            held = {name: rate for name, rate in rates.items() if rate is not None}
+            folder = logs if len(benches) == 1 else logs / str(number)
+            with closing(loadgen.driven(bench.path, bench.plan, bench.opening, folder, held)) as found:
+                for one in found:
+                    bench.driven.append(one)
+                    advance(1)
+
+
+def queries_a_second(rate: Rate) -> float | None:
+    return None if rate.samples_per_second.value is None else rate.samples_per_second.value / rate.batch
 
 
 def judge(benches: Sequence[Bench], progress: Progress) -> None:
@@ -231,6 +259,7 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         quality=tuple(bench.quality),
         products=products_of(bench),
         breakdowns=tuple(one for one in bench.breakdowns if one.place in places),
+        loadgen=tuple(bench.driven),
     )
 
 
