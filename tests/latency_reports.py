@@ -51,6 +51,7 @@ def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> La
         model="linformer",
         digest="0" * 64,
         files={"onnx/model.onnx": 1_000, "onnx/model.onnx_data": 3_000_000},
+        options={},
         graph_files={f"{row.of.graph} {row.of.dtype}": ("onnx/model.onnx",) for row in some},
         date="2026-01-01T00:00:00+00:00",
         partial=False,

@@ -44,6 +44,7 @@ class LatencyReport:
         digest: the digest of the bundle's manifest, which lists the hash of every file.
         files: the bytes of each file of the bundle.
         graph_files: the files that a graph reads, by ``graph dtype``.
+        options: every option of the session of a graph and of its providers, by ``graph dtype``, then by name.
         date: when the measurement ended, in UTC by ISO 8601.
         partial: whether it was interrupted.
         protocol: how it was measured: seconds, queries, warm-up, seed, in their units.
@@ -63,6 +64,7 @@ class LatencyReport:
     digest: str
     files: Mapping[str, int]
     graph_files: Mapping[str, tuple[str, ...]]
+    options: Mapping[str, Mapping[str, str]]
     date: str
     partial: bool
     protocol: Mapping[str, float]
@@ -85,6 +87,7 @@ class LatencyReport:
             "digest": self.digest,
             "files": dict(self.files),
             "graph_files": {name: list(files) for name, files in self.graph_files.items()},
+            "options": {name: dict(some) for name, some in self.options.items()},
             "date": self.date,
             "partial": self.partial,
             "protocol": dict(self.protocol),
@@ -142,6 +145,7 @@ class LatencyReport:
             digest=of_kind(values, "digest", str),
             files=files,
             graph_files=graph_files,
+            options={str(name): texts(some) for name, some in of_kind(values, "options", dict).items()},
             date=of_kind(values, "date", str),
             partial=of_kind(values, "partial", bool),
             protocol={name: finite(value) for name, value in protocol.items()},
@@ -207,6 +211,11 @@ def breakdowns_of(values: Any, rows: Sequence[Measured]) -> tuple[Breakdown, ...
     known = {row.of.place for row in rows}
     require(all(one.place in known for one in found), "a breakdown must be of a row", "another")
     return found
+
+
+def texts(values: Any) -> dict[str, str]:
+    require(isinstance(values, dict), "options must be an object", type(values).__name__)
+    return {str(name): of_kind(values, name, str) for name in values}
 
 
 def above_0(values: Any) -> Fact:

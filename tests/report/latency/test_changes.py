@@ -26,7 +26,7 @@ def report(factor: float = 1.0, processes: int = 9, seed: int = 0, **changed: ob
         of = Configuration("predict", "fp32", length, length + 1)
         rows.append(Measured(of, tuple(map(float, times.reshape(-1))), (5,) * processes, 2.0, 3, UNKNOWN, UNKNOWN))
     found = LatencyReport(
-        model="linformer", digest="0" * 64, files={}, graph_files={}, date="", partial=False,
+        model="linformer", digest="0" * 64, files={}, graph_files={}, options={}, date="", partial=False,
         protocol={"queries": 44.0, "processes": float(processes)}, device={"processor": Fact("one")}, before={}, after={},
         rows=tuple(rows), starts=(),
     )  # fmt: skip

@@ -41,6 +41,7 @@ def report(*rows: Measured, **changed: Any) -> LatencyReport:
         model="linformer",
         digest="0" * 64,
         files={"onnx/model.onnx": 1_000, "onnx/model.onnx_data": 3_000_000, "onnx/explain.onnx": 2_000},
+        options={"predict fp32": {"intra_op_num_threads": "2"}},
         graph_files={
             "predict q8": (),
             "predict fp32": ("onnx/model.onnx", "onnx/model.onnx_data"),
@@ -205,6 +206,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values.update(products={"float32": {"value": "fast"}})),
         broken(lambda values: values.update(products=[])),
         broken(lambda values: values.update(graph_files=[])),
+        broken(lambda values: values.update(options={"predict fp32": {"intra_op_num_threads": 2}})),
         broken(lambda values: values["files"].update({"onnx/model.onnx": -1})),
         broken(lambda values: values["rows"][0].update(ms=[0.0] * 100)),
         broken(lambda values: values["rows"][0]["of"].update(tokens=0)),

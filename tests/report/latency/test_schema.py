@@ -47,6 +47,10 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
         assert set(report) == set(SCHEMA["properties"])
         assert LatencyReport.from_json(json.dumps(report)).to_json() == json.dumps(report)
     assert reports[0]["breakdowns"]
+    assert reports[0]["options"]["gradient fp32"]["session.disable_prepacking"] == "1"
+    assert set(reports[0]["options"]) == {
+        f"{graph} {dtype}" for graph in ("predict", "gradient") for dtype in ("fp32", "q8")
+    }
     assert [len(report["loadgen"]) for report in reports] == [4, 0, 1, 2]  # a server without a rate has none
     assert any(rate["trials"] for report in reports for rate in report["rates"])
 

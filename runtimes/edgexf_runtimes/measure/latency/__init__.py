@@ -12,6 +12,7 @@
     operations    the operations that a graph needs
     energy        counters of joules
     environment   what the device is doing: load, pressure, clock, temperature, each with a reason where unknown
+    options       every option of an open session
     files         files of the kernel, and packages that tell the same
 
 Data passes from the plan through processes to the report.

@@ -247,6 +247,7 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         digest=bench.digest,
         files={name: entry["bytes"] for name, entry in bench.manifest.files.items()},
         graph_files=graph_files(bench.manifest, bench.wanted),
+        options={f"{part.of.graph} {part.of.dtype}": part.options for part in bench.parts if part.options},
         date=now(),
         partial=partial,
         protocol=plan.protocol,

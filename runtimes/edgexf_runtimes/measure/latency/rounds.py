@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, toke
 from edgexf_runtimes.measure.latency import floor, scenarios
 from edgexf_runtimes.measure.latency.energy import energy, gpu_of, spent
 from edgexf_runtimes.measure.latency.fresh import answers_of, tell, with_providers
+from edgexf_runtimes.measure.latency.options import options_of
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.scenarios import Bound, Clock, Enough, HighestRate, Sampled, SystemClock
 from edgexf_runtimes.session import Session, load
@@ -52,6 +53,7 @@ class Part:
         seconds: from the first query to the last answer.
         warm_up: the queries before.
         joules: of all queries together, or the reason why nobody knows.
+        options: of the session that ran it, by name.
         digest: of the bundle that this process opened.
         settled: whether the queries before had become steady.
         rate: of a search for the highest one, whose last trial that held gave the samples, if there is one.
@@ -63,6 +65,7 @@ class Part:
     warm_up: int
     joules: Fact
     settled: bool = True
+    options: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     rate: Rate | None = None
 
@@ -81,6 +84,7 @@ class Part:
             values["warm_up"],
             joules,
             values["settled"],
+            values["options"],
             values["digest"],
             rate,
         )
@@ -109,8 +113,8 @@ def measured(path: Path, plan: Plan, opening: Opening, clock: Clock | None = Non
         sessions = [stack.enter_context(load(path, dtype=dtype, **arguments)) for dtype in plan.dtypes]
         for session in sessions:
             for of, query in queries(session, plan):
-                gpu = gpu_of(asked(session.settings.providers))
-                yield replace(part(of, query, plan, clock, gpu), digest=session.model_sha256)
+                gpu, told = gpu_of(asked(session.settings.providers)), options_of(session.graphs.opened(of.graph))
+                yield replace(part(of, query, plan, clock, gpu), options=told, digest=session.model_sha256)
         yield from products(sessions, plan, clock)
 
 
