@@ -8,6 +8,7 @@
     remembered   what was checked once: hashes, and golden outputs on this device
     opening      opens a graph for the first time, and checks it where it was not verified
     graphs       opens the graphs of a bundle, and runs them
+    decoding     an input with its tokens, and what outputs say about it
     predictor    answers with the predict graph
     stream       answers an iterator of inputs
     head         the kind of the outputs, and the names of their columns

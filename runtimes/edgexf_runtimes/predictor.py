@@ -24,11 +24,11 @@ from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.checks import check_flag
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError, quoted
-from edgexf.records import Record
 from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun
+from edgexf_runtimes.decoding import Answer, Prepared, features, prediction, rows_of
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
@@ -42,7 +42,6 @@ from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
 from edgexf_runtimes.inputs.limits import CallLimits
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks, Opening
-from edgexf_runtimes.scores import SCORES, best_places
 
 if TYPE_CHECKING:  # an application waits for the imports of the runtime, so these are imported at their first use
     from edgexf.report.prediction import Features, Prediction
@@ -53,29 +52,6 @@ if TYPE_CHECKING:  # an application waits for the imports of the runtime, so the
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
-Answer = tuple[dict[str, Array], float, int]  # outputs of a row, its share of the run in milliseconds, rows of the run
-
-
-class Prepared(Record):
-    """An input after reading and tokenizing.
-
-    Attributes:
-        raw: the input as it was read.
-        windows: its tokens: one window, or several if the caller gave a stride.
-    """
-
-    raw: Raw
-    windows: Sequence[Encoded]
-
-    @property
-    def truncated(self) -> bool:
-        return self.raw.truncated or self.windows[0].truncated
-
-    @property
-    def data(self) -> bytes:
-        """The bytes of the input that the model read."""
-        last = max(end for window in self.windows for _, end in window.offsets)
-        return self.raw.data[:last] if self.truncated else self.raw.data
 
 
 class Predictor:
@@ -214,6 +190,12 @@ class Predictor:
 
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
+        given = self.tokenized(source, truncate, stride)
+        self.check_windows(given)
+        return given
+
+    def tokenized(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
+        """`prepare` without a look at the tokens."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
             raise UsageError(
@@ -223,10 +205,12 @@ class Predictor:
             raise UsageError(
                 "a stride must be for a model that gives labels, which windows can join, got one without; encode with it and run the rows."
             )
-        windows = self._tokens(raw, truncate, stride)
-        for window in windows:
-            self._arrays([window])  # finds errors that a batch could hide: too few tokens, missing separators
-        return Prepared(raw, windows)
+        return Prepared(raw, self._tokens(raw, truncate, stride))
+
+    def check_windows(self, given: Prepared) -> None:
+        """Looks at each window alone, for errors that a batch could hide: too few tokens, missing separators."""
+        for window in given.windows:
+            self.arrays([window])
 
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
@@ -305,9 +289,9 @@ class Predictor:
             raise UsageError(
                 f"rows that run together must be of lengths that the model pads alike ({self.manifest.limits.padding}), got {len(lengths)} different; encode them one by one, or call predict."
             )
-        return self._arrays(windows)
+        return self.arrays(windows)
 
-    def _arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
+    def arrays(self, windows: Sequence[Encoded]) -> dict[str, Array]:
         """The checked inputs of the graph, int64 [windows, longest]."""
         reader = self.reader
         ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
@@ -330,15 +314,18 @@ class Predictor:
         answers: dict[int, Answer] = {}
         for batch in self.batches([len(window.ids) for window in windows]):
             start = time.perf_counter()
-            found = self.run_graph(names.PREDICT, self._arrays([windows[i] for i in batch]))
-            share = (time.perf_counter() - start) * 1e3 / len(batch)
-            for row, index in enumerate(batch):
-                answers[index] = {name: array[row] for name, array in found.items()}, share, len(batch)
-        in_order = iter([answers[index] for index in range(len(windows))])
+            found = self.run_graph(names.PREDICT, self.arrays([windows[i] for i in batch]))
+            ms = (time.perf_counter() - start) * 1e3
+            answers.update(zip(batch, rows_of(found, len(batch), ms), strict=True))
+        return self.decoded(inputs, [answers[index] for index in range(len(windows))])
+
+    def decoded(self, inputs: Sequence[Prepared], answers: Iterable[Answer]) -> list[Prediction] | list[Features]:
+        """What the answers of all windows say about the inputs, both in one order."""
+        in_order = iter(answers)
         mine = [[next(in_order) for _ in given.windows] for given in inputs]
         if self.classifies:
-            return [self._prediction(given, found) for given, found in zip(inputs, mine, strict=True)]
-        return [self._features(given, found) for given, (found,) in zip(inputs, mine, strict=True)]
+            return [prediction(self.manifest, given, found) for given, found in zip(inputs, mine, strict=True)]
+        return [features(self.manifest, given, found) for given, (found,) in zip(inputs, mine, strict=True)]
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """The places of inputs of these lengths that run together: what `preprocess.batches` allows, within the limits of
@@ -367,31 +354,7 @@ class Predictor:
 
     def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
         """A classifier's answer, from one row of outputs."""
-        return self._prediction(given, [(dict(outputs), ms, 1)])
-
-    def _prediction(self, given: Prepared, answers: Sequence[Answer]) -> Prediction:
-        """A classifier's answer, from the mean logits of all windows of an input."""
-        from edgexf.report.prediction import Prediction
-
-        logits = np.mean([outputs[self.head.output.name] for outputs, _, _ in answers], axis=0)
-        finite = bool(np.isfinite(logits).all())
-        with np.errstate(invalid="ignore"):  # of infinite logits, which are flagged
-            scores = SCORES[self.manifest.scores](logits)
-        best = best_places(scores)
-        top = tuple((self.manifest.labels[i], float(scores[i])) for i in best)
-        ms, batch = sum(ms for _, ms, _ in answers), max(batch for _, _, batch in answers)
-        sure = self.manifest.scores != "none"
-        return Prediction(
-            given.raw.name, top[0][0], top[0][1], top, given.truncated, ms, len(answers), sure, batch, finite
-        )  # fmt: skip
-
-    def _features(self, given: Prepared, answer: Answer) -> Features:
-        from edgexf.report.prediction import Features
-
-        (window,), (outputs, ms, batch) = given.windows, answer
-        tokens = {output.name for output in self.manifest.variants[0].outputs if output.has_tokens}
-        kept = {name: array[: len(window.ids)] if name in tokens else array for name, array in outputs.items()}
-        return Features(given.raw.name, window.tokens, window.offsets, kept, given.truncated, ms, batch)
+        return prediction(self.manifest, given, [(dict(outputs), ms, 1)])
 
     @cached_property
     def model_sha256(self) -> str:

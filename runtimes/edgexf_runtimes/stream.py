@@ -21,7 +21,8 @@ from edgexf_runtimes.inputs.preprocess import Source
 
 if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
-    from edgexf_runtimes.predictor import Pair, Predictor, Prepared
+    from edgexf_runtimes.decoding import Prepared
+    from edgexf_runtimes.predictor import Pair, Predictor
 
 AHEAD = 64  # inputs
 ON_ERROR = ("raise", "return")

@@ -40,13 +40,21 @@ def run_explain(predictor: Predictor, method: str, inputs: Mapping[str, Any]) ->
     """Runs the graph of a method: the outputs of the predict graph, relevance and residual.
 
     `inputs` are the model's inputs and the arrays that say what is explained. An array that is None counts as left out.
+    Raises the errors of `checked`.
+    """
+    return predictor.run_graph(method, checked(predictor, method, inputs))
+
+
+def checked(predictor: Predictor, method: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """What the graph of a method takes, from the inputs of `run_explain`.
+
     Raises InputError for arrays outside the bundle's limits, and UsageError for a missing position and for targets that
     the graph does not take.
     """
     wanted = {tensor.name for tensor in predictor.manifest.targets(method)} | set(TARGETS)
     given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
     arrays = predictor.checked({name: value for name, value in inputs.items() if name not in wanted})
-    return predictor.run_graph(method, {**arrays, **check_targets(given, arrays, predictor.manifest, method)})
+    return {**arrays, **check_targets(given, arrays, predictor.manifest, method)}
 
 
 def explain(
@@ -62,7 +70,7 @@ def explain(
     """
     path = along_a_path(predictor, method)
     options.check(method, PATH_OPTIONS if path else ())
-    given, (window,) = question.given, question.given.windows
+    (window,) = question.given.windows
     start, baseline = time.perf_counter(), ""
     settings: dict[str, Any] = {}
     feeds = {**inputs, **question.arrays()}
@@ -75,7 +83,15 @@ def explain(
         found, settings = integrate(run, feeds, options.budget, options.time_limit, progress)
     else:
         found = run_explain(predictor, method, feeds)
-    ms = (time.perf_counter() - start) * 1e3
+    return explanation(predictor, method, question, found, (time.perf_counter() - start) * 1e3, baseline, settings)
+
+
+def explanation(
+    predictor: Predictor, method: str, question: ExplanationTarget, found: Mapping[str, Array], ms: float,
+    baseline: str = "", settings: Mapping[str, Any] | None = None,
+) -> Explanation:  # fmt: skip
+    """What the outputs of an explain graph say about the `question`. `baseline` and `settings` are those of a path."""
+    given, (window,) = question.given, question.given.windows
     outputs = {name: array[0] for name, array in found.items()}
     graph = predictor.manifest.graph(method, predictor.dtype)
     scores = outputs[names.RELEVANCE]
@@ -97,7 +113,7 @@ def explain(
         ms=ms,
         truncated=given.truncated,
         baseline=baseline,
-        settings=settings,
+        settings=settings or {},
         position=question.position,
         date=now(),
         machine=machine(),

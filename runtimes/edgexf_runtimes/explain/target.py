@@ -32,7 +32,8 @@ from edgexf_runtimes.inputs.convert import is_whole, shaped
 from edgexf_runtimes.scores import best_places, softmax
 
 if TYPE_CHECKING:
-    from edgexf_runtimes.predictor import Predictor, Prepared
+    from edgexf_runtimes.decoding import Prepared
+    from edgexf_runtimes.predictor import Predictor
 
 Array = npt.NDArray[Any]
 Outputs = Mapping[str, Array]  # outputs of the predict graph, of one row
