@@ -17,7 +17,7 @@ from edgexf.cli.options import (
     write_text,
 )
 from edgexf.cli.session import Opening, session_options
-from edgexf.errors import UsageError
+from edgexf.errors import InputError, UsageError
 from edgexf.names import PREDICT
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
     "--evaluate",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON lines of inputs, each with a label or none, as `edgexf quantize` takes them: how far each dtype agrees with fp32 here. By default, the golden inputs' error.",
+)
+@click.option(
+    "--input",
+    "given",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True),
+    help="A file as `edgexf run` takes it (- is standard input): measure its content, cut or repeated to each length, in place of random tokens.",
 )
 @click.option("--clients", type=int, default=2, show_default=True, help="Clients of the scenario multi.")
 @click.option("--queries", type=int, default=44, show_default=True, help="At least so many queries a row.")
@@ -99,7 +105,7 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
 @session_options("dtype", "providers", "profile", "threads", "verify", "cache")
 def bench(
     bundle: Path | None, source: Path | None, lengths: str | None, batches: str, scenario: str, bound: str | None,
-    percentile: float, evaluate: Path | None, clients: int, queries: int, seconds: float, most_seconds: float,
+    percentile: float, evaluate: Path | None, given: Path | None, clients: int, queries: int, seconds: float, most_seconds: float,
     processes: int, operators: bool, budgets: tuple[str, ...], json_file: Path | None, csv_file: Path | None,
     markdown: Path | None, html: Path | None, loadgen: Path | None, methods: tuple[str, ...], opening: Opening,
 ) -> None:  # fmt: skip
@@ -119,8 +125,8 @@ def bench(
     if source is not None or bundle is None:
         write(read_report(source_of(source)), wanted, json_file, csv_file, markdown, html)
         return
-    given = dict(opening.arguments)
-    dtypes = [name.strip() for name in given.pop("dtype", "auto").split(",")]
+    arguments = dict(opening.arguments)
+    dtypes = [name.strip() for name in arguments.pop("dtype", "auto").split(",")]
     plan = Plan(
         lengths=parse_lengths(lengths) if lengths is not None else lengths_of(wanted),
         batches=parse_lengths(batches, "batches"),
@@ -136,7 +142,10 @@ def bench(
         processes=processes,
         operators=operators,
     )
-    report = measure(bundle, plan, progress, evaluate, loadgen, **given)
+    try:
+        report = measure(bundle, plan, progress, evaluate, given, loadgen, **arguments)
+    except InputError as error:  # of the files of --input and --evaluate, which are wrong usage of a measurement
+        raise UsageError(str(error)) from error
     write(report, [] if report.partial else wanted, json_file, csv_file, markdown, html)
     if report.partial:
         raise SystemExit(INTERRUPTED)

@@ -205,7 +205,7 @@ class Predictor:
             raise UsageError(
                 "a stride must be for a model that gives labels, which windows can join, got one without; encode with it and run the rows."
             )
-        return Prepared(raw, self._tokens(raw, truncate, stride))
+        return Prepared(raw, self.tokens(raw, truncate, stride))
 
     def check_windows(self, given: Prepared) -> None:
         """Looks at each window alone, for errors that a batch could hide: too few tokens, missing separators."""
@@ -236,7 +236,7 @@ class Predictor:
             )
         return self.manifest.preprocess
 
-    def _tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
+    def tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
         """Turns an input into windows of tokens: one window, or several if a stride is given."""
         check_flag("truncate", truncate)
         reader = self.reader
@@ -281,7 +281,7 @@ class Predictor:
         """
         with self.graphs.calls.enter():
             read = [self.read(source) for source in preprocess.listed(inputs)]
-            windows = [window for raw in read for window in self._tokens(raw, truncate, stride)]
+            windows = [window for raw in read for window in self.tokens(raw, truncate, stride)]
         if not windows:
             raise UsageError("rows to encode must be at least one, got no input; give one.")
         lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}

@@ -15,6 +15,7 @@ from small import NAMES, small_encoder
 
 from edgexf import export
 from edgexf.models.weights import save
+from edgexf_runtimes.measure.cases import Case
 from edgexf_runtimes.measure.latency.cold import cold_start
 
 pytestmark = pytest.mark.slow  # exports or runs many models
@@ -118,7 +119,7 @@ def test_bench_runs_no_code_of_the_current_folder(bundle: Path, tmp_path: Path) 
 
 def test_peak_memory_is_the_childs_own(bundle: Path) -> None:
     ballast = bytearray(os.urandom(1)) * (400 << 20)  # resident in this process only: no child process inherits it
-    peak = cold_start(bundle, "predict", 16, {}).peak_mib
+    peak = cold_start(bundle, Case("predict", 16), {}).peak_mib
     assert peak is not None
     assert peak < 300 < len(ballast) >> 20
 

@@ -9,6 +9,7 @@
     breakdown    where the time of a graph goes
     rates        samples a second
     loadgen      what MLPerf's LoadGen says
+    inputs       which inputs were measured
     quality      how far the answers of a dtype may be relied upon
     statistics   what times say: percentiles and their intervals, outliers, drift, the change between two processes
     facts        values of a device, or the reason why nobody knows them

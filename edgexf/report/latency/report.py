@@ -21,6 +21,7 @@ from edgexf.checks import require
 from edgexf.errors import InputError
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.facts import Fact, facts_of
+from edgexf.report.latency.inputs import Inputs
 from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
@@ -33,6 +34,7 @@ from edgexf.report.reading import check_keys, listed, of_kind
 REPORT_SCHEMA = 3
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
 FACTS = ("device", "before", "after", "products")  # of a report
+LATER: Mapping[str, Any] = {"inputs": None}  # keys that reports of this version lack which an earlier edgexf wrote
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class LatencyReport:
             where nobody asked for breakdowns.
         breakdowns: where the time of a graph goes; empty likewise.
         loadgen: what MLPerf's LoadGen says; empty where nobody asked for it.
+        inputs: what was measured; None in a report of an edgexf that did not tell it.
     """
 
     model: str
@@ -78,6 +81,7 @@ class LatencyReport:
     products: Mapping[str, Fact] = field(default_factory=dict)
     breakdowns: tuple[Breakdown, ...] = ()
     loadgen: tuple[Driven, ...] = ()
+    inputs: Inputs | None = None
 
     def to_dict(self) -> dict[str, Any]:
         facts = {name: {key: fact.to_dict() for key, fact in getattr(self, name).items()} for name in FACTS}
@@ -98,6 +102,7 @@ class LatencyReport:
             "rates": [rate.to_dict() for rate in self.rates],
             "quality": [one.to_dict() for one in self.quality],
             "loadgen": [one.to_dict() for one in self.loadgen],
+            "inputs": None if self.inputs is None else self.inputs.to_dict(),
         }
 
     def to_json(self) -> str:
@@ -123,6 +128,7 @@ class LatencyReport:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
+        values = {**LATER, **values}
         check_keys(cls, values)
         files, protocol = (of_kind(values, name, dict) for name in ("files", "protocol"))
         for name, size in files.items():
@@ -157,6 +163,7 @@ class LatencyReport:
             products=facts_of(values["products"], above_0),
             breakdowns=breakdowns_of(values["breakdowns"], rows),
             loadgen=tuple(map(Driven.from_dict, listed(values["loadgen"], None))),
+            inputs=None if values["inputs"] is None else Inputs.from_dict(values["inputs"]),
             **moments,
         )
 
@@ -167,8 +174,9 @@ class LatencyReport:
             for name in ("dtype", "providers", "profile", "threads")
         }
         partial = {"partial": "the measurement was interrupted"} if self.partial else {}
+        inputs = {} if self.inputs is None else {"inputs": self.inputs.text()}
         device = {name: fact.text() for name, fact in self.device.items()}
-        return {"model": self.model, "bundle": self.digest, **several, **device, "date": self.date, **partial}
+        return {"model": self.model, "bundle": self.digest, **several, **inputs, **device, "date": self.date, **partial}
 
     def to_markdown(self) -> str:
         """A list of what was measured, and its tables."""

@@ -35,7 +35,11 @@ def read_arrays(path: Path, timeout: float = INPUT_TIMEOUT) -> Arrays:
     Raises InputError for a file that can't be read, for one that is no ``.npz`` or holds others than arrays of numbers,
     and for more than `MOST_BYTES`.
     """
-    data = read_file(path, MOST_BYTES + 1, timeout)
+    return arrays_in(read_file(path, MOST_BYTES + 1, timeout), path)
+
+
+def arrays_in(data: bytes, path: Path) -> Arrays:
+    """The arrays in the content of an ``.npz`` file, by name. `path` names it in errors, which are those of `read_arrays`."""
     if not zipfile.is_zipfile(BytesIO(data)):
         raise InputError(f"{RULE}, got {path}, which is none; write it with numpy.savez.")
     try:

@@ -37,25 +37,29 @@ def inputs(folder: Path, manifest: Manifest, length: int) -> dict[str, Array]:
     custom module gets the inputs of `own`.
     """
     if manifest.signature is not None:
-        return own(folder, manifest, manifest.signature, length)
+        return own(manifest, manifest.signature, next(iter(read(folder / names.GOLDEN_FILE).values())), length)
     ids = random_ids(manifest, length)
     made = {names.INPUT_IDS: ids}
     if manifest.globals is not None:
         made[names.GLOBAL_ATTENTION_MASK] = (np.arange(ids.shape[1]) == 0).astype(np.int64)[None]
     if names.CHOICES in manifest.variants[0].inputs[0].shape:
         made = {name: np.repeat(array[:, None], CHOICES, axis=1) for name, array in made.items()}
-    if manifest.decoder is not None:
-        made[names.DECODER_INPUT_IDS] = ids[:, : manifest.decoder.max_length]
-    return made
+    return written(manifest, made)
 
 
-def own(folder: Path, manifest: Manifest, signature: Signature, length: int) -> dict[str, Array]:
-    """Inputs of a custom module: golden inputs, so that the values are of a kind that the module knows.
+def written(manifest: Manifest, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Inputs with what a decoder has written, if it is not there: as many of the first tokens as it may write."""
+    if manifest.decoder is None or names.DECODER_INPUT_IDS in inputs:
+        return dict(inputs)
+    return {**inputs, names.DECODER_INPUT_IDS: inputs[names.INPUT_IDS][:, : manifest.decoder.max_length]}
 
-    They hold one sample, or as few as the module takes. All other axes are repeated to `length`, or to the largest size
-    that the module takes.
+
+def own(manifest: Manifest, signature: Signature, cell: Mapping[str, Array], length: int) -> dict[str, Array]:
+    """Inputs of a custom module from others, such as golden ones, so that the values are of a kind that the module knows.
+
+    They hold one sample, or as few as the module takes. All other axes are cut or repeated to `length`, or to the largest
+    size that the module takes.
     """
-    cell = next(iter(read(folder / names.GOLDEN_FILE).values()))
     sizes = {}
     for axis in signature.axes:
         most = axis.most // axis.step * axis.step

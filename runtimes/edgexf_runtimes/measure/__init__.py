@@ -4,6 +4,7 @@
     golden          the bundle's golden inputs run, and the outputs are compared with the eager model's
     agreement       two sessions run the same inputs, and their answers and explanations are compared
     evaluation      a user's or the golden inputs are answered by each dtype, and the answers become its quality
+    user_input      a user's file is brought to the lengths of a measurement
     cases           what a measurement runs: a graph, and inputs of one length
     resident        the memory of this process
     speed           the time of a graph relative to another graph

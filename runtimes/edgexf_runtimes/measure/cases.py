@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from edgexf import names
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs import made
+from edgexf_runtimes.measure import user_input
 from edgexf_runtimes.session import Session
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)  # by default, as far as a model takes them
@@ -27,10 +29,12 @@ class Case:
     Attributes:
         graph: ``predict``, or an explanation method.
         length: the length of the input, as in `edgexf_runtimes.inputs.made`.
+        inputs: the folder to which `user_input.keep` wrote the user's own; None for those of `made`.
     """
 
     graph: str
     length: int
+    inputs: str | None = None
 
 
 def parse_lengths(text: str, name: str = "lengths") -> list[int]:
@@ -51,17 +55,23 @@ def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
     return made.inputs(session.path, session.manifest, length)
 
 
-def tokens_of(session: Session, length: int) -> int:
+def tokens_of(session: Session, case: Case) -> int:
     """The number of tokens in one row of an input of this length: a model of bytes adds its class token, and a row of a
     model that chooses holds several choices.
     """
+    length = case.length
+    if case.inputs is not None and session.manifest.signature is None:
+        return int(user_input.arrays_of(session.manifest, Path(case.inputs), length)[names.INPUT_IDS].size)
     choices = made.CHOICES if names.CHOICES in session.manifest.variants[0].inputs[0].shape else 1
     return choices * (length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0))
 
 
 def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
     """The inputs of a case's graph."""
-    inputs = random_inputs(session, case.length)
+    if case.inputs is None:
+        inputs = random_inputs(session, case.length)
+    else:
+        inputs = user_input.arrays_of(session.manifest, Path(case.inputs), case.length)
     return inputs if case.graph == names.PREDICT else made.explained(session.manifest, case.graph, inputs)
 
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from edgexf import names
@@ -28,12 +29,15 @@ from edgexf.errors import BundleError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.inputs import GOLDEN, RANDOM, Inputs
 from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
+from edgexf_runtimes.measure import user_input
+from edgexf_runtimes.measure.cases import Case, chosen_lengths
 from edgexf_runtimes.measure.evaluation import Data, check_fp32, data_of, of_dtypes, on_golden
 from edgexf_runtimes.measure.latency import environment, floor, loadgen
 from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart, cold_start
@@ -60,6 +64,7 @@ class Bench:
         manifest, digest: of the bundle.
         wanted: the configurations.
         opening: arguments of `edgexf.load` but ``dtype``.
+        inputs: what is measured, for the report.
         data: the inputs on which quality is judged; None for the golden inputs.
         parts: the samples so far.
         starts: cold starts so far.
@@ -74,6 +79,7 @@ class Bench:
     digest: str
     wanted: list[Configuration]
     opening: Opening
+    inputs: Inputs
     data: Data | None = None
     parts: list[Part] = field(default_factory=list)
     starts: list[tuple[Place, ColdStart]] = field(default_factory=list)
@@ -101,28 +107,34 @@ class Bench:
 
 def measure(
     path: Path, plan: Plan | None = None, progress: Progress = unseen, evaluate: Path | None = None,
-    logs: Path | None = None, **opening: Any,
+    input: Path | None = None, logs: Path | None = None, **opening: Any,  # noqa: A002 (the word of the command)
 ) -> LatencyReport:  # fmt: skip
     """Measures a bundle. See `measure_all`."""
-    (report,) = measure_all([path], plan, progress, evaluate=evaluate, logs=logs, **opening)
+    (report,) = measure_all([path], plan, progress, evaluate=evaluate, input=input, logs=logs, **opening)
     return report
 
 
 def measure_all(
     paths: Sequence[Path], plan: Plan | None = None, progress: Progress = unseen, clock: Clock | None = None,
-    evaluate: Path | None = None, logs: Path | None = None, **opening: Any,
+    evaluate: Path | None = None, input: Path | None = None,  # noqa: A002 (as above)
+    logs: Path | None = None, **opening: Any,
 ) -> list[LatencyReport]:  # fmt: skip
     """Measures bundles in turns. `opening` holds arguments of `edgexf.load`, in types that JSON has, but ``dtype``. `evaluate`
-    is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`. `logs` is a folder for those of MLPerf's
-    LoadGen, which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`.
+    is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`. `input` is a file with an input to
+    measure, in place of made ones; see `edgexf_runtimes.measure.user_input`. `logs` is a folder for those of MLPerf's LoadGen,
+    which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`.
 
     Raises UsageError for a length outside a bundle's limits, and for a method or dtype that a bundle does not hold;
     InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile.
     """
-    clock = clock or SystemClock()
     if logs is not None:
         loadgen.check(plan or Plan())
-    benches = [bench_of(path, plan or Plan(), opening, evaluate) for path in paths]
+    with TemporaryDirectory(prefix="edgexf-") as folder:
+        benches = [bench_of(path, plan or Plan(), opening, evaluate, input, Path(folder)) for path in paths]
+        return reports_of(benches, logs, progress, clock or SystemClock())
+
+
+def reports_of(benches: Sequence[Bench], logs: Path | None, progress: Progress, clock: Clock) -> list[LatencyReport]:
     before, began, interrupted = environment.moment(), clock.now(), False
     try:
         start(benches, progress)
@@ -139,17 +151,31 @@ def measure_all(
     return [report_of(bench, before, {**after.facts(), "others": others}, interrupted) for bench in benches]
 
 
-def bench_of(path: Path, plan: Plan, opening: Opening, evaluate: Path | None = None) -> Bench:
-    """Opens the sessions once to find what is wrong before anything is measured, and closes them."""
+def bench_of(
+    path: Path, plan: Plan, opening: Opening, evaluate: Path | None = None, given: Path | None = None,
+    folder: Path | None = None,
+) -> Bench:  # fmt: skip
+    """Opens the sessions once to find what is wrong before anything is measured, and closes them. The user's own input
+    `given` is kept below `folder`.
+    """
     with ExitStack() as stack:
         sessions: list[Session] = [stack.enter_context(load(path, dtype=dtype, **opening)) for dtype in plan.dtypes]
+        first, data, inputs = sessions[0], None, made_for(sessions[0].manifest)
+        if given is not None and folder is not None:
+            kept = Path(mkdtemp(dir=folder))
+            inputs = user_input.keep(first, given, chosen_lengths(first, plan.lengths), kept)
+            plan = replace(plan, inputs=str(kept))
         wanted = [of for session in sessions for of in configurations(session, plan)]
         named = replace(plan, dtypes=tuple(dict.fromkeys(session.dtype for session in sessions)))
-        first, data = sessions[0], None
         if evaluate is not None:
             check_fp32(first)
             data = data_of(stack.enter_context(load(path, dtype=FP32, **opening)), evaluate)
-        return Bench(path, named, first.whole, first.model_sha256, list(dict.fromkeys(wanted)), opening, data)
+        return Bench(path, named, first.whole, first.model_sha256, list(dict.fromkeys(wanted)), opening, inputs, data)
+
+
+def made_for(manifest: Manifest) -> Inputs:
+    """The inputs that `edgexf_runtimes.inputs.made` makes."""
+    return Inputs(RANDOM if manifest.signature is None else GOLDEN)
 
 
 def start(benches: Sequence[Bench], progress: Progress) -> None:
@@ -157,7 +183,8 @@ def start(benches: Sequence[Bench], progress: Progress) -> None:
         for bench in benches:
             for place in bench.places():
                 graph, dtype, length = place
-                found = cold_start(bench.path, graph, length, {**bench.opening, "dtype": dtype})
+                case = Case(graph, length, bench.plan.inputs)
+                found = cold_start(bench.path, case, {**bench.opening, "dtype": dtype})
                 bench.check(found.digest)
                 bench.starts.append((place, found))
                 advance(1)
@@ -225,7 +252,7 @@ def profile(benches: Sequence[Bench], progress: Progress) -> None:
     with progress(len(groups), "profiling operators") as advance:
         for bench, graph, dtype in groups:
             of = [one for one in bench.wanted if (one.graph, one.dtype) == (graph, dtype)]
-            bench.breakdowns.extend(breakdowns(bench.path, of, {**bench.opening, "dtype": dtype}))
+            bench.breakdowns.extend(breakdowns(bench.path, of, {**bench.opening, "dtype": dtype}, bench.plan.inputs))
             advance(1)
 
 
@@ -261,6 +288,7 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         products=products_of(bench),
         breakdowns=tuple(one for one in bench.breakdowns if one.place in places),
         loadgen=tuple(bench.driven),
+        inputs=bench.inputs,
     )
 
 

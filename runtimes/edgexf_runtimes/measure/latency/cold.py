@@ -1,6 +1,6 @@
 """The way from nothing to the first answer, in fresh processes.
 
-In: a bundle, a graph, and the arguments of `edgexf.load`. Out: a `ColdStart` for each process: the milliseconds of each
+In: a bundle, a graph and its input, and the arguments of `edgexf.load`. Out: a `ColdStart` for each process: the milliseconds of each
 stage, and the memory that the process holds after it.
 
     process   until Python runs the first line
@@ -18,10 +18,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgexf_runtimes.measure.cases import Case
 from edgexf_runtimes.measure.latency.fresh import answer_of
 
 FEWEST = 5  # processes
@@ -45,12 +46,12 @@ class ColdStart:
     digest: str = ""
 
 
-def cold_start(path: Path, graph: str, length: int, opening: Mapping[str, Any]) -> ColdStart:
+def cold_start(path: Path, case: Case, opening: Mapping[str, Any]) -> ColdStart:
     """Starts a process that answers twice. `opening` holds arguments of `edgexf.load` in types that JSON has.
 
     Raises EdgexfError if the process fails.
     """
     start = time.perf_counter()  # of one clock for all processes on Linux, macOS and Windows
-    found = answer_of(PROGRAM, str(path), graph, str(length), json.dumps(opening))
+    found = answer_of(PROGRAM, str(path), json.dumps(asdict(case)), json.dumps(opening))
     process = 1e3 * (found["began"] - start)
     return ColdStart({"process": process, **found["ms"]}, found["resident_mib"], found["peak_mib"], found["digest"])

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 
-def main(began: float, path: str, graph: str, length: str, opening: str) -> None:
+def main(began: float, path: str, of: str, opening: str) -> None:
     import onnxruntime  # noqa: F401 (part of the stage, and the larger one)
 
     import edgexf_runtimes
@@ -37,8 +37,8 @@ def main(began: float, path: str, graph: str, length: str, opening: str) -> None
     with edgexf_runtimes.load(path, check="never", nan="flag", verify="never", **given) as session:
         from edgexf_runtimes.measure.cases import Case, feeds, run
 
-        case = Case(graph, int(length))
-        session.graphs.opened(graph)
+        case = Case(**json.loads(of))
+        session.graphs.opened(case.graph)
         lap("create")
         inputs = feeds(session, case)
         began = time.perf_counter()  # making inputs is no part of a start

@@ -57,27 +57,34 @@ Query = Callable[[], object]
 Create = Callable[[Path], ort.InferenceSession]
 
 
-def breakdowns(path: Path, wanted: Sequence[Configuration], opening: Mapping[str, Any]) -> list[Breakdown]:
-    """The breakdowns of configurations of one dtype, from a new process. Raises EdgexfError if the process fails."""
+def breakdowns(
+    path: Path, wanted: Sequence[Configuration], opening: Mapping[str, Any], inputs: str | None = None
+) -> list[Breakdown]:
+    """The breakdowns of configurations of one dtype, from a new process. `inputs` is that of the plan.
+
+    Raises EdgexfError if the process fails.
+    """
     of = json.dumps([asdict(one) for one in wanted])
-    return [Breakdown.from_dict(one) for one in answer_of(PROGRAM, str(path), of, json.dumps(opening))]
+    return [Breakdown.from_dict(one) for one in answer_of(PROGRAM, str(path), of, json.dumps(opening), inputs or "")]
 
 
-def main(path: str, wanted: str, opening: str) -> None:
+def main(path: str, wanted: str, opening: str, inputs: str = "") -> None:
     """Runs in the process that `breakdowns` starts."""
     of = [Configuration(**one) for one in json.loads(wanted)]
-    found = measured(Path(path), of, with_providers(json.loads(opening)))
+    found = measured(Path(path), of, with_providers(json.loads(opening)), inputs or None)
     tell([one.to_dict() for one in found])
 
 
-def measured(path: Path, wanted: Iterable[Configuration], opening: Mapping[str, Any]) -> list[Breakdown]:
+def measured(
+    path: Path, wanted: Iterable[Configuration], opening: Mapping[str, Any], inputs: str | None = None
+) -> list[Breakdown]:
     """The breakdowns, in this process."""
     with load(path, **{**opening, "check": "never", "nan": "flag"}) as session:
-        return [breakdown(session, of) for of in wanted]
+        return [breakdown(session, of, inputs) for of in wanted]
 
 
-def breakdown(session: Session, of: Configuration) -> Breakdown:
-    case = Case(of.graph, of.length)
+def breakdown(session: Session, of: Configuration, inputs: str | None = None) -> Breakdown:
+    case = Case(of.graph, of.length, inputs)
     query = partial(run, session, case, repeated(feeds(session, case), of.batch))
     plain = timed(query)
     slow, events = profiled(session, of.graph, partial(timed, query), partial(with_profile, session, of.graph))

@@ -38,6 +38,8 @@ class Plan:
         most_seconds: of each configuration, whatever is lacking, likewise.
         processes: fresh processes, which share the queries and seconds. The search of ``server`` takes one.
         operators: whether a profiled session says where the time goes, and products of matrices what this device can do.
+        inputs: the folder to which `user_input.keep` wrote the user's own input; None for random or golden ones. `measure`
+            sets it.
     """
 
     lengths: Sequence[int] | None = None
@@ -53,6 +55,7 @@ class Plan:
     most_seconds: float = 30.0
     processes: int = PROCESSES
     operators: bool = False
+    inputs: str | None = None
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIOS:

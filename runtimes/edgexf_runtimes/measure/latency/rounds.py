@@ -158,7 +158,7 @@ def rate_of(of: Configuration, bound: Bound, found: HighestRate) -> Rate:
 def queries(session: Session, plan: Plan) -> Iterator[tuple[Configuration, Callable[[], object]]]:
     """The configurations of a session in their order, each with a function that answers a query."""
     for of in configurations(session, plan):
-        case = Case(of.graph, of.length)
+        case = Case(of.graph, of.length, plan.inputs)
         yield of, partial(run, session, case, repeated(feeds(session, case), of.batch))
 
 
@@ -171,7 +171,7 @@ def configurations(session: Session, plan: Plan) -> list[Configuration]:
     settings, clients = session.settings, clients_of(session, plan)
     return [
         Configuration(
-            graph, session.dtype, length, tokens_of(session, length), batch, plan.scenario, clients,
+            graph, session.dtype, length, tokens_of(session, Case(graph, length, plan.inputs)), batch, plan.scenario, clients,
             ", ".join(map(str, asked(settings.providers))), settings.profile.name, threads_of(settings),
         )
         for graph in (names.PREDICT, *dict.fromkeys(map(session.method, plan.methods)))
