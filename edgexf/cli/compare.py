@@ -83,5 +83,7 @@ def measured(paths: list[Path], lengths: str | None, processes: int, opening: Op
         )
     given = dict(opening.arguments)
     dtypes = [name.strip() for name in given.pop("dtype", "auto").split(",")]
-    plan = Plan(parse_lengths(lengths or LENGTHS), dtypes=dtypes, processes=processes, queries=20 * processes)
+    plan = Plan(
+        parse_lengths(lengths or LENGTHS), dtypes=dtypes, processes=processes, queries=20 * processes, stages=False
+    )
     return measure_all(paths, plan, progress, **given)

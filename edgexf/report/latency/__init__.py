@@ -7,6 +7,7 @@
     validity     how far a report may be relied upon, and why
     rows         what was measured, its samples, and cold starts
     breakdown    where the time of a graph goes
+    stages       where the time of one whole answer goes
     rates        samples a second
     loadgen      what MLPerf's LoadGen says
     inputs       which inputs were measured

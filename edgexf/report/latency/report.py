@@ -15,7 +15,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from edgexf.checks import require
 from edgexf.errors import InputError
@@ -26,15 +26,20 @@ from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.rows import Configuration, Measured, Started, finite
+from edgexf.report.latency.stages import Stages
 from edgexf.report.markdown import markdown_table
 from edgexf.report.reading import check_keys, listed, of_kind
 
 # Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 2 held no samples, one dtype
 # and no facts about the device while it was measured.
 REPORT_SCHEMA = 3
+Part = TypeVar("Part", Breakdown, Stages)
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
 FACTS = ("device", "before", "after", "products")  # of a report
-LATER: Mapping[str, Any] = {"inputs": None}  # keys that reports of this version lack which an earlier edgexf wrote
+LATER: Mapping[str, Any] = {
+    "inputs": None,
+    "stages": [],
+}  # keys that reports of this version lack which an earlier edgexf wrote
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class LatencyReport:
         breakdowns: where the time of a graph goes; empty likewise.
         loadgen: what MLPerf's LoadGen says; empty where nobody asked for it.
         inputs: what was measured; None in a report of an edgexf that did not tell it.
+        stages: where the time of a whole answer goes, from a text to labels; empty where nobody measured it.
     """
 
     model: str
@@ -82,6 +88,7 @@ class LatencyReport:
     breakdowns: tuple[Breakdown, ...] = ()
     loadgen: tuple[Driven, ...] = ()
     inputs: Inputs | None = None
+    stages: tuple[Stages, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         facts = {name: {key: fact.to_dict() for key, fact in getattr(self, name).items()} for name in FACTS}
@@ -103,6 +110,7 @@ class LatencyReport:
             "quality": [one.to_dict() for one in self.quality],
             "loadgen": [one.to_dict() for one in self.loadgen],
             "inputs": None if self.inputs is None else self.inputs.to_dict(),
+            "stages": [one.to_dict() for one in self.stages],
         }
 
     def to_json(self) -> str:
@@ -161,9 +169,10 @@ class LatencyReport:
             quality=tuple(map(Quality.from_dict, listed(values["quality"], None))),
             device=facts_of(values["device"], Fact.from_dict),
             products=facts_of(values["products"], above_0),
-            breakdowns=breakdowns_of(values["breakdowns"], rows),
+            breakdowns=of_rows(tuple(map(Breakdown.from_dict, listed(values["breakdowns"], None))), rows),
             loadgen=tuple(map(Driven.from_dict, listed(values["loadgen"], None))),
             inputs=None if values["inputs"] is None else Inputs.from_dict(values["inputs"]),
+            stages=of_rows(tuple(map(Stages.from_dict, listed(values["stages"], None))), rows),
             **moments,
         )
 
@@ -213,11 +222,10 @@ class LatencyReport:
         return text.getvalue()
 
 
-def breakdowns_of(values: Any, rows: Sequence[Measured]) -> tuple[Breakdown, ...]:
-    """Breakdowns of what the rows measured, from JSON."""
-    found = tuple(map(Breakdown.from_dict, listed(values, None)))
+def of_rows(found: tuple[Part, ...], rows: Sequence[Measured]) -> tuple[Part, ...]:
+    """Breakdowns or stages of what the rows measured. ValueError for those of anything else."""
     known = {row.of.place for row in rows}
-    require(all(one.place in known for one in found), "a breakdown must be of a row", "another")
+    require(all(one.place in known for one in found), "a breakdown, and stages, must be of a row", "another")
     return found
 
 

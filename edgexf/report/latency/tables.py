@@ -13,6 +13,7 @@ from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Measured
+from edgexf.report.latency.stages import STAGES_HEADER, stages_title
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
@@ -52,6 +53,7 @@ def tables(report: LatencyReport) -> list[Table]:
         ("samples a second", RATES_HEADER, [rate.cells() for rate in report.rates]),
         ("MLPerf's LoadGen", LOADGEN_HEADER, [one.cells(report.rows) for one in report.loadgen]),
         ("quality", QUALITY_HEADER, [one.cells() for one in report.quality]),
+        (stages_title(report.stages), STAGES_HEADER, [one.cells() for one in report.stages]),
         *breakdown_tables(report),
     ]
     return [table for table in found if table[2]]

@@ -77,11 +77,14 @@ def own(manifest: Manifest, signature: Signature, cell: Mapping[str, Array], len
 
 
 def random_ids(manifest: Manifest, length: int) -> Tokens:
-    chance = np.random.default_rng(length)
     if not isinstance(manifest.preprocess, Bytes):
-        return chance.integers(0, manifest.limits.vocab, (1, length))
-    raw = Raw("", chance.integers(0, 256, length, dtype=np.uint8).tobytes(), False)
-    return encode(raw, manifest.preprocess).ids[None]
+        return np.random.default_rng(length).integers(0, manifest.limits.vocab, (1, length))
+    return encode(Raw("", random_bytes(length), False), manifest.preprocess).ids[None]
+
+
+def random_bytes(length: int) -> bytes:
+    """Those behind the class token of `random_ids`."""
+    return np.random.default_rng(length).integers(0, 256, length, dtype=np.uint8).tobytes()
 
 
 def explained(manifest: Manifest, method: str, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -52,6 +52,7 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
         f"{graph} {dtype}" for graph in ("predict", "gradient") for dtype in ("fp32", "q8")
     }
     assert [len(report["loadgen"]) for report in reports] == [4, 0, 1, 2]  # a server without a rate has none
+    assert reports[0]["stages"]
     assert any(rate["trials"] for report in reports for rate in report["rates"])
 
 
@@ -70,6 +71,10 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
         lambda report: report["starts"][0].update(ms={"first": -1}),
         lambda report: report["quality"][0].update(accuracy=2),
         lambda report: report.update(protocol={"queries": 1}),
+        lambda report: report["inputs"].update(kind="other"),
+        lambda report: report["inputs"].update(name="a file without a hash"),
+        lambda report: report["stages"][0]["ms"].update(run={"value": []}),
+        lambda report: report["stages"][0]["ms"].pop("whole"),
     ],
 )
 def test_what_is_no_report_does_not(reports: list[dict[str, Any]], change: Callable[[dict[str, Any]], object]) -> None:

@@ -4,6 +4,7 @@
     operators     where the time of a graph goes, from a profiled session
     loadgen       MLPerf's LoadGen drives the session
     rounds        every configuration once, in a process of its own
+    stages        where the time of one whole answer goes, from text to labels
     cold          fresh processes, from nothing to the first answer; cold_child is their program
     plan          what a measurement does
     scenarios     how queries come: one after another, from several clients, at random times, all at once

@@ -35,6 +35,7 @@ from edgexf.report.latency.quality import Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
+from edgexf.report.latency.stages import Stages
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.measure import user_input
 from edgexf_runtimes.measure.cases import Case, chosen_lengths
@@ -289,6 +290,7 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         breakdowns=tuple(one for one in bench.breakdowns if one.place in places),
         loadgen=tuple(bench.driven),
         inputs=bench.inputs,
+        stages=tuple(one for of in bench.wanted if of.place in places for one in stages(parts_of(of, bench))),
     )
 
 
@@ -330,6 +332,20 @@ def row(of: Configuration, bench: Bench) -> Measured:
 def per_query(joules: Sequence[Fact], queries: int) -> Fact:
     lacking = [fact for fact in joules if fact.value is None]
     return lacking[0] if lacking else Fact(sum(fact.value for fact in joules) / queries)
+
+
+def stages(parts: Sequence[Part]) -> list[Stages]:
+    """The stages of an answer of a configuration, from all processes that measured them. One lacks if it does in any."""
+    found = [part for part in parts if part.stages]
+    if not found:
+        return []
+    of, ms = found[0].of, {}
+    for name in found[0].stages:
+        facts = [part.stages[name] for part in found]
+        lacking = [fact for fact in facts if fact.value is None]
+        ms[name] = lacking[0] if lacking else Fact(tuple(time for fact in facts for time in fact.value))
+    counts = tuple(max(len(fact.value or [0]) for fact in part.stages.values()) for part in found)
+    return [Stages(of.graph, of.dtype, of.length, counts, ms)]
 
 
 def told(values: Mapping[str, float | None]) -> dict[str, float]:

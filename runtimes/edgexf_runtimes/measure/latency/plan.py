@@ -38,6 +38,7 @@ class Plan:
         most_seconds: of each configuration, whatever is lacking, likewise.
         processes: fresh processes, which share the queries and seconds. The search of ``server`` takes one.
         operators: whether a profiled session says where the time goes, and products of matrices what this device can do.
+        stages: whether the stages of a whole answer are timed too, where queries of one sample come one after another.
         inputs: the folder to which `user_input.keep` wrote the user's own input; None for random or golden ones. `measure`
             sets it.
     """
@@ -55,6 +56,7 @@ class Plan:
     most_seconds: float = 30.0
     processes: int = PROCESSES
     operators: bool = False
+    stages: bool = True
     inputs: str | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +126,11 @@ class Plan:
             self.seconds / self.processes,
             self.most_seconds / self.processes,
         )
+
+    @property
+    def of_the_stages(self) -> Enough:
+        """The share of each process, half as many as of its queries: each also makes the whole call."""
+        return Enough(max(self.of_a_process.queries // 2, 1), 0.0, self.of_a_process.most_seconds)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

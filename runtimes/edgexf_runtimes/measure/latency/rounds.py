@@ -33,6 +33,7 @@ from edgexf_runtimes.measure.latency.fresh import answers_of, tell, with_provide
 from edgexf_runtimes.measure.latency.options import options_of
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.scenarios import Bound, Clock, Enough, HighestRate, Sampled, SystemClock
+from edgexf_runtimes.measure.latency.stages import stages_of
 from edgexf_runtimes.session import Session, load
 
 Opening = Mapping[str, Any]
@@ -57,6 +58,7 @@ class Part:
         digest: of the bundle that this process opened.
         settled: whether the queries before had become steady.
         rate: of a search for the highest one, whose last trial that held gave the samples, if there is one.
+        stages: the times of each stage of an answer; empty where the plan asks for none.
     """
 
     of: Configuration
@@ -68,26 +70,20 @@ class Part:
     options: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     rate: Rate | None = None
+    stages: Mapping[str, Fact] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         rate = None if self.rate is None else self.rate.to_dict()
-        return {**asdict(self), "joules": self.joules.to_dict(), "rate": rate}
+        stages = {name: fact.to_dict() for name, fact in self.stages.items()}
+        return {**asdict(self), "joules": self.joules.to_dict(), "rate": rate, "stages": stages}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Part:
         of, joules = Configuration(**values["of"]), Fact.from_dict(values["joules"])
         rate = None if values["rate"] is None else Rate.from_dict(values["rate"])
-        return cls(
-            of,
-            tuple(values["ms"]),
-            values["seconds"],
-            values["warm_up"],
-            joules,
-            values["settled"],
-            values["options"],
-            values["digest"],
-            rate,
-        )
+        stages = {name: Fact.from_dict(fact) for name, fact in values["stages"].items()}
+        further = {name: values[name] for name in ("seconds", "warm_up", "settled", "options", "digest")}
+        return cls(of=of, ms=tuple(values["ms"]), joules=joules, rate=rate, stages=stages, **further)
 
 
 def in_fresh_process(path: Path, plan: Plan, opening: Opening) -> Generator[Part, None, None]:
@@ -114,8 +110,16 @@ def measured(path: Path, plan: Plan, opening: Opening, clock: Clock | None = Non
         for session in sessions:
             for of, query in queries(session, plan):
                 gpu, told = gpu_of(asked(session.settings.providers)), options_of(session.graphs.opened(of.graph))
-                yield replace(part(of, query, plan, clock, gpu), options=told, digest=session.model_sha256)
+                found, stages = part(of, query, plan, clock, gpu), stages_in(session, of, plan, clock)
+                yield replace(found, options=told, digest=session.model_sha256, stages=stages)
         yield from products(sessions, plan, clock)
+
+
+def stages_in(session: Session, of: Configuration, plan: Plan, clock: Clock) -> dict[str, Fact]:
+    """The stages of an answer of a configuration, if the plan asks for them. They are those of one sample, alone."""
+    if not plan.stages or of.scenario != scenarios.SINGLE or of.batch > 1:
+        return {}
+    return stages_of(session, Case(of.graph, of.length, plan.inputs), plan.of_the_stages, clock)
 
 
 def products(sessions: Sequence[Session], plan: Plan, clock: Clock) -> Iterator[Part]:

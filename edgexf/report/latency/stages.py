@@ -1,0 +1,129 @@
+"""Where the time of one whole answer goes, from a text to labels, or to the relevance of its words.
+
+In: what `edgexf_runtimes.measure.latency.stages` measured, or its JSON. Out: a `Stages` of one graph at one length, and a
+table of several. Law: ``Stages.from_dict(stages.to_dict()) == stages``.
+
+    tokenization   from a text or bytes to token ids
+    preparation    padding, masks and checks; of an explanation also what is explained
+    run            the graph
+    decoding       scores become labels; relevance becomes that of the words
+    whole          the call of the session that does all of it, in turn with the stages, in the same processes
+
+What a model does not have, or nobody could measure, has a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from edgexf.checks import require
+from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.statistics import Summary, summarize
+from edgexf.report.reading import check_keys, listed, number, of_kind
+
+STAGES = ("tokenization", "preparation", "run", "decoding")
+SUM, WHOLE, UNCOVERED = "sum", "whole", "uncovered"
+STAGES_HEADER = ("answer", *STAGES, SUM, "whole call", "not covered")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The times of the stages of an answer to one sample.
+
+    Attributes:
+        graph, dtype, length: what answered, as in a row.
+        processes: how many samples each process measured.
+        ms: for each of `STAGES` and for the `WHOLE` call: its times in milliseconds, in their order, or the reason.
+    """
+
+    graph: str
+    dtype: str
+    length: int
+    processes: tuple[int, ...]
+    ms: Mapping[str, Fact]
+
+    @property
+    def place(self) -> tuple[str, str, int, int]:
+        """That of its row."""
+        return self.graph, self.dtype, self.length, 1
+
+    @cached_property
+    def summaries(self) -> dict[str, Summary | None]:
+        """Of each stage, of the sum of those that were measured, of the whole call, and of what no stage covers of it: the
+        differences between the whole call and the sum of its turn. None where there is a reason.
+        """
+        known = [fact.value for stage in STAGES if (fact := self.ms[stage]).value is not None]
+        times = {stage: self.ms[stage].value for stage in (*STAGES, WHOLE)}
+        times[SUM] = [sum(some) for some in zip(*known, strict=True)] or None
+        pairs = zip(times[WHOLE] or (), times[SUM] or (), strict=False)  # one of them may be without times
+        times[UNCOVERED] = [whole - covered for whole, covered in pairs] or None
+        return {name: None if some is None else summarize(some, self.processes) for name, some in times.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        facts = {name: Fact(fact.value and list(fact.value), fact.reason).to_dict() for name, fact in self.ms.items()}
+        summaries = {name: None if one is None else interval_of(one) for name, one in self.summaries.items()}
+        return {
+            "graph": self.graph,
+            "dtype": self.dtype,
+            "length": self.length,
+            "processes": list(self.processes),
+            "ms": facts,
+            "summary": summaries,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """The inverse of `to_dict`. ValueError for other values."""
+        check_keys(cls, values, {"summary"})
+        graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
+        length, processes = of_kind(values, "length", int), tuple(listed(values["processes"], None, int))
+        require(length >= 1 and min(processes, default=0) >= 1, "stages must have a length and samples", length)
+        named = of_kind(values, "ms", dict)
+        require(set(named) == {*STAGES, WHOLE}, f"stages must be {', '.join((*STAGES, WHOLE))}", sorted(named))
+        ms = {name: times_of(named[name], sum(processes)) for name in (*STAGES, WHOLE)}
+        return cls(graph, dtype, length, processes, ms)
+
+    def cells(self) -> tuple[str, ...]:
+        """The cells of a table row, in the order of `STAGES_HEADER`."""
+        shown = (cell(self.summaries[name]) for name in (*STAGES, SUM, WHOLE, UNCOVERED))
+        return f"{self.graph} {self.dtype} {self.length:,}", *shown
+
+
+def times_of(values: Any, count: int) -> Fact:
+    """Times from JSON, `count` of them, or the reason why there are none."""
+    fact = Fact.from_dict(values)
+    if fact.value is None:
+        return fact
+    times = tuple(number(value) for value in listed(fact.value, count, int, float))
+    require(min(times) >= 0, "times must be at least 0", min(times))
+    return Fact(times)
+
+
+def interval_of(summary: Summary) -> dict[str, float | None]:
+    middle = summary.percentile(0.5)
+    return {"median": summary.median, "low": middle.low, "high": middle.high}
+
+
+def cell(summary: Summary | None) -> str:
+    """The median, with its interval where there are enough samples for one."""
+    if summary is None:
+        return "-"
+    low, high = summary.percentile(0.5).low, summary.percentile(0.5).high
+    between = "" if low is None or high is None else f" [{rounded(low)}, {rounded(high)}]"
+    return f"{summary.median:.3g}{between}"
+
+
+def rounded(ms: float) -> str:
+    return f"{ms:.0f}" if abs(ms) >= 10 else f"{ms:.2g}"
+
+
+def stages_title(several: Sequence[Stages]) -> str:
+    """What the table shows, and why some of its cells are empty."""
+    reasons = dict.fromkeys(
+        f"{name}: {fact.reason}" for one in several for name, fact in one.ms.items() if fact.value is None
+    )
+    said = f"; without {'; '.join(reasons)}" if reasons else ""
+    return f"stages of an answer: p50 in milliseconds, and its interval of 99 %{said}"
