@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from explanations import Page
 
 from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.facts import Fact
@@ -63,3 +65,9 @@ def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> La
         starts=tuple(Started(graph, "fp32", 512, STAGES, RESIDENT) for graph in ("predict", "attnlrp") for _ in "ab"),
     )
     return replace(found, **changed)
+
+
+def files_of(html: str) -> dict[str, bytes]:
+    """The files that a page holds behind links, by name."""
+    links = [attributes for attributes, _ in Page(html).all("a") if "download" in attributes]
+    return {one["download"]: b64decode(one["href"].partition(";base64,")[2]) for one in links}

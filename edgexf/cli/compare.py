@@ -1,4 +1,6 @@
-"""`edgexf compare`: says what is faster and what is slower between latency reports, or between bundles."""
+"""`edgexf compare`: says what is faster and what is slower between latency reports, or between bundles, and shows several devices
+side by side.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,8 @@ from edgexf.cli.session import Opening, session_options
 from edgexf.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgexf.report.latency.changes import Changes
+    from edgexf.report.latency.matrix import Matrix
     from edgexf.report.latency.report import LatencyReport
 
 INTERRUPTED = 130  # as a shell tells it
@@ -23,7 +27,9 @@ LENGTHS = "128,512"
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
-    "--force", is_flag=True, help="Compare also what was measured on different devices or by other protocols."
+    "--force",
+    is_flag=True,
+    help="Show reports of several devices as a matrix, without a verdict, and compare also what was measured by other protocols.",
 )
 @click.option("--lengths", help="Of bundles: lengths to measure, separated by commas; by default 128 and 512.")
 @click.option("--processes", type=int, default=20, show_default=True, help="Of bundles: fresh processes of each.")
@@ -38,9 +44,9 @@ def compare(
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
     Exit code 1 where a configuration is slower. Ctrl-C compares what was measured, says so, and exits with code 130.
+    Reports of several devices are refused; with --force they are a matrix of model, device and dtype.
     """
-    from edgexf.cli.console import show_records, show_table
-    from edgexf.report.latency import changes
+    from edgexf.report.latency.matrix import Matrix, compared
 
     check_output(json_file, junit_file, html)
     check_page(html)
@@ -52,22 +58,45 @@ def compare(
     interrupted = old.is_dir() and any(report.partial for report in reports)
     if interrupted and not all(report.rows for report in reports):
         raise KeyboardInterrupt  # there is nothing to compare
-    found = [changes.compare(reports[0], other, force) for other in reports[1:]]
-    for one in found:
-        show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
-        show_table(changes.HEADER, [row.cells() for row in one.rows])
+    found = compared(reports, force)
+    text = show_matrix(found, junit_file) if isinstance(found, Matrix) else show_changes(found, junit_file)
     if json_file is not None:
-        write_text(json_file, "[" + ", ".join(one.to_json() for one in found) + "]\n")
-    if junit_file is not None:
-        write_text(junit_file, changes.junit(found) + "\n")
+        write_text(json_file, text + "\n")
     if html is not None:
         from edgexf.report.html.latency.page import latency_page
 
         write_text(html, latency_page(reports, found))
     if interrupted:
         raise SystemExit(INTERRUPTED)
-    if any(one.slower for one in found):
+    if not isinstance(found, Matrix) and any(one.slower for one in found):
         raise SystemExit(1)
+
+
+def show_changes(found: list[Changes], junit_file: Path | None) -> str:
+    """Prints what changed, writes JUnit's file, and returns the JSON."""
+    from edgexf.cli.console import show_records, show_table
+    from edgexf.report.latency.changes import HEADER, junit
+
+    for one in found:
+        show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
+        show_table(HEADER, [row.cells() for row in one.rows])
+    if junit_file is not None:
+        write_text(junit_file, junit(found) + "\n")
+    return "[" + ", ".join(one.to_json() for one in found) + "]"
+
+
+def show_matrix(found: Matrix, junit_file: Path | None) -> str:
+    """Prints a matrix, and returns its JSON. Raises UsageError for JUnit's file, because a matrix has no verdict."""
+    from edgexf.cli.console import show_table
+    from edgexf.report.latency.matrix import NOTE
+
+    if junit_file is not None:
+        raise UsageError(
+            f"--junit must be given reports of one device, because it tells what became slower, got {len(found.devices)} devices; leave it out."
+        )
+    show_table(found.header, found.cells())
+    click.echo("\n".join([NOTE, *(f"- {note}" for note in (*found.notes, *found.invalid))]))
+    return found.to_json()
 
 
 def measured(paths: list[Path], lengths: str | None, processes: int, opening: Opening) -> list[LatencyReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_compare_writes_the_page_of_both(reports: Path) -> None:
     assert done.exit_code == 1, done.stderr  # it is slower
     old, new = (LatencyReport.from_json((reports / f"{name}.json").read_bytes()) for name in ("old", "new"))
     assert (reports / "page.html").read_text() == old.to_html(new)
+
+
+def test_several_devices_are_refused_or_a_matrix_without_a_verdict(reports: Path) -> None:
+    text = (reports / "new.json").read_text()
+    (reports / "far.json").write_text(text.replace('"a processor"', '"another"').replace('"q8"', '"fp32"'))
+    arguments = ("compare", reports / "old.json", reports / "far.json")
+    refused = edgexf_at(*arguments)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "got different ones (processor a processor and another)" in refused.stderr
+    done = edgexf_at(*arguments, "--force", "--json", reports / "matrix.json", "--html", reports / "page.html")
+    assert (done.exit_code, done.stderr) == (0, "")  # though it is slower
+    assert "linformer predict 512" in done.stdout
+    assert "another: INVALID" not in done.stdout
+    assert json.loads((reports / "matrix.json").read_text())["devices"] == ["a processor", "another"]
+    old, far = (LatencyReport.from_json((reports / f"{name}.json").read_bytes()) for name in ("old", "far"))
+    assert (reports / "page.html").read_text() == old.to_html(far, force=True)
+    junit = edgexf_at(*arguments, "--force", "--junit", reports / "junit.xml")
+    assert (junit.exit_code, junit.stdout, (reports / "junit.xml").exists()) == (2, "", False)
+    assert "--junit must be given reports of one device" in junit.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
     report       the whole report, with its JSON, which latency.schema.json describes, Markdown and CSV
     tables       the report as headers and cells
     budget       what a figure may be at most
+    matrix       the times of several devices beside each other
     changes      what differs between two reports
+    devices      which devices reports come from, and what to call them
     validity     how far a report may be relied upon, and why
     rows         what was measured, its samples, and cold starts
     breakdown    where the time of a graph goes

@@ -3,7 +3,8 @@
 In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
 
 The unit is the process: see `edgexf.report.latency.statistics.change`. Reports of different devices or protocols are refused, because
-their ratio says nothing about the bundle; `force` compares them all the same.
+their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
+`edgexf.report.latency.matrix` shows the times beside each other.
 """
 
 from __future__ import annotations
@@ -15,14 +16,12 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from edgexf.errors import UsageError
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.devices import of_devices
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration
 from edgexf.report.latency.statistics import CONFIDENCE, MARGIN, Change, change
 
-DEVICE = ("processor", "system", "instruction sets", "processors", "cgroup CPU quota", "affinity", "governor")
 HEADER = ("configuration", "old p50 ms", "new p50 ms", "ratio", "interval of 99 %", "processes", "verdict")
-ABSENT = Fact(None, "not in the report")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Chan
     differences = (*of_devices(old, new), *of_protocols(old, new))
     if differences and not force:
         raise UsageError(
-            f"reports must be of one device and protocol to be compared, got different ones ({'; '.join(differences)}); measure both here, or force it."
+            f"reports must be of one device and protocol to be compared, got different ones ({'; '.join(differences)}); measure both here, or give --force, which shows several devices as a matrix."
         )
     others = {row.of: row for row in new.rows}
     pairs = [(row, others[row.of]) for row in old.rows if row.of in others]
@@ -136,11 +135,6 @@ def named(report: LatencyReport) -> str:
 
 def listed(report: LatencyReport) -> str:
     return ", ".join(row.of.name for row in report.rows) or "none"
-
-
-def of_devices(old: LatencyReport, new: LatencyReport) -> tuple[str, ...]:
-    found = ((name, old.device.get(name, ABSENT), new.device.get(name, ABSENT)) for name in DEVICE)
-    return tuple(f"{name} {one.text()} and {other.text()}" for name, one, other in found if one != other)
 
 
 def of_protocols(old: LatencyReport, new: LatencyReport) -> tuple[str, ...]:

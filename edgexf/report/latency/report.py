@@ -199,16 +199,16 @@ class LatencyReport:
 
     def to_html(self, *others: LatencyReport, budgets: Sequence[str] = (), force: bool = False) -> str:
         """One self-contained HTML page; see `edgexf.report.html.latency.page`. Of other reports it shows what changed since this
-        one; `force` shows it also of what was measured on another device.
+        one; with `force`, reports of several devices are a matrix.
 
-        Raises MissingExtraError without the extra ``report``, and UsageError for what `budget` and `changes` refuse.
+        Raises MissingExtraError without the extra ``report``, and UsageError for what `budget` and `matrix` refuse.
         """
         from edgexf.report.html.latency.page import latency_page
         from edgexf.report.latency.budget import outcomes, parse_budget
-        from edgexf.report.latency.changes import compare
+        from edgexf.report.latency.matrix import compared
 
-        changes = [compare(self, other, force) for other in others]
-        return latency_page([self, *others], changes, outcomes(self, [parse_budget(text) for text in budgets]))
+        reports = [self, *others]
+        return latency_page(reports, compared(reports, force), outcomes(self, [parse_budget(text) for text in budgets]))
 
     def to_csv(self) -> str:
         """The raw samples: a line for each, with its configuration."""

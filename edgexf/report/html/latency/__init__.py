@@ -1,6 +1,7 @@
 """The page of a latency report, or of several over each other.
 
     page       what the page says, section by section
+    head       its title, its verdicts, and what was measured
     samples    the samples of the reports as charts
     bars       their cold starts, resident memory and changes as charts
     charts     their charts over lengths

@@ -7,7 +7,7 @@ makes a `Section`, and a line in `sections_of`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,17 @@ from edgexf.report.html.document import document
 from edgexf.report.html.latency import bars, charts, samples
 from edgexf.report.html.latency.bars import groups_of, middle_of, stages_of
 from edgexf.report.html.latency.charts import Chart, costs_of
+from edgexf.report.html.latency.head import cards_of, labels_of, titles_of, verdicts_of
 from edgexf.report.html.latency.raw import Link, links_of
 from edgexf.report.html.latency.template import STYLE, TEMPLATE
 from edgexf.report.latency.budget import Outcome
 from edgexf.report.latency.changes import HEADER, Changes
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.matrix import NOTE, Matrix
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.tables import LATENCY_HEADER, breakdown_tables, latency_cells
-from edgexf.report.latency.validity import verdict
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -46,12 +47,15 @@ MOMENTS = {
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text. `words` is set for a table of sentences, whose cells wrap."""
+    """Cells of text. `words` is set for a table of sentences, whose cells wrap, and `folded` for one of several short parts a
+    cell.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     words: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,52 +82,30 @@ class Section:
     beside: bool = False
 
 
-@dataclass(frozen=True)
-class Said:
-    """A verdict in the head of the page."""
-
-    word: str
-    good: bool
-    sentence: str
-    reasons: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Card:
-    title: str
-    facts: Iterable[tuple[str, str]]
-
-
 def check_packages() -> None:
     """Raises MissingExtraError, which names the extra, where the page can't be drawn."""
     require_packages("report", "jinja2", "matplotlib")
 
 
 def latency_page(
-    reports: Sequence[LatencyReport], changes: Sequence[Changes] = (), kept: Sequence[Outcome] = ()
+    reports: Sequence[LatencyReport], found: Sequence[Changes] | Matrix = (), kept: Sequence[Outcome] = ()
 ) -> str:
-    """The page of one report with its budgets, or of several with what changed between the first and each other.
+    """The page of one report with its budgets, or of several with what changed between the first and each other, or of several
+    devices with their matrix.
 
     Raises MissingExtraError without the packages of the extra ``report``.
     """
     check_packages()
-    labels = labels_of(reports)
-    title = visible(reports[0].model if len(reports) == 1 else f"{reports[0].model} to {reports[-1].model}")
+    labels = labels_of(reports, found)
+    kicker, title = titles_of(reports, found)
     main = template().render(
-        kicker="Latency report" if len(reports) == 1 else "Latency reports over each other",
+        kicker=kicker,
         title=title,
-        verdicts=[*map(said_of_change, changes), *map(said_of, reports, labels), *said_of_budgets(kept)],
+        verdicts=verdicts_of(reports, labels, found, kept),
         cards=[card for report, label in zip(reports, labels, strict=True) for card in cards_of(report, label)],
-        sections=sections_of(reports, labels, changes),
+        sections=sections_of(reports, labels, found),
     )
     return document(escaped(f"{title}: latency"), main, STYLE, "light dark")
-
-
-def labels_of(reports: Sequence[LatencyReport]) -> list[str]:
-    """A name for each report where there are several."""
-    if len(reports) == 1:
-        return [""]
-    return ["old", *("new" if len(reports) == 2 else f"new {place}" for place in range(1, len(reports)))]
 
 
 def template() -> Template:
@@ -146,41 +128,9 @@ def escaped(text: str) -> str:
     return str(escape(text))
 
 
-def said_of(report: LatencyReport, label: str) -> Said:
-    found = verdict(report)
-    rows, processes = len(report.rows), int(report.protocol.get("processes", 0))
-    count = sum(len(row.ms) for row in report.rows)
-    sentence = f"{charts.counted(rows, 'configuration', 'configurations')}, {charts.counted(count, 'sample', 'samples')}, {charts.counted(processes, 'process', 'processes')} each"
-    return Said(found.text(), found.valid, f"{label}: {sentence}" if label else sentence, found.reasons)
-
-
-def said_of_budgets(kept: Sequence[Outcome]) -> list[Said]:
-    if not kept:
-        return []
-    broken = sum(not outcome.kept for outcome in kept)
-    word = "BUDGETS KEPT" if not broken else "BUDGETS NOT KEPT"
-    return [Said(word, not broken, f"{len(kept) - broken} of {len(kept)}", [one.sentence() for one in kept])]
-
-
-def said_of_change(changes: Changes) -> Said:
-    verdicts = [row.change.verdict for row in changes.rows]
-    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
-    word = "SLOWER" if changes.slower else "FASTER" if "faster" in verdicts else "NO DIFFERENCE"
-    word = word if word != "NO DIFFERENCE" or "can't tell" not in verdicts else "CAN'T TELL"
-    return Said(word, not changes.slower, f"{changes.old} to {changes.new}: {counts}", changes.forced)
-
-
-def cards_of(report: LatencyReport, label: str) -> list[Card]:
-    about = replace(report, device={}).about()
-    protocol = {name.replace("_", " "): f"{value:,g}" for name, value in report.protocol.items()}
-    size = {"files": f"{len(report.files):,}, {sum(report.files.values()) / 1e6:,.1f} MB"}
-    device = {name: report.device[name].text() for name in ("processor", "system") if name in report.device}
-    if label:
-        return [Card(label.capitalize(), {**about, **size, **device, **protocol}.items())]
-    return [Card("What was measured", {**about, **size}.items()), Card("Where and how", {**device, **protocol}.items())]
-
-
-def sections_of(reports: Sequence[LatencyReport], labels: Sequence[str], changes: Sequence[Changes]) -> list[Section]:
+def sections_of(
+    reports: Sequence[LatencyReport], labels: Sequence[str], found: Sequence[Changes] | Matrix
+) -> list[Section]:
     """The parts of the page, in their order."""
     several = zip(reports, labels, strict=True)
     configurations = Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several))
@@ -195,7 +145,7 @@ def sections_of(reports: Sequence[LatencyReport], labels: Sequence[str], changes
         distribution_section(reports, labels),
     ] if any(report.rows for report in reports) else []  # fmt: skip
     return [
-        *([change_section(changes, labels)] if changes else []),
+        *compared_sections(found, labels),
         configurations if charted else replace(configurations, tables=(), lacking="No latency was measured."),
         *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels),
         *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels),
@@ -207,6 +157,13 @@ def sections_of(reports: Sequence[LatencyReport], labels: Sequence[str], changes
 
 def rows_table(report: LatencyReport, label: str) -> Table:
     return Table(LATENCY_HEADER, [latency_cells(row) for row in report.rows], label)
+
+
+def compared_sections(found: Sequence[Changes] | Matrix, labels: Sequence[str]) -> list[Section]:
+    """What several reports say together, where there are several."""
+    if isinstance(found, Matrix):
+        return [Section("matrix", "Devices", tables=(Table(found.header, found.cells(), folded=True),), note=NOTE)]
+    return [change_section(found, labels)] if found else []
 
 
 def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section:

@@ -10,9 +10,13 @@ TEMPLATE = """
 <p class="kicker">{{ kicker }}</p>
 <h1>{{ title }}</h1>
 {% for verdict in verdicts %}
-<div class="verdict {{ 'good' if verdict.good else 'bad' }}">
+<div class="verdict {{ 'plain' if verdict.good is none else 'good' if verdict.good else 'bad' }}">
 <p><strong>{{ verdict.word }}</strong> {{ verdict.sentence }}</p>
-{% if verdict.reasons %}<ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>{% endif %}
+{% set some = verdict.reasons if verdict.reasons|length <= 5 else verdict.reasons[:4] %}
+{% if some %}<ul>{% for reason in some %}<li>{{ reason }}</li>{% endfor %}</ul>{% endif %}
+{% if some|length < verdict.reasons|length %}
+<details><summary>{{ verdict.reasons|length - some|length }} more</summary><ul>{% for reason in verdict.reasons[some|length:] %}<li>{{ reason }}</li>{% endfor %}</ul></details>
+{% endif %}
 </div>
 {% endfor %}
 </header>
@@ -53,7 +57,7 @@ TEMPLATE = """
 <div class="figures">
 {% if table.title %}<h3>{{ table.title }}</h3>{% endif %}
 <p class="note sideways">What is wider than the screen scrolls sideways.</p>
-<div class="scroll {{ 'words' if table.words }}" role="region" aria-label="{{ table.title or section.title }}" tabindex="0"><table>
+<div class="scroll {{ 'words' if table.words }} {{ 'folded' if table.folded }}" role="region" aria-label="{{ table.title or section.title }}" tabindex="0"><table>
 <thead><tr>{% for name in table.header %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in table.rows %}<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
@@ -74,9 +78,9 @@ STYLE = """
   --s0: #6cb0f0; --s1: #f0a35e; --s2: #7ccf7f; --s3: #ff8a80; --s4: #c39be0; --s5: #4dd0d8; --s6: #c8a898; --s7: #f48fb1 } }
 body { background: var(--page) } section, .scroll th:first-child { background: var(--paper) }
 main > section { margin-top: 16px } a { color: var(--accent) }
-a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+a:focus-visible, summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 .verdict { margin-top: 12px; padding: 10px 16px; background: var(--paper); border: 1px solid var(--line); border-left: 6px solid var(--good); border-radius: 6px }
-.verdict.bad { border-left-color: var(--bad) } .verdict p { margin: 0 } .verdict ul { margin: 6px 0 0; padding-left: 20px }
+.verdict.bad { border-left-color: var(--bad) } .verdict.plain { border-left-color: var(--accent) } .verdict.plain strong { color: var(--accent) } .verdict p { margin: 0 } .verdict ul { margin: 6px 0 0; padding-left: 20px }
 .verdict strong { color: var(--good); margin-right: 6px } .verdict.bad strong { color: var(--bad) } .verdict li { overflow-wrap: anywhere }
 nav ul, .key, .links { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 16px 0 0; padding: 0; list-style: none }
 .key { margin: 0 0 4px; gap: 0 14px; color: var(--ink) } .key li { overflow-wrap: anywhere; min-width: 0 } .links { margin: 0 }
@@ -90,9 +94,12 @@ nav a, .links a { display: inline-block; padding: 2px 0 } dt { flex: none } .car
 @media screen and (min-width: 1080px) { .beside { display: grid; grid-template-columns: minmax(0, 580px) minmax(0, 1fr); gap: 16px 32px; align-items: start }
   .beside .figures { margin-top: 0 } .beside .scroll tbody th { white-space: nowrap } .beside .scroll th, .beside .scroll td { padding: 4px 7px; font-size: 13px } }
 .scroll.words thead th { text-align: left } .scroll.words td { white-space: normal; overflow-wrap: anywhere; min-width: 160px; text-align: left } .scroll.words table { width: 100% }
+.scroll.folded td, .scroll.folded thead th { white-space: normal; max-width: 140px } .scroll.folded thead th { vertical-align: bottom }
+summary { width: fit-content; margin-top: 4px; padding: 2px 0; color: var(--accent); cursor: pointer }
 @media (max-width: 600px) { .at-wide { display: none } .at-narrow { display: block } }
 @media print { body { background: #fff } main { padding: 0; max-width: none } nav, .links { display: none } .plot, .verdict { break-inside: avoid }
   section { box-decoration-break: clone; -webkit-box-decoration-break: clone }
   section.card { break-inside: avoid } .scroll { overflow: visible } .scroll table { font-size: 11px } .scroll th, .scroll td { padding: 3px 5px }
+  summary { display: none } details::details-content { display: block; content-visibility: visible; height: auto }
   .at-wide { display: block } .at-narrow { display: none } h2, h3 { break-after: avoid } }
 """

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from base64 import b64decode
 from collections import Counter
 from dataclasses import replace
 from importlib import metadata
@@ -17,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explanations import Page, contrast
-from latency_reports import UNKNOWN, breakdown, latency_report, measured, rows
+from latency_reports import UNKNOWN, breakdown, files_of, latency_report, measured, rows
 
-from edgexf.errors import MissingExtraError, UsageError
+from edgexf.errors import MissingExtraError
 from edgexf.report.html.document import POLICY
 from edgexf.report.html.latency import charts, raw, samples
 from edgexf.report.html.latency.bars import cold_chart, draw_cold, draw_time, groups_of, shares_of
@@ -299,11 +298,6 @@ def test_the_environment_has_the_reasons_for_what_is_unknown(html: str) -> None:
 # Raw data
 
 
-def files_of(html: str) -> dict[str, bytes]:
-    links = [attributes for attributes, _ in Page(html).all("a") if "download" in attributes]
-    return {one["download"]: b64decode(one["href"].partition(";base64,")[2]) for one in links}
-
-
 def test_the_page_holds_the_report_and_each_sample(html: str) -> None:
     files = files_of(html)
     assert LatencyReport.from_json(files["latency.json"]) == REPORT
@@ -320,31 +314,6 @@ def test_large_files_are_compressed_and_too_large_ones_are_told(monkeypatch: pyt
     page = report.to_html()
     assert files_of(page) == {}
     assert "latency.json.gz is too large for a link of a page; edgexf bench --json writes it." in page
-
-
-# Several reports
-
-
-def test_two_reports_lie_over_each_other_with_what_changed() -> None:
-    old, new = latency_report(rows()[:4]), latency_report(rows(1.2, seed=1)[:4])
-    html = old.to_html(new)
-    page = Page(html)
-    assert "SLOWER" in page.text("header")
-    assert "4 slower" in page.text("header")
-    labels = Counter(attributes["aria-label"] for attributes, _ in page.all("svg"))
-    assert (labels["New over old"], labels["Latency against length"]) == (2, 2)
-    assert "○ old: predict fp32" in html.replace("</span>", "").replace('aria-hidden="true">', "")
-    assert {"latency-old.json", "latency-new.json"} <= set(files_of(html))
-    first, last = lines_of([old, new], ["old", "new"])[::2]
-    assert (first.name, last.name, first.colour) == ("old: predict fp32", "new: predict fp32", last.colour)
-
-
-def test_reports_of_different_devices_are_refused_unless_forced() -> None:
-    one = latency_report([measured()], starts=())
-    other = replace(one, device={"processor": Fact("another")})
-    with pytest.raises(UsageError, match="processor a processor and another"):
-        one.to_html(other)
-    assert "processor a processor and another" in Page(one.to_html(other, force=True)).text("header")
 
 
 # What is lacking
