@@ -17,6 +17,7 @@ from edgexf.report.latency.stages import STAGES_HEADER, stages_title
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
+PROFILED = f"milliseconds of a profiled run; {INDICATIVE}"
 LATENCY_HEADER = (
     "configuration",
     "runs",
@@ -67,5 +68,5 @@ def breakdown_tables(report: LatencyReport) -> list[Table]:
     for graph, dtype in groups:
         some = [one for one in report.breakdowns if (one.graph, one.dtype) == (graph, dtype)]
         header, rows = breakdown_table(some, [medians[one.place] for one in some], report.products)
-        found.append((f"{graph} {dtype}: milliseconds of a profiled run; {INDICATIVE}", header, rows))
+        found.append((f"{graph} {dtype}: {PROFILED}", header, rows))
     return found

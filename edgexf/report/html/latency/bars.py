@@ -80,10 +80,12 @@ def draw_cold(groups: Groups, stages: Sequence[str], figure: Figure) -> None:
     axes.set_xlabel("ms")
 
 
-def named(axes: Axes, place: int, text: str) -> None:
-    """Writes the name of a bar above it: beside it, a phone has no room."""
+def named(axes: Axes, place: int, text: str, above: float = 0.25) -> None:
+    """Writes the name of a bar above it, by a part of its row: beside it, a phone has no room."""
     cut = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    axes.annotate(cut, (0, place - 0.25), xycoords=("axes fraction", "data"), xytext=(2, 2), textcoords="offset points")
+    axes.annotate(
+        cut, (0, place - above), xycoords=("axes fraction", "data"), xytext=(2, 2), textcoords="offset points"
+    )
 
 
 def without_heights(axes: Axes, count: int) -> None:
@@ -103,9 +105,9 @@ def time_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Chart
     largest = Counter[str]()
     for shares in shown.values():
         largest |= Counter(shares)
-    names = [name for name, _ in largest.most_common() if name != BETWEEN][: len(SERIES) - 1]
+    names = [name for name, _ in largest.most_common() if name != BETWEEN][: len(SERIES)]
     legend = [Entry("■", place, visible(name)) for place, name in enumerate(names)]
-    legend += [Entry("■", len(SERIES) - 1, "other operators"), Entry("□", None, BETWEEN)]
+    legend += [Entry("■", None, "other operators"), Entry("□", None, BETWEEN)]
     note = f"Of a profiled run. {INDICATIVE[0].upper()}{INDICATIVE[1:]}.{left_out(len(every), MOST, 'bars')}"
     return both("Time by operator", partial(draw_time, shown, names), "time", legend, note, HEAD + EACH * len(shown))
 
@@ -120,7 +122,7 @@ def draw_time(bars: Mapping[str, Mapping[str, float]], names: Sequence[str], fig
     for place, (name, shares) in enumerate(bars.items()):
         others = sum(share for key, share in shares.items() if key not in (*names, BETWEEN))
         parts = [*(shares.get(key, 0.0) for key in names), others, max(shares.get(BETWEEN, 0.0), 0.0)]
-        colours = [*SERIES[: len(names)], SERIES[-1], PAPER]
+        colours = [*SERIES[: len(names)], SOFT, PAPER]
         start = 0.0
         for share, colour in zip(parts, colours, strict=True):
             edge = SOFT if colour == PAPER else PAPER

@@ -5,8 +5,9 @@ In: reports, what several of them say together, and budgets. Out: a title, `Said
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from edgexf.report.characters import visible
 from edgexf.report.html.latency.charts import counted
@@ -14,7 +15,10 @@ from edgexf.report.latency.budget import Outcome
 from edgexf.report.latency.changes import Changes
 from edgexf.report.latency.matrix import Matrix
 from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.rows import Measured
 from edgexf.report.latency.validity import verdict
+
+MOST_KINDS = 8  # of configurations in the summary
 
 
 @dataclass(frozen=True)
@@ -103,4 +107,41 @@ def cards_of(report: LatencyReport, label: str) -> list[Card]:
     device = {name: report.device[name].text() for name in ("processor", "system") if name in report.device}
     if label:
         return [Card(label[:1].upper() + label[1:], {**about, **size, **device, **protocol}.items())]
-    return [Card("What was measured", {**about, **size}.items()), Card("Where and how", {**device, **protocol}.items())]
+    return [
+        summary_card(report),
+        Card("What was measured", {**about, **size}.items()),
+        Card("Where and how", {**device, **protocol}.items()),
+    ]
+
+
+def summary_card(report: LatencyReport) -> Card:
+    """The figures that a reader looks for first."""
+    return Card("Summary", list(summary(report)) or [("latency", "none was measured")])
+
+
+def summary(report: LatencyReport) -> Iterator[tuple[str, str]]:
+    """The medians at the shortest and the longest input of each kind of configuration, and the range of what a device must have."""
+    kinds: dict[str, list[Measured]] = {}
+    for row in report.rows:
+        kinds.setdefault(row.of.kind, []).append(row)
+    for kind, rows in list(kinds.items())[:MOST_KINDS]:
+        ends = sorted(rows, key=lambda row: row.of.length)[:: max(len(rows) - 1, 1)]
+        yield kind, ", ".join(f"{figures(row.summary.median)} ms at {row.of.length:,}" for row in ends)
+    if len(kinds) > MOST_KINDS:
+        yield "further", f"{len(kinds) - MOST_KINDS} more, in the table"
+    starts: dict[tuple[str, str, int], list[float]] = {}
+    for one in report.starts:
+        starts.setdefault((one.graph, one.dtype, one.length), []).append(one.answer_ms)
+    peaks = [row.peak_mib.value for row in report.rows if row.peak_mib.value is not None]
+    for name, unit, values in (("cold start", "ms", [*map(median, starts.values())]), ("peak of memory", "MiB", peaks)):
+        if values:
+            yield name, f"{span(min(values), max(values))} {unit}"
+
+
+def figures(ms: float) -> str:
+    return f"{ms:.3g}" if ms < 1000 else f"{ms:,.0f}"
+
+
+def span(low: float, high: float) -> str:
+    one, other = f"{low:,.0f}", f"{high:,.0f}"
+    return one if one == other else f"{one} to {other}"

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from edgexf.extras import require_packages
 from edgexf.report.characters import visible
 from edgexf.report.html.document import document
-from edgexf.report.html.latency import bars, charts, samples
+from edgexf.report.html.latency import bars, charts, samples, words
 from edgexf.report.html.latency.bars import groups_of, middle_of, stages_of
 from edgexf.report.html.latency.charts import Chart, costs_of
 from edgexf.report.html.latency.head import cards_of, labels_of, titles_of, verdicts_of
+from edgexf.report.html.latency.layers import layer_charts, placement_rows
 from edgexf.report.html.latency.raw import Link, links_of
 from edgexf.report.html.latency.template import STYLE, TEMPLATE
 from edgexf.report.latency.budget import Outcome
@@ -27,13 +28,15 @@ from edgexf.report.latency.matrix import NOTE, Matrix
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.tables import LATENCY_HEADER, breakdown_tables, latency_cells
+from edgexf.report.latency.tables import LATENCY_HEADER, PROFILED, breakdown_tables, latency_cells
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 WHEN = ("before", "after")
 # What `edgexf_runtimes.measure.latency.environment` tells of a moment: its name on the page, and its unit.
+SHARE = "of 1"
+UNBROKEN = "\N{NON-BREAKING HYPHEN}"  # a browser breaks a line behind any other
 MOMENTS = {
     "load": ("load average of a minute", "processes"),
     "pressure": ("waiting for a processor", "%"),
@@ -41,7 +44,7 @@ MOMENTS = {
     "own": ("processor time of the measurement", "s"),
     "mhz": ("clock", "MHz"),
     "celsius": ("temperature", "°C"),
-    "others": ("share of the processors that others took", ""),
+    "others": ("share of the processors that others took", SHARE),
 }
 
 
@@ -69,6 +72,7 @@ class Section:
         note: below all.
         small: whether its charts are small, for many of them beside each other.
         beside: whether a desktop shows its only table at the side of its only chart.
+        grid: whether a desktop shows its tables beside each other.
     """
 
     key: str
@@ -80,6 +84,7 @@ class Section:
     note: str = ""
     small: bool = False
     beside: bool = False
+    grid: bool = False
 
 
 def check_packages() -> None:
@@ -133,7 +138,9 @@ def sections_of(
 ) -> list[Section]:
     """The parts of the page, in their order."""
     several = zip(reports, labels, strict=True)
-    configurations = Section("configurations", "Configurations", tables=tuple(rows_table(*one) for one in several))
+    configurations = Section(
+        "configurations", "Configurations", tables=tuple(rows_table(*one) for one in several), note=words.CONFIGURATIONS
+    )
     charted = [
         Section(
             "latency", "Latency", (charts.latency_chart(reports, labels), charts.throughput_chart(reports, labels))
@@ -146,9 +153,9 @@ def sections_of(
     ] if any(report.rows for report in reports) else []  # fmt: skip
     return [
         *compared_sections(found, labels),
-        configurations if charted else replace(configurations, tables=(), lacking="No latency was measured."),
-        *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels),
-        *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels),
+        configurations if charted else replace(configurations, tables=(), note="", lacking="No latency was measured."),
+        *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels, words.RATES),
+        *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels, words.QUALITY),
         *charted,
         environment_section(reports, labels),
         raw_section(reports, labels),
@@ -162,7 +169,8 @@ def rows_table(report: LatencyReport, label: str) -> Table:
 def compared_sections(found: Sequence[Changes] | Matrix, labels: Sequence[str]) -> list[Section]:
     """What several reports say together, where there are several."""
     if isinstance(found, Matrix):
-        return [Section("matrix", "Devices", tables=(Table(found.header, found.cells(), folded=True),), note=NOTE)]
+        rows = [[name, *(cell.replace("-", UNBROKEN) for cell in cells)] for name, *cells in found.cells()]
+        return [Section("matrix", "Devices", tables=(Table(found.header, rows, folded=True),), note=NOTE)]
     return [change_section(found, labels)] if found else []
 
 
@@ -176,25 +184,40 @@ def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section
 
 
 def further_tables(
-    key: str, title: str, header: Sequence[str], reports: Sequence[LatencyReport], labels: Sequence[str]
+    key: str,
+    title: str,
+    header: Sequence[str],
+    reports: Sequence[LatencyReport],
+    labels: Sequence[str],
+    note: str,
 ) -> list[Section]:
     """A section of the records of a report that have cells, where there are any."""
     found = [(label, getattr(report, key)) for report, label in zip(reports, labels, strict=True)]
     tables = tuple(Table(header, [one.cells() for one in some], label) for label, some in found if some)
-    return [Section(key, title, tables=tables)] if tables else []
+    return [Section(key, title, tables=tables, note=note)] if tables else []
 
 
 def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
-    """Where the time of a run goes, by operator."""
+    """Where the time of a run goes: by operator, by layer of the user's model, and by provider."""
     chart = bars.time_chart(reports, labels)
     if chart is None:
         said = "No graph was profiled; edgexf bench --operators does it."
         return Section("time", "Where the time goes", lacking=said)
-    tables = tuple(
-        Table(header, rows, f"{label}: {title}" if label else title)
+    found = [
+        Table(header, rows, with_label(label, title.removesuffix(f": {PROFILED}")))
         for report, label in zip(reports, labels, strict=True) for title, header, rows in breakdown_tables(report)
-    )  # fmt: skip
-    return Section("time", "Where the time goes", (chart,), tables, beside=len(tables) == 1)
+    ]  # fmt: skip
+    header, rows = placement_rows(reports, labels)
+    where = f"Every node ran on {header[1]}."
+    if len(header) > 2:
+        found.append(Table(header, rows, "Providers"))
+        where = "Data moves where a node's provider is another one than that of its inputs."
+    drawings = (chart, *layer_charts(reports, labels))
+    return Section("time", "Where the time goes", drawings, tuple(found), note=f"{words.TIME} {where}", grid=True)
+
+
+def with_label(label: str, title: str) -> str:
+    return f"{label}: {title}" if label else title
 
 
 def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
@@ -207,8 +230,8 @@ def cold_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
     for name, some in groups.items():
         times = [middle_of(some, stage) for stage in stages]
         rows.append([name, str(len(some)), *("-" if time is None else f"{time:,.1f}" for time in times)])
-    note = "Medians in milliseconds. The second answer is there to compare with; it belongs to no cold start."
-    return Section("cold", "Cold start", (chart,), (Table(["", "processes", *stages], rows),), note=note, beside=True)
+    table = Table(["configuration", "processes", *stages], rows)
+    return Section("cold", "Cold start", (chart,), (table,), note=words.COLD, beside=True)
 
 
 def memory_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
@@ -225,20 +248,16 @@ def cost_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sec
         said = "No explanation was measured beside an answer; edgexf bench --method measures one."
         return Section("cost", "Explanation", lacking=said)
     rows = [
-        [f"{label}: {cost.row.of.name}" if label else cost.row.of.name, f"{cost.row.summary.median:,.2f}", f"{cost.predict_ms:,.2f}", f"{cost.times:.2f}"]
+        [with_label(label, cost.row.of.name), f"{cost.row.summary.median:,.2f}", f"{cost.predict_ms:,.2f}", f"{cost.times:.2f}"]
         for report, label in zip(reports, labels, strict=True) for cost in costs_of(report)
     ]  # fmt: skip
     table = Table(("explanation", "p50 ms", "answer's p50 ms", "answers"), rows)
-    return Section("cost", "Explanation", (chart,), (table,), beside=True)
+    return Section("cost", "Explanation", (chart,), (table,), note=words.COST, beside=True)
 
 
 def distribution_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
     count = sum(len(report.rows) for report in reports)
-    note = (
-        "Each dot is a sample. Dotted lines part the processes, and a bar is the median of each. The bands begin 1.5 and 3 "
-        "interquartile ranges from the quartiles (Tukey's fences): mild and severe outliers. A triangle stands at the "
-        f"edge for a sample beyond the picture.{charts.left_out(count, samples.MOST_PANELS, 'configurations')}"
-    )
+    note = words.SAMPLES + charts.left_out(count, samples.MOST_PANELS, "configurations")
     return Section("samples", "Samples", tuple(samples.distributions(reports, labels)), note=note, small=True)
 
 
@@ -261,8 +280,12 @@ def facts_table(title: str, columns: Sequence[tuple[str, Mapping[str, Fact]]]) -
     rows = []
     for key in dict.fromkeys(key for _, facts in columns for key in facts):
         name, unit = MOMENTS.get(key, (key, ""))
-        rows.append([name, *(facts[key].text(unit) if key in facts else "-" for _, facts in columns)])
-    return Table(["", *(name for name, _ in columns)], rows, title, words=True)
+        rows.append([name, *(fact_text(facts[key], unit) if key in facts else "-" for _, facts in columns)])
+    return Table(["fact", *(name for name, _ in columns)], rows, title, words=True)
+
+
+def fact_text(fact: Fact, unit: str) -> str:
+    return f"{fact.value:.0%}" if unit == SHARE and fact.value is not None else fact.text(unit)
 
 
 def raw_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
@@ -271,5 +294,4 @@ def raw_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Sect
         found, lacking = links_of(report, label)
         links += found
         said += lacking
-    note = "The page holds these files; nothing is loaded. JSON holds all of the report, CSV each sample."
-    return Section("raw", "Raw data", links=tuple(links), lacking=" ".join(said), note=note)
+    return Section("raw", "Raw data", links=tuple(links), lacking=" ".join(said), note=words.RAW)

@@ -53,6 +53,7 @@ TEMPLATE = """
 {% endfor %}
 </div>
 {% endif %}
+{% if section.grid %}<div class="grid">{% endif %}
 {% for table in section.tables %}
 <div class="figures">
 {% if table.title %}<h3>{{ table.title }}</h3>{% endif %}
@@ -63,7 +64,7 @@ TEMPLATE = """
 {% endfor %}</tbody></table></div>
 </div>
 {% endfor %}
-{% if section.beside %}</div>{% endif %}
+{% if section.beside or section.grid %}</div>{% endif %}
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
 </section>
 {% endfor %}
@@ -90,11 +91,12 @@ nav a, .links a { display: inline-block; padding: 2px 0 } dt { flex: none } .car
 .plot { margin: 0; min-width: 0; max-width: 640px } .plots.small .plot { max-width: 420px }
 .plot svg { display: block; width: 100%; height: auto; font-family: inherit; stroke-linejoin: round; stroke-linecap: butt; overflow: visible }
 .plot h3 { margin: 0 0 4px; font-size: 14px } .at-narrow { display: none }
-.figures { min-width: 0 } .plots + .figures, .figures + .figures { margin-top: 16px } .figures h3 { margin: 0 0 4px }
+.figures { min-width: 0 } .plots + .figures, .figures + .figures, .plots + .grid { margin-top: 16px } .figures h3 { margin: 0 0 4px }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 24px 32px; align-items: start } .grid .figures { margin-top: 0 }
 @media screen and (min-width: 1080px) { .beside { display: grid; grid-template-columns: minmax(0, 580px) minmax(0, 1fr); gap: 16px 32px; align-items: start }
-  .beside .figures { margin-top: 0 } .beside .scroll tbody th { white-space: nowrap } .beside .scroll th, .beside .scroll td { padding: 4px 7px; font-size: 13px } }
+  .beside .figures { margin-top: 0 } .beside .scroll tbody th { white-space: nowrap } .beside .scroll th, .beside .scroll td { padding: 4px 5px; font-size: 13px } }
 .scroll.words thead th { text-align: left } .scroll.words td { white-space: normal; overflow-wrap: anywhere; min-width: 160px; text-align: left } .scroll.words table { width: 100% }
-.scroll.folded td, .scroll.folded thead th { white-space: normal; max-width: 140px } .scroll.folded thead th { vertical-align: bottom }
+.scroll tbody th { max-width: min(42vw, 320px) } .scroll.folded td, .scroll.folded thead th { white-space: normal; min-width: 112px; max-width: 140px } .scroll.folded thead th { vertical-align: bottom }
 summary { width: fit-content; margin-top: 4px; padding: 2px 0; color: var(--accent); cursor: pointer }
 @media (max-width: 600px) { .at-wide { display: none } .at-narrow { display: block } }
 @media print { body { background: #fff } main { padding: 0; max-width: none } nav, .links { display: none } .plot, .verdict { break-inside: avoid }

@@ -74,7 +74,8 @@ def test_every_chart_is_there_for_a_desktop_and_for_a_phone(html: str) -> None:
     assert {name: labels[name] for name in CHARTS} == dict.fromkeys(CHARTS, 2)
     assert sum(name.startswith("Samples of ") for name in labels) == 8
     titles = [text for _, text in Page(html).all("h2")]
-    assert titles[2:] == ["Configurations", "Latency", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
+    assert titles[:3] == ["Summary", "What was measured", "Where and how"]
+    assert titles[3:] == ["Configurations", "Latency", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
 
 
 def test_the_verdict_comes_first_with_its_reasons() -> None:
@@ -83,6 +84,35 @@ def test_the_verdict_comes_first_with_its_reasons() -> None:
     assert "the measurement was interrupted" in text
     assert "20 queries, need at least 44" in text
     assert re.search(r"\bVALID\b", Page(latency_report([]).to_html()).text("header"))
+
+
+def test_reasons_after_the_fourth_are_folded() -> None:
+    some = [measured(each=4, length=length) for length in (8, 16, 32, 64, 128, 256)]
+    page = Page(latency_report(some, starts=()).to_html())
+    assert len(page.all("details")) == 1
+    assert [text for _, text in page.all("summary")] == ["2 more"]
+    assert sum("queries, need at least 44" in text for _, text in page.all("li")) == 6
+    few = Page(latency_report(some[:5], starts=()).to_html())
+    assert not few.all("details")
+    assert sum("queries, need at least 44" in text for _, text in few.all("li")) == 5
+
+
+def test_a_broken_budget_is_never_folded() -> None:
+    budgets = [*(f"p50<={ms}ms@512" for ms in (20, 21, 22, 23, 24, 25)), "p50<=1us@512"]
+    found = Page(latency_report([measured()], starts=()).to_html(budgets=budgets))
+    assert found.all("li")[0][1].startswith("p50<=1us@512: not kept")
+
+
+def test_the_summary_has_the_ends_of_each_line_and_the_range_of_starts_and_memory() -> None:
+    some = [measured(length=length) for length in (128, 64, 512)] + [measured(2000.0, dtype="q8", peak=Fact(70.4))]
+    html = latency_report(some).to_html()
+    medians = [row.summary.median for row in some]
+    facts = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", html))
+    assert facts["predict fp32"] == f"{medians[1]:.3g} ms at 64, {medians[2]:.3g} ms at 512"
+    assert facts["predict q8"] == f"{medians[3]:,.0f} ms at 512"
+    assert (facts["cold start"], facts["peak of memory"]) == ("202 ms", "64 to 70 MiB")
+    many = [measured(each=1, processes=1, dtype=f"d{place}") for place in range(10)]
+    assert "2 more, in the table" in latency_report(many, starts=()).to_html()
 
 
 def test_the_card_names_the_providers_of_the_rows_and_not_those_of_the_device() -> None:
