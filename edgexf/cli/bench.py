@@ -21,7 +21,7 @@ from edgexf.errors import InputError, UsageError
 from edgexf.names import PREDICT
 
 if TYPE_CHECKING:
-    from edgexf.report.latency.budget import Budget
+    from edgexf.report.latency.budget import Budget, Outcome
     from edgexf.report.latency.report import LatencyReport
 
 INTERRUPTED = 130  # as a shell tells it
@@ -143,7 +143,7 @@ def bench(
         operators=operators,
     )
     try:
-        report = measure(bundle, plan, progress, evaluate, given, loadgen, **arguments)
+        report = measure(bundle, plan, progress, evaluate, given, loadgen, wanted, **arguments)
     except InputError as error:  # of the files of --input and --evaluate, which are wrong usage of a measurement
         raise UsageError(str(error)) from error
     write(report, [] if report.partial else wanted, json_file, csv_file, markdown, html)
@@ -172,7 +172,12 @@ def write(
     report: LatencyReport, wanted: list[Budget], json_file: Path | None, csv_file: Path | None, markdown: Path | None,
     html: Path | None,
 ) -> None:  # fmt: skip
-    """Writes the files of a report, shows it, and keeps it to its budgets."""
+    """Writes the files of a report, shows it, and keeps it to its budgets. Nothing is written where a budget is of what was
+    not measured.
+    """
+    from edgexf.report.latency.budget import outcomes
+
+    found = outcomes(report, wanted)
     for path, make in ((json_file, report.to_json), (csv_file, report.to_csv), (markdown, report.to_markdown)):
         if path is not None and str(path) != "-":
             write_text(path, make().rstrip("\n") + "\n")
@@ -182,7 +187,7 @@ def write(
         click.echo(report.to_json())
     else:
         show(report)
-    check(report, wanted)
+    check(found)
 
 
 def lengths_of(budgets: list[Budget]) -> list[int] | None:
@@ -190,11 +195,8 @@ def lengths_of(budgets: list[Budget]) -> list[int] | None:
     return sorted({budget.length for budget in budgets if budget.length is not None}) or None
 
 
-def check(report: LatencyReport, budgets: list[Budget]) -> None:
+def check(found: list[Outcome]) -> None:
     """Says on standard error which budgets are kept, and exits with code 1 if one is not."""
-    from edgexf.report.latency.budget import outcomes
-
-    found = outcomes(report, budgets)
     for outcome in found:
         click.echo(outcome.sentence(), err=True)
     if not all(outcome.kept for outcome in found):

@@ -9,6 +9,8 @@ from typing import Any
 
 from edgexf.checks import require
 
+MOST = 2**53  # of a whole number; a float has each of these
+
 
 def check_keys(kind: type, values: Any, further: set[str] = frozenset()) -> None:  # type: ignore[assignment]
     """Checks that values are an object with a key for each field of the dataclass `kind`, and the `further` keys."""

@@ -100,7 +100,7 @@ def test_a_choice_is_judged_by_its_number(choices: Path, tmp_path: Path) -> None
         assert [case.label for case in data.cases] == best
         assert [row["input_ids"].shape for row in stream(session, tmp_path / "data.jsonl")] == [(1, 3, 9)] * 6
         lines[1]["label"] = 3
-        with pytest.raises(InputError, match=r"input 2 of .*: a label must be one of 3 columns"):
+        with pytest.raises(InputError, match=r"line 2 of .*: a label must be one of 3 columns"):
             data_of(session, written(tmp_path, lines))
         lines[1]["label"] = "second"
         with pytest.raises(InputError, match="choose among some"):
@@ -117,7 +117,7 @@ PIXELS = IMAGES[:1].tolist()
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ({"arrays": {"pixel": PIXELS}}, "input 2 of data.jsonl: inputs must be the model's"),
+        ({"arrays": {"pixel": PIXELS}}, "line 2 of data.jsonl: inputs must be the model's"),
         ({"arrays": {"pixels": [[[[1, 2], [3]]]]}}, "equal lengths"),
         ({"arrays": {"pixels": [[["a"]]]}}, "pixels must be finite numbers"),
         ({"arrays": {"pixels": PIXELS[0]}}, "pixels must be float32"),

@@ -19,18 +19,19 @@ must not pass because nobody looked.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgexf.errors import UsageError
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Measured
+from edgexf.report.latency.rows import Configuration, Measured
 from edgexf.report.latency.statistics import PERCENTILES, needed
 
 TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in milliseconds
 SIZES = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}  # in bytes
+NOTHING: Mapping[str, str] = {}
 ENERGIES = {"mJ": 1e-3, "J": 1.0}  # in joules
 
 
@@ -132,22 +133,44 @@ def milliseconds(text: str) -> float:
 
 def outcomes(report: LatencyReport, budgets: Sequence[Budget]) -> list[Outcome]:
     """Compares the figures of a report with budgets. Where several rows have such a figure, as in several dtypes, the
-    largest counts. Raises UsageError for a budget of a graph or length that was not measured.
+    largest counts. Raises UsageError for a budget of a graph or length that was not measured; see `check_planned`.
     """
     return [budget.within(*figure(report, budget)) for budget in budgets]
 
 
 def figure(report: LatencyReport, budget: Budget) -> tuple[float | None, str]:
     """The figure that a budget bounds, in milliseconds, bytes or joules, or None and the reason."""
-    rows = [row for row in report.rows if row.of.graph == budget.graph and budget.length in (None, row.of.length)]
-    if not rows:
-        measured = ", ".join(dict.fromkeys(f"{row.of.graph} at {row.of.length}" for row in report.rows))
-        raise UsageError(
-            f"a budget must be of what was measured ({measured}), got {budget.text!r}; measure it, or leave the budget out."
-        )
+    rows = [row for row in report.rows if is_of(budget, row.of.graph, row.of.length)]
+    unknown = [rate for rate in report.rates if rate.samples_per_second.value is None]
+    reasons = [rate.samples_per_second.reason for rate in unknown if is_of(budget, rate.graph, rate.length)]
+    if not rows and reasons:  # a search for the highest rate leaves no row where it finds none
+        return None, reasons[0]
+    check_planned([budget], [row.of for row in report.rows])
     found = [of_row(report, row, budget.quantity) for row in rows]
     lacking = [reason for value, reason in found if value is None]
     return (None, lacking[0]) if lacking else (max(value for value, _ in found if value is not None), "")
+
+
+def is_of(budget: Budget, graph: str, length: int) -> bool:
+    return graph == budget.graph and budget.length in (None, length)
+
+
+def check_planned(
+    budgets: Iterable[Budget], measured: Sequence[Configuration], lacks: Mapping[str, str] = NOTHING
+) -> None:
+    """Raises UsageError for a budget of a graph or length that is not measured, and for one of a quantity that lacks, by the
+    reasons in `lacks`.
+    """
+    for budget in budgets:
+        if not any(is_of(budget, of.graph, of.length) for of in measured):
+            known = ", ".join(dict.fromkeys(f"{of.graph} at {of.length}" for of in measured))
+            raise UsageError(
+                f"a budget must be of what was measured ({known}), got {budget.text!r}; measure it, or leave the budget out."
+            )
+        if budget.quantity in lacks:
+            raise UsageError(
+                f"a budget must be of a quantity that is measured here, got {budget.text!r}, which is not ({lacks[budget.quantity]}); leave it out."
+            )
 
 
 def of_row(report: LatencyReport, row: Measured, quantity: str) -> tuple[float | None, str]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
-from edgexf.report.reading import check_keys, listed, number, of_kind
+from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
 RATES_HEADER = ("rate of", "workers", "samples/s", "bound", "trials", "lowest that did not hold")
 
@@ -75,7 +75,8 @@ class Rate:
         check_keys(cls, values)
         graph, dtype, scenario = (of_kind(values, name, str) for name in ("graph", "dtype", "scenario"))
         counts = {name: of_kind(values, name, int) for name in ("length", "batch", "workers")}
-        require(min(counts.values()) >= 1, "counts of a rate must be at least 1", counts)
+        whole = 1 <= min(counts.values()) <= max(counts.values()) <= MOST
+        require(whole, f"counts of a rate must be 1 to {MOST}", counts)
         trials = tuple(map(Trial.from_dict, listed(values["trials"], None)))
         bound, share = (None if values[name] is None else number(values[name]) for name in ("bound_ms", "share"))
         require((bound is None) == (share is None), "a bound must have its percentile", (bound, share))

@@ -19,10 +19,9 @@ from typing import Any, Self
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.statistics import Summary, summarize
-from edgexf.report.reading import check_keys, listed, number, of_kind
+from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
-MOST = 2**53  # of a whole number; a float has each of these
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,9 @@ class Started:
         }
         require(all(time >= 0 for time in named["ms"].values()), "stages must take at least 0 ms", named["ms"])
         graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
-        return cls(graph, dtype, of_kind(values, "length", int), **named)
+        length = of_kind(values, "length", int)
+        require(1 <= length <= MOST, f"length must be 1 to {MOST}", length)
+        return cls(graph, dtype, length, **named)
 
 
 def is_time(ms: float) -> bool:

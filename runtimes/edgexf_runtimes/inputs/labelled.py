@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class Labelled:
         source: the input, as `Session.predict` takes it. Not used if there are `arrays`.
         label: the label, or None if it is not known.
         arrays: the input as arrays by name.
+        line: of the listing, counted from 1; 0 for an input of no listing.
     """
 
     source: Input
     label: str | int | None = None
     arrays: Mapping[str, Array] | None = None
+    line: int = field(default=0, compare=False)
 
 
 def read_labelled(path: Path, labels: Sequence[str], timeout: float = INPUT_TIMEOUT) -> list[Labelled]:
@@ -53,16 +55,19 @@ def read_labelled(path: Path, labels: Sequence[str], timeout: float = INPUT_TIME
     which names the line.
     """
     lines = read_listing(path, timeout).split("\n")
-    numbered = [(f"line {number} of {path.name}", line) for number, line in enumerate(lines, 1) if line.strip()]
-    found = [one_line(line, where, path.parent) for where, line in numbered]
+    places = [number for number, line in enumerate(lines, 1) if line.strip()]
+    found = [
+        replace(one_line(lines[number - 1], place_of(number, path), path.parent), line=number) for number in places
+    ]
     if not found:
         raise InputError(f"labelled data must hold an input, got none in {path}; give a line for each.")
     if not labels:
         return found
-    return [
-        replace(given, label=named(given.label, labels, where))
-        for (where, _), given in zip(numbered, found, strict=True)
-    ]
+    return [replace(given, label=named(given.label, labels, place_of(given.line, path))) for given in found]
+
+
+def place_of(line: int, path: Path) -> str:
+    return f"line {line} of {path.name}"
 
 
 def named(label: str | int | None, labels: Sequence[str], where: str) -> str | None:
@@ -97,7 +102,7 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
             raise InputError(
                 f"arrays must be an object of nested lists by the model's names, got {where} without; correct it."
             )
-        return Labelled("", label, {name: array_of(name, values) for name, values in source.items()})
+        return Labelled("", label, {name: array_of(name, values, where) for name, values in source.items()})
     if kind == "input_ids":
         if (
             not isinstance(source, list)
@@ -113,12 +118,14 @@ def one_line(line: str, where: str, folder: Path) -> Labelled:
     raise InputError(f"{kind} must be text (`text` also a pair of texts), got {source!r} in {where}; correct it.")
 
 
-def array_of(name: str, values: Any) -> Array:
+def array_of(name: str, values: Any, where: str) -> Array:
     """Turns nested lists into an array. Raises InputError for lists that are not an array of finite numbers."""
     try:
         found = np.array(values)
     except ValueError as error:  # rows of different lengths
-        raise InputError(f"{name} must be nested lists of equal lengths, got others; make them alike.") from error
+        raise InputError(
+            f"{name} must be nested lists of equal lengths, got others in {where}; make them alike."
+        ) from error
     if found.dtype.kind not in "biuf" or not np.isfinite(found).all():
-        raise InputError(f"{name} must be finite numbers, got others; correct them.")
+        raise InputError(f"{name} must be finite numbers, got others in {where}; correct them.")
     return found

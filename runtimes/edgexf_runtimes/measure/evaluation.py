@@ -18,9 +18,9 @@ from edgexf.bundle import golden
 from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import FP32
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import InputError, MissingExtraError, UsageError
 from edgexf.report.latency.quality import EAGER, FP32_HERE, Explained, Quality
-from edgexf_runtimes.inputs.labelled import read_labelled
+from edgexf_runtimes.inputs.labelled import place_of, read_labelled
 from edgexf_runtimes.measure.agreement import (
     ENDLESS,
     Answers,
@@ -57,7 +57,7 @@ class Data:
 def data_of(session: Session, evaluate: Path | None) -> Data:
     """The user's data in `evaluate`, or else the golden inputs of the bundle.
 
-    InputError if only some inputs have a label, or if an input does not fit the model.
+    InputError, which names the line, if only some inputs have a label, or if an input does not fit the model.
     """
     if evaluate is None:
         reads_tokens = session.manifest.variants[0].inputs[0].name == names.INPUT_IDS
@@ -66,18 +66,20 @@ def data_of(session: Session, evaluate: Path | None) -> Data:
         return Data(golden_cases(session), (), said)
     manifest = session.manifest
     given, cases = read_labelled(evaluate, manifest.labels if session.classifies else (), session.input_timeout), []
-    labelled = sum(one.label is not None for one in given)
-    if 0 < labelled < len(given):
+    without = [one.line for one in given if one.label is None]
+    if 0 < len(without) < len(given):
         raise InputError(
-            f"all inputs or none must have a label, got {labelled} of {len(given)} in {evaluate.name}; label the others, or put them into a file of their own."
+            f"all inputs or none must have a label, got {len(given) - len(without)} of {len(given)} in {evaluate.name}, none in line {without[0]}; label the others, or put them into a file of their own."
         )
-    for number, one in enumerate(given, 1):
+    for one in given:
         try:
             arrays = arrays_of(session, one)
             cases.append(Case(arrays, label=column_of(manifest, arrays, one.label)))
-        except InputError as error:
+        except MissingExtraError:
+            raise
+        except (InputError, UsageError) as error:  # a text for a model of arrays is an error of the line too
             raise InputError(
-                f"data to evaluate on must be inputs of the model, got input {number} of {evaluate.name}: {error}"
+                f"data to evaluate on must be inputs of the model, got {place_of(one.line, evaluate)}: {error}"
             ) from error
     return Data(cases, golden_cases(session), evaluate.name)
 

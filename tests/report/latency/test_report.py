@@ -16,6 +16,7 @@ from edgexf.errors import InputError, UsageError
 from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.budget import outcomes, parse_budget
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf.report.latency.tables import LATENCY_HEADER, breakdown_tables, latency_cells
@@ -164,6 +165,14 @@ def test_a_budget_of_what_was_not_measured_is_an_error(budget: str) -> None:
         outcomes(report(), [parse_budget(budget)])
 
 
+def test_a_budget_of_a_rate_that_no_search_found_is_not_kept() -> None:
+    rate = Rate("predict", "fp32", 512, 1, "server", 1, Fact(None, "queries one after another take 9 ms"), 5.0, 0.99)
+    (found,) = outcomes(report(rates=(rate,)), [parse_budget("p50<=10ms@512")])
+    assert (found.kept, found.value) == (True, pytest.approx(10.0))
+    (found,) = outcomes(replace(report(), rows=(), rates=(rate,)), [parse_budget("p50<=10ms@512")])
+    assert (found.kept, found.reason) == (False, "queries one after another take 9 ms")
+
+
 def test_a_report_of_a_later_version_says_what_reads_it() -> None:
     with pytest.raises(InputError, match="schema version 3 for this edgexf, got 4; read it with the edgexf that wrote"):
         LatencyReport.from_json(broken(lambda values: values.update(schema_version=4)))
@@ -234,6 +243,8 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["after"].update(others={"value": "0.5"})),
         broken(lambda values: values["before"].update(mhz={"value": [3000]})),
         broken(lambda values: values["starts"][0].update(ms={"first": -1})),
+        broken(lambda values: values["starts"][0].update(length=0)),
+        broken(lambda values: values["starts"][0].update(length=10**400)),
     ],
 )
 def test_what_is_no_report_is_refused_in_one_sentence(text: str) -> None:

@@ -5,6 +5,7 @@
     loadgen       MLPerf's LoadGen drives the session
     rounds        every configuration once, in a process of its own
     stages        where the time of one whole answer goes, from text to labels
+    lacking       what a plan does not measure on this device
     cold          fresh processes, from nothing to the first answer; cold_child is their program
     plan          what a measurement does
     scenarios     how queries come: one after another, from several clients, at random times, all at once

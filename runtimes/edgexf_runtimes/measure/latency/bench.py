@@ -28,6 +28,7 @@ from edgexf.dtypes import FP32
 from edgexf.errors import BundleError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency.breakdown import Breakdown
+from edgexf.report.latency.budget import Budget, check_planned
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.inputs import GOLDEN, RANDOM, Inputs
 from edgexf.report.latency.loadgen import Driven
@@ -44,6 +45,7 @@ from edgexf_runtimes.measure.latency import environment, floor, loadgen
 from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart, cold_start
 from edgexf_runtimes.measure.latency.energy import energy
 from edgexf_runtimes.measure.latency.environment import Moment
+from edgexf_runtimes.measure.latency.lacking import UNTOLD, lacking
 from edgexf_runtimes.measure.latency.operators import breakdowns
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.rounds import Opening, Part, configurations, in_fresh_process
@@ -52,7 +54,6 @@ from edgexf_runtimes.session import Session, load
 
 Place = tuple[str, str, int]  # graph, dtype, length
 UNMEASURED = Fact(None, "no process measured it")
-UNTOLD = Fact(None, "this system does not tell it")
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Bench:
         wanted: the configurations.
         opening: arguments of `edgexf.load` but ``dtype``.
         inputs: what is measured, for the report.
+        lacks: the quantities of a budget that are not measured here, with the reasons.
         data: the inputs on which quality is judged; None for the golden inputs.
         parts: the samples so far.
         starts: cold starts so far.
@@ -81,6 +83,7 @@ class Bench:
     wanted: list[Configuration]
     opening: Opening
     inputs: Inputs
+    lacks: Mapping[str, str]
     data: Data | None = None
     parts: list[Part] = field(default_factory=list)
     starts: list[tuple[Place, ColdStart]] = field(default_factory=list)
@@ -108,30 +111,37 @@ class Bench:
 
 def measure(
     path: Path, plan: Plan | None = None, progress: Progress = unseen, evaluate: Path | None = None,
-    input: Path | None = None, logs: Path | None = None, **opening: Any,  # noqa: A002 (the word of the command)
+    input: Path | None = None, logs: Path | None = None,  # noqa: A002 (the word of the command)
+    budgets: Sequence[Budget] = (), **opening: Any,
 ) -> LatencyReport:  # fmt: skip
     """Measures a bundle. See `measure_all`."""
-    (report,) = measure_all([path], plan, progress, evaluate=evaluate, input=input, logs=logs, **opening)
+    (report,) = measure_all(
+        [path], plan, progress, evaluate=evaluate, input=input, logs=logs, budgets=budgets, **opening
+    )
     return report
 
 
 def measure_all(
     paths: Sequence[Path], plan: Plan | None = None, progress: Progress = unseen, clock: Clock | None = None,
     evaluate: Path | None = None, input: Path | None = None,  # noqa: A002 (as above)
-    logs: Path | None = None, **opening: Any,
+    logs: Path | None = None, budgets: Sequence[Budget] = (), **opening: Any,
 ) -> list[LatencyReport]:  # fmt: skip
     """Measures bundles in turns. `opening` holds arguments of `edgexf.load`, in types that JSON has, but ``dtype``. `evaluate`
     is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`. `input` is a file with an input to
     measure, in place of made ones; see `edgexf_runtimes.measure.user_input`. `logs` is a folder for those of MLPerf's LoadGen,
-    which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`.
+    which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`. `budgets` are those that the reports shall
+    be kept to: nothing is measured where one is of something else.
 
-    Raises UsageError for a length outside a bundle's limits, and for a method or dtype that a bundle does not hold;
+    Raises UsageError for a length outside a bundle's limits, for a method or dtype that a bundle does not hold, and for a
+    budget of what is not measured;
     InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile.
     """
     if logs is not None:
         loadgen.check(plan or Plan())
     with TemporaryDirectory(prefix="edgexf-") as folder:
         benches = [bench_of(path, plan or Plan(), opening, evaluate, input, Path(folder)) for path in paths]
+        for bench in benches:
+            check_planned(budgets, bench.wanted, bench.lacks)
         return reports_of(benches, logs, progress, clock or SystemClock())
 
 
@@ -171,7 +181,9 @@ def bench_of(
         if evaluate is not None:
             check_fp32(first)
             data = data_of(stack.enter_context(load(path, dtype=FP32, **opening)), evaluate)
-        return Bench(path, named, first.whole, first.model_sha256, list(dict.fromkeys(wanted)), opening, inputs, data)
+        wanted = list(dict.fromkeys(wanted))
+        lacks = lacking(first, named)
+        return Bench(path, named, first.whole, first.model_sha256, wanted, opening, inputs, lacks, data)
 
 
 def made_for(manifest: Manifest) -> Inputs:
