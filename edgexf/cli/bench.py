@@ -17,7 +17,7 @@ from edgexf.cli.options import (
     write_text,
 )
 from edgexf.cli.session import Opening, session_options
-from edgexf.errors import InputError, UsageError
+from edgexf.errors import EdgexfError, InputError, UsageError
 from edgexf.names import PREDICT
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def bench(
 ) -> None:  # fmt: skip
     """Measure latency, cold start and memory over lengths.
 
-    Ctrl-C keeps what was measured, marks it partial, and exits with code 130.
+    Ctrl-C keeps what was measured, marks it partial, and exits with code 130. An error in the middle keeps it too, and exits
+    with code 1.
     """
     from edgexf.cli.console import progress
     from edgexf.report.latency.budget import milliseconds, parse_budget
@@ -147,6 +148,8 @@ def bench(
     except InputError as error:  # of the files of --input and --evaluate, which are wrong usage of a measurement
         raise UsageError(str(error)) from error
     write(report, [] if report.partial else wanted, json_file, csv_file, markdown, html)
+    if report.stopped:
+        raise EdgexfError(report.stopped)
     if report.partial:
         raise SystemExit(INTERRUPTED)
 

@@ -11,7 +11,7 @@ import click
 
 from edgexf.cli.options import check_output, check_page, read_report, write_text
 from edgexf.cli.session import Opening, session_options
-from edgexf.errors import UsageError
+from edgexf.errors import EdgexfError, UsageError
 
 if TYPE_CHECKING:
     from edgexf.report.latency.changes import Changes
@@ -43,8 +43,8 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
-    Exit code 1 where a configuration is slower. Ctrl-C compares what was measured, says so, and exits with code 130.
-    Reports of several devices are refused; with --force they are a matrix of model, device and dtype.
+    Exit code 1 where a configuration is slower, and after an error in the middle. Ctrl-C compares what was measured, says so, and
+    exits with code 130. Reports of several devices are refused; with --force they are a matrix of model, device and dtype.
     """
     from edgexf.report.latency.matrix import Matrix, compared
 
@@ -56,8 +56,9 @@ def compare(
         else [read_report(path) for path in (old, *new)]
     )
     interrupted = old.is_dir() and any(report.partial for report in reports)
-    if interrupted and not all(report.rows for report in reports):
-        raise KeyboardInterrupt  # there is nothing to compare
+    stopped = next((report.stopped for report in reports if report.stopped), "") if interrupted else ""
+    if interrupted and not all(report.rows for report in reports):  # there is nothing to compare
+        raise EdgexfError(stopped) if stopped else KeyboardInterrupt
     found = compared(reports, force)
     text = show_matrix(found, junit_file) if isinstance(found, Matrix) else show_changes(found, junit_file)
     if json_file is not None:
@@ -66,6 +67,8 @@ def compare(
         from edgexf.report.html.latency.page import latency_page
 
         write_text(html, latency_page(reports, found))
+    if stopped:
+        raise EdgexfError(stopped)
     if interrupted:
         raise SystemExit(INTERRUPTED)
     if not isinstance(found, Matrix) and any(one.slower for one in found):

@@ -36,10 +36,8 @@ REPORT_SCHEMA = 3
 Part = TypeVar("Part", Breakdown, Stages)
 NEEDED_PROTOCOL = frozenset({"queries", "seconds"})  # what the verdict compares with
 FACTS = ("device", "before", "after", "products")  # of a report
-LATER: Mapping[str, Any] = {
-    "inputs": None,
-    "stages": [],
-}  # keys that reports of this version lack which an earlier edgexf wrote
+# Keys that reports of this version lack which an earlier edgexf wrote.
+LATER: Mapping[str, Any] = {"inputs": None, "stages": [], "stopped": ""}
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class LatencyReport:
         graph_files: the files that a graph reads, by ``graph dtype``.
         options: every option of the session of a graph and of its providers, by ``graph dtype``, then by name.
         date: when the measurement ended, in UTC by ISO 8601.
-        partial: whether it was interrupted.
+        partial: whether it ended early.
         protocol: how it was measured: seconds, queries, warm-up, seed, in their units.
         device: facts that stay.
         before, after: facts that change, at the beginning and at the end.
@@ -66,6 +64,7 @@ class LatencyReport:
         breakdowns: where the time of a graph goes; empty likewise.
         loadgen: what MLPerf's LoadGen says; empty where nobody asked for it.
         inputs: what was measured; None in a report of an edgexf that did not tell it.
+        stopped: the error that ended a partial measurement; empty for an interrupt.
         stages: where the time of a whole answer goes, from a text to labels; empty where nobody measured it.
     """
 
@@ -89,6 +88,14 @@ class LatencyReport:
     loadgen: tuple[Driven, ...] = ()
     inputs: Inputs | None = None
     stages: tuple[Stages, ...] = ()
+    stopped: str = ""
+
+    @property
+    def ended_early(self) -> str:
+        """Why the measurement is partial; empty for a whole one."""
+        if not self.partial:
+            return ""
+        return f"the measurement ended early: {self.stopped}" if self.stopped else "the measurement was interrupted"
 
     def to_dict(self) -> dict[str, Any]:
         facts = {name: {key: fact.to_dict() for key, fact in getattr(self, name).items()} for name in FACTS}
@@ -111,6 +118,7 @@ class LatencyReport:
             "loadgen": [one.to_dict() for one in self.loadgen],
             "inputs": None if self.inputs is None else self.inputs.to_dict(),
             "stages": [one.to_dict() for one in self.stages],
+            "stopped": self.stopped,
         }
 
     def to_json(self) -> str:
@@ -154,6 +162,8 @@ class LatencyReport:
         lacking = sorted({f"{row.of.graph} {row.of.dtype}" for row in rows} - set(graph_files))
         require(not lacking, "graph_files must name the files of every graph", lacking)
         moments = {name: facts_of(values[name], Fact.of_number) for name in ("before", "after")}
+        partial, stopped = of_kind(values, "partial", bool), of_kind(values, "stopped", str)
+        require(partial or not stopped, "a report that stopped must be partial", stopped)
         return cls(
             model=of_kind(values, "model", str),
             digest=of_kind(values, "digest", str),
@@ -161,7 +171,8 @@ class LatencyReport:
             graph_files=graph_files,
             options={str(name): texts(some) for name, some in of_kind(values, "options", dict).items()},
             date=of_kind(values, "date", str),
-            partial=of_kind(values, "partial", bool),
+            partial=partial,
+            stopped=stopped,
             protocol={name: finite(value) for name, value in protocol.items()},
             rows=rows,
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
@@ -182,7 +193,7 @@ class LatencyReport:
             name: ", ".join(dict.fromkeys(str(getattr(row.of, name)) for row in self.rows))
             for name in ("dtype", "providers", "profile", "threads")
         }
-        partial = {"partial": "the measurement was interrupted"} if self.partial else {}
+        partial = {"partial": self.ended_early} if self.partial else {}
         inputs = {} if self.inputs is None else {"inputs": self.inputs.text()}
         device = {name: fact.text() for name, fact in self.device.items()}
         return {"model": self.model, "bundle": self.digest, **several, **inputs, **device, "date": self.date, **partial}

@@ -44,7 +44,7 @@ def verdict(report: LatencyReport) -> Verdict:
 
 def of_device(report: LatencyReport) -> Iterator[str]:
     if report.partial:
-        yield "the measurement was interrupted"
+        yield report.ended_early
     others = report.after.get("others", Fact(None, "not measured"))
     if others.value is not None and others.value > MOST_OTHERS:
         yield f"other processes took {others.value:.0%} of the processors (at most {MOST_OTHERS:.0%})"

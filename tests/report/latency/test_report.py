@@ -244,6 +244,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["before"].update(mhz={"value": [3000]})),
         broken(lambda values: values["starts"][0].update(ms={"first": -1})),
         broken(lambda values: values["starts"][0].update(length=0)),
+        broken(lambda values: values.update(stopped="an error of a whole measurement")),
         broken(lambda values: values["starts"][0].update(length=10**400)),
     ],
 )

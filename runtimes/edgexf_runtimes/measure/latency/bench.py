@@ -9,7 +9,8 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
     LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
     quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
 
-After an interrupt (KeyboardInterrupt) the reports hold what was measured before, and say that they are partial.
+After an interrupt (KeyboardInterrupt), or an error such as a process that died, the reports hold what was measured before,
+and say that they are partial, and why. A bundle that changed meanwhile has no report.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import FP32
-from edgexf.errors import BundleError
+from edgexf.errors import BundleError, EdgexfError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.budget import Budget, check_planned
@@ -134,7 +135,8 @@ def measure_all(
 
     Raises UsageError for a length outside a bundle's limits, for a method or dtype that a bundle does not hold, and for a
     budget of what is not measured;
-    InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile.
+    InputError for inputs that it does not take; BundleError for a bundle that changes meanwhile. Any other error, once
+    something was measured, is told by the reports.
     """
     if logs is not None:
         loadgen.check(plan or Plan())
@@ -146,20 +148,22 @@ def measure_all(
 
 
 def reports_of(benches: Sequence[Bench], logs: Path | None, progress: Progress, clock: Clock) -> list[LatencyReport]:
-    before, began, interrupted = environment.moment(), clock.now(), False
+    before, began, ended = environment.moment(), clock.now(), None
     try:
         start(benches, progress)
         rounds(benches, progress)
         drive(benches, logs, progress)
         judge(benches, progress)
         profile(benches, progress)
-    except KeyboardInterrupt:
-        interrupted = True
+    except BundleError:
+        raise
+    except (KeyboardInterrupt, EdgexfError) as error:
+        ended = error
         if not any(bench.parts or bench.starts for bench in benches):
             raise
     after = environment.moment()
     others = environment.others(before, after, clock.now() - began, environment.processors())
-    return [report_of(bench, before, {**after.facts(), "others": others}, interrupted) for bench in benches]
+    return [report_of(bench, before, {**after.facts(), "others": others}, ended) for bench in benches]
 
 
 def bench_of(
@@ -278,7 +282,8 @@ def products_of(bench: Bench) -> dict[str, Fact]:
     return floor.rates(kinds, {kind: [median(part.ms) for part in parts if part.of.dtype == kind] for kind in kinds})
 
 
-def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: bool) -> LatencyReport:
+def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], ended: BaseException | None) -> LatencyReport:
+    """`ended` is the interrupt or the error that ended the measurement early."""
     plan = bench.plan
     rows = tuple(row(of, bench) for of in bench.wanted if any(part.ms for part in parts_of(of, bench)))
     places = {row.of.place for row in rows}  # a server without a rate has no row
@@ -289,7 +294,8 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], partial: 
         graph_files=graph_files(bench.manifest, bench.wanted),
         options={f"{part.of.graph} {part.of.dtype}": part.options for part in bench.parts if part.options},
         date=now(),
-        partial=partial,
+        partial=ended is not None,
+        stopped=str(ended) if isinstance(ended, EdgexfError) else "",
         protocol=plan.protocol,
         device=facts(),
         before=before.facts(),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
-from typing import Any
+from typing import IO, Any
 
 from edgexf.errors import EdgexfError
 
@@ -25,15 +25,14 @@ def tell(values: Any) -> None:
 def answers_of(program: str, *arguments: str) -> Generator[Any, None, None]:
     """Runs a program, and yields each value when it tells it. The program sees no module of the current folder.
 
-    The process ends when the iterator is closed. Raises EdgexfError if it fails.
+    The process ends when the iterator is closed. Raises EdgexfError if it fails, and if it can't start.
     """
     command = [sys.executable, "-P", "-c", program, *arguments]
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace")  # noqa: S603 (all arguments are ours)
-        with process:
+        with started(command, errors) as process:
             try:
                 for line in process.stdout or ():
-                    if line.startswith(ANSWER):
+                    if line.startswith(ANSWER) and line.endswith("\n"):  # a process that dies may leave half a line
                         yield json.loads(line.removeprefix(ANSWER))
             except BaseException:
                 process.kill()
@@ -41,6 +40,15 @@ def answers_of(program: str, *arguments: str) -> Generator[Any, None, None]:
         if process.returncode != 0:
             errors.seek(0)
             raise failed(process.returncode, errors.read().decode("utf-8", errors="replace"))
+
+
+def started(command: list[str], errors: IO[bytes]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace")  # noqa: S603 (all arguments are ours)
+    except OSError as error:  # such as no memory for another process
+        raise EdgexfError(
+            f"a fresh process must start, got {error.strerror}; free memory, or allow more processes."
+        ) from error
 
 
 def failed(code: int, errors: str) -> EdgexfError:

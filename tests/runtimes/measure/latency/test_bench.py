@@ -12,11 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from small import DATA
+from small import DATA, prompt
 
-from edgexf.errors import BundleError, EdgexfError
+from edgexf.cli import main
+from edgexf.errors import BundleError, EdgexfError, InputError
 from edgexf.report.latency.report import LatencyReport
-from edgexf_runtimes.measure.latency import bench, fresh, rounds
+from edgexf_runtimes.measure.cases import Case
+from edgexf_runtimes.measure.latency import bench, cold, fresh, rounds
 from edgexf_runtimes.measure.latency.bench import measure
 from edgexf_runtimes.measure.latency.plan import Plan
 
@@ -107,11 +109,80 @@ def test_a_bundle_that_is_replaced_meanwhile_is_not_reported(tmp_path: Path) -> 
         measure(copy, Plan([8], dtypes=["fp32"], **QUICK), progress)
 
 
-def test_a_process_that_dies_is_an_error_of_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(rounds, "PROGRAM", dies)
-    with pytest.raises(EdgexfError, match="a fresh process must load the bundle and run it, got exit code -9: nothing"):
+DIES = "a fresh process must load the bundle and run it, got exit code -9: nothing"
+LATE = """
+import os, signal, sys
+from pathlib import Path
+from edgexf_runtimes.measure.latency import rounds
+kept, tell = Path({kept!r}), rounds.tell
+def dying(values):
+    kept.write_text(str(int(kept.read_text()) + 1))
+    if int(kept.read_text()) == {last}:
+        os.write(1, b"edgexf answers: {{")
+        os.kill(os.getpid(), signal.SIGKILL)
+    tell(values)
+rounds.tell = dying
+rounds.main(*sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def starts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cold start takes a process of its own; one of them stands for all."""
+    found = cold.cold_start(LINFORMER, Case("predict", 8), {"dtype": "fp32"})
+    monkeypatch.setattr(bench, "cold_start", lambda *_: found)
+
+
+def test_a_process_that_dies_before_anything_was_measured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "PROGRAM", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(EdgexfError, match=DIES):
         measure(LINFORMER, Plan([8], dtypes=["fp32"], **QUICK))
+
+
+@pytest.mark.usefixtures("starts_are_kept")
+def test_a_process_that_dies_in_a_late_round_leaves_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three rounds of two lengths each, the second one dies at its second length."""
+    (tmp_path / "told").write_text("0")
+    monkeypatch.setattr(rounds, "PROGRAM", LATE.format(kept=str(tmp_path / "told"), last=4))
+    options = ["--lengths", "8,16", "--dtype", "fp32", "--queries", "3", "--seconds", "0", "--processes", "3"]
+    files = ["--json", str(tmp_path / "report.json"), "--html", str(tmp_path / "page.html"), "--budget", "p50<=1s@8"]
+    found = prompt().invoke(main, ["bench", str(LINFORMER), *options, *files])
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1), found.stderr
+    assert DIES in found.stderr
+    assert f"INVALID\n- the measurement ended early: {DIES}" in found.stdout
+    report = LatencyReport.from_json((tmp_path / "report.json").read_bytes())
+    assert report.partial
+    assert DIES in report.stopped
+    assert {row.of.length: len(row.processes) for row in report.rows} == {8: 2, 16: 1}
+    assert {one.length: len(one.processes) for one in report.stages} == {8: 2, 16: 1}
+    assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.usefixtures("starts_are_kept")
+def test_an_error_behind_the_rounds_leaves_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise InputError("inputs must be such that the graph can run, got others.")
+
+    monkeypatch.setattr(bench, "on_golden", fails)
+    report = measure(LINFORMER, Plan([8], dtypes=["fp32"], **{**QUICK, "processes": 1}))
+    assert (len(report.rows), report.partial, report.quality) == (1, True, ())
+    assert report.stopped == "inputs must be such that the graph can run, got others."
+
+
+@pytest.mark.usefixtures("starts_are_kept")
+def test_compare_says_what_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PROGRAM", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    found = prompt().invoke(main, ["compare", str(LINFORMER), str(LINFORMER), "--lengths", "8", "--dtype", "fp32"])
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert DIES in found.stderr
+
+
+def test_a_process_that_can_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(EdgexfError, match="a fresh process must start, got No such file or directory"):
+        fresh.answer_of("print('hello')")
 
 
 def test_a_process_that_tells_nothing_is_an_error() -> None:
