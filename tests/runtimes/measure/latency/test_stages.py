@@ -100,10 +100,12 @@ def test_what_has_no_text_has_a_reason_in_place_of_tokenization(name: str, graph
     assert all(len(found[stage].value) == 1 for stage in ("preparation", "run", "whole"))
 
 
-def test_a_users_text_has_every_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["features", "tokens"])
+def test_a_users_text_has_every_stage(name: str, tmp_path: Path) -> None:
+    """That of a model that answers at each token too, whose first token is explained."""
     file = tmp_path / "given.txt"
     file.write_text("the cat sat on the mat and the dog saw")
-    with edgexf.load(BUNDLES / "features") as session:
+    with edgexf.load(BUNDLES / name) as session:
         keep(session, file, [5, 30], tmp_path)
         for length in (5, 30):
             found = stages_of(session, Case("attnlrp", length, str(tmp_path)), ONCE, SystemClock())
