@@ -188,7 +188,7 @@ def test_bench_measures_in_fresh_processes_what_was_asked_for(loaded: list[dict[
     assert LatencyReport.from_json(report.to_json()) == report
     assert "cpu (a=1)" in done.stdout
     given = json.dumps({"providers": [["cpu", {"a": "1"}]], "profile": "edge"})
-    cold_child.main(0.0, str(BUNDLE), "predict", "8", given)
+    cold_child.main(0.0, str(BUNDLE), json.dumps({"graph": "predict", "length": 8}), given)
     assert [one["providers"] for one in loaded] == [
         [("cpu", {"a": "1"})]
     ] * 3  # to look, to judge, and in the fresh process
