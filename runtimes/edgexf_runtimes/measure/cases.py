@@ -16,7 +16,6 @@ from edgexf import names
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import UsageError
 from edgexf_runtimes.inputs import made
-from edgexf_runtimes.measure import user_input
 from edgexf_runtimes.session import Session
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)  # by default, as far as a model takes them
@@ -55,13 +54,20 @@ def random_inputs(session: Session, length: int) -> dict[str, npt.NDArray[Any]]:
     return made.inputs(session.path, session.manifest, length)
 
 
+def users_inputs(session: Session, folder: str, length: int) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of the predict graph from the user's file; see `user_input.keep`."""
+    from edgexf_runtimes.measure import user_input  # here, because a cold start waits for its imports
+
+    return user_input.arrays_of(session.manifest, Path(folder), length)
+
+
 def tokens_of(session: Session, case: Case) -> int:
     """The number of tokens in one row of an input of this length: a model of bytes adds its class token, and a row of a
     model that chooses holds several choices.
     """
     length = case.length
     if case.inputs is not None and session.manifest.signature is None:
-        return int(user_input.arrays_of(session.manifest, Path(case.inputs), length)[names.INPUT_IDS].size)
+        return int(users_inputs(session, case.inputs, length)[names.INPUT_IDS].size)
     choices = made.CHOICES if names.CHOICES in session.manifest.variants[0].inputs[0].shape else 1
     return choices * (length + (1 if isinstance(session.manifest.preprocess, Bytes) else 0))
 
@@ -71,7 +77,7 @@ def feeds(session: Session, case: Case) -> dict[str, npt.NDArray[Any]]:
     if case.inputs is None:
         inputs = random_inputs(session, case.length)
     else:
-        inputs = user_input.arrays_of(session.manifest, Path(case.inputs), case.length)
+        inputs = users_inputs(session, case.inputs, case.length)
     return inputs if case.graph == names.PREDICT else made.explained(session.manifest, case.graph, inputs)
 
 
