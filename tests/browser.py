@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+LACKING = "this machine has no Chromium; Debian's package is chromium, which .ci/run installs where it can"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium has no sandbox for the root user, whom a container has alone; the page is our own.
 # It reads commands from file 3 and writes to file 4.

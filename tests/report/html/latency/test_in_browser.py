@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browser import Browser, found
+from browser import LACKING, Browser, found
 from latency_reports import latency_report, rows
 
 from edgexf.report.latency.report import LatencyReport
 
-pytestmark = pytest.mark.skipif(found() is None, reason="this machine has no Chromium; Debian's package is chromium")
+pytestmark = pytest.mark.skipif(found() is None, reason=LACKING)
 
 CLIPPED = """[...document.querySelectorAll("svg")].filter(svg => svg.getBoundingClientRect().width)
     .flatMap(svg => [...svg.querySelectorAll("text")].map(text => [svg.getBoundingClientRect(), text.getBoundingClientRect(), text.textContent]))
@@ -23,13 +24,16 @@ SMALLEST = """Math.min(...[...document.querySelectorAll("svg")].filter(svg => sv
 FOCUSED = "document.activeElement.getAttribute('download') || document.activeElement.getAttribute('aria-label') || document.activeElement.getAttribute('href') || document.activeElement.tagName"
 PAPER = "getComputedStyle(document.querySelector('section')).backgroundColor"
 TEXT = "getComputedStyle(document.querySelector('svg text')).fill"
+FOLDED = "[...document.querySelectorAll('details li')].map(one => one.checkVisibility())"
+# Each of its eight rows has a reason to be invalid, so that some reasons are folded.
+REPORT = latency_report(rows(), protocol={"queries": 1e3, "seconds": 1.0, "processes": 5.0})
 LIGHT = ("rgb(255, 255, 255)", "rgb(85, 96, 110)")
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "latency.html"
-    path.write_text(latency_report(rows()).to_html(latency_report(rows(1.1, seed=1))), encoding="utf-8")
+    path.write_text(REPORT.to_html(replace(REPORT, rows=tuple(rows(1.1, seed=1)))), encoding="utf-8")
     return path
 
 
@@ -72,15 +76,17 @@ def test_a_link_saves_the_report(browser: Browser, page: Path, tmp_path: Path) -
     browser.open(page)
     browser.value("document.querySelector('a[download=\"latency-old.json\"]').click()")
     browser.wait(lambda event: event.get("params", {}).get("state") == "completed")
-    assert LatencyReport.from_json((tmp_path / "latency-old.json").read_bytes()) == latency_report(rows())
+    assert LatencyReport.from_json((tmp_path / "latency-old.json").read_bytes()) == REPORT
 
 
 def test_it_prints_light_and_with_every_chart(browser: Browser, page: Path, tmp_path: Path) -> None:
     browser.open(page, width=700, dark=True)
+    assert browser.value(FOLDED) == [False] * 4 * 2
     browser.call(
         "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
     )
     assert (browser.value(PAPER), browser.value(TEXT)) == LIGHT
     assert len(browser.value(CHARTS)) == 7 + 16
+    assert browser.value(FOLDED) == [True] * 4 * 2
     browser.printed(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
