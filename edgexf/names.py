@@ -48,7 +48,7 @@ ROUNDED = "@rounded"  # in golden.npz; no tensor has such a name
 PREDICT = "predict"  # the method of the graph that answers without an explanation
 PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
-PROFILE_FILE = "profile.json"  # the modules that nodes of graphs come from
+PROFILE_FILE = "profile.json"  # where the time of each graph goes
 QUANTIZE_FILE = "quantize_config.json"
 
 

@@ -3,7 +3,9 @@
     formula      sizes that follow from other sizes
     signature    the inputs of a custom module, and how their axes vary
     preprocess   how text or bytes become token ids
-    profile      which module of the model each node of a graph comes from
+    operations   the operations of a graph as formulas of the sizes of its inputs
+    fitted       such formulas from counts at some sizes
+    profile      where the time of each graph goes: modules of nodes, and operations
     manifest     `edgexf.json`: all that a reader needs to run the graphs
     heads        what the outputs of a model mean, and the list of tasks
     golden       a sample of the contract grid: inputs and eager outputs

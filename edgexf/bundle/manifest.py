@@ -161,7 +161,8 @@ class Graph(Record):
         file: the path of the graph in the bundle.
         inputs, outputs: the tensors of the graph in order.
         profile: the path of a JSON file in the bundle for latency reports; empty without such a file. The file says which
-            module of the user's model each node of the graph comes from; see `edgexf.bundle.profile`.
+            module of the user's model each node of the graph comes from, and how many operations it needs; see
+            `edgexf.bundle.profile`.
     """
 
     method: str

@@ -7,6 +7,7 @@
     late_reads          reads of weights in float32 right before their use
     share               one file of weights for all graphs of a bundle
     modules             which module each node comes from
+    operations          how many additions and multiplications the products of a graph need
     tidy                drops what the exporter leaves behind
     ir_version          the lowest IR version that a graph needs
     quantize/           weights in fewer bits

@@ -19,6 +19,7 @@ from onnx_ir.passes import common
 
 from edgexf.passes.digest import SMALLEST, digest, digest_of
 from edgexf.passes.linear import SWAP, untwist
+from edgexf.passes.modules import MODULE
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,6 +62,9 @@ def turn(graph: ir.Graph, value: ir.Value, known: set[bytes]) -> None:
     turned = np.ascontiguousarray(array.T)
     node = ir.node("Transpose", [value], attributes={"perm": SWAP})
     users = list(value.uses())
+    places = {user.meta.get(MODULE) for user, _ in users if user is not node}
+    if len(places) == 1 and None not in places:
+        (node.meta[MODULE],) = places
     value.const_value = ir.tensor(turned, name=value.name)
     value.shape = ir.Shape(turned.shape)
     graph.insert_before(graph[0], node)

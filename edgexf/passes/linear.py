@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgexf.passes.modules import place_of, put
+
 SWAP = (1, 0)
 
 
@@ -68,6 +70,7 @@ def split(graph: ir.Graph, node: ir.Node) -> None:
     made.append(ir.node("MatMul", [left, right]))
     if bias and bias[0] is not None:
         made.append(ir.node("Add", [made[-1].outputs[0], bias[0]]))
+    put(made, place_of(node))
     last, output = made[-1].outputs[0], node.outputs[0]
     graph.insert_before(node, made)
     ir.convenience.replace_all_uses_with(output, last, replace_graph_outputs=True)

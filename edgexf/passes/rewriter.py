@@ -12,15 +12,22 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from edgexf.passes.modules import put, shared
+
 CONTRIB = "com.microsoft"
 
 
 class Rewriter:
-    """Adds nodes and constants to one graph. A second request for the same node returns the first node."""
+    """Adds nodes and constants to one graph. A second request for the same node returns the first node.
+
+    Attributes:
+        place: the module that new nodes come from, as in `edgexf.passes.modules`; None where nobody knows.
+    """
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self.graph = model.graph
+        self.place: str | None = None
         self.made: dict[tuple[Any, ...], tuple[ir.Value, ...]] = {}
 
     def constant(self, name: str, array: Any) -> ir.Value:
@@ -58,7 +65,10 @@ class Rewriter:
             self.graph.append(node)
             if domain:
                 self.model.opset_imports.setdefault(domain, 1)
+            put([node], self.place)
             self.made[key] = tuple(node.outputs)
+        else:
+            shared(self.made[key][0].producer(), self.place)
         return self.made[key]
 
     def node(self, kind: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:

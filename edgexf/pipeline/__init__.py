@@ -2,7 +2,7 @@
 
     export_model      a model -> a verified bundle
                       (describe_bundle: its manifest; card: its model card, with usage; browser_config: what
-                      transformers.js loads)
+                      transformers.js loads; profile_graphs: where the time of each graph goes)
     verify_bundle     a bundle -> a verdict on this device
     quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the

@@ -63,4 +63,4 @@ def explain_graph(source: Source, method: str, path: str) -> Graph:
     from edgexf_exporters.explain.methods import METHODS
 
     given, found = source.explained_by(METHODS[method].path, METHODS[method].weights)
-    return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found))
+    return Graph(method, "fp32", path, (*source.tensors, *given), (*source.outputs, *found), names.PROFILE_FILE)

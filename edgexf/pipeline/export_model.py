@@ -182,30 +182,35 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
 
 
 def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
-    """The files of the graphs after the passes, one file of weights for all graphs, and the modules that the nodes come from,
-    by their path in the bundle.
+    """The files of the graphs after the passes, one file of weights for all graphs, and what is known of where their time
+    goes, by their path in the bundle.
     """
     import onnx_ir as ir
 
-    from edgexf.bundle.profile import written_modules
+    from edgexf.bundle.profile import written_profile
     from edgexf.passes import after_export
     from edgexf.passes.canonical_weights import canonical_weights
     from edgexf.passes.edges import Edges
     from edgexf.passes.modules import modules_of
     from edgexf.passes.share import share_weights
+    from edgexf.pipeline.profile_graphs import graph_profile, regions_of
 
     protos = {names.PREDICT_FILE: graphs.predict}
     protos |= {path: graphs.explain[method] for method, path in names.explain_files(graphs.explain).items()}
     takes, gives = source.explained_by(path=True, weights=True)
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *takes, *gives)}
     switch = source.limits.switch if graphs.variable_block else 0
-    tidy = after_export(Edges(graphs.block, source.padding_id, shapes, switch, graphs.padding_mark))
+    edges = Edges(graphs.block, source.padding_id, shapes, switch, graphs.padding_mark)
+    tidy = after_export(edges)
     models = {path: tidy(ir.serde.deserialize_model(proto)).model for path, proto in protos.items()}
     weights = {name: weight for name, weight in source.module.named_parameters() if weight.element_size() == 4}
     canonical_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
-    modules = dict(source.module.named_modules())
-    profile = written_modules({names.PREDICT_FILE: modules_of(models[names.PREDICT_FILE], modules.__contains__)})
-    return {**share_weights(models, names.WEIGHTS_FILE), names.PROFILE_FILE: profile}
+    files, known = share_weights(models, names.WEIGHTS_FILE), dict(source.module.named_modules()).__contains__
+    profile = {
+        path: graph_profile(files[path], modules_of(model, known), regions_of(source, edges))
+        for path, model in models.items()
+    }
+    return {**files, names.PROFILE_FILE: written_profile(profile)}
 
 
 def bundle_files(source: Source, verdict: Verdict, manifest: Manifest) -> dict[str, bytes]:

@@ -110,9 +110,9 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
 
 
 def graphs_in(manifest: Manifest, dtype: str) -> list[Graph]:
-    """The records of a bundle's fp32 graphs, for another dtype. They have no profile: quantizing names the nodes anew."""
+    """The records of a bundle's fp32 graphs, for another dtype."""
     fp32 = manifest.in_dtype(FP32).variants
-    return [replace(graph, dtype=dtype, file=in_dtype(graph.file, dtype), profile="") for graph in fp32]
+    return [replace(graph, dtype=dtype, file=in_dtype(graph.file, dtype)) for graph in fp32]
 
 
 def measured(

@@ -23,6 +23,7 @@ import numpy as np
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
+from edgexf.bundle.profile import Profile, read_profile, written_profile
 from edgexf.checks import require_choice
 from edgexf.dtypes import DTYPES, FP32, MODES, in_dtype, preferred
 from edgexf.errors import BundleError, RefusedError, UsageError
@@ -200,11 +201,30 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
 
 
 def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.Model]]:
-    """A function that opens the fp32 graphs by path, the predict graph first. Weights stay in the file until read."""
+    """A function that opens the fp32 graphs by path, the predict graph first. Weights stay in the file until read.
+
+    The nodes know their modules where the bundle tells them.
+    """
     import onnx_ir as ir
 
+    from edgexf.passes.modules import tell
+
     paths = [graph.file for graph in manifest.in_dtype(FP32).variants]
-    return lambda: {path: ir.load(folder / path) for path in paths}
+    profile = profile_in(folder, manifest)
+
+    def opened(path: str) -> ir.Model:
+        model = ir.load(folder / path)
+        if path in profile:
+            tell(model, profile[path].modules)
+        return model
+
+    return lambda: {path: opened(path) for path in paths}
+
+
+def profile_in(folder: Path, manifest: Manifest) -> Profile:
+    """What the bundle says of its graphs; empty for a bundle of an earlier edgexf that says nothing."""
+    path = manifest.variants[0].profile
+    return read_profile((folder / path).read_bytes()) if path else {}
 
 
 def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
@@ -311,6 +331,7 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     The reports in the bundle also tell of `others`. A dtype of `others` that is refused now is removed from the bundle.
     """
     from edgexf.pipeline.measure_mode import graphs_in
+    from edgexf.pipeline.profile_graphs import graph_profile, regions_in
     from edgexf_runtimes.device.dtype import modes
 
     anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
@@ -329,6 +350,15 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
         names.CONFIG_FILE: in_browsers(config, files, *browser_dtypes(outcomes)),
         names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
     }
+    profile = profile_in(folder, manifest)
+    if profile:
+        known = {path: one for path, one in profile.items() if path in {graph.file for graph in stays}}
+        for graph in manifest.in_dtype(FP32).variants:
+            path = in_dtype(graph.file, outcome.dtype)
+            if path in built.files and graph.file in profile:
+                regions = regions_in(profile[graph.file].operations)
+                known[path] = graph_profile(built.files[path], built.modules[path], regions)
+        changed[manifest.variants[0].profile] = written_profile(known)
     gc.collect()  # graphs of onnx_ir are cycles that hold weights open, and Windows moves no folder with an open file
     bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
 

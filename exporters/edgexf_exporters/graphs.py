@@ -16,6 +16,7 @@ from edgexf import names
 from edgexf.errors import ExportError
 from edgexf_exporters.capture import Captured, CapturedBody
 from edgexf_exporters.explain.compile import differentiate
+from edgexf_exporters.explain.layers import Within
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.program import ExplainSpec
 from edgexf_exporters.source import Values
@@ -89,6 +90,8 @@ def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset:
         source.channels if isinstance(body.embedding, Values) else -1,
     )
     declared = [tensor.shape for tensor in tensors] if source.module_inputs is not None else []
-    program = differentiate(method, body.embedding, body.program, spec, inputs, dimensions, opset, declared)
+    known = (path for path, module in source.module.named_modules() if module is body.embedding)
+    embedding = next((Within(body.embedding, path) for path in known), body.embedding)
+    program = differentiate(method, embedding, body.program, spec, inputs, dimensions, opset, declared)
     outputs = tuple(output.name for output in (*source.outputs, *gives))
     return translate(program, tuple(tensor.name for tensor in tensors), outputs, opset)

@@ -18,7 +18,7 @@ from small import ROOT, small_encoder, small_spec
 from torch import Tensor, nn
 
 import edgexf
-from edgexf.bundle.profile import read_modules
+from edgexf.bundle.profile import read_profile
 from edgexf.errors import ExportError, UsageError, VerificationError
 from edgexf.models import build
 from edgexf.models.weights import save
@@ -50,16 +50,35 @@ def test_a_bundle_verifies_without_the_model(exported: Exported) -> None:
     assert len(verdict.rows) > 10
 
 
-def test_each_node_of_the_predict_graph_comes_from_a_module_of_the_model(exported: Exported) -> None:
-    predict, *others = exported.bundle.manifest.variants
-    assert predict.profile in exported.bundle.manifest.files
-    assert not any(graph.profile for graph in others)
-    modules = read_modules((exported.bundle.path / predict.profile).read_bytes())[predict.file]
-    nodes = [node.name for node in onnx.load(exported.bundle.path / predict.file, load_external_data=False).graph.node]
-    assert set(modules) <= set(nodes)
-    assert len(modules) > 0.8 * len(nodes)  # the passes pad and crop at the edges
-    assert set(modules.values()) <= {name for name, _ in exported.encoder.named_modules()}
-    assert {"layers.0.attention", "classifier"} <= set(modules.values())
+def test_each_node_of_a_graph_comes_from_a_module_of_the_model(exported: Exported) -> None:
+    variants, (profile,) = exported.bundle.manifest.variants, {one.profile for one in exported.bundle.manifest.variants}
+    assert profile in exported.bundle.manifest.files
+    graphs = read_profile((exported.bundle.path / profile).read_bytes())
+    assert list(graphs) == [graph.file for graph in variants]
+    for path, graph in graphs.items():
+        nodes = {
+            node.name: node for node in onnx.load(exported.bundle.path / path, load_external_data=False).graph.node
+        }
+        assert set(graph.modules) <= set(nodes)
+        assert len(graph.modules) > 0.9 * len(nodes)  # the passes pad and crop at the edges
+        assert set(graph.modules.values()) <= {name for name, _ in exported.encoder.named_modules()}
+        assert {"tokens", "layers.0.attention", "layers.1.contract", "classifier"} <= set(graph.modules.values())
+        assert {node.op_type for name, node in nodes.items() if name not in graph.modules}.isdisjoint(
+            {"MatMul", "Gemm"}
+        )
+
+
+def test_as_many_products_of_a_reverse_pass_as_of_its_layer(exported: Exported) -> None:
+    """Linear layers are products with weights, each reversed by one product."""
+    predict, explain = exported.bundle.manifest.variants[:2]
+    graphs = read_profile((exported.bundle.path / predict.profile).read_bytes())
+    for name in ("layers.0.expand", "layers.1.contract", "layers.1.attention.output"):
+        found = []
+        for graph in (predict, explain):
+            nodes = onnx.load(exported.bundle.path / graph.file, load_external_data=False).graph.node
+            own = {node for node, module in graphs[graph.file].modules.items() if module == name}
+            found.append(sum(node.op_type in ("MatMul", "Gemm") for node in nodes if node.name in own))
+        assert found == [1, 2]
 
 
 def test_no_graph_draws_random_numbers(exported: Exported) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from shrunk import FILES, SHORT, listing, outcomes, rewritten
 import edgexf
 from edgexf import bundle, names
 from edgexf.bundle.folder import entry_of
+from edgexf.bundle.profile import read_profile, written_profile
 from edgexf.dtypes import FP32, dtype_named, preferred
 from edgexf.errors import BundleError
 from edgexf.passes.quantize.modes import modes
@@ -53,6 +56,61 @@ def test_files_have_the_names_that_hub_and_browser_know(quantized: Path) -> None
     graph = onnx.load(quantized / "onnx" / "explain_q4.onnx", load_external_data=False)
     assert {one.key: one.value for one in graph.metadata_props} == {"edgexf.mode": "q4", "edgexf.dtype": "q4"}
     assert [graph.dtype for graph in bundle.read(quantized).variants] == [dtype for dtype in SUFFIXES for _ in range(3)]
+
+
+def test_the_profile_knows_the_nodes_and_operations_of_every_graph(quantized: Path) -> None:
+    manifest = bundle.read(quantized)  # checks the hashes of all files
+    (path,) = {graph.profile for graph in manifest.variants}
+    graphs = read_profile((quantized / path).read_bytes())
+    assert set(graphs) == {graph.file for graph in manifest.variants}
+    fp32 = {graph.method: graphs[graph.file] for graph in manifest.in_dtype(FP32).variants}
+    for graph in manifest.variants:
+        found, before = graphs[graph.file], fp32[graph.method]
+        nodes = {one.name: one for one in onnx.load(quantized / graph.file, load_external_data=False).graph.node}
+        assert set(found.modules) <= set(nodes)
+        assert set(found.modules.values()) <= {*before.modules.values(), *around(before.modules.values())}
+        unknown = {name for name in nodes if name not in found.modules}
+        assert not {nodes[name].op_type for name in unknown} & {"MatMul", "MatMulInteger", "MatMulNBits", "Gemm"}
+        sizes = {"batch_size": 3, "sequence_length": 333}
+        operations, needed = (one.operations.at(sizes) for one in (found, before) if one.operations is not None)
+        assert sum(operations.values()) >= sum(needed.values())  # a balanced layer has some rows more
+        assert sum(operations.values()) < 1.02 * sum(needed.values())
+        assert ("int8" in operations) == (graph.dtype in ("q8", "q4", "q4f16"))
+
+
+def around(paths: Iterable[str]) -> set[str]:
+    """All modules around modules."""
+    return {"", *(path.rsplit(".", count)[0] for path in paths for count in range(path.count(".") + 1))}
+
+
+def test_a_dtype_that_is_made_anew_replaces_what_the_profile_says_of_it(quantized: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(quantized, folder)
+    before = read_profile((folder / names.PROFILE_FILE).read_bytes())
+    stale = {path: replace(graph, modules={}) if "_q4." in path else graph for path, graph in before.items()}
+    (folder / names.PROFILE_FILE).write_bytes(written_profile(stale))
+    entry = entry_of((folder / names.PROFILE_FILE).read_bytes())
+    rewritten(folder, lambda values: values["files"].update({names.PROFILE_FILE: entry}))
+    quantize(folder, Request("q4", force=True, overwrite=True, lengths=SHORT))
+    bundle.read(folder)
+    assert read_profile((folder / names.PROFILE_FILE).read_bytes()) == before
+
+
+def test_an_older_bundle_without_a_profile_stays_without(quantized: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(quantized, folder)
+
+    def without(values: dict[str, Any]) -> None:
+        for graph in values["variants"]:
+            del graph["profile"]
+        del values["files"][names.PROFILE_FILE]
+
+    (folder / names.PROFILE_FILE).unlink()
+    rewritten(folder, without)
+    quantize(folder, Request("q4", force=True, overwrite=True, lengths=SHORT))
+    manifest = bundle.read(folder)
+    assert names.PROFILE_FILE not in manifest.files
+    assert {graph.profile for graph in manifest.variants} == {""}
 
 
 def test_predict_and_explain_together_are_less_than_a_third(quantized: Path) -> None:

@@ -15,6 +15,7 @@ from edgexf import names
 from edgexf.dtypes import in_dtype
 from edgexf.passes.late_reads import ReadWeightsLate
 from edgexf.passes.linear import GemmToMatMul
+from edgexf.passes.modules import KeepModules, modules_of
 from edgexf.passes.quantize.calibrate import calibrate
 from edgexf.passes.quantize.flatten import FlattenWeights
 from edgexf.passes.quantize.layer_check import Check, check
@@ -36,12 +37,14 @@ class Built:
         entries: what became of each weight of the predict graph.
         kept: the reason for each weight that was not quantized, by digest.
         emulated: the files of the graphs that emulate a device, at the same paths; None if the mode has no such graphs.
+        modules: the path of the module that each node comes from, by its name, by the path of its graph.
     """
 
     files: dict[str, bytes]
     entries: tuple[Entry, ...] = ()
     kept: Mapping[bytes, str] = field(default_factory=dict)
     emulated: dict[str, bytes] | None = None
+    modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def compared(self) -> dict[str, bytes]:
@@ -73,7 +76,7 @@ class Builder:
         `keep` says by digest why a weight is not quantized. `only` limits the build to the graphs at these paths.
         """
         graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
-        made, emulated, entries = {}, {}, []
+        made, emulated, entries, modules = {}, {}, [], {}
         flat: set[bytes] = set()
         for path, model in graphs:
             if self.scheme is not None:
@@ -88,7 +91,8 @@ class Builder:
             if self.mode.emulated is not None:
                 emulated[own] = self.mode.emulated(model.clone())
             ReadWeightsLate()(model)
-            DropTraces()(model)
+            DropTraces()(KeepModules()(model).model)
+            modules[own] = modules_of(model)
             model.metadata_props.update({"edgexf.mode": self.mode.name, "edgexf.dtype": self.mode.dtype})
             made[own] = model
         data = in_dtype(names.PREDICT_FILE, self.mode.dtype) + "_data"
@@ -97,6 +101,7 @@ class Builder:
             tuple(entries[0]) if entries else (),
             keep or {},
             share_weights(emulated, data) if emulated else None,
+            modules,
         )
 
     def checks(self, built: Built, inputs: Iterable[Feeds]) -> dict[bytes, Check]:

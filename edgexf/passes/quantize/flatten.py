@@ -19,6 +19,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgexf.passes.digest import SMALLEST, digest
+from edgexf.passes.modules import place_around
 from edgexf.passes.rewriter import Rewriter
 
 TAKERS = {"MatMul", "Expand"}  # operators that take such a weight as a product does
@@ -79,6 +80,7 @@ def before_choices(graph: ir.Graph) -> set[ir.Value]:
 
 def flatten(graph: Rewriter, value: ir.Value) -> None:
     """Replaces a weight by a matrix of its last axis, and a Reshape."""
+    graph.place = place_around(node for node, _ in value.uses())
     array = value.const_value.numpy()  # type: ignore[union-attr]
     matrix = graph.constant(f"{value.name}_flat", array.reshape(-1, array.shape[-1]))
     shape = graph.constant(f"{value.name}_shape", np.array(array.shape, np.int64))

@@ -30,6 +30,7 @@ from onnx_ir.passes import common
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from edgexf.errors import BundleError
+from edgexf.passes.modules import place_of, put
 from edgexf.passes.quantize.loops import LOOPS, body_of, floats_read, keep_in_float32
 from edgexf.passes.quantize.modes import Mode
 
@@ -78,10 +79,12 @@ def compute_in_float32(graph: ir.Graph, node: ir.Node) -> None:
     for index, value in enumerate(node.inputs):
         if value is not None and value.dtype == ir.DataType.FLOAT16:
             wide = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT})
+            put([wide], place_of(node))
             graph.insert_before(node, wide)
             node.replace_input_with(index, wide.outputs[0])
     output = node.outputs[0]
     narrow = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+    put([narrow], place_of(node))
     graph.insert_after(node, narrow)
     ir.convenience.replace_all_uses_with(output, narrow.outputs[0], replace_graph_outputs=True)
     narrow.replace_input_with(0, output)
@@ -97,6 +100,7 @@ def cast_statistics(graph: ir.Graph, node: ir.Node) -> None:
         users = list(output.uses())
         if users:
             cast = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+            put([cast], place_of(node))
             graph.insert_after(node, cast)
             for user, index in users:
                 user.replace_input_with(index, cast.outputs[0])

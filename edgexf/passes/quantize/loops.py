@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgexf.errors import BundleError
+from edgexf.passes.modules import place_of, put
 
 LOOPS = ("Scan",)
 LARGEST = float(np.finfo(np.float16).max)  # what larger numbers become, as in the rest of the graph
@@ -59,6 +60,7 @@ def keep_in_float32(graph: ir.Graph, loop: ir.Node, floats: Collection[str | Non
         if is_float(loop, inside):
             output.type = ir.TensorType(ir.DataType.FLOAT)
             narrow = ir.node("Cast", [output], attributes={"to": ir.DataType.FLOAT16})
+            put([narrow], place_of(loop))
             graph.insert_after(loop, narrow)
             ir.convenience.replace_all_uses_with(output, narrow.outputs[0], replace_graph_outputs=True)
             narrow.replace_input_with(0, output)
@@ -84,6 +86,7 @@ def from_outside(body: ir.Graph) -> Iterator[tuple[ir.Node, int, ir.Value]]:
 
 def widened(graph: ir.Graph, loop: ir.Node, value: ir.Value) -> ir.Value:
     wide = ir.node("Cast", [value], attributes={"to": ir.DataType.FLOAT})
+    put([wide], place_of(loop))
     wide.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     graph.insert_before(loop, wide)
     return wide.outputs[0]

@@ -23,6 +23,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgexf.passes.linear import swapped
+from edgexf.passes.modules import place_of
 from edgexf.passes.quantize.weights import Kind, Use, Weight, find
 from edgexf.passes.rewriter import Rewriter
 
@@ -206,6 +207,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
             return Entry(weight.name, weight.digest, shape, skipped=packed)
         done = dict.fromkeys(Kind, 0)
         for use in weight.uses:
+            graph.place = place_of(use.node)
             kind, answer = self.replace_use(graph, packed, use, axis if known else None)
             done[kind] += 1
             self.done.append((weight, packed, kind, use, answer))

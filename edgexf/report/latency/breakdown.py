@@ -22,7 +22,7 @@ BETWEEN = "between kernels"
 MOST_SLOWDOWN = 1.2  # profiled over unprofiled time, for shares that may be relied upon
 INDICATIVE = f"* the profiler slows it by more than {MOST_SLOWDOWN - 1:.0%}, so its shares are indicative only"
 ROUNDING = 1.01  # the profiler counts whole microseconds
-FUSED = "nodes that onnxruntime made"
+UNKNOWN = "nodes of no known module"
 WHOLE = "the model itself"
 ATTENTION = ("attention", "attn")  # in the name of a module
 SHOWN = 0.01  # the share of a run from which an operator has a row of its own
@@ -216,7 +216,7 @@ def is_attention(module: str | None) -> bool:
 def layer_of(module: str | None) -> str:
     """The layer of the user's model that a module belongs to: its path up to the first number, or its first two parts."""
     if module is None:
-        return FUSED
+        return UNKNOWN
     parts = module.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), 1)
     return ".".join(parts[: number + 1]) or WHOLE

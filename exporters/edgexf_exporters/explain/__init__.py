@@ -2,6 +2,7 @@
 
     methods      the methods as data: each names its program and its rules
     compile      checks a method, then traces its program; the program gradient x input
+    layers       which module of the model each node of an explanation comes from
     program      the base of the programs, and what they must know of a source
     integrated   the program of integrated gradients
     rollout      the program of attention weights

@@ -25,6 +25,7 @@ from torch.export import ExportedProgram
 
 from edgexf.bundle.formula import formula, known, size_of
 from edgexf.errors import UsageError, in_a_sentence
+from edgexf_exporters.explain.layers import Following, note_sums
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.program import ExplainProgram, ExplainSpec
 from edgexf_exporters.explain.reverse import REVERSED
@@ -99,10 +100,12 @@ def differentiate(
 
     Raises ExportError where the body has no gradient, a gradient that depends on values, or an operator without a rule.
     """
-    module = method.load_program()(method, tokens, body.module(check_guards=False), explained)
+    module = method.load_program()(method, tokens, Following(body.module(check_guards=False)), explained)
     with in_a_sentence(
         "an explained model must be differentiable from its outputs to its token embeddings",
         "export it with --explain none, or lower the module that this names",
     ):
         frame = capture(Frame(declared), example, shapes)
-        return retraced(frame, module, {**decompositions(opset), **REVERSED}, composite=False)
+        program = retraced(frame, module, {**decompositions(opset), **REVERSED}, composite=False)
+    note_sums(program.graph)
+    return program

@@ -8,7 +8,8 @@ floor is drawn over all lengths. The process opens three sessions of a graph:
 
     plain      as in the report, for the slowdown by profiling
     profiled   the same with ONNX Runtime's profiler: times of nodes
-    counted    without fused nodes and packed weights, of which the profiler leaves out shapes: operations
+    counted    where the bundle does not say the operations: without fused nodes and packed weights, of which the profiler
+               leaves out shapes
 
 The times are means over the middle half of the runs, by the time of the run. So an interrupted run does not count, and yet
 the nodes and the time between them sum to the run, which medians of each do not. On a provider that works beside the
@@ -30,8 +31,9 @@ import numpy as np
 import onnxruntime as ort
 
 from edgexf import names
-from edgexf.bundle.profile import read_modules
+from edgexf.bundle.profile import GraphProfile, read_profile
 from edgexf.errors import EdgexfError
+from edgexf.products import Count
 from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.rows import Configuration
 from edgexf_runtimes.device import providers
@@ -39,9 +41,9 @@ from edgexf_runtimes.device.asked import CPU, short
 from edgexf_runtimes.device.session_options import session_options
 from edgexf_runtimes.device.structure import between_bytes, equations
 from edgexf_runtimes.measure.cases import Case, feeds, run
-from edgexf_runtimes.measure.latency import operations, scenarios
+from edgexf_runtimes.measure.latency import floor, operations, scenarios
 from edgexf_runtimes.measure.latency.fresh import answer_of, tell, with_providers
-from edgexf_runtimes.measure.latency.operations import KERNEL, Count, Event
+from edgexf_runtimes.measure.latency.operations import KERNEL, Event
 from edgexf_runtimes.measure.latency.rounds import repeated
 from edgexf_runtimes.measure.latency.scenarios import Enough, SystemClock, Times
 from edgexf_runtimes.session import Session, load
@@ -83,13 +85,15 @@ def measured(
         return [breakdown(session, of, inputs) for of in wanted]
 
 
-def breakdown(session: Session, of: Configuration, inputs: str | None = None) -> Breakdown:
-    case = Case(of.graph, of.length, inputs)
-    query = partial(run, session, case, repeated(feeds(session, case), of.batch))
+def breakdown(session: Session, of: Configuration, folder: str | None = None) -> Breakdown:
+    """`folder` is that of a user's inputs, see `edgexf_runtimes.measure.cases.Case`."""
+    case, known = Case(of.graph, of.length, folder), profile_of(session, of.graph)
+    inputs = repeated(feeds(session, case), of.batch)
+    query = partial(run, session, case, inputs)
     plain = timed(query)
     slow, events = profiled(session, of.graph, partial(timed, query), partial(with_profile, session, of.graph))
-    found = counted(session, of.graph, query)
-    run_ms, nodes = mean_of_runs(runs_of(events)[-len(slow) :], modules_of(session, of.graph))
+    found = told(session, of.graph, known, inputs) or counted(session, of.graph, query)
+    run_ms, nodes = mean_of_runs(runs_of(events)[-len(slow) :], known.modules)
     return Breakdown(
         graph=of.graph,
         dtype=of.dtype,
@@ -181,10 +185,29 @@ def middle(times: Sequence[float] | Times) -> list[int]:
     return [int(place) for place in order[rest : len(times) - rest]]
 
 
-def modules_of(session: Session, graph: str) -> Mapping[str, str]:
-    """The module of the user's model by the name of a node in the graph's file; empty where the bundle does not tell it."""
+def profile_of(session: Session, graph: str) -> GraphProfile:
+    """What the bundle says of the graph's nodes and operations."""
     about = session.manifest.graph(graph, session.dtype)
-    return read_modules((session.path / about.profile).read_bytes()).get(about.file, {}) if about.profile else {}
+    profile = read_profile((session.path / about.profile).read_bytes()) if about.profile else {}
+    return profile.get(about.file, GraphProfile())
+
+
+def told(session: Session, graph: str, known: GraphProfile, inputs: Mapping[str, Any]) -> Count | None:
+    """The operations of a query as the bundle says them; None where it does not.
+
+    A device without products of float16 computes them in float32. So a graph of kinds whose rate nobody measures is counted
+    on the device, where they have the kind that runs.
+    """
+    if known.operations is None:
+        return None
+    sizes: dict[str, int] = {}
+    for tensor in session.manifest.graph(graph, session.dtype).inputs:
+        for axis, size in zip(
+            tensor.shape, np.shape(inputs[tensor.name]) if tensor.name in inputs else (), strict=False
+        ):
+            sizes.setdefault(str(axis), size)
+    found = known.operations.at(sizes)
+    return Count(found, ()) if found is not None and floor.KINDS.keys() >= found.keys() else None
 
 
 def mean_of_runs(runs: Sequence[Sequence[Event]], modules: Mapping[str, str]) -> tuple[float, tuple[Node, ...]]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
+from conftest import Exported
 from small import DATA
 
+from edgexf.bundle.operations import Operations, Part, Region
+from edgexf.bundle.profile import GraphProfile
 from edgexf.errors import EdgexfError
+from edgexf.products import Count
 from edgexf.report.latency.breakdown import Breakdown
 from edgexf.report.latency.rows import Configuration
+from edgexf_runtimes.measure.cases import Case, feeds, run
 from edgexf_runtimes.measure.latency import operators
-from edgexf_runtimes.measure.latency.operations import Count, count
-from edgexf_runtimes.measure.latency.operators import mean_of_runs, measured, middle, runs_of
+from edgexf_runtimes.measure.latency.operations import count
+from edgexf_runtimes.measure.latency.operators import mean_of_runs, measured, middle, profile_of, runs_of, told
+from edgexf_runtimes.measure.latency.rounds import repeated
+from edgexf_runtimes.session import load
 
 KEPT = DATA / "bundles" / "v1" / "linformer"
 
@@ -152,6 +161,39 @@ def test_operations_grow_with_length_and_batch_and_not_with_the_dtype(
     assert total["fp32", 16, 1] + total["fp32", 48, 1] == 2 * total["fp32", 32, 1]  # linear attention
     assert total["fp32", 16, 2] == 2 * total["fp32", 16, 1]
     assert total["q8", 32, 1] == total["fp32", 32, 1]
+
+
+@pytest.mark.slow  # exports a model
+@pytest.mark.parametrize("graph", ["predict", "attnlrp"])
+def test_what_the_bundle_says_of_operations_is_what_a_profile_counts(exported: Exported, graph: str) -> None:
+    """Exactly, at lengths on both sides of a block and batches that the formula was not made from."""
+    with load(exported.bundle.path, dtype="fp32") as session:
+        known = profile_of(session, graph)
+        for length, batch in ((62, 2), (63, 3), (64, 2), (300, 3)):
+            case = Case(graph, length)
+            inputs = repeated(feeds(session, case), batch)
+            counted = operators.counted(session, graph, partial(run, session, case, inputs))
+            assert told(session, graph, known, inputs) == counted
+
+
+def test_a_bundle_that_says_no_operations_is_counted(real: dict[tuple[str, int, int], Breakdown]) -> None:
+    with load(KEPT, dtype="fp32") as session:
+        assert profile_of(session, "predict").operations is None
+    assert all(one.operations for one in real.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "says"), [("float32", 8, True), ("float16", 8, False), ("float32", 9, False)]
+)
+def test_operations_of_kinds_and_sizes_that_a_bundle_does_not_know_are_not_told(
+    kind: str, length: int, says: bool
+) -> None:
+    """A device without float16 multiplies in float32, which it sees only when it runs."""
+    region = Region({"batch_size": (1, 4, 1), "sequence_length": (2, 8, 1)}, ("batch_size", "sequence_length"))
+    known = GraphProfile({}, Operations((Part(region, {kind: ((5, 1, 2),)}),)))
+    inputs = {"input_ids": np.zeros((3, length), np.int64)}
+    with load(KEPT, dtype="fp32") as session:
+        assert told(session, "predict", known, inputs) == (Count({kind: 5 * 3 * 64}, ()) if says else None)
 
 
 def test_an_explain_graph_is_broken_down_in_a_fresh_process() -> None:
