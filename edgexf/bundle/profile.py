@@ -25,6 +25,7 @@ from edgexf.records import Record
 
 PROFILE_SCHEMA = 2
 MODULES_ALONE = 1  # the schema that held the modules of graphs, and nothing else
+LARGEST = 64 << 20  # bytes; the graphs of a large model have some 100,000 nodes
 SAYS = {PROFILE_SCHEMA: "graphs", MODULES_ALONE: "modules"}
 
 
@@ -61,6 +62,7 @@ def values_of(graph: GraphProfile) -> dict[str, Any]:
 def read_profile(data: bytes) -> Profile:
     """The inverse of `written_profile`. BundleError for anything else."""
     try:
+        require(len(data) <= LARGEST, f"a profile must have at most {LARGEST:,} bytes", len(data))
         values = json.loads(data)
         version = values["schema_version"]
         known = type(version) is int and set(values) == {"schema_version", SAYS.get(version)}

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edgexf.bundle.operations import Operations, Part, Region
-from edgexf.bundle.profile import GraphProfile, read_profile, written_profile
+from edgexf.bundle.profile import LARGEST, GraphProfile, read_profile, written_profile
 from edgexf.errors import BundleError
 
 OPERATIONS = Operations((Part(Region({"sequence_length": (2, 64, 1)}, ("sequence_length",)), {"float32": ((6, 1),)}),))
@@ -41,6 +41,7 @@ KNOWN = {"modules": {}, "operations": None, "uncounted": []}
         b"[]",
         b"{}",
         b"[" * 100_000,
+        b" " * (LARGEST + 1),
         b'{"schema_version":3,"graphs":{}}',
         b'{"schema_version":true,"modules":{}}',
         b'{"schema_version":[],"graphs":{}}',

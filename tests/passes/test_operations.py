@@ -120,6 +120,16 @@ def test_a_product_whose_shape_depends_on_values_is_named(kind: str) -> None:
     assert count(model).uncounted == ("MatMul",)
 
 
+def test_products_inside_a_function_of_the_file_are_counted() -> None:
+    product = helper.make_node("MatMul", ["a", "a"], ["c"])
+    opset = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    function = helper.make_function("own", "Square", ["a"], ["c"], [product], opset[:1])
+    given, found = (helper.make_tensor_value_info(name, FLOAT, ["b", "b"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Square", ["x"], ["y"], domain="own")], "g", [given], [found])
+    model = helper.make_model(graph, opset_imports=opset, functions=[function])
+    assert Products(model.SerializeToString()).count(SIZES) == Count({"float32": 2 * 27}, ())
+
+
 def test_an_axis_without_a_size_is_an_error() -> None:
     with pytest.raises(KeyError, match="s"):
         count(layer(), b=3)
