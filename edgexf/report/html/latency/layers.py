@@ -17,7 +17,7 @@ from edgexf.report.characters import visible
 from edgexf.report.html.latency.bars import HEAD, named, without_heights
 from edgexf.report.html.latency.charts import Chart, Entry, both, counted, left_out
 from edgexf.report.html.latency.plots import SERIES
-from edgexf.report.latency.breakdown import FUSED, INDICATIVE, SHOWN, WHOLE, Breakdown, Share, is_attention, layer_of
+from edgexf.report.latency.breakdown import INDICATIVE, SHOWN, UNKNOWN, WHOLE, Breakdown, Share, is_attention, layer_of
 from edgexf.report.latency.report import LatencyReport
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def attention_note(some: Sequence[Breakdown]) -> str:
     """What attention takes of each run, and what the marks say."""
     parts = [f"{one.attention.of_run:.0%} of the run at {told(one)}" for one in some if one.attention is not None]
     said = f"Full colour: modules called attention, {', '.join(parts)}." if parts else "No module is called attention."  # fmt: skip
-    fused = f" {FUSED.capitalize()}: of several, so that they belong to no layer." if any(one.name == FUSED for breakdown in some for one in breakdown.layers) else ""  # fmt: skip
+    unknown = f" {UNKNOWN.capitalize()}: onnxruntime made them of several, or they belong to the explanation itself." if any(one.name == UNKNOWN for breakdown in some for one in breakdown.layers) else ""  # fmt: skip
     star = f" {INDICATIVE[0].upper()}{INDICATIVE[1:]}." if any(one.indicative for one in some) else ""
-    return said + fused + star
+    return said + unknown + star
 
 
 def layer_shares(breakdown: Breakdown) -> dict[str, tuple[float, float]]:
@@ -92,7 +92,7 @@ def order_of(breakdowns: Sequence[Breakdown]) -> list[str]:
             places.setdefault(layer_of(node.module), []).append(place)
         at = {name: some[-1 if one.graph == PREDICT else len(some) // 4] for name, some in places.items()}
         found |= dict.fromkeys(sorted(at, key=at.__getitem__))
-    return sorted(found, key=lambda name: (name == FUSED, name == WHOLE))
+    return sorted(found, key=lambda name: (name == UNKNOWN, name == WHOLE))
 
 
 def rows_of(order: Sequence[str], bars: Sequence[Shares]) -> list[tuple[str, list[str]]]:
