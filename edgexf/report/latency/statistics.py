@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, comb, floor, log, sqrt
+from math import ceil, comb, factorial, floor, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -84,7 +84,7 @@ class Summary:
         mad: the median absolute deviation from the median, unscaled.
         percentiles: as `PERCENTILES`.
         mild, severe: the samples beyond 1.5 and 3 interquartile ranges from the quartiles, each counted once.
-        drift: the median of the last third over that of the first third; None for fewer than 9 samples.
+        drift: how the last third relates to the first third, see `drift`; None for too few samples.
     """
 
     count: int
@@ -123,7 +123,7 @@ def summarize(milliseconds: Any, processes: Sequence[int] = (), seed: int = 0) -
         percentiles=percentiles(times, counts, seed),
         mild=mild,
         severe=severe,
-        drift=drift(times),
+        drift=drift(times, counts),
     )
 
 
@@ -169,11 +169,54 @@ def outliers(times: Times) -> tuple[int, int]:
     return mild - severe, severe
 
 
-def drift(times: Times) -> float | None:
-    third = len(times) // 3
-    if third < 3:
+def drift(times: Times, processes: Sequence[int]) -> float | None:
+    """The median of the last third over that of the first third: inside the processes, or from process to process where that
+    is more. None where the thirds of all processes together have fewer than 3 samples.
+
+    Inside, each sample is divided by the median of its process: otherwise two processes of different speed, which any two are,
+    look like drift. From process to process, the medians must rise or fall in their order: Kendall's test at 1 % (two-sided),
+    which takes at least 6 processes (Kendall 1938, A new measure of rank correlation).
+    """
+    parts = np.split(times, np.cumsum(processes)[:-1])
+    middles = [float(np.median(part)) for part in parts]
+    thirds = [(part / middle, len(part) // 3) for part, middle in zip(parts, middles, strict=True)]
+    first, last = (np.concatenate(some) for some in zip(*((one[:third], one[len(one) - third :]) for one, third in thirds), strict=True))  # fmt: skip
+    if len(first) < 3:
         return None
-    return float(np.median(times[-third:]) / np.median(times[:third]))
+    inside, among = float(np.median(last) / np.median(first)), trend(middles)
+    return max(inside, among, key=lambda ratio: abs(log(ratio)))
+
+
+def trend(middles: Sequence[float]) -> float:
+    """The last third of the medians of processes over the first third, where their order is no chance; else 1."""
+    third = len(middles) // 3
+    if not is_ordered(np.array(middles)):
+        return 1.0
+    return float(np.median(middles[-third:]) / np.median(middles[:third]))
+
+
+def is_ordered(values: Times, level: float = 1 - CONFIDENCE) -> bool:
+    """Kendall's test, two-sided: whether the values rise or fall in their order. Equal values speak for neither."""
+    count = len(values)
+    pairs = count * (count - 1) // 2
+    balance = abs(int(np.triu(np.sign(values[None, :] - values[:, None])).sum()))
+    if count > EXACT_UP_TO:
+        return balance > NormalDist().inv_cdf(1 - level / 2) * sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    wrong = ceil((pairs - balance) / 2)
+    return 2 * sum(inversions(count)[: wrong + 1]) <= level * factorial(count)
+
+
+@lru_cache(maxsize=64)
+def inversions(count: int) -> tuple[int, ...]:
+    """In how many orders of `count` values so many pairs stand the wrong way round, for 0 pairs and more, exact."""
+    found = [1]
+    for size in range(2, count + 1):
+        longer = [0] * (len(found) + size - 1)
+        for place, ways in enumerate(found):
+            for more in range(size):
+                longer[place + more] += ways
+        found = longer
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from itertools import combinations
+from itertools import combinations, permutations
 from math import ceil, comb, log
 
 import numpy as np
@@ -17,6 +17,8 @@ from edgexf.report.latency.statistics import (
     drift,
     enough,
     fewest,
+    inversions,
+    is_ordered,
     needed,
     outliers,
     percentiles,
@@ -100,8 +102,74 @@ def test_many_samples_are_summarized_in_little_memory() -> None:
 
 
 def test_drift_is_of_the_last_third() -> None:
-    assert drift(np.linspace(10, 13, 300)) == pytest.approx(12.5 / 10.5, rel=1e-3)
-    assert drift(np.ones(8)) is None
+    assert drift(np.linspace(10, 13, 300), [300]) == pytest.approx(12.5 / 10.5, rel=1e-3)
+    assert drift(np.ones(8), [8]) is None
+    assert drift(np.ones(8), [2, 2, 2, 2]) is None
+    assert drift(np.ones(9), [3, 3, 3]) == 1
+
+
+def runs_of_processes(seed: int, inside: float = 0.0, among: float = 0.0, level: float = 0.03) -> float:
+    """The drift of seven processes of 7 to 21 runs that differ by 3 %, the runs of one by 1 %. `inside` is how much a process
+    gets slower from its first run to its last, and `among` how much the last process is slower than the first.
+    """
+    generator = np.random.default_rng(seed)
+    counts = generator.integers(7, 22, 7)
+    parts = [
+        np.exp(generator.normal(among * place / 6, level) + inside * np.linspace(0, 1, count) + generator.normal(0, 0.01, count))
+        for place, count in enumerate(counts)
+    ]  # fmt: skip
+    found = drift(np.concatenate(parts), list(counts))
+    assert found is not None
+    return found
+
+
+def test_processes_that_differ_do_not_drift() -> None:
+    """As `validity` judges, by 5 %. The samples of all processes in a row seem to drift in every seventh trial."""
+    assert summarize(np.repeat([10.0, 13.0], 50), [50, 50]).drift == 1
+    assert summarize(np.repeat([10.0, 13.0], 50)).drift == 1.3
+    assert sum(abs(runs_of_processes(seed) - 1) > 0.05 for seed in range(200)) <= 6
+
+
+def test_a_drift_inside_processes_is_found() -> None:
+    found = [runs_of_processes(seed, inside=0.12) for seed in range(100)]
+    assert sum(one > 1.05 for one in found) >= 95
+    assert np.median(found) == pytest.approx(
+        np.exp(0.12 * 2 / 3), abs=0.02
+    )  # from the middle of a third to that of another
+
+
+def test_each_process_counts_in_a_drift_whatever_its_speed() -> None:
+    """The fastest and the slowest of three drift. The median of all samples is of the one between them."""
+    rise = np.linspace(1, 1.2, 30)
+    assert drift(np.concatenate([10 * rise, np.full(30, 20.0), 30 * rise]), [30, 30, 30]) > 1.05  # type: ignore[operator]
+
+
+def test_a_drift_from_process_to_process_is_found() -> None:
+    found = [runs_of_processes(seed, among=-0.2, level=0.01) for seed in range(100)]
+    assert sum(one < 0.95 for one in found) >= 95
+    assert np.median(found) == pytest.approx(np.exp(-0.2 * 5 / 6), abs=0.03)  # two processes are a third
+
+
+def test_an_order_of_processes_is_judged_exactly() -> None:
+    """Of seven, one pair may stand the wrong way round: 2 (1 + 6) / 7! = 0.003, and with two pairs 0.011."""
+    assert [is_ordered(np.array(values)) for values in ([1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 1, 2], [2, 1, 4, 3, 5, 6, 7])] == [True, True, False]  # fmt: skip
+    assert not is_ordered(np.arange(5.0))
+    assert not is_ordered(np.array([1.0, 1, 1, 1, 1, 1, 2]))
+    counted = [0] * 11
+    for order in permutations(range(5)):
+        counted[sum(later < earlier for earlier, later in combinations(order, 2))] += 1
+    assert list(inversions(5)) == counted
+
+
+def test_an_order_of_many_processes_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(np.linspace(0, 1.5, 51), 1)
+    normal = is_ordered(values)
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 60)
+    assert normal == is_ordered(values)
+    monkeypatch.undo()
+    monkeypatch.setattr(statistics, "inversions", None)
+    assert is_ordered(np.arange(1_000.0))
+    assert not is_ordered(np.random.default_rng(0).normal(size=1_000))
 
 
 def test_fences_are_tukeys() -> None:
