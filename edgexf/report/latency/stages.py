@@ -15,18 +15,29 @@ What a model does not have, or nobody could measure, has a reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.statistics import Summary, summarize
+from edgexf.report.latency.statistics import percentiles
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
 STAGES = ("tokenization", "preparation", "run", "decoding")
 SUM, WHOLE, UNCOVERED = "sum", "whole", "uncovered"
 STAGES_HEADER = ("answer", "encode", "prepare", "run", "decode", "sum", "whole", "rest")  # a terminal has few columns
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The median of times, and its interval of 99 %, in milliseconds; None where there are too few for one."""
+
+    median: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,12 @@ class Stages:
         """That of its row."""
         return self.graph, self.dtype, self.length, 1
 
+    @property
+    def name(self) -> str:
+        return f"{self.graph} {self.dtype} {self.length:,}"
+
     @cached_property
-    def summaries(self) -> dict[str, Summary | None]:
+    def summaries(self) -> dict[str, Middle | None]:
         """Of each stage, of the sum of those that were measured, of the whole call, and of what no stage covers of it: the
         differences between the whole call and the sum of its turn. None where there is a reason.
         """
@@ -60,11 +75,11 @@ class Stages:
         times[SUM] = [sum(some) for some in zip(*known, strict=True)] or None
         pairs = zip(times[WHOLE] or (), times[SUM] or (), strict=False)  # one of them may be without times
         times[UNCOVERED] = [whole - covered for whole, covered in pairs] or None
-        return {name: None if some is None else summarize(some, self.processes) for name, some in times.items()}
+        return {name: None if some is None else middle_of(some, self.processes) for name, some in times.items()}
 
     def to_dict(self) -> dict[str, Any]:
         facts = {name: Fact(fact.value and list(fact.value), fact.reason).to_dict() for name, fact in self.ms.items()}
-        summaries = {name: None if one is None else interval_of(one) for name, one in self.summaries.items()}
+        summaries = {name: None if one is None else asdict(one) for name, one in self.summaries.items()}
         return {
             "graph": self.graph,
             "dtype": self.dtype,
@@ -89,7 +104,7 @@ class Stages:
     def cells(self) -> tuple[str, ...]:
         """The cells of a table row, in the order of `STAGES_HEADER`."""
         shown = (cell(self.summaries[name]) for name in (*STAGES, SUM, WHOLE, UNCOVERED))
-        return f"{self.graph} {self.dtype} {self.length:,}", *shown
+        return self.name, *shown
 
 
 def times_of(values: Any, count: int) -> Fact:
@@ -102,29 +117,33 @@ def times_of(values: Any, count: int) -> Fact:
     return Fact(times)
 
 
-def interval_of(summary: Summary) -> dict[str, float | None]:
-    middle = summary.percentile(0.5)
-    return {"median": summary.median, "low": middle.low, "high": middle.high}
+def middle_of(times: Sequence[float], processes: Sequence[int]) -> Middle:
+    found = next(one for one in percentiles(np.array(times), processes) if one.share == 0.5)
+    return Middle(float(np.median(times)), found.low, found.high)
 
 
-def cell(summary: Summary | None) -> str:
+def cell(middle: Middle | None) -> str:
     """The median, with its interval where there are enough samples for one."""
-    if summary is None:
+    if middle is None:
         return "-"
-    low, high = summary.percentile(0.5).low, summary.percentile(0.5).high
+    low, high = middle.low, middle.high
     between = "" if low is None or high is None else f" [{rounded(low)}, {rounded(high)}]"
-    return f"{summary.median:.3g}{between}"
+    return f"{middle.median:.3g}{between}"
 
 
 def rounded(ms: float) -> str:
     return f"{ms:.0f}" if abs(ms) >= 10 else f"{ms:.2g}"
 
 
+def lacking_of(several: Sequence[Stages]) -> list[str]:
+    """Why some stages have no time: each with its reason, once."""
+    found = (f"{name}: {fact.reason}" for one in several for name, fact in one.ms.items() if fact.value is None)
+    return list(dict.fromkeys(found))
+
+
 def stages_title(several: Sequence[Stages]) -> str:
     """What the table shows, and why some of its cells are empty."""
-    reasons = dict.fromkeys(
-        f"{name}: {fact.reason}" for one in several for name, fact in one.ms.items() if fact.value is None
-    )
+    reasons = lacking_of(several)
     said = f"; without {'; '.join(reasons)}" if reasons else ""
     about = "p50 in milliseconds, and its interval of 99 %; the rest is what no stage covers of the whole call"
     return f"stages of an answer: {about}{said}"

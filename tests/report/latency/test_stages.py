@@ -38,8 +38,15 @@ def test_the_sum_is_that_of_each_turn_and_what_it_leaves_out_is_told() -> None:
     assert found[SUM].median == pytest.approx(13.5 * middle)
     assert found[WHOLE].median == pytest.approx(14 * middle)
     assert found[UNCOVERED].median == pytest.approx(0.5 * middle)
-    low, high = found[UNCOVERED].percentile(0.5).low, found[UNCOVERED].percentile(0.5).high
+    low, high = found[UNCOVERED].low, found[UNCOVERED].high
     assert 0.5 <= low <= 0.5 * middle <= high <= 0.5 * 1.01**8
+
+
+def test_a_whole_call_that_was_faster_than_its_stages_leaves_less_than_nothing_out() -> None:
+    ms = {name: Fact((1.0, 2.0, 3.0)) for name in TIMES}
+    one = Stages("predict", "fp32", 512, (3,), ms)
+    assert one.summaries[UNCOVERED].median == -6
+    assert Stages.from_dict(one.to_dict()) == one
 
 
 def test_a_stage_that_lacks_has_its_reason_and_is_left_out_of_the_sum() -> None:

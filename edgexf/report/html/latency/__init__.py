@@ -4,6 +4,7 @@
     head       its title, its verdicts, and what was measured
     layers     the layers of the user's model as charts, and where nodes ran
     samples    the samples of the reports as charts
+    answers    the stages of whole answers
     bars       their cold starts, resident memory and changes as charts
     charts     their charts over lengths
     plots      plots as inline SVG in the colours of the page, by matplotlib

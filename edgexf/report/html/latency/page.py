@@ -15,6 +15,7 @@ from edgexf.extras import require_packages
 from edgexf.report.characters import visible
 from edgexf.report.html.document import document
 from edgexf.report.html.latency import bars, charts, samples, words
+from edgexf.report.html.latency.answers import answers_chart
 from edgexf.report.html.latency.bars import groups_of, middle_of, stages_of
 from edgexf.report.html.latency.charts import Chart, costs_of
 from edgexf.report.html.latency.head import cards_of, labels_of, titles_of, verdicts_of
@@ -24,10 +25,12 @@ from edgexf.report.html.latency.template import STYLE, TEMPLATE
 from edgexf.report.latency.budget import Outcome
 from edgexf.report.latency.changes import HEADER, Changes
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.loadgen import LOADGEN_HEADER
 from edgexf.report.latency.matrix import NOTE, Matrix
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.stages import STAGES_HEADER, lacking_of
 from edgexf.report.latency.tables import LATENCY_HEADER, PROFILED, breakdown_tables, latency_cells
 
 if TYPE_CHECKING:
@@ -145,6 +148,7 @@ def sections_of(
         Section(
             "latency", "Latency", (charts.latency_chart(reports, labels), charts.throughput_chart(reports, labels))
         ),
+        *answers_sections(reports, labels),
         time_section(reports, labels),
         cold_section(reports, labels),
         memory_section(reports, labels),
@@ -155,6 +159,7 @@ def sections_of(
         *compared_sections(found, labels),
         configurations if charted else replace(configurations, tables=(), note="", lacking="No latency was measured."),
         *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels, words.RATES),
+        *loadgen_sections(reports, labels),
         *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels, words.QUALITY),
         *charted,
         environment_section(reports, labels),
@@ -195,6 +200,29 @@ def further_tables(
     found = [(label, getattr(report, key)) for report, label in zip(reports, labels, strict=True)]
     tables = tuple(Table(header, [one.cells() for one in some], label) for label, some in found if some)
     return [Section(key, title, tables=tables, note=note)] if tables else []
+
+
+def loadgen_sections(reports: Sequence[LatencyReport], labels: Sequence[str]) -> list[Section]:
+    """What MLPerf's LoadGen says, where it was asked."""
+    tables = tuple(
+        Table(LOADGEN_HEADER, [one.cells(report.rows) for one in report.loadgen], label, words=True)
+        for report, label in zip(reports, labels, strict=True) if report.loadgen
+    )  # fmt: skip
+    return [Section("loadgen", "MLPerf's LoadGen", tables=tables, note=words.LOADGEN)] if tables else []
+
+
+def answers_sections(reports: Sequence[LatencyReport], labels: Sequence[str]) -> list[Section]:
+    """Where the time of a whole answer goes, where one was measured."""
+    chart = answers_chart(reports, labels)
+    if chart is None:
+        return []
+    tables = tuple(
+        Table(STAGES_HEADER, [one.cells() for one in report.stages], label)
+        for report, label in zip(reports, labels, strict=True) if report.stages
+    )  # fmt: skip
+    reasons = dict.fromkeys(why for report in reports for why in lacking_of(report.stages))
+    note = words.ANSWERS + (f" Without a time: {'; '.join(reasons)}." if reasons else "")
+    return [Section("answers", "From an input to an answer", (chart,), tables, note=note)]
 
 
 def time_section(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Section:
@@ -272,7 +300,16 @@ def environment_section(reports: Sequence[LatencyReport], labels: Sequence[str])
     for report, label in several:
         files = [[name, f"{size:,}"] for name, size in report.files.items()]
         tables.append(Table(("file", "bytes"), files, f"Files of the bundle{f', {label}' if label else ''}"))
+        if report.options:
+            tables.append(options_table(report.options, label))
     return Section("environment", "Environment", tables=tuple(tables))
+
+
+def options_table(options: Mapping[str, Mapping[str, str]], label: str) -> Table:
+    """Every option of the sessions under each other, with a column for each graph."""
+    keys = dict.fromkeys(key for some in options.values() for key in some)
+    rows = [[key, *(some.get(key, "-") for some in options.values())] for key in keys]
+    return Table(["option", *options], rows, f"Options of the sessions{f', {label}' if label else ''}")
 
 
 def facts_table(title: str, columns: Sequence[tuple[str, Mapping[str, Fact]]]) -> Table:

@@ -23,6 +23,15 @@ TIME = (
     "in ...: the modules of the model, which hold some of these operators. floor: what the necessary operations would take at "
     "the rate of large products of matrices on this device, from the same measurement."
 )
+LOADGEN = (
+    "LoadGen asked the same session once more, in one process, by the rules of MLPerf Inference. p50 / ours: its median over "
+    "that of this report. The result is LoadGen's verdict, with its reasons."
+)
+ANSWERS = (
+    f"Medians in milliseconds, with their intervals of {CONFIDENCE:.0%}. encode: tokenization, from a text or bytes to token "
+    "ids. prepare: padding, masks and checks. decode: from scores to labels, or to the relevance of words. whole: the call of the "
+    "session that does all of it, in turn with the stages. rest: what the whole call takes beside their sum."
+)
 COLD = (
     "Medians in milliseconds. process: until Python runs; import: of edgexf and onnxruntime; verify: hashing the files of the "
     "bundle; create: opening the session; first: the first answer. The second answer is there to compare with; it belongs to no "

@@ -9,7 +9,7 @@ from explanations import Page
 from latency_reports import breakdown, latency_report
 
 from edgexf.report.html.latency.layers import draw_layers, layer_charts, layer_shares, order_of, placement_rows, rows_of
-from edgexf.report.latency.breakdown import FUSED, WHOLE, Breakdown, Node
+from edgexf.report.latency.breakdown import UNKNOWN, WHOLE, Breakdown, Node
 
 
 def of(modules: Sequence[tuple[str | None, float]], graph: str = "predict", length: int = 512, **changed: object) -> Breakdown:  # fmt: skip
@@ -23,7 +23,7 @@ ANSWER = of([
     ("", 0.2), ("layers.0.attention", 0.3), ("tokens", 0.4), ("layers.0.feed", 1.0), ("layers.0.attention.key", 2.0),
     ("layers.0", 0.2), (None, 0.5), ("layers.1.attention", 1.5), ("layers.1.feed", 0.5), ("head.logits", 0.3), ("", 0.1),
 ])  # fmt: skip
-LAYERS = ["tokens", "layers.0", "layers.1", "head.logits", WHOLE, FUSED]
+LAYERS = ["tokens", "layers.0", "layers.1", "head.logits", WHOLE, UNKNOWN]
 
 
 def test_layers_stand_in_the_order_of_the_model_whatever_runs_early() -> None:
@@ -63,7 +63,7 @@ def test_a_chart_says_the_share_of_attention_and_what_is_indicative() -> None:
     assert [entry.name for entry in chart.legend] == ["64 *", "512"]
     assert "modules called attention, 50% of the run at 64 *, 38% of the run at 512." in chart.note
     assert "* the profiler slows it by more than 20%" in chart.note
-    assert "Nodes that onnxruntime made" in chart.note
+    assert "Nodes of no known module: onnxruntime made them" in chart.note
     (plain,) = layer_charts([latency_report(breakdowns=(of([("a.b", 1.0)]),))], [""])
     assert plain.note == "No module is called attention."
 
