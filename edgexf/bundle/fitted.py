@@ -61,7 +61,7 @@ def part_in(count: Counted, region: Region) -> Part | None:
         terms[kind] = tuple((int(number), *power) for number, power in zip(found, powers, strict=True) if number)
     part = Part(region, terms)
     checked = (dict(zip(axes, sizes, strict=True)) for sizes in in_turn([others for _, others in chosen]))
-    return part if all(same(part.at(sizes), count(sizes)) for sizes in checked) else None
+    return part if all(same(part.sums(sizes), count(sizes)) for sizes in checked) else None
 
 
 def same(found: Mapping[str, int], counted: Mapping[str, int] | None) -> bool:

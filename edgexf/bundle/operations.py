@@ -3,7 +3,7 @@
 In: JSON of a profile. Out: `Operations`, which tell the number at any size of the contract. Law:
 ``Operations.from_list(operations.to_list()) == operations``.
 
-    {"sizes": {"batch_size": [1, 65536, 1], "sequence_length": [129, 4097, 1]},
+    {"sizes": {"batch_size": [1, 4096, 1], "sequence_length": [129, 4097, 1]},
      "factors": ["batch_size", "(sequence_length + 63) // 64"],
      "terms": {"float32": [[12582912, 1, 1], [40, 1, 0]]}}
 
@@ -79,15 +79,19 @@ class Part(Record):
                 small = numbers and abs(term[0]) < LARGEST and all(0 <= power <= HIGHEST for power in term[1:])
                 require(small, "a term must be a coefficient and an exponent for each factor", term)
 
-    def at(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """The operations by kind of number. BundleError where they are none that a graph could have."""
+    def sums(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """What the polynomials give, by kind of number."""
         values = self.region.values(sizes)
-        found = {
+        return {
             kind: sum(
                 term[0] * prod(value**power for value, power in zip(values, term[1:], strict=True)) for term in terms
             )
             for kind, terms in self.terms.items()
         }
+
+    def at(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """The operations by kind of number. BundleError where they are none that a graph could have."""
+        found = self.sums(sizes)
         if not all(0 <= number < LARGEST for number in found.values()):
             raise BundleError(
                 f"operations of a graph must be at least 0, in 63 bits, got {quoted(found)} at {quoted(dict(sizes))}; export the bundle again."

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from edgexf.passes.edges import Edges
     from edgexf_exporters.source import Source
 
-MANY = 1 << 16  # of what no contract bounds, such as samples
+MANY = (
+    1 << 12
+)  # of what no contract bounds, such as samples: tensors of three such axes still have fewer than 2^63 numbers
 Sizes = dict[str, tuple[int, int, int]]
 
 

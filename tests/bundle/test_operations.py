@@ -88,6 +88,12 @@ def test_an_axis_of_a_single_size_or_two_has_a_formula_too() -> None:
         ]
 
 
+def test_counts_beyond_what_a_run_could_need_do_not_stop_an_export() -> None:
+    found = fitted(lambda sizes: {"float32": 2**60 * sizes["batch_size"]}, [Region(BATCH, ("batch_size",))])
+    assert found is not None
+    assert found.at({"batch_size": 7}) == {"float32": 7 * 2**60}
+
+
 def test_operations_are_read_as_they_were_written() -> None:
     found = fitted(in_blocks, [BLOCKS])
     assert found is not None
