@@ -177,7 +177,7 @@ def chosen_modes(request: Request) -> list[Mode]:
 def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], request: Request) -> None:
     """Checks a bundle before the long work.
 
-    BundleError for a bundle without fp32, or with fp32 graphs that are quantized already. UsageError for a dtype that
+    BundleError for a bundle without fp32, or with fp32 graphs that are quantized already, or whose profile can't be read. UsageError for a dtype that
     the bundle already holds, without `Request.overwrite`.
     """
     first = manifest.variants[0]
@@ -190,6 +190,7 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
         raise UsageError(
             f"a bundle takes each dtype once, got {', '.join(sorted(there))} in {folder.name} already; pass --overwrite to make it anew."
         )
+    profile_in(folder, manifest)
     import onnx
 
     quantized = {"DequantizeLinear", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "DynamicQuantizeLinear"}

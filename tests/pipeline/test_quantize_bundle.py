@@ -96,6 +96,16 @@ def test_a_dtype_that_is_made_anew_replaces_what_the_profile_says_of_it(quantize
     assert read_profile((folder / names.PROFILE_FILE).read_bytes()) == before
 
 
+def test_a_profile_that_cannot_be_read_is_told_before_the_work(quantized: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(quantized, folder)
+    (folder / names.PROFILE_FILE).write_bytes(b'{"schema_version":3}')
+    entry = entry_of(b'{"schema_version":3}')
+    rewritten(folder, lambda values: values["files"].update({names.PROFILE_FILE: entry}))
+    with pytest.raises(BundleError, match=r"^a profile must hold graphs and the schema_version 2"):
+        quantize(folder, Request("q4", overwrite=True, lengths=SHORT))
+
+
 def test_an_older_bundle_without_a_profile_stays_without(quantized: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(quantized, folder)
