@@ -14,6 +14,8 @@ from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
+from edgexf.report.latency.stages import STAGES as ANSWER
+from edgexf.report.latency.stages import WHOLE, Stages
 
 UNKNOWN = Fact(None, "not here")
 STAGES = {"process": 20.0, "import": 100.0, "verify": 12.0, "create": 40.0, "first": 30.0, "second": 9.0}
@@ -45,6 +47,19 @@ def breakdown(graph: str = "predict", dtype: str = "fp32", length: int = 512, op
     """8 ms of nodes in a run of 10 ms, and 10^9 operations."""
     nodes = (Node("a", operator, "cpu", 1, 5.0), Node("b", "Softmax", "cpu", 1, 3.0))
     return Breakdown(graph, dtype, length, 1, 11, 10.0, 12.0, 11.0, nodes, {"float32": 10**9}, ())
+
+
+def stages(
+    graph: str = "predict", dtype: str = "fp32", length: int = 512, lacking: str = "", stages: Sequence[str] = ANSWER
+) -> Stages:
+    """Two processes of 3 samples. With a reason in `lacking` there is no tokenization; without `stages` nothing but it."""
+    ms = {
+        name: Fact((1.0, 1.1, 1.2, 1.1, 1.2, 1.3)) if name in (*stages, WHOLE) else Fact(None, lacking or "no")
+        for name in (*ANSWER, WHOLE)
+    }
+    if lacking:
+        ms["tokenization"] = Fact(None, lacking)
+    return Stages(graph, dtype, length, (3, 3), ms)
 
 
 def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> LatencyReport:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explanations import Page, contrast
-from latency_reports import UNKNOWN, breakdown, files_of, latency_report, measured, rows
+from latency_reports import UNKNOWN, breakdown, files_of, latency_report, measured, rows, stages
 
 from edgexf.errors import MissingExtraError
 from edgexf.report.html.document import POLICY
@@ -28,15 +28,16 @@ from edgexf.report.html.latency.plots import NAMES, log_ticks
 from edgexf.report.html.latency.template import STYLE
 from edgexf.report.latency.breakdown import BETWEEN
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Explained, Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Started
+from edgexf.report.latency.rows import Configuration, Started
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
     "Latency against length", "Throughput against length", "From nothing to the first answer",
-    "Time by operator", "Peak of memory against length", "Resident memory after each stage", "Cost of an explanation",
+    "Stages of an answer", "Time by operator", "Peak of memory against length", "Resident memory after each stage", "Cost of an explanation",
 )  # fmt: skip
 
 
@@ -57,11 +58,19 @@ def hostile() -> LatencyReport:
         breakdowns=(breakdown(HOSTILE, HOSTILE, operator=HOSTILE),),
         products={"float32": Fact(None, HOSTILE)},
         rates=(Rate(HOSTILE, HOSTILE, 1, 1, HOSTILE, 1, Fact(None, HOSTILE)),),
+        options={HOSTILE: {HOSTILE: HOSTILE}},
+        loadgen=(Driven(some[0].of, 64, {"50": 1.0}, 1.0, False, (HOSTILE,), HOSTILE),),
+        stages=(stages(HOSTILE, HOSTILE, lacking=HOSTILE),),
         quality=(Quality(HOSTILE, HOSTILE, HOSTILE, 1, 0.1, 0.2, explanations=(Explained(HOSTILE, 1, 0.5, 0.5),)),),
     )
 
 
-REPORT = latency_report(breakdowns=(breakdown(), breakdown("attnlrp")))
+REPORT = latency_report(
+    breakdowns=(breakdown(), breakdown("attnlrp")),
+    stages=(stages(), stages("attnlrp", lacking="there is no text")),
+    loadgen=(Driven(Configuration("predict", "fp32", 512, 513), 64, {"50": 12.0}, 80.0, False, ("Only 64.",), "6"),),
+    options={"predict fp32": {"intra_op_num_threads": "2"}, "attnlrp fp32": {"session.disable_prepacking": "1"}},
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,26 @@ def test_every_chart_is_there_for_a_desktop_and_for_a_phone(html: str) -> None:
     assert sum(name.startswith("Samples of ") for name in labels) == 8
     titles = [text for _, text in Page(html).all("h2")]
     assert titles[:3] == ["Summary", "What was measured", "Where and how"]
-    assert titles[3:] == ["Configurations", "Latency", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
+    assert titles[3:] == ["Configurations", "MLPerf's LoadGen", "Latency", "From an input to an answer", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
+
+
+def test_what_loadgen_says_stands_beside_ours(html: str) -> None:
+    text = Page(html).text("main")
+    assert "INVALID: Only 64." in text
+    assert f"{12 / REPORT.rows[1].summary.median:.3f}" in text
+
+
+def test_stages_without_a_time_have_their_reason(html: str) -> None:
+    assert "Without a time: tokenization: there is no text." in Page(html).text("main")
+    without = latency_report(stages=(stages(lacking="no text", stages=()),)).to_html()
+    assert "From an input to an answer" not in [text for _, text in Page(without).all("h2")]
+
+
+def test_every_option_of_the_sessions_is_there(html: str) -> None:
+    text = Page(html).text("main")
+    assert all(
+        word in text for word in ("Options of the sessions", "intra_op_num_threads", "session.disable_prepacking")
+    )
 
 
 def test_the_verdict_comes_first_with_its_reasons() -> None:
