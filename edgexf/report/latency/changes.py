@@ -138,7 +138,11 @@ def listed(report: LatencyReport) -> str:
 
 
 def of_protocols(old: LatencyReport, new: LatencyReport) -> tuple[str, ...]:
-    """The number of processes may differ: more of them make an interval narrower, and no ratio larger."""
+    """The number of processes may differ: more of them make an interval narrower, and no ratio larger. Reports that do not tell
+    their inputs are taken as alike.
+    """
     keys = sorted((old.protocol.keys() | new.protocol.keys()) - {"processes"})
     found: list[tuple[str, Any, Any]] = [(key, old.protocol.get(key), new.protocol.get(key)) for key in keys]
+    if old.inputs is not None and new.inputs is not None:
+        found.append(("inputs", old.inputs.text(), new.inputs.text()))
     return tuple(f"{key} {one} and {other}" for key, one, other in found if one != other)

@@ -11,6 +11,7 @@ import pytest
 from edgexf.errors import UsageError
 from edgexf.report.latency.changes import HEADER, compare, junit
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.inputs import Inputs
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured
 
@@ -27,7 +28,7 @@ def report(factor: float = 1.0, processes: int = 9, seed: int = 0, **changed: ob
         rows.append(Measured(of, tuple(map(float, times.reshape(-1))), (5,) * processes, 2.0, 3, UNKNOWN, UNKNOWN))
     found = LatencyReport(
         model="linformer", digest="0" * 64, files={}, graph_files={}, options={}, date="", partial=False,
-        protocol={"queries": 44.0, "processes": float(processes)}, device={"processor": Fact("one")}, before={}, after={},
+        protocol={"queries": 44.0, "processes": float(processes)}, device={"processor": Fact("one")}, before={}, after={}, inputs=Inputs("random"),
         rows=tuple(rows), starts=(),
     )  # fmt: skip
     return replace(found, **changed)  # type: ignore[arg-type]
@@ -56,6 +57,7 @@ def test_reports_of_few_processes_tell_nothing() -> None:
         (report(device={"processor": Fact("another")}), "processor one and another"),
         (report(device={}), r"processor one and unknown \(not in the report\)"),
         (report(protocol={"queries": 20.0}), "queries 44.0 and 20.0"),
+        (report(inputs=Inputs("golden")), "inputs random, the seed is the length and golden inputs of the bundle"),
     ],
 )
 def test_other_devices_and_protocols_are_refused_unless_forced(other: LatencyReport, match: str) -> None:

@@ -84,7 +84,7 @@ def titles(report: LatencyReport) -> list[str]:
     told = dict.fromkeys(f"{one.graph} {one.dtype}" for one in report.breakdowns if one.layers)
     assert "predict fp32" in told
     return [
-        "Latency against length", "Throughput against length", "Time by operator",
+        "Latency against length", "Throughput against length", "Stages of an answer", "Time by operator",
         *(f"Time by layer: {name}" for name in told), "From nothing to the first answer", "Peak of memory against length",
         "Resident memory after each stage", "Cost of an explanation", *(row.of.name for row in report.rows),
     ]  # fmt: skip
