@@ -1,6 +1,8 @@
 """A latency report of bundles on this device.
 
-    bench         rounds, cold starts and facts of the device become a report
+    bench         what is measured of bundles, one after another and in turns
+    assemble      what was measured becomes a report
+    collected     a bundle that is being measured, and what was measured of it so far
     operators     where the time of a graph goes, from a profiled session
     loadgen       MLPerf's LoadGen drives the session
     rounds        every configuration once, in a process of its own
