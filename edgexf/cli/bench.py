@@ -63,7 +63,11 @@ VIEWS = ("source", "budgets", "json_file", "csv_file", "markdown", "html")  # op
 @click.option("--queries", type=int, default=44, show_default=True, help="At least so many queries a row.")
 @click.option("--seconds", type=float, default=1.0, show_default=True, help="And at least so many seconds a row.")
 @click.option(
-    "--most-seconds", type=float, default=30.0, show_default=True, help="But no more than so many seconds a row."
+    "--most-seconds",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="But no more than so many seconds a row, and as many for the stages of its answers.",
 )
 @click.option(
     "--processes", type=int, default=7, show_default=True, help="Fresh processes that share the queries of a row."

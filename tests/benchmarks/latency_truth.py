@@ -37,7 +37,7 @@ from edgexf_runtimes.inputs import made
 from edgexf_runtimes.measure.latency.bench import measure, measure_all
 from edgexf_runtimes.measure.latency.plan import Plan
 
-LENGTH, PAIRS, PROCESSES, ROUNDS, THREADS = 512, 20, 14, 10, 1
+LENGTH, PAIRS, PROCESSES, ROUNDS, THREADS = 512, 20, 20, 10, 1
 SECONDS = 3  # of benchmark_app and of LoadGen
 LOOP = """
 import sys, time

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.report import LatencyReport
 
-DEVICE = ("processor", "system", "instruction sets", "processors", "cgroup CPU quota", "affinity", "governor")
+DEVICE = ("processor", "system", "instruction sets", "processors", "cgroup CPU quota", "affinity", "governor", "gpu")
 ABSENT = Fact(None, "not in the report")
 # Of two devices with one name, these facts tell which is which. The first one that differs stands first.
-TELLING = ("processor", "system", "processors", "cgroup CPU quota", "governor", "affinity", "instruction sets")
+TELLING = ("processor", "gpu", "system", "processors", "cgroup CPU quota", "governor", "affinity", "instruction sets")
 COUNTED = ("processors",)  # facts whose value stands before their name
 LONGEST = 32  # characters of such a fact
 PADDING = re.compile(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|\b\d+-Core\b|@ .*$")  # in a processor's name

@@ -19,7 +19,8 @@ QUALITY = (
     "of right answers, where labels were given. explanations: the mean rank correlation (Spearman) with those of fp32."
 )
 TIME = (
-    f"The tables hold {PROFILED}. A kernel is the program of an operator; between kernels, onnxruntime itself takes time. "
+    f"The tables hold {PROFILED}. A kernel is the program of an operator; between kernels, onnxruntime itself takes time. On a "
+    "GPU an operator has the time of its launch, and the GPU's own work lies between the kernels. "
     "in ...: the modules of the model, which hold some of these operators. floor: what the necessary operations would take at "
     "the rate of large products of matrices on this device, from the same measurement."
 )

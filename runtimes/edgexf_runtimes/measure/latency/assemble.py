@@ -10,12 +10,12 @@ from statistics import median
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
-from edgexf.errors import EdgexfError
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf.report.latency.stages import Stages
+from edgexf_runtimes.device.asked import CPU
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
 from edgexf_runtimes.measure.latency import environment, floor
 from edgexf_runtimes.measure.latency.collected import Bench
@@ -33,7 +33,10 @@ def products_of(bench: Bench) -> dict[str, Fact]:
         return {}
     parts = [part for part in bench.parts if part.of.graph == floor.PRODUCT]
     kinds = floor.kinds_for(bench.plan.dtypes)
-    return floor.rates(kinds, {kind: [median(part.ms) for part in parts if part.of.dtype == kind] for kind in kinds})
+    lacking = Fact(None, "products are measured on cpu alone") if bench.wanted[0].providers != CPU.name else UNMEASURED
+    return floor.rates(
+        kinds, lacking, {kind: [median(part.ms) for part in parts if part.of.dtype == kind] for kind in kinds}
+    )
 
 
 def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], ended: BaseException | None) -> LatencyReport:
@@ -49,9 +52,9 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], ended: Ba
         options={f"{part.of.graph} {part.of.dtype}": part.options for part in bench.parts if part.options},
         date=now(),
         partial=ended is not None,
-        stopped=str(ended) if isinstance(ended, EdgexfError) else "",
+        stopped=str(ended) if isinstance(ended, Exception) else "",
         protocol=plan.protocol,
-        device=facts(bench.energy),
+        device={**facts(), **bench.hardware},
         before=before.facts(),
         after=after,
         rows=rows,
@@ -124,8 +127,8 @@ def told(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def facts(energy: Fact) -> dict[str, Fact]:
-    """What stays the same on this device while it is measured. `energy` are the counters of joules."""
+def facts() -> dict[str, Fact]:
+    """What stays the same on this device while it is measured."""
     found = {name: Fact(fact if isinstance(fact, str) else list(fact)) for name, fact in describe().items()}
     found["available providers"] = found.pop("providers")  # rows name those that ran
     del found["versions"]  # of every package of edgexf, also those that a session does not run
@@ -133,7 +136,6 @@ def facts(energy: Fact) -> dict[str, Fact]:
         **found,
         **environment.processor(found["processor"], found["instruction sets"]),
         "caches": environment.caches(),
-        "energy": energy,
         "governor": environment.governors(),
         "affinity": environment.affinity(),
         **{package: Fact(installed(package)) for package in RUNTIME},

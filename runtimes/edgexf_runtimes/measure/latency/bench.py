@@ -6,8 +6,8 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
                       grown can tell these
     rounds            a process for each, which measures every configuration; those of several bundles take turns
     profiles          a process for each graph and dtype, which says where the time goes, if the plan asks for it
-    LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
     quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
+    LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
 
 After an interrupt (KeyboardInterrupt), or an error such as a process that died, the reports hold what was measured before,
 and say that they are partial, and why. A bundle that changed meanwhile has no report.
@@ -39,7 +39,7 @@ from edgexf_runtimes.measure.latency import environment, floor, loadgen
 from edgexf_runtimes.measure.latency.assemble import report_of
 from edgexf_runtimes.measure.latency.cold import cold_start
 from edgexf_runtimes.measure.latency.collected import Bench
-from edgexf_runtimes.measure.latency.energy import energy, gpu_of
+from edgexf_runtimes.measure.latency.energy import energy, gpu_name, gpu_of
 from edgexf_runtimes.measure.latency.lacking import lacking
 from edgexf_runtimes.measure.latency.operators import breakdowns, profile_of
 from edgexf_runtimes.measure.latency.plan import Plan
@@ -77,7 +77,7 @@ def measure_all(
     something was measured, is told by the reports.
     """
     if logs is not None:
-        loadgen.check(plan or Plan())
+        loadgen.check(plan or Plan(), logs)
     with TemporaryDirectory(prefix="edgexf-") as folder:
         benches = [bench_of(path, plan or Plan(), opening, evaluate, input, Path(folder)) for path in paths]
         for bench in benches:
@@ -90,12 +90,12 @@ def reports_of(benches: Sequence[Bench], logs: Path | None, progress: Progress, 
     try:
         start(benches, progress)
         rounds(benches, progress)
-        drive(benches, logs, progress)
         judge(benches, progress)
         profile(benches, progress)
+        drive(benches, logs, progress)
     except BundleError:
         raise
-    except (KeyboardInterrupt, EdgexfError) as error:
+    except (KeyboardInterrupt, EdgexfError, OSError) as error:
         ended = error
         if not any(bench.parts or bench.starts for bench in benches):
             raise
@@ -128,7 +128,8 @@ def bench_of(
             for session in sessions:
                 profile_of(session, names.PREDICT)  # a damaged file is told before the long work
         lacks = lacking(first, named)
-        counters = energy(gpu_of(asked(first.settings.providers))).sources
+        gpu = gpu_of(asked(first.settings.providers))
+        counters = {"energy": energy(gpu).sources, **({} if gpu is None else {"gpu": gpu_name(gpu)})}
         return Bench(path, named, first.whole, first.model_sha256, wanted, opening, inputs, counters, lacks, data)
 
 

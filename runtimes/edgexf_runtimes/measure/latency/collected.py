@@ -36,7 +36,7 @@ class Bench:
         wanted: the configurations.
         opening: arguments of `edgexf.load` but ``dtype``.
         inputs: what is measured, for the report.
-        energy: the counters of joules, or the reason why there are none.
+        hardware: facts of the device that depend on the session: the counters of joules, and the GPU where it has one.
         lacks: the quantities of a budget that are not measured here, with the reasons.
         data: the inputs on which quality is judged; None for the golden inputs.
         parts: the samples so far.
@@ -53,7 +53,7 @@ class Bench:
     wanted: list[Configuration]
     opening: Opening
     inputs: Inputs
-    energy: Fact
+    hardware: Mapping[str, Fact]
     lacks: Mapping[str, str]
     data: Data | None = None
     parts: list[Part] = field(default_factory=list)

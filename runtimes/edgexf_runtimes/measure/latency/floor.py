@@ -75,12 +75,12 @@ def products(kinds: Sequence[str], settings: Settings) -> Iterator[tuple[str, Ca
         yield name, partial(session.run, None, {"x": numbers(KINDS[name].given)})
 
 
-def rates(kinds: Iterable[str], medians: Mapping[str, Sequence[float]]) -> dict[str, Fact]:
-    """10^9 operations a second by kind, from the median milliseconds of each process: the median of the processes."""
+def rates(kinds: Iterable[str], lacking: Fact, medians: Mapping[str, Sequence[float]]) -> dict[str, Fact]:
+    """10^9 operations a second by kind, from the median milliseconds of each process: the median of the processes. `lacking` is
+    the reason for a kind that no process measured.
+    """
     return {
-        kind: Fact(OPERATIONS / GIGA / (MILLI * median(medians[kind])))
-        if medians.get(kind)
-        else Fact(None, "products are measured on cpu alone")
+        kind: Fact(OPERATIONS / GIGA / (MILLI * median(medians[kind]))) if medians.get(kind) else lacking
         for kind in kinds
     }
 

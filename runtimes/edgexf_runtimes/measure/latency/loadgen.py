@@ -43,8 +43,10 @@ NANO = 1e9
 LEAST = 64  # queries, by its rule for early stopping at the 90th percentile; it tells more if another one needs more
 
 
-def check(plan: Plan) -> None:
-    """Raises MissingExtraError without LoadGen, and UsageError for a scenario that it does not have."""
+def check(plan: Plan, folder: Path) -> None:
+    """Raises MissingExtraError without LoadGen, and UsageError for a scenario that it does not have, and for a folder for its logs
+    that can't be made.
+    """
     if package("mlperf_loadgen") is None:
         raise MissingExtraError(
             "MLPerf's LoadGen needs the extra `loadgen`, got no mlcommons-loadgen in this environment; install it with: pip install 'edgexf[loadgen]'."
@@ -53,6 +55,12 @@ def check(plan: Plan) -> None:
         raise UsageError(
             f"a scenario of LoadGen must be one of {', '.join(NAMES)}, got {plan.scenario}, which is another thing there; leave --loadgen out."
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"LoadGen's logs must have a folder, got {folder}, which can't be made ({error.strerror}); name another one."
+        ) from error
 
 
 def driven(

@@ -67,7 +67,11 @@ def breakdowns(
     Raises EdgexfError if the process fails.
     """
     of = json.dumps([asdict(one) for one in wanted])
-    return [Breakdown.from_dict(one) for one in answer_of(PROGRAM, str(path), of, json.dumps(opening), inputs or "")]
+    found = answer_of(PROGRAM, str(path), of, json.dumps(opening), inputs or "")
+    try:
+        return [Breakdown.from_dict(one) for one in found]
+    except ValueError as error:
+        raise EdgexfError(f"a profile must be of runs of the graph, got another ({error}); measure again.") from error
 
 
 def main(path: str, wanted: str, opening: str, inputs: str = "") -> None:

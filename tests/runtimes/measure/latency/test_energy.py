@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from edgexf_runtimes.device.asked import asked
-from edgexf_runtimes.measure.latency.energy import HOUR, Energy, beside, energy, gpu_of, of_nvml, spent
+from edgexf_runtimes.measure.latency.energy import HOUR, Energy, beside, energy, gpu_name, gpu_of, named, of_nvml, spent
 
 RAPL = "sys/class/powercap/intel-rapl:0"
 CELL = "sys/class/power_supply/BAT0"
@@ -39,10 +40,21 @@ def cell(tmp_path: Path) -> Path:
 
 def test_packages_are_counted_without_their_cores_and_begin_anew(package: Path) -> None:
     before = energy(root=package)
-    assert before == Energy({"RAPL package-0": 5.0}, {"RAPL package-0": 8.0})
+    assert replace(before, moment=0.0) == Energy({"RAPL package-0": 5.0}, {"RAPL package-0": 8.0})
     assert before.sources.value == ["RAPL package-0"]
     write(package, RAPL__energy_uj="1500000")
     assert spent(before, energy(root=package)).value == pytest.approx(4.5)
+
+
+def test_the_whole_platform_holds_its_packages_and_does_not_count(package: Path) -> None:
+    folder = package / "sys/class/powercap/intel-rapl:1"
+    folder.mkdir()
+    for name, text in (("name", "psys"), ("energy_uj", "9000000"), ("max_energy_range_uj", "90000000")):
+        (folder / name).write_text(text)
+    assert energy(root=package).sources.value == ["RAPL package-0"]
+    for file in (package / RAPL).glob("name"):
+        file.write_text("psys")
+    assert energy(root=package).joules is None
 
 
 def test_packages_come_before_a_battery(package: Path, cell: Path) -> None:
@@ -106,6 +118,7 @@ def nvml(count: int) -> SimpleNamespace:
         nvmlDeviceGetCount=lambda: count,
         nvmlDeviceGetHandleByIndex=handle,
         nvmlDeviceGetName=lambda number: f"GPU {number}",
+        nvmlSystemGetDriverVersion=lambda: "600.1",
         nvmlDeviceGetTotalEnergyConsumption=lambda number: 1000 * (1 + number),
     )
 
@@ -114,7 +127,10 @@ def test_one_of_several_gpus_is_known_in_the_order_of_the_bus_alone(monkeypatch:
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
     assert of_nvml(nvml(1), 0).joules == {"NVML GPU 0": 1.0}
-    assert "NVML tells no energy of GPU 1" in of_nvml(nvml(1), 1).reason
+    assert named(nvml(1), 0).sources.value == ["GPU 0, driver 600.1"]
+    with pytest.raises(RefusedError):
+        of_nvml(nvml(1), 1)
+    assert "which of several GPUs" in named(nvml(2), 1).reason
     assert "which of several GPUs" in of_nvml(nvml(2), 1).reason
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     assert of_nvml(nvml(2), 1).joules == {"NVML GPU 1": 2.0}
@@ -122,9 +138,29 @@ def test_one_of_several_gpus_is_known_in_the_order_of_the_bus_alone(monkeypatch:
     assert "which of several GPUs" in of_nvml(nvml(2), 1).reason
 
 
+def test_a_device_without_a_gpu_says_why() -> None:
+    """No GPU is here: NVML does not start, or its package is absent."""
+    found = gpu_name(0)
+    assert found.value is None
+    assert "NVML" in found.reason or "nvidia-ml-py" in found.reason
+    assert energy(0).reason == found.reason
+
+
+def test_a_counter_that_is_seldom_new_needs_time() -> None:
+    first = of_nvml(nvml(1), 0)
+    later = replace(first, joules={"NVML GPU 0": 201.0})
+    assert spent(first, replace(later, moment=2.0)).value == 200
+    assert (
+        spent(first, replace(later, moment=0.1)).reason
+        == "NVML GPU 0 takes 2 s in each process, and had 0.1; measure more --seconds"
+    )
+
+
 def test_a_gpu_adds_to_the_processor_but_not_to_a_battery() -> None:
-    gpu, package = Energy({"NVML GPU 0": 1.0}), Energy({"RAPL package-0": 5.0}, {"RAPL package-0": 8.0})
-    assert beside(package, gpu) == Energy({"RAPL package-0": 5.0, "NVML GPU 0": 1.0}, {"RAPL package-0": 8.0})
+    gpu, package = of_nvml(nvml(1), 0), Energy({"RAPL package-0": 5.0}, {"RAPL package-0": 8.0})
+    both = beside(package, gpu)
+    assert both.joules == {"RAPL package-0": 5.0, "NVML GPU 0": 1.0}
+    assert (both.wraps, both.shortest) == (package.wraps, gpu.shortest)
     given = Energy({"battery BAT0": -9.0}, least={"battery BAT0": 720.0})
     assert beside(given, gpu) == given
     lacking = Energy(None, reason="why")

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,8 @@ def test_other_processes_are_told_from_this_one() -> None:
     assert environment.others(at(100, 10), at(109.9, 20), 10, 2).value == 0  # ticks are coarse
     lacking = Moment(unknown, unknown, unknown, Fact(0.0), unknown, unknown)
     assert environment.others(lacking, at(1, 1), 10, 2) == unknown
+    on_windows = replace(at(100, 10), own=environment.own("nt"))
+    assert "ended processes" in environment.others(on_windows, at(118, 20), 10, 2).reason
 
 
 def test_this_system_has_every_fact_or_a_reason() -> None:

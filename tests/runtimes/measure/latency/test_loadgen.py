@@ -101,10 +101,14 @@ def test_cells_stand_beside_ours() -> None:
     assert cells["result"] == "INVALID: Issue more."
 
 
-def test_what_loadgen_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    check(Plan())
+def test_what_loadgen_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check(Plan(), tmp_path / "logs")
+    assert (tmp_path / "logs").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"must have a folder, got .*file, which can't be made"):
+        check(Plan(), tmp_path / "file")
     with pytest.raises(UsageError, match="scenario of LoadGen must be one of single, server, offline"):
-        check(Plan(scenario="multi"))
+        check(Plan(scenario="multi"), tmp_path)
     monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
     with pytest.raises(MissingExtraError, match=r"edgexf\[loadgen\]"):
-        check(Plan())
+        check(Plan(), tmp_path)
