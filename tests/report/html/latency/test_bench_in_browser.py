@@ -17,7 +17,7 @@ from edgexf.cli import main
 from edgexf.pipeline import measure_mode
 from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.report.latency.report import LatencyReport
-from edgexf_runtimes.measure.latency import bench
+from edgexf_runtimes.measure.latency import collected
 
 pytestmark = pytest.mark.skipif(found() is None, reason=LACKING)
 
@@ -66,7 +66,7 @@ def made(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Made:
     views = ["--html", folder / "page.html", "--json", folder / "report.json"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure_mode, "EXPLAINED", 1)
-        patch.setattr(bench, "FEWEST", 1)
+        patch.setattr(collected, "FEWEST", 1)
         quantize(copy, Request("int8", evaluate=inputs, force=True, lengths=(8,)))
         done = CliRunner().invoke(main, ["bench", *map(str, (copy, *QUICK, *options, *views))])
     assert done.exit_code == 0, done.stderr
