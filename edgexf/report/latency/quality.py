@@ -12,6 +12,8 @@ from edgexf.checks import require
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
 FP32_HERE, EAGER = "fp32 on this device", "the eager model"
+# What the mean of equal errors may be over them: rounding takes it some ulps of 2^-52 above, the more the more inputs there are.
+ROUNDING = 1 + 1e-9
 QUALITY_HEADER = (
     "quality of",
     "against",
@@ -83,7 +85,8 @@ class Quality:
         check_keys(cls, values)
         dtype, reference, data = (of_kind(values, name, str) for name in ("dtype", "reference", "data"))
         cases, error, worst = of_kind(values, "cases", int), number(values["error"]), number(values["worst"])
-        require(cases >= 1 and 0 <= error <= worst, "a quality must have inputs and errors", (cases, error, worst))
+        kept = 0 <= error <= ROUNDING * worst
+        require(cases >= 1 and kept, "a quality must have inputs and errors", (cases, error, worst))
         agreement, right, reference_right = (
             share_of(values, name) for name in ("agreement", "accuracy", "reference_accuracy")
         )

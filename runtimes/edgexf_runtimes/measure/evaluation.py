@@ -148,13 +148,14 @@ def against_fp32(answers: Answers, session: Session, data: Data, advance: Callab
         advance(1)
     labelled = [one.right for one in found if one.right is not None]
     right = [float(np.mean(places)) for places in zip(*labelled, strict=True)]
+    error, worst = mean_and_worst([one.error for one in found])
     return Quality(
         dtype=session.dtype,
         reference=FP32_HERE,
         data=data.name,
         cases=len(found),
-        error=float(np.mean([one.error for one in found])),
-        worst=max(one.error for one in found),
+        error=error,
+        worst=worst,
         agreement=float(np.mean([one.agreement for one in found])),
         accuracy=right[1] if right else None,
         reference_accuracy=right[0] if right else None,
@@ -186,7 +187,13 @@ def on_golden(sessions: Sequence[Session]) -> list[Quality]:
 
 def of_golden(session: Session) -> Quality:
     errors = [min(row.outputs, ENDLESS) for row in check(session)]
-    return Quality(session.dtype, EAGER, "golden inputs", len(errors), float(np.mean(errors)), max(errors))
+    return Quality(session.dtype, EAGER, "golden inputs", len(errors), *mean_and_worst(errors))
+
+
+def mean_and_worst(errors: Sequence[float]) -> tuple[float, float]:
+    """The mean of errors, at least one, and the largest one. The rounding of equal errors takes no mean above it."""
+    worst = max(errors)
+    return min(float(np.mean(errors)), worst), worst
 
 
 def check_fp32(session: Session) -> None:

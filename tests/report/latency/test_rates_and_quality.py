@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.quality import EAGER, FP32_HERE, QUALITY_HEADER, Explained, Quality
 from edgexf.report.latency.rates import RATES_HEADER, Rate, Trial
+from edgexf_runtimes.measure.evaluation import mean_and_worst
 
 TRIALS = (Trial(100.0, 40.0, True), Trial(200.0, 60.0, False), Trial(150.0, 51.0, False))
 SERVER = Rate("predict", "fp32", 512, 2, "server", 4, Fact(200.0), 50.0, 0.99, TRIALS)
@@ -30,6 +32,14 @@ def test_a_rate_is_read_as_it_was_written(rate: Rate) -> None:
 @pytest.mark.parametrize("quality", [OF_FILE, OF_GOLDEN])
 def test_quality_is_read_as_it_was_written(quality: Quality) -> None:
     assert Quality.from_dict(json.loads(json.dumps(quality.to_dict()))) == quality
+
+
+def test_the_mean_of_equal_errors_is_no_larger_than_they_are() -> None:
+    errors = [0.1] * 3
+    assert np.mean(errors) > max(errors)
+    assert mean_and_worst(errors) == (0.1, 0.1)
+    written = replace(OF_FILE, error=float(np.mean(errors)), worst=0.1)  # as an earlier edgexf made it
+    assert Quality.from_dict(json.loads(json.dumps(written.to_dict()))) == written
 
 
 def test_a_row_says_what_held_and_what_did_not() -> None:
