@@ -11,6 +11,7 @@ import click
 
 from edgexf.cli.options import check_output, check_page, read_report, write_text
 from edgexf.cli.session import Opening, session_options
+from edgexf.cli.streams import say
 from edgexf.errors import EdgexfError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ LENGTHS = "128,512"
 @click.option("--lengths", help="Of bundles: lengths to measure, separated by commas; by default 128 and 512.")
 @click.option("--processes", type=int, default=20, show_default=True, help="Of bundles: fresh processes of each.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write the comparisons as JSON.")
-@click.option("--junit", "junit_file", type=OUTPUT, help="Write them as JUnit's XML; what is slower is a failure.")
+@click.option(
+    "--junit",
+    "junit_file",
+    type=OUTPUT,
+    help="Write them as JUnit's XML; what is slower, and what NEW lacks, is a failure.",
+)
 @click.option("--html", type=OUTPUT, help="Write a self-contained page of all reports over each other.")
 @session_options("dtype", "providers", "profile", "threads")
 def compare(
@@ -43,7 +49,7 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
-    Exit code 1 where a configuration is slower, and after an error in the middle. Ctrl-C compares what was measured, says so, and
+    Exit code 1 where a configuration is slower or not measured any more, and after an error in the middle. Ctrl-C compares what was measured, says so, and
     exits with code 130. Reports of several devices are refused; with --force they are a matrix of model, device and dtype.
     """
     from edgexf.report.latency.matrix import Matrix, compared
@@ -71,7 +77,7 @@ def compare(
         raise EdgexfError(stopped)
     if interrupted:
         raise SystemExit(INTERRUPTED)
-    if not isinstance(found, Matrix) and any(one.slower for one in found):
+    if not isinstance(found, Matrix) and any(one.failed for one in found):
         raise SystemExit(1)
 
 
@@ -83,6 +89,8 @@ def show_changes(found: list[Changes], junit_file: Path | None) -> str:
     for one in found:
         show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
         show_table(HEADER, [row.cells() for row in one.rows])
+        for sentence in one.unpaired:
+            say(sentence)
     if junit_file is not None:
         write_text(junit_file, junit(found) + "\n")
     return "[" + ", ".join(one.to_json() for one in found) + "]"

@@ -58,6 +58,15 @@ def test_compare_writes_the_page_of_both(reports: Path) -> None:
     assert (reports / "page.html").read_text() == old.to_html(new)
 
 
+def test_compare_fails_where_a_configuration_vanished(reports: Path) -> None:
+    (reports / "more.json").write_text(latency_report([measured(), measured(graph="attnlrp")], starts=()).to_json())
+    done = edgexf_at("compare", reports / "more.json", reports / "old.json", "--junit", reports / "junit.xml")
+    assert (done.exit_code, "the new report lacks attnlrp fp32 512" in done.stdout) == (1, True)
+    assert 'failures="1"' in (reports / "junit.xml").read_text()
+    done = edgexf_at("compare", reports / "old.json", reports / "more.json")
+    assert (done.exit_code, "only the new report has attnlrp fp32 512" in done.stdout) == (0, True)
+
+
 def test_several_devices_are_refused_or_a_matrix_without_a_verdict(reports: Path) -> None:
     text = (reports / "new.json").read_text()
     (reports / "far.json").write_text(text.replace('"a processor"', '"another"').replace('"q8"', '"fp32"'))

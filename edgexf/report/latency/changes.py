@@ -22,6 +22,7 @@ from edgexf.report.latency.rows import Configuration
 from edgexf.report.latency.statistics import CONFIDENCE, MARGIN, Change, change
 
 HEADER = ("configuration", "old p50 ms", "new p50 ms", "ratio", "interval of 99 %", "processes", "verdict")
+LACKING, ADDED = "the new report lacks", "only the new report has"
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,47 @@ class Changes:
     Attributes:
         old, new: the names of the bundles with their digests.
         rows: the configurations that both reports have.
+        lacking: those of the old report that the new one lacks, in the order of the old one.
+        added: those that only the new report has, in its order.
         forced: how the reports differ that were compared all the same, and which of them were interrupted; empty without.
     """
 
     old: str
     new: str
     rows: tuple[Compared, ...]
+    lacking: tuple[Configuration, ...] = ()
+    added: tuple[Configuration, ...] = ()
     forced: tuple[str, ...] = ()
 
     @property
     def slower(self) -> bool:
         return any(row.change.verdict == "slower" for row in self.rows)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a configuration is slower, or vanished: nobody knows whether what vanished is slower."""
+        return self.slower or bool(self.lacking)
+
+    @property
+    def unpaired(self) -> tuple[str, ...]:
+        """A sentence on what the new report lacks, and one on what only the new report has; none where there is nothing."""
+        told = ((LACKING, self.lacking), (ADDED, self.added))
+        return tuple(f"{said} {', '.join(map(self.told, some))}" for said, some in told if some)
+
+    def told(self, of: Configuration) -> str:
+        """The name of a configuration, with what the name leaves out where another one has the same name."""
+        every = [*(row.of for row in self.rows), *self.lacking, *self.added]
+        alike = sum(one.name == of.name for one in every) > 1
+        return f"{of.name} ({of.tokens:,} tokens, threads {of.threads})" if alike else of.name
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
 
     def to_junit(self) -> Element:
-        """A test suite with a test for each configuration, which fails where the new bundle is slower."""
-        failed = sum(row.change.verdict == "slower" for row in self.rows)
-        suite = Element("testsuite", name=f"{self.old} to {self.new}", tests=str(len(self.rows)), failures=str(failed))
+        """A test suite with a test for each configuration, which fails where the new bundle is slower, or was not measured."""
+        failed = sum(row.change.verdict == "slower" for row in self.rows) + len(self.lacking)
+        count = len(self.rows) + len(self.lacking) + len(self.added)
+        suite = Element("testsuite", name=f"{self.old} to {self.new}", tests=str(count), failures=str(failed))
         for row in self.rows:
             case = SubElement(
                 suite, "testcase", classname="edgexf.compare", name=row.of.name, time=f"{row.new_ms / 1e3:.6f}"
@@ -86,6 +109,12 @@ class Changes:
                 SubElement(case, "failure", message=sentence)
             else:
                 SubElement(case, "system-out").text = sentence
+        for of in self.lacking:
+            case = SubElement(suite, "testcase", classname="edgexf.compare", name=self.told(of))
+            SubElement(case, "failure", message=f"{LACKING} {self.told(of)}")
+        for of in self.added:
+            case = SubElement(suite, "testcase", classname="edgexf.compare", name=self.told(of))
+            SubElement(case, "system-out").text = f"{ADDED} {self.told(of)}"
         return suite
 
 
@@ -98,7 +127,7 @@ def junit(several: Sequence[Changes]) -> str:
 
 
 def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Changes:
-    """Compares the configurations that both reports have.
+    """Compares the configurations that both reports have, and tells those that only one has.
 
     Raises UsageError for reports without a common configuration, and for different devices and protocols without `force`.
     """
@@ -121,7 +150,10 @@ def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Chan
         for one, other in pairs
     )  # fmt: skip
     interrupted = (f"{name} was interrupted" for name, report in (("old", old), ("new", new)) if report.partial)
-    return Changes(named(old), named(new), tuple(rows), (*differences, *interrupted))
+    known = {row.of for row in old.rows}
+    lacking = tuple(row.of for row in old.rows if row.of not in others)
+    added = tuple(row.of for row in new.rows if row.of not in known)
+    return Changes(named(old), named(new), tuple(rows), lacking, added, (*differences, *interrupted))
 
 
 def middle(times: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgexf.errors import UsageError
+from edgexf.report.html.latency.head import said_of_change
 from edgexf.report.latency.changes import HEADER, compare, junit
 from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.inputs import Inputs
@@ -81,3 +83,29 @@ def test_junit_fails_what_is_slower() -> None:
     assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [("2", "2"), ("2", "0")]
     assert [case.get("name") for case in root[0]] == ["predict fp32 128", "predict fp32 512"]
     assert all("verdict slower" in str(failure.get("message")) for failure in root.iter("failure"))
+
+
+def test_what_only_one_report_has_is_told_and_what_vanished_fails() -> None:
+    """A vanished configuration must not look like one that did not get slower."""
+    old, new = report(), report(seed=1)
+    found = compare(replace(old, rows=old.rows[:1]), new)
+    assert (found.lacking, found.added, found.failed) == ((), (new.rows[1].of,), False)
+    assert found.unpaired == ("only the new report has predict fp32 512",)
+    found = compare(old, replace(new, rows=new.rows[:1]))
+    assert (found.lacking, found.added, found.slower, found.failed) == ((old.rows[1].of,), (), False, True)
+    assert found.unpaired == ("the new report lacks predict fp32 512",)
+    assert [of["length"] for of in json.loads(found.to_json())["lacking"]] == [512]
+    said = said_of_change(found)
+    assert (said.word, said.good, said.reasons) == ("INCOMPLETE", False, found.unpaired)
+    root = ElementTree.fromstring(junit([found]))  # noqa: S314 (written here)
+    assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [("2", "1")]
+    assert [failure.get("message") for failure in root.iter("failure")] == list(found.unpaired)
+
+
+def test_configurations_that_differ_in_what_their_name_leaves_out_are_told_apart() -> None:
+    old, new = report(), report(seed=1)
+    found = compare(old, replace(new, rows=(new.rows[0], replace(new.rows[1], of=replace(new.rows[1].of, threads=4)))))
+    assert found.unpaired == (
+        "the new report lacks predict fp32 512 (513 tokens, threads 1)",
+        "only the new report has predict fp32 512 (513 tokens, threads 4)",
+    )

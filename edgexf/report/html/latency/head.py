@@ -92,7 +92,9 @@ def said_of_change(changes: Changes) -> Said:
     counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
     word = "SLOWER" if changes.slower else "FASTER" if "faster" in verdicts else "NO DIFFERENCE"
     word = word if word != "NO DIFFERENCE" or "can't tell" not in verdicts else "CAN'T TELL"
-    return Said(word, not changes.slower, f"{changes.old} to {changes.new}: {counts}", changes.forced)
+    word = word if changes.slower or not changes.lacking else "INCOMPLETE"
+    reasons = (*changes.unpaired, *changes.forced)
+    return Said(word, not changes.failed, f"{changes.old} to {changes.new}: {counts}", reasons)
 
 
 def said_of_matrix(found: Matrix) -> Said:
