@@ -223,11 +223,12 @@ def layer_of(module: str | None) -> str:
 
 
 def breakdown_table(
-    breakdowns: Sequence[Breakdown], medians: Sequence[float], rates: Mapping[str, Fact]
+    breakdowns: Sequence[Breakdown], medians: Sequence[float | None], rates: Mapping[str, Fact]
 ) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a table of one graph: a column for each of `breakdowns`.
 
-    `medians` are the milliseconds of the unprofiled queries in the report's rows. A star marks indicative shares.
+    `medians` are the milliseconds of the unprofiled queries in the report's rows of the scenario single, None where another
+    scenario was measured: its queries wait for each other, which no floor counts. A star marks indicative shares.
     """
     header = ["operator", *(f"{one.length:,}" + (f" x {one.batch}" if one.batch > 1 else "") for one in breakdowns)]
     floors = [one.floor_ms(rates) for one in breakdowns]
@@ -242,8 +243,11 @@ def breakdown_table(
         ["10^9 operations", *(f"{sum(one.operations.values()) / GIGA:.3g}" for one in breakdowns)],
         ["floor ms", *("-" if floor.value is None else f"{floor.value:.3g}" for floor in floors)],
         [
-            "median / floor",
-            *(f"{ms / floor.value:.2f}" if floor.value else "-" for ms, floor in zip(medians, floors, strict=True)),
+            "median / floor" + (" (single only)" if None in medians else ""),
+            *(
+                f"{ms / floor.value:.2f}" if ms and floor.value else "-"
+                for ms, floor in zip(medians, floors, strict=True)
+            ),
         ],
     ]
 

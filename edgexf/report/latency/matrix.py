@@ -27,11 +27,10 @@ from edgexf.errors import UsageError
 from edgexf.report.latency.changes import Changes, compare, of_protocols
 from edgexf.report.latency.devices import device_names, device_of
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured
+from edgexf.report.latency.rows import SINGLE, Configuration, Measured
 from edgexf.report.latency.statistics import CONFIDENCE, change
 from edgexf.report.latency.validity import verdict
 
-SINGLE = "single"  # the usual scenario
 CORNER = "model, graph, length"
 FASTEST, ALIKE = "*", "~"
 NOTE = (

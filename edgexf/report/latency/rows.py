@@ -21,6 +21,7 @@ from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.statistics import Summary, summarize
 from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
+SINGLE = "single"  # the usual scenario: one query after another
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
 
 
@@ -46,7 +47,7 @@ class Configuration:
     length: int
     tokens: int
     batch: int = 1
-    scenario: str = "single"
+    scenario: str = SINGLE
     clients: int = 1
     providers: str = "cpu"
     profile: str = "balanced"
@@ -68,7 +69,7 @@ class Configuration:
         return self.told()
 
     def told(self, *length: str) -> str:
-        usual = {"batch": 1, "scenario": "single", "clients": 1, "providers": "cpu", "profile": "balanced"}
+        usual = {"batch": 1, "scenario": SINGLE, "clients": 1, "providers": "cpu", "profile": "balanced"}
         further = [f"{name} {getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         return " ".join([self.graph, self.dtype, *length, *further])
 
@@ -119,7 +120,7 @@ class Measured:
     @property
     def tokens_per_second(self) -> float:
         """Of the median query; of the whole time, where queries ran side by side."""
-        if self.of.scenario == "single":
+        if self.of.scenario == SINGLE:
             return self.of.batch * self.of.tokens / (self.summary.median / 1e3)
         return self.of.batch * self.of.tokens * len(self.ms) / self.seconds
 

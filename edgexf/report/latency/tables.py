@@ -12,7 +12,7 @@ from edgexf.report.latency.loadgen import LOADGEN_HEADER
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Measured
+from edgexf.report.latency.rows import SINGLE, Measured
 from edgexf.report.latency.stages import STAGES_HEADER, stages_title
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -63,10 +63,10 @@ def tables(report: LatencyReport) -> list[Table]:
 def breakdown_tables(report: LatencyReport) -> list[Table]:
     """A table of each graph and dtype that has breakdowns."""
     groups = dict.fromkeys((one.graph, one.dtype) for one in report.breakdowns)
-    medians = {row.of.place: row.summary.median for row in report.rows}
+    medians = {row.of.place: row.summary.median for row in report.rows if row.of.scenario == SINGLE}
     found: list[Table] = []
     for graph, dtype in groups:
         some = [one for one in report.breakdowns if (one.graph, one.dtype) == (graph, dtype)]
-        header, rows = breakdown_table(some, [medians[one.place] for one in some], report.products)
+        header, rows = breakdown_table(some, [medians.get(one.place) for one in some], report.products)
         found.append((f"{graph} {dtype}: {PROFILED}", header, rows))
     return found

@@ -27,7 +27,7 @@ from edgexf.report.html.latency.plots import (
     log_ticks,
 )
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured
+from edgexf.report.latency.rows import SINGLE, Configuration, Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,14 +134,20 @@ def latency_chart(reports: Sequence[LatencyReport], labels: Sequence[str]) -> Ch
     note = "The median of a query; the stroke above it reaches to the 90th percentile, where there are enough samples."
     if any(floors):
         note += " Dashed: the floor, what the necessary operations would take at the matrix rate of this device."
+    if any(report.breakdowns and any(row.of.scenario != SINGLE for row in report.rows) for report in reports):
+        note += " Only the scenario single has a floor beside it: in the others queries wait for each other, which no floor counts."
     note += left_out(len(lines), MOST_LINES, "lines")
     return both("Latency against length", partial(draw_latency, shown, floors), "latency", [line.entry for line in shown], note, 340)  # fmt: skip
 
 
 def floors_of(report: LatencyReport) -> dict[Configuration, float]:
-    """The milliseconds under which the device can't go, of each configuration for which they are known."""
+    """The milliseconds under which the device can't go, of each configuration of the scenario single for which they are known.
+
+    Queries of the other scenarios wait for each other, which no floor counts.
+    """
     found = {one.place: one.floor_ms(report.products).value for one in report.breakdowns}
-    return {row.of: found[row.of.place] for row in report.rows if found.get(row.of.place) is not None}
+    alone = [row.of for row in report.rows if row.of.scenario == SINGLE]
+    return {of: found[of.place] for of in alone if found.get(of.place) is not None}
 
 
 def draw_latency(lines: Sequence[Line], floors: Floors, figure: Figure) -> None:

@@ -33,6 +33,7 @@ from edgexf.report.latency.quality import Explained, Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Started
+from edgexf.report.latency.tables import breakdown_tables
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
@@ -275,6 +276,19 @@ def test_a_floor_is_dashed_in_the_colour_of_its_line() -> None:
     assert dashed.get_color() == axes.lines[0].get_color()  # type: ignore[attr-defined]
     assert "Dashed: the floor" in latency_chart([report], [""]).note
     assert "Dashed" not in latency_chart([latency_report(some)], [""]).note
+
+
+def test_only_the_scenario_single_has_a_floor_beside_it() -> None:
+    """The queries of the others wait for each other: their times over a floor would tell the queue, not the graph."""
+    some = [measured(), measured(length=1024, scenario="offline")]
+    report = latency_report(some, products={"float32": Fact(250.0)}, breakdowns=(breakdown(), breakdown(length=1024)))
+    assert list(floors_of(report)) == [some[0].of]
+    assert "Only the scenario single has a floor" in latency_chart([report], [""]).note
+    ((_, _, cells),) = breakdown_tables(report)
+    assert cells[-2:] == [
+        ["floor ms", "4", "4"],
+        ["median / floor (single only)", f"{some[0].summary.median / 4:.2f}", "-"],
+    ]
 
 
 def test_bars_of_a_cold_start_are_medians_without_the_second_answer() -> None:
