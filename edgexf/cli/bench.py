@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from edgexf.cli.options import (
     LazyHelp,
     check_output,
     check_page,
     compiled_methods,
+    given_beside,
     read_report,
     write_text,
 )
@@ -164,12 +164,7 @@ def source_of(source: Path | None) -> Path:
         raise UsageError(
             "bench must be given a bundle to measure, or --from with a report, got neither; name one of them."
         )
-    context = click.get_current_context()
-    options = [one for one in context.command.params if one.name not in VIEWS]
-    given = [
-        max(one.opts, key=len) for one in options
-        if context.get_parameter_source(str(one.name)) is ParameterSource.COMMANDLINE
-    ]  # fmt: skip
+    given = given_beside(*VIEWS)
     if given:
         raise UsageError(f"--from must stand without what a measurement takes, got {', '.join(given)}; leave it out.")
     return source

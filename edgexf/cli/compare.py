@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgexf.cli.options import check_output, check_page, read_report, write_text
+from edgexf.cli.options import check_output, check_page, given_beside, read_report, write_text
 from edgexf.cli.session import Opening, session_options
 from edgexf.cli.streams import say
 from edgexf.errors import EdgexfError, UsageError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # as a shell tells it
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 LENGTHS = "128,512"
+VIEWS = ("old", "new", "force", "json_file", "junit_file", "html")  # what a comparison without a measurement takes
 
 
 @click.command()
@@ -56,11 +57,7 @@ def compare(
 
     check_output(json_file, junit_file, html)
     check_page(html)
-    reports = (
-        measured([old, *new], lengths, processes, opening)
-        if old.is_dir()
-        else [read_report(path) for path in (old, *new)]
-    )
+    reports = measured([old, *new], lengths, processes, opening) if old.is_dir() else read([old, *new])
     interrupted = old.is_dir() and any(report.partial for report in reports)
     stopped = next((report.stopped for report in reports if report.stopped), "") if interrupted else ""
     if interrupted and not all(report.rows for report in reports):  # there is nothing to compare
@@ -79,6 +76,16 @@ def compare(
         raise SystemExit(INTERRUPTED)
     if not isinstance(found, Matrix) and any(one.failed for one in found):
         raise SystemExit(1)
+
+
+def read(paths: list[Path]) -> list[LatencyReport]:
+    """Reads reports. Raises UsageError for options of a measurement beside them, which would do nothing."""
+    given = given_beside(*VIEWS)
+    if given:
+        raise UsageError(
+            f"reports must be compared without what a measurement takes, got {', '.join(given)}; leave it out, or name folders of bundles."
+        )
+    return [read_report(path) for path in paths]
 
 
 def show_changes(found: list[Changes], junit_file: Path | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgexf.dtypes import CALIBRATIONS, NAMES
 from edgexf.errors import InputError, UsageError
@@ -155,6 +156,15 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
         also = ", or with --module" if name == "max-length" else ""
         command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights{also}.")(command)
     return command
+
+
+def given_beside(*names: str) -> list[str]:
+    """What the caller of the present command gave on the command line beside the parameters of these names, as it is written there."""
+    context = click.get_current_context()
+    return [
+        max(one.opts, key=len) for one in context.command.params
+        if one.name not in names and context.get_parameter_source(str(one.name)) is ParameterSource.COMMANDLINE
+    ]  # fmt: skip
 
 
 def check_output(*paths: Path | None) -> None:

@@ -19,6 +19,23 @@ from edgexf_runtimes.measure.latency import bench
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 QUICK = ("--lengths", "8", "--queries", "1", "--seconds", "0", "--processes", "1")
 
+MEASURES = [
+    "--lengths",
+    "8",
+    "--processes",
+    "20",
+    "--dtype",
+    "q8",
+    "--providers",
+    "cpu",
+    "--provider-option",
+    "cpu.a=1",
+    "--profile",
+    "balanced",
+    "--threads",
+    "1",
+]
+
 
 def edgexf_at(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -97,6 +114,10 @@ def test_several_devices_are_refused_or_a_matrix_without_a_verdict(reports: Path
         (["bench", "--from", "old.json", "--budget", "p50<=1ms@8"], ["must be of what was measured"]),
         (["bench", "--from", "old.json", "--budget", "p50<=1parsec@512"], ["must be in us, ms, s"]),
         (["bench", "--from", "old.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
+        (
+            ["compare", "old.json", "new.json", *MEASURES],
+            ["got --lengths, --processes, --dtype, --providers, --provider-option, --profile, --threads;"],
+        ),
         (["compare", "old.json", "new.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
     ],
 )
