@@ -17,6 +17,7 @@ from edgexf.cli.options import (
     write_text,
 )
 from edgexf.cli.session import Opening, session_options
+from edgexf.cli.streams import say
 from edgexf.errors import EdgexfError, InputError, UsageError
 from edgexf.names import PREDICT
 
@@ -213,7 +214,7 @@ def show(report: LatencyReport) -> None:
     show_records([report.about()])
     for title, header, rows in tables(report):
         if title:
-            click.echo(f"\n{title}")
+            say(f"\n{title}")
         show_table(header, rows)
     found = verdict(report)
-    click.echo("\n".join([found.text(), *(f"- {reason}" for reason in found.reasons)]))
+    say("\n".join([found.text(), *(f"- {reason}" for reason in found.reasons)]))

@@ -113,7 +113,7 @@ def show_matrix(found: Matrix, junit_file: Path | None) -> str:
             f"--junit must be given reports of one device, because it tells what became slower, got {len(found.devices)} devices; leave it out."
         )
     show_table(found.header, found.cells())
-    click.echo("\n".join([NOTE, *(f"- {note}" for note in (*found.notes, *found.invalid))]))
+    say("\n".join([NOTE, *(f"- {note}" for note in (*found.notes, *found.invalid))]))
     return found.to_json()
 
 

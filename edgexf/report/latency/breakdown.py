@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.rows import is_time
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
 BETWEEN = "between kernels"
@@ -186,7 +187,7 @@ class Breakdown:
     def from_dict(cls, values: Any) -> Self:
         check_keys(cls, values, {"summary"})
         run, profiled, plain = times = [number(values[name]) for name in ("run_ms", "profiled_ms", "plain_ms")]
-        require(all(0 < time < float("inf") for time in times), "times must be above 0", times)
+        require(all(map(is_time, times)), "times must be above 0, from a nanosecond to a year", times)
         counts = {name: of_kind(values, name, int) for name in ("length", "batch", "runs")}
         nodes = tuple(map(Node.from_dict, listed(values["nodes"], None)))
         require(bool(nodes), "a breakdown must have nodes", "none")

@@ -16,6 +16,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from edgexf.errors import UsageError
+from edgexf.report.characters import visible
 from edgexf.report.latency.devices import of_devices
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration
@@ -96,13 +97,16 @@ class Changes:
         return json.dumps(asdict(self), allow_nan=False)
 
     def to_junit(self) -> Element:
-        """A test suite with a test for each configuration, which fails where the new bundle is slower, or was not measured."""
+        """A test suite with a test for each configuration, which fails where the new bundle is slower, or was not measured.
+
+        Names from outside have names in place of characters that XML can't hold (XML 1.0, 2.2).
+        """
         failed = sum(row.change.verdict == "slower" for row in self.rows) + len(self.lacking)
         count = len(self.rows) + len(self.lacking) + len(self.added)
-        suite = Element("testsuite", name=f"{self.old} to {self.new}", tests=str(count), failures=str(failed))
+        suite = Element("testsuite", name=visible(f"{self.old} to {self.new}"), tests=str(count), failures=str(failed))
         for row in self.rows:
             case = SubElement(
-                suite, "testcase", classname="edgexf.compare", name=row.of.name, time=f"{row.new_ms / 1e3:.6f}"
+                suite, "testcase", classname="edgexf.compare", name=visible(row.of.name), time=f"{row.new_ms / 1e3:.6f}"
             )
             sentence = ", ".join(f"{title} {cell}" for title, cell in zip(HEADER[1:], row.cells()[1:], strict=True))
             if row.change.verdict == "slower":
@@ -110,11 +114,11 @@ class Changes:
             else:
                 SubElement(case, "system-out").text = sentence
         for of in self.lacking:
-            case = SubElement(suite, "testcase", classname="edgexf.compare", name=self.told(of))
-            SubElement(case, "failure", message=f"{LACKING} {self.told(of)}")
+            case = SubElement(suite, "testcase", classname="edgexf.compare", name=visible(self.told(of)))
+            SubElement(case, "failure", message=visible(f"{LACKING} {self.told(of)}"))
         for of in self.added:
-            case = SubElement(suite, "testcase", classname="edgexf.compare", name=self.told(of))
-            SubElement(case, "system-out").text = f"{ADDED} {self.told(of)}"
+            case = SubElement(suite, "testcase", classname="edgexf.compare", name=visible(self.told(of)))
+            SubElement(case, "system-out").text = visible(f"{ADDED} {self.told(of)}")
         return suite
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from edgexf.checks import require
 from edgexf.errors import InputError
-from edgexf.report.latency.breakdown import Breakdown
+from edgexf.report.characters import visible
+from edgexf.report.latency.breakdown import GIGA, Breakdown
 from edgexf.report.latency.facts import Fact, facts_of
 from edgexf.report.latency.inputs import Inputs
 from edgexf.report.latency.loadgen import Driven
@@ -28,7 +29,7 @@ from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.rows import Configuration, Measured, Started, finite
 from edgexf.report.latency.stages import Stages
 from edgexf.report.markdown import markdown_table
-from edgexf.report.reading import check_keys, listed, of_kind
+from edgexf.report.reading import MOST, check_keys, listed, of_kind
 
 # Of a latency report; `edgexf.report.explanation` has the version of an explanation. Version 2 held no samples, one dtype
 # and no facts about the device while it was measured.
@@ -149,7 +150,7 @@ class LatencyReport:
         files, protocol = (of_kind(values, name, dict) for name in ("files", "protocol"))
         for name, size in files.items():
             of_kind(files, name, int)
-            require(size >= 0, "a file must have at least 0 bytes", size)
+            require(0 <= size <= MOST, f"a file must have 0 to {MOST} bytes", size)
         graph_files = {
             name: tuple(listed(some, None, str)) for name, some in of_kind(values, "graph_files", dict).items()
         }
@@ -178,7 +179,7 @@ class LatencyReport:
             starts=tuple(map(Started.from_dict, listed(values["starts"], None))),
             rates=tuple(map(Rate.from_dict, listed(values["rates"], None))),
             quality=tuple(map(Quality.from_dict, listed(values["quality"], None))),
-            device=facts_of(values["device"], Fact.from_dict),
+            device=facts_of(values["device"], of_json),
             products=facts_of(values["products"], above_0),
             breakdowns=of_rows(tuple(map(Breakdown.from_dict, listed(values["breakdowns"], None))), rows),
             loadgen=tuple(map(Driven.from_dict, listed(values["loadgen"], None))),
@@ -202,9 +203,10 @@ class LatencyReport:
         """A list of what was measured, and its tables."""
         from edgexf.report.latency.tables import tables
 
-        facts = "".join(f"- {name}: {value}\n" for name, value in self.about().items())
+        facts = "".join(f"- {visible(f'{name}: {value}')}\n" for name, value in self.about().items())
         titled = (
-            (f"{title}\n\n" if title else "") + markdown_table(header, rows) for title, header, rows in tables(self)
+            (f"{visible(title)}\n\n" if title else "") + markdown_table(shown(header), [*map(shown, rows)])
+            for title, header, rows in tables(self)
         )
         return "\n".join([facts, *titled])
 
@@ -228,9 +230,14 @@ class LatencyReport:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*names, "sample", "ms"])
         for row in self.rows:
-            known = [getattr(row.of, name) for name in names]
+            known = shown([str(getattr(row.of, name)) for name in names])
             writer.writerows([*known, place, repr(time)] for place, time in enumerate(row.ms))
         return text.getvalue()
+
+
+def shown(cells: Iterable[str]) -> list[str]:
+    """Cells that UTF-8 can write: names come from outside, and a file's name may hold bytes that are no characters."""
+    return [*map(visible, cells)]
 
 
 def of_rows(found: tuple[Part, ...], rows: Sequence[Measured]) -> tuple[Part, ...]:
@@ -246,8 +253,17 @@ def texts(values: Any) -> dict[str, str]:
 
 
 def above_0(values: Any) -> Fact:
+    """A rate of products, from one operation a second to far beyond any device: a floor stays a finite number."""
     fact = Fact.of_number(values)
-    require(fact.value is None or fact.value > 0, "a rate must be above 0", fact.value)
+    kept = fact.value is None or 1 / GIGA <= fact.value <= GIGA
+    require(kept, f"a rate of products must be above 0, {1 / GIGA:g} to {GIGA:g}", fact.value)
+    return fact
+
+
+def of_json(values: Any) -> Fact:
+    """A fact of any value that JSON can write. Python's reader takes 1e999 for infinity, which it can't."""
+    fact = Fact.from_dict(values)
+    json.dumps(fact.value, allow_nan=False)
     return fact
 
 

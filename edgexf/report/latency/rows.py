@@ -22,6 +22,8 @@ from edgexf.report.latency.statistics import Summary, summarize
 from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
 SINGLE = "single"  # the usual scenario: one query after another
+MOST_MS = 366 * 86_400e3  # a year
+LEAST_SECONDS = 1e-9  # of a whole measurement: a rate over less is no finite number
 MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
 
 
@@ -146,10 +148,12 @@ class Measured:
         require(min(counts, default=0) > 0 and sum(counts) == len(times), "processes must share the times", counts)
         require(len(counts) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(counts))
         seconds, warm_up = number(values["seconds"]), of_kind(values, "warm_up", int)
-        require(seconds > 0 and warm_up >= 0, "seconds must be above 0, and warm_up at least 0", (seconds, warm_up))
+        kept = seconds >= LEAST_SECONDS and warm_up >= 0
+        require(kept, f"seconds must be at least {LEAST_SECONDS:g}, and warm_up at least 0", (seconds, warm_up))
         unsettled = of_kind(values, "unsettled", int)
         require(0 <= unsettled <= len(counts), "unsettled must be among the processes", unsettled)
         joules, peak_mib = (not_negative(values[name]) for name in ("joules", "peak_mib"))
+        require(peak_mib.value is None or peak_mib.value <= MOST, f"peak_mib must be at most {MOST}", peak_mib.value)
         of = Configuration.from_dict(values["of"])
         return cls(of, tuple(times), counts, seconds, warm_up, joules, peak_mib, unsettled)
 
@@ -182,7 +186,9 @@ class Started:
             name: {str(stage): finite(value) for stage, value in of_kind(values, name, dict).items()}
             for name in ("ms", "resident_mib")
         }
-        require(all(time >= 0 for time in named["ms"].values()), "stages must take at least 0 ms", named["ms"])
+        for name, most in (("ms", MOST_MS), ("resident_mib", MOST)):
+            kept = max(named[name].values(), default=0) <= most
+            require(kept, f"{name} of a start must be at most {most:.0f}", named[name])
         graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
         length = of_kind(values, "length", int)
         require(1 <= length <= MOST, f"length must be 1 to {MOST}", length)
@@ -191,7 +197,7 @@ class Started:
 
 def is_time(ms: float) -> bool:
     """Whether it is between a nanosecond, which no clock is finer than, and a year."""
-    return 1e-6 <= ms <= 366 * 86_400e3
+    return 1e-6 <= ms <= MOST_MS
 
 
 def finite(value: Any) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.rows import MOST_MS
 from edgexf.report.latency.statistics import percentiles
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
@@ -113,7 +114,8 @@ def times_of(values: Any, count: int) -> Fact:
     if fact.value is None:
         return fact
     times = tuple(number(value) for value in listed(fact.value, count, int, float))
-    require(min(times) >= 0, "times must be at least 0", min(times))
+    kept = min(times) >= 0 and max(times) <= MOST_MS
+    require(kept, f"times must be 0 to {MOST_MS:.0f} ms", (min(times), max(times)))
     return Fact(times)
 
 

@@ -109,3 +109,14 @@ def test_configurations_that_differ_in_what_their_name_leaves_out_are_told_apart
         "the new report lacks predict fp32 512 (513 tokens, threads 1)",
         "only the new report has predict fp32 512 (513 tokens, threads 4)",
     )
+
+
+def test_junit_is_xml_whatever_the_names_are() -> None:
+    """XML can hold no control character and no lone surrogate (XML 1.0, 2.2)."""
+    old = report(model="a\udcff\x01\uffff")
+    old = replace(old, rows=tuple(replace(row, of=replace(row.of, graph="b\x00\ud800")) for row in old.rows))
+    root = ElementTree.fromstring(junit([compare(old, replace(old, rows=old.rows[:1]))]).encode())  # noqa: S314 (written here)
+    assert [suite.get("name") for suite in root] == [
+        "a\\xFF\\x01U+FFFF (000000000000) to a\\xFF\\x01U+FFFF (000000000000)"
+    ]
+    assert [case.get("name") for case in root[0]] == ["b\\x00U+D800 fp32 128", "b\\x00U+D800 fp32 512"]

@@ -246,9 +246,27 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values["starts"][0].update(length=0)),
         broken(lambda values: values.update(stopped="an error of a whole measurement")),
         broken(lambda values: values["starts"][0].update(length=10**400)),
+        broken(lambda values: values["starts"][0].update(ms={"first": 1e308, "import": 1e308})),
+        broken(lambda values: values["starts"][0].update(resident_mib={"first": 1e308})),
+        broken(lambda values: values.update(breakdowns=[{**BREAKDOWN.to_dict(), "plain_ms": 5e-324}])),
+        broken(lambda values: values.update(products={"float32": {"value": 5e-324}})),
+        broken(lambda values: values["rows"][0].update(seconds=5e-324)),
+        broken(lambda values: values["rows"][0].update(peak_mib={"value": 1e308})),
+        broken(lambda values: values["files"].update({"onnx/model.onnx": 10**400})),
+        report().to_json().replace('"a processor"', "1e999"),
     ],
 )
 def test_what_is_no_report_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(InputError, match="a latency report must be what `edgexf bench --json` wrote") as raised:
         LatencyReport.from_json(text)
     assert "\n" not in str(raised.value)
+
+
+def test_names_that_utf8_cannot_write_are_made_visible_in_every_file() -> None:
+    """The name of a file of inputs may hold bytes that are no characters."""
+    named = report(measured(graph="a\udcff\x01"), model="b\udcff", graph_files={"a\udcff\x01 fp32": ()})
+    again = LatencyReport.from_json(named.to_json())
+    assert again == named
+    assert "- model: b\\xFF\n" in again.to_markdown().encode().decode()
+    assert "a\\xFF\\x01 fp32 512" in again.to_markdown()
+    assert again.to_csv().encode().splitlines()[1].startswith(b"a\\xFF\\x01,fp32,512,")
