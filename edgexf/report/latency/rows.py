@@ -24,7 +24,7 @@ from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 SINGLE = "single"  # the usual scenario: one query after another
 MOST_MS = 366 * 86_400e3  # a year
 LEAST_SECONDS = 1e-9  # of a whole measurement: a rate over less is no finite number
-MOST_PROCESSES = 1_000  # of a row: their pairwise ratios are a million
+MOST_PROCESSES = 1_000  # of a row, or of stages: their pairwise ratios are a million
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 
 from edgexf.checks import require
 from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rows import MOST_MS
+from edgexf.report.latency.rows import MOST_MS, MOST_PROCESSES
 from edgexf.report.latency.statistics import percentiles
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
@@ -97,6 +97,7 @@ class Stages:
         graph, dtype = (of_kind(values, name, str) for name in ("graph", "dtype"))
         length, processes = of_kind(values, "length", int), tuple(listed(values["processes"], None, int))
         require(length >= 1 and min(processes, default=0) >= 1, "stages must have a length and samples", length)
+        require(len(processes) <= MOST_PROCESSES, f"processes must be at most {MOST_PROCESSES:,}", len(processes))
         named = of_kind(values, "ms", dict)
         require(set(named) == {*STAGES, WHOLE}, f"stages must be {', '.join((*STAGES, WHOLE))}", sorted(named))
         ms = {name: times_of(named[name], sum(processes)) for name in (*STAGES, WHOLE)}

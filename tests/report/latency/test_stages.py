@@ -89,6 +89,7 @@ def test_json_is_the_inverse(lacks: tuple[str, ...]) -> None:
         lambda one: one["ms"].pop("whole"),
         lambda one: one["ms"].update(more={"value": [1.0] * 8}),
         lambda one: one["ms"].update(run={"value": [-1.0] * 8}),
+        lambda one: one.update(processes=[1] * 1001, ms={name: {"value": [1.0] * 1001} for name in one["ms"]}),
         lambda one: one["ms"].update(run={"value": [1e308] * 8}),
         lambda one: one["ms"].update(run={"value": ["1"] * 8}),
         lambda one: one["ms"].update(run={"value": 3.0}),
