@@ -16,9 +16,12 @@ from edgexf.errors import UsageError, quoted
 
 
 def require(condition: bool, rule: str, got: object) -> None:
-    """Raises ValueError unless the condition holds; `Manifest.from_dict` turns the ValueError into a BundleError."""
+    """Raises ValueError unless the condition holds; `Manifest.from_dict` turns the ValueError into a BundleError.
+
+    A long value is cut: it comes from a file, and the error is one sentence.
+    """
     if not condition:
-        raise ValueError(f"{rule}, not {got!r}")
+        raise ValueError(f"{rule}, not {quoted(got)}")
 
 
 def require_choice(condition: bool, rule: str, got: object, remedy: str) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.checks import is_count, require
-from edgexf.errors import EdgexfError, InputError
+from edgexf.errors import EdgexfError, InputError, quoted
 from edgexf.names import SHARES
 from edgexf.report.prediction import Prediction, score_text, shortest
 from edgexf.report.reading import check_keys, listed, number, of_kind, offsets_of
@@ -182,7 +182,7 @@ def from_text(text: str | bytes) -> Explanation:
     found = values.get("schema_version") if isinstance(values, dict) else None
     if type(found) is not int or found not in READ_VERSIONS:
         raise InputError(
-            f"schema_version of an explanation must be {' or '.join(map(str, READ_VERSIONS))}, got {found!r}; explain the input again, or read it with the edgexf that wrote it."
+            f"schema_version of an explanation must be {' or '.join(map(str, READ_VERSIONS))}, got {quoted(found)}; explain the input again, or read it with the edgexf that wrote it."
         )
     try:
         return Explanation(**restored(values if found == SCHEMA_VERSION else renewed(values)))

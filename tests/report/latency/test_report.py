@@ -262,6 +262,21 @@ def test_what_is_no_report_is_refused_in_one_sentence(text: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(digest=["x" * 100_000]),
+        lambda values: values.update(schema_version="x" * 100_000),
+        lambda values: values.update({"x" * 100_000: 1}),
+        lambda values: values["rows"][0].update(joules={"value": "x" * 100_000}),
+    ],
+)
+def test_a_long_value_is_cut_in_the_error(change: Callable[[dict[str, Any]], object]) -> None:
+    with pytest.raises(InputError, match=r"x{100}") as raised:
+        LatencyReport.from_json(broken(change))
+    assert len(str(raised.value)) < 500
+
+
 def test_names_that_utf8_cannot_write_are_made_visible_in_every_file() -> None:
     """The name of a file of inputs may hold bytes that are no characters."""
     named = report(measured(graph="a\udcff\x01"), model="b\udcff", graph_files={"a\udcff\x01 fp32": ()})
