@@ -51,6 +51,7 @@ def test_reports_of_few_processes_tell_nothing() -> None:
     found = compare(report(processes=4), report(2.0, processes=4))
     assert {row.change.text() for row in found.rows} == {"can't tell; needs 5 processes"}
     assert not found.slower
+    assert (said_of_change(found).word, said_of_change(found).good) == ("CAN'T TELL", None)
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,18 @@ def verdicts_of(
 
 def said_of(report: LatencyReport, label: str) -> Said:
     found = verdict(report)
-    rows, processes = len(report.rows), int(report.protocol.get("processes", 0))
     count = sum(len(row.ms) for row in report.rows)
-    sentence = f"{counted(rows, 'configuration', 'configurations')}, {counted(count, 'sample', 'samples')}, {counted(processes, 'process', 'processes')} each"
+    sentence = f"{counted(len(report.rows), 'configuration', 'configurations')}, {counted(count, 'sample', 'samples')}"
+    if report.rows:
+        sentence += f", {processes_of(report.rows)} each"
     return Said(found.text(), found.valid, f"{label}: {sentence}" if label else sentence, found.reasons)
+
+
+def processes_of(rows: Sequence[Measured]) -> str:
+    """How many processes measured a row, such as ``2 to 7 processes``: a measurement that ended early has fewer than were planned."""
+    counts = [len(row.processes) for row in rows]
+    least, most = min(counts), max(counts)
+    return f"{least:,} to {most:,} processes" if least < most else counted(most, "process", "processes")
 
 
 def said_of_budgets(kept: Sequence[Outcome]) -> list[Said]:
@@ -94,7 +102,8 @@ def said_of_change(changes: Changes) -> Said:
     word = word if word != "NO DIFFERENCE" or "can't tell" not in verdicts else "CAN'T TELL"
     word = word if changes.slower or not changes.lacking else "INCOMPLETE"
     reasons = (*changes.unpaired, *changes.forced)
-    return Said(word, not changes.failed, f"{changes.old} to {changes.new}: {counts}", reasons)
+    good = None if word == "CAN'T TELL" else not changes.failed
+    return Said(word, good, f"{changes.old} to {changes.new}: {counts}", reasons)
 
 
 def said_of_matrix(found: Matrix) -> Said:

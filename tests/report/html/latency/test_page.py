@@ -23,6 +23,7 @@ from edgexf.report.html.document import POLICY
 from edgexf.report.html.latency import charts, raw, samples
 from edgexf.report.html.latency.bars import cold_chart, draw_cold, draw_time, groups_of, shares_of
 from edgexf.report.html.latency.charts import costs_of, draw_latency, floors_of, latency_chart, lines_of
+from edgexf.report.html.latency.head import said_of
 from edgexf.report.html.latency.page import latency_page
 from edgexf.report.html.latency.plots import NAMES, log_ticks
 from edgexf.report.html.latency.template import STYLE
@@ -113,6 +114,14 @@ def test_the_verdict_comes_first_with_its_reasons() -> None:
     assert "the measurement was interrupted" in text
     assert "20 queries, need at least 44" in text
     assert re.search(r"\bVALID\b", Page(latency_report([]).to_html()).text("header"))
+
+
+def test_the_processes_are_those_of_the_rows_and_not_those_that_were_planned() -> None:
+    several = latency_report([measured(processes=1), measured(processes=3, graph="attnlrp")], partial=True)
+    assert said_of(several, "").sentence == "2 configurations, 80 samples, 1 to 3 processes each"
+    one = latency_report([measured(processes=1)], partial=True)
+    assert said_of(one, "old").sentence == "old: 1 configuration, 20 samples, 1 process each"
+    assert said_of(latency_report([]), "").sentence == "0 configurations, 0 samples"
 
 
 def test_reasons_after_the_fourth_are_folded() -> None:
