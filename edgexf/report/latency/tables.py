@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgexf.report.latency.breakdown import INDICATIVE, breakdown_table
+from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.loadgen import LOADGEN_HEADER
 from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
@@ -30,6 +31,7 @@ LATENCY_HEADER = (
     "tokens/s",
     "peak MiB",
 )
+ENERGY_HEADER = ("energy of", "J a query", "mJ a token")
 
 
 def latency_cells(row: Measured) -> tuple[str, ...]:
@@ -47,10 +49,26 @@ def latency_cells(row: Measured) -> tuple[str, ...]:
     )
 
 
+def energy_title(report: LatencyReport) -> str:
+    """What the table of energy shows, with the counters that it is the sum of: they count every program."""
+    counters = report.device.get("energy", Fact(None, "not in the report"))
+    return f"energy of all that ran meanwhile, by {counters.text()}"
+
+
+def energy_rows(report: LatencyReport) -> list[tuple[str, ...]]:
+    """The rows of a table with the header `ENERGY_HEADER`, of what the counters of the device told."""
+    return [energy_cells(row, row.joules.value) for row in report.rows if row.joules.value is not None]
+
+
+def energy_cells(row: Measured, joules: float) -> tuple[str, ...]:
+    return row.of.name, f"{joules:.3g}", f"{1e3 * joules / (row.of.batch * row.of.tokens):.3g}"
+
+
 def tables(report: LatencyReport) -> list[Table]:
     """The title, the header and the rows of each table that is not empty. The first one needs no title."""
     found: list[Table] = [
         ("", LATENCY_HEADER, [latency_cells(row) for row in report.rows]),
+        (energy_title(report), ENERGY_HEADER, energy_rows(report)),
         ("samples a second", RATES_HEADER, [rate.cells() for rate in report.rates]),
         ("MLPerf's LoadGen", LOADGEN_HEADER, [one.cells(report.rows) for one in report.loadgen]),
         ("quality", QUALITY_HEADER, [one.cells() for one in report.quality]),

@@ -31,7 +31,15 @@ from edgexf.report.latency.quality import QUALITY_HEADER
 from edgexf.report.latency.rates import RATES_HEADER
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.stages import STAGES_HEADER, lacking_of
-from edgexf.report.latency.tables import LATENCY_HEADER, PROFILED, breakdown_tables, latency_cells
+from edgexf.report.latency.tables import (
+    ENERGY_HEADER,
+    LATENCY_HEADER,
+    PROFILED,
+    breakdown_tables,
+    energy_rows,
+    energy_title,
+    latency_cells,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -158,6 +166,7 @@ def sections_of(
     return [
         *compared_sections(found, labels),
         configurations if charted else replace(configurations, tables=(), note="", lacking="No latency was measured."),
+        *energy_sections(reports, labels),
         *further_tables("rates", "Samples a second", RATES_HEADER, reports, labels, words.RATES),
         *loadgen_sections(reports, labels),
         *further_tables("quality", "Quality", QUALITY_HEADER, reports, labels, words.QUALITY),
@@ -200,6 +209,15 @@ def further_tables(
     found = [(label, getattr(report, key)) for report, label in zip(reports, labels, strict=True)]
     tables = tuple(Table(header, [one.cells() for one in some], label) for label, some in found if some)
     return [Section(key, title, tables=tables, note=note)] if tables else []
+
+
+def energy_sections(reports: Sequence[LatencyReport], labels: Sequence[str]) -> list[Section]:
+    """The joules of a query, where a device told them."""
+    tables = tuple(
+        Table(ENERGY_HEADER, rows, with_label(label, energy_title(report)))
+        for report, label in zip(reports, labels, strict=True) if (rows := energy_rows(report))
+    )  # fmt: skip
+    return [Section("energy", "Energy", tables=tables)] if tables else []
 
 
 def loadgen_sections(reports: Sequence[LatencyReport], labels: Sequence[str]) -> list[Section]:

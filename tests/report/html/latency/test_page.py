@@ -34,7 +34,7 @@ from edgexf.report.latency.quality import Explained, Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Started
-from edgexf.report.latency.tables import breakdown_tables
+from edgexf.report.latency.tables import breakdown_tables, energy_rows
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
@@ -93,6 +93,17 @@ def test_what_loadgen_says_stands_beside_ours(html: str) -> None:
     text = Page(html).text("main")
     assert "INVALID: Only 64." in text
     assert f"{12 / REPORT.rows[1].summary.median:.3f}" in text
+
+
+def test_energy_stands_with_its_counters_where_the_device_tells_it(html: str) -> None:
+    some = (replace(measured(), joules=Fact(0.513)), measured(graph="attnlrp"))
+    report = latency_report(some, device={"energy": Fact(["RAPL package-0", "NVML"])})
+    page = Page(report.to_html())
+    assert ["predict fp32 512", "0.513", "1"] in [[name, *cells] for name, *cells in energy_rows(report)]
+    assert ("0.513" in [text for _, text in page.all("td")], "0.513" in report.to_markdown()) == (True, True)
+    titled = "energy of all that ran meanwhile, by RAPL package-0, NVML"
+    assert (titled in page.text("main"), titled in report.to_markdown()) == (True, True)
+    assert 'id="energy"' not in html
 
 
 def test_stages_without_a_time_have_their_reason(html: str) -> None:
