@@ -23,7 +23,6 @@ from edgexf.report.html.document import POLICY
 from edgexf.report.html.latency import charts, raw, samples
 from edgexf.report.html.latency.bars import cold_chart, draw_cold, draw_time, groups_of, shares_of
 from edgexf.report.html.latency.charts import costs_of, draw_latency, floors_of, latency_chart, lines_of
-from edgexf.report.html.latency.head import said_of
 from edgexf.report.html.latency.page import latency_page
 from edgexf.report.html.latency.plots import NAMES, log_ticks
 from edgexf.report.html.latency.template import STYLE
@@ -34,7 +33,6 @@ from edgexf.report.latency.quality import Explained, Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Started
-from edgexf.report.latency.tables import breakdown_tables, energy_rows
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
@@ -95,17 +93,6 @@ def test_what_loadgen_says_stands_beside_ours(html: str) -> None:
     assert f"{12 / REPORT.rows[1].summary.median:.3f}" in text
 
 
-def test_energy_stands_with_its_counters_where_the_device_tells_it(html: str) -> None:
-    some = (replace(measured(), joules=Fact(0.513)), measured(graph="attnlrp"))
-    report = latency_report(some, device={"energy": Fact(["RAPL package-0", "NVML"])})
-    page = Page(report.to_html())
-    assert ["predict fp32 512", "0.513", "1"] in [[name, *cells] for name, *cells in energy_rows(report)]
-    assert ("0.513" in [text for _, text in page.all("td")], "0.513" in report.to_markdown()) == (True, True)
-    titled = "energy of all that ran meanwhile, by RAPL package-0, NVML"
-    assert (titled in page.text("main"), titled in report.to_markdown()) == (True, True)
-    assert 'id="energy"' not in html
-
-
 def test_stages_without_a_time_have_their_reason(html: str) -> None:
     assert "Without a time: tokenization: there is no text." in Page(html).text("main")
     without = latency_report(stages=(stages(lacking="no text", stages=()),)).to_html()
@@ -125,14 +112,6 @@ def test_the_verdict_comes_first_with_its_reasons() -> None:
     assert "the measurement was interrupted" in text
     assert "20 queries, need at least 44" in text
     assert re.search(r"\bVALID\b", Page(latency_report([]).to_html()).text("header"))
-
-
-def test_the_processes_are_those_of_the_rows_and_not_those_that_were_planned() -> None:
-    several = latency_report([measured(processes=1), measured(processes=3, graph="attnlrp")], partial=True)
-    assert said_of(several, "").sentence == "2 configurations, 80 samples, 1 to 3 processes each"
-    one = latency_report([measured(processes=1)], partial=True)
-    assert said_of(one, "old").sentence == "old: 1 configuration, 20 samples, 1 process each"
-    assert said_of(latency_report([]), "").sentence == "0 configurations, 0 samples"
 
 
 def test_reasons_after_the_fourth_are_folded() -> None:
@@ -296,19 +275,6 @@ def test_a_floor_is_dashed_in_the_colour_of_its_line() -> None:
     assert dashed.get_color() == axes.lines[0].get_color()  # type: ignore[attr-defined]
     assert "Dashed: the floor" in latency_chart([report], [""]).note
     assert "Dashed" not in latency_chart([latency_report(some)], [""]).note
-
-
-def test_only_the_scenario_single_has_a_floor_beside_it() -> None:
-    """The queries of the others wait for each other: their times over a floor would tell the queue, not the graph."""
-    some = [measured(), measured(length=1024, scenario="offline")]
-    report = latency_report(some, products={"float32": Fact(250.0)}, breakdowns=(breakdown(), breakdown(length=1024)))
-    assert list(floors_of(report)) == [some[0].of]
-    assert "Only the scenario single has a floor" in latency_chart([report], [""]).note
-    ((_, _, cells),) = breakdown_tables(report)
-    assert cells[-2:] == [
-        ["floor ms", "4", "4"],
-        ["median / floor (single only)", f"{some[0].summary.median / 4:.2f}", "-"],
-    ]
 
 
 def test_bars_of_a_cold_start_are_medians_without_the_second_answer() -> None:
