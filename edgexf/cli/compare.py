@@ -50,8 +50,9 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
-    Exit code 1 where a configuration is slower or not measured any more, and after an error in the middle. Ctrl-C compares what was measured, says so, and
-    exits with code 130. Reports of several devices are refused; with --force they are a matrix of model, device and dtype.
+    Exit code 1 where a configuration is slower or not measured any more, and after an error in the middle. Ctrl-C compares
+    what was measured, says so, and exits with code 130. Reports of several devices are refused; with --force they are a
+    matrix of model, device and dtype.
     """
     from edgexf.report.latency.matrix import Matrix, compared
 

@@ -256,7 +256,7 @@ def above_0(values: Any) -> Fact:
     """A rate of products, from one operation a second to far beyond any device: a floor stays a finite number."""
     fact = Fact.of_number(values)
     kept = fact.value is None or 1 / GIGA <= fact.value <= GIGA
-    require(kept, f"a rate of products must be above 0, {1 / GIGA:g} to {GIGA:g}", fact.value)
+    require(kept, f"a rate of products must be {1 / GIGA:g} to {GIGA:g}", fact.value)
     return fact
 
 

@@ -153,7 +153,8 @@ class Measured:
         unsettled = of_kind(values, "unsettled", int)
         require(0 <= unsettled <= len(counts), "unsettled must be among the processes", unsettled)
         joules, peak_mib = (not_negative(values[name]) for name in ("joules", "peak_mib"))
-        require(peak_mib.value is None or peak_mib.value <= MOST, f"peak_mib must be at most {MOST}", peak_mib.value)
+        for name, fact in (("joules", joules), ("peak_mib", peak_mib)):
+            require(fact.value is None or fact.value <= MOST, f"{name} must be at most {MOST}", fact.value)
         of = Configuration.from_dict(values["of"])
         return cls(of, tuple(times), counts, seconds, warm_up, joules, peak_mib, unsettled)
 

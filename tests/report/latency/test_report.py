@@ -252,6 +252,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
         broken(lambda values: values.update(products={"float32": {"value": 5e-324}})),
         broken(lambda values: values["rows"][0].update(seconds=5e-324)),
         broken(lambda values: values["rows"][0].update(peak_mib={"value": 1e308})),
+        broken(lambda values: values["rows"][0].update(joules={"value": 1e308})),
         broken(lambda values: values["files"].update({"onnx/model.onnx": 10**400})),
         report().to_json().replace('"a processor"', "1e999"),
     ],

@@ -83,6 +83,8 @@ def test_reports_of_every_scenario_keep_to_the_schema(reports: list[dict[str, An
         lambda report: report["inputs"].update(name="a file without a hash"),
         lambda report: report["stages"][0]["ms"].update(run={"value": []}),
         lambda report: report["stages"][0]["ms"].pop("whole"),
+        lambda report: report["stages"][0].update(processes=[1] * 1001),
+        lambda report: report["rows"][0].update(seconds=5e-324),
     ],
 )
 def test_what_is_no_report_does_not(reports: list[dict[str, Any]], change: Callable[[dict[str, Any]], object]) -> None:
