@@ -14,7 +14,8 @@
     loadgen      what MLPerf's LoadGen says
     inputs       which inputs were measured
     quality      how far the answers of a dtype may be relied upon
-    statistics   what times say: percentiles and their intervals, outliers, drift, the change between two processes
+    statistics   what times say: percentiles, outliers, drift, the change between two processes
+    intervals    between which times a percentile lies
     facts        values of a device, or the reason why nobody knows them
 
 Data passes from the facts and samples at the bottom to the report, and from the report to what reads it.

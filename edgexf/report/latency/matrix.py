@@ -34,8 +34,8 @@ from edgexf.report.latency.validity import verdict
 CORNER = "model, graph, length"
 FASTEST, ALIKE = "*", "~"
 NOTE = (
-    f"p50 in ms; x, its ratio to p50 in the first column; in brackets, the interval of {CONFIDENCE:.0%} of p50. {FASTEST} is the "
-    f"fastest of its row; {ALIKE} is not told from it at {CONFIDENCE:.0%}."
+    f"p50 in ms; x, its ratio to p50 in the first column; in brackets, the interval of {CONFIDENCE:.0%} of p50, of one "
+    f"process for that process alone. {FASTEST} is the fastest of its row; {ALIKE} is not told from it at {CONFIDENCE:.0%}."
 )
 
 
@@ -66,7 +66,7 @@ class Cell:
 
     Attributes:
         p50_ms: the median of its samples, in milliseconds.
-        low_ms, high_ms: the interval of 99 % of the median; None where there are too few samples.
+        low_ms, high_ms: the interval of 99 % of the median; None where there are too few samples or processes.
         processes: how many processes measured it.
         ratio: its median over that in the first column; None where the first column has none.
         mark: `FASTEST` for the lowest median of its row, `ALIKE` for what is not told from it, or nothing.

@@ -34,7 +34,9 @@ STAGES_HEADER = ("answer", "encode", "prepare", "run", "decode", "sum", "whole",
 
 @dataclass(frozen=True)
 class Middle:
-    """The median of times, and its interval of 99 %, in milliseconds; None where there are too few for one."""
+    """The median of times, and its interval of 99 %, in milliseconds; None where there are too few for one, or
+    too few processes, see `edgexf.report.latency.intervals`.
+    """
 
     median: float
     low: float | None
@@ -126,7 +128,7 @@ def middle_of(times: Sequence[float], processes: Sequence[int]) -> Middle:
 
 
 def cell(middle: Middle | None) -> str:
-    """The median, with its interval where there are enough samples for one."""
+    """The median, with its interval where there is one."""
     if middle is None:
         return "-"
     low, high = middle.low, middle.high

@@ -5,8 +5,9 @@ between two.
 
 Two decisions cast a long shadow:
 
-- A percentile is given only where the samples bound it from above with a confidence of 99 %: `needed` samples. The
-  alternative, a percentile of any number of samples, is the largest sample in disguise.
+- A percentile is given only where so many independent samples bound it from above with a confidence of 99 %: `needed` samples.
+  The alternative, a percentile of any number of samples, is the largest sample in disguise. Samples of few processes say less:
+  its interval is given only where they say it.
 - Two configurations are compared by the medians of *processes*, not by runs. Runs of one process share its addresses, its
   heap and its pages, so two processes of the same bundle differ by some per cent, which no number of runs resolves. Welch's
   test was the alternative: it assumes a normal distribution of what has a long tail. The interval here is that of Hodges
@@ -15,7 +16,7 @@ Two decisions cast a long shadow:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, comb, factorial, floor, log, sqrt
@@ -23,17 +24,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Times = npt.NDArray[np.float64]
+from edgexf.report.latency.intervals import Times, intervals
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 CONFIDENCE = 0.99
-RESAMPLES = 2_000
-AT_A_TIME = 1 << 20  # values of resamples that are in memory together
-MOST_RESAMPLED = (
-    20_000  # of more samples, so many are resampled, evenly spread: the interval gets wider, never narrower
-)
 EXACT_UP_TO = 50  # processes of each configuration: the orders of more take long to count, and are normal
 MILD, SEVERE = (
     1.5,
@@ -53,12 +48,13 @@ def needed(percentile: float, confidence: float = CONFIDENCE) -> int:
 
 @dataclass(frozen=True)
 class Percentile:
-    """A percentile of times in milliseconds, with its bootstrap interval.
+    """A percentile of times in milliseconds, with its interval, see `edgexf.report.latency.intervals`.
 
     Attributes:
         share: such as 0.95.
         ms: None where there are too few samples; `needed` says how many there must be.
-        low, high: the interval of 99 %; None where `ms` is.
+        low, high: the interval of 99 %; None where `ms` is, and where there are too few processes for how they differ. Of
+            one process, it is for that process alone.
     """
 
     share: float
@@ -101,7 +97,7 @@ class Summary:
         return next(one for one in self.percentiles if one.share == share)
 
 
-def summarize(milliseconds: Any, processes: Sequence[int] = (), seed: int = 0) -> Summary:
+def summarize(milliseconds: Any, processes: Sequence[int] = ()) -> Summary:
     """Summarizes samples in the order in which they were measured, [count] with count >= 1, all finite.
 
     `processes` holds how many of them each process measured, in this order; by default one process measured all. Raises
@@ -120,45 +116,22 @@ def summarize(milliseconds: Any, processes: Sequence[int] = (), seed: int = 0) -
         sd=float(times.std(ddof=1)) if len(times) > 1 else None,
         median=median,
         mad=float(np.median(np.abs(times - median))),
-        percentiles=percentiles(times, counts, seed),
+        percentiles=percentiles(times, counts),
         mild=mild,
         severe=severe,
         drift=drift(times, counts),
     )
 
 
-def percentiles(times: Times, processes: Sequence[int], seed: int = 0) -> tuple[Percentile, ...]:
+def percentiles(times: Times, processes: Sequence[int]) -> tuple[Percentile, ...]:
+    """Of samples in the order in which they were measured, and how many of them each process measured."""
     shares = [share for share in PERCENTILES if len(times) >= needed(share)]
-    if not shares:
-        return tuple(Percentile(share, None, None, None) for share in PERCENTILES)
-    found = np.quantile(times, shares)
-    again = np.concatenate([np.quantile(some, shares, axis=1) for some in resamples(times, processes, seed)], axis=1)
-    low, high = np.quantile(again, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1)
-    values = dict(zip(shares, zip(map(float, found), map(float, low), map(float, high), strict=True), strict=True))
-    return tuple(Percentile(share, *values.get(share, (None, None, None))) for share in PERCENTILES)
-
-
-def resamples(times: Times, processes: Sequence[int], seed: int) -> Iterator[Times]:
-    """Bootstrap samples of the times of processes, `RESAMPLES` of them, some at a time, [some, count].
-
-    Each draws as many processes as there are, by their share of the times, and of each of these blocks of neighbours.
-    Processes differ more than runs do (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8), and
-    neighbouring runs are alike (Künsch 1989, The jackknife and the bootstrap for general stationary observations, with
-    blocks of the cube root of their number).
-    """
-    thin = ceil(len(times) / MOST_RESAMPLED)
-    parts = [part[::thin] for part in np.split(times, np.cumsum(processes)[:-1])]
-    values, counts = np.concatenate(parts), np.array([len(part) for part in parts])
-    each, begins = ceil(len(values) / len(parts)), np.cumsum(counts) - counts
-    block = min(ceil(each ** (1 / 3)), int(counts.min()))
-    generator, at_a_time = np.random.default_rng(seed), max(AT_A_TIME // (each * len(parts)), 1)
-    for done in range(0, RESAMPLES, at_a_time):
-        some = min(at_a_time, RESAMPLES - done)
-        chosen = generator.choice(len(parts), (some, len(parts)), p=counts / len(values))[:, :, None]
-        chance = generator.random((some, len(parts), ceil(each / block)))
-        starts = begins[chosen] + (chance * (counts[chosen] - block + 1)).astype(np.int64)
-        places = (starts[..., None] + np.arange(block)).reshape(some, len(parts), -1)[:, :, :each]
-        yield values[places.reshape(some, -1)]
+    ends = (one or (None, None) for one in intervals(times, processes, shares, 1 - CONFIDENCE))
+    known = [
+        Percentile(share, float(ms), *both)
+        for share, ms, both in zip(shares, np.quantile(times, shares), ends, strict=True)
+    ]
+    return (*known, *(Percentile(share, None, None, None) for share in PERCENTILES[len(known) :]))
 
 
 def outliers(times: Times) -> tuple[int, int]:

@@ -29,9 +29,10 @@ LOADGEN = (
     "that of this report. The result is LoadGen's verdict, with its reasons."
 )
 ANSWERS = (
-    f"Medians in milliseconds, with their intervals of {CONFIDENCE:.0%}. encode: tokenization, from a text or bytes to token "
-    "ids. prepare: padding, masks and checks. decode: from scores to labels, or to the relevance of words. whole: the call of the "
-    "session that does all of it, in turn with the stages. rest: what the whole call takes beside their sum."
+    f"Medians in milliseconds, with their intervals of {CONFIDENCE:.0%}. Of one process, the interval is for that process alone; of "
+    "2 to 4 processes there is none. encode: tokenization, from a text or bytes to token ids. prepare: padding, masks and checks. "
+    "decode: from scores to labels, or to the relevance of words. whole: the call of the session that does all of it, in turn "
+    "with the stages. rest: what the whole call takes beside their sum."
 )
 COLD = (
     "Medians in milliseconds. process: until Python runs; import: of edgexf and onnxruntime; verify: hashing the files of the "
