@@ -52,6 +52,24 @@ def test_the_design_effect_is_one_of_independent_runs_and_their_number_of_equal_
     assert of_several(repeated, 0.7, parts, 0.01) == (200, 200)
 
 
+def test_few_processes_count_fewer_samples_than_they_have() -> None:
+    """Of 7: the square of 3.7074 / 2.5758 divides them, and where it must be sure, 6 / 0.872 or a little more."""
+    likely, surely = of_several(np.ones(1400), 1.0, np.full(7, 200), 0.01)
+    assert likely == int(1400 / (3.7074 / 2.5758) ** 2)
+    assert 185 <= surely <= 1400 / 6.881
+
+
+def test_processes_that_agree_by_chance_seldom_have_an_interval() -> None:
+    """Of the 90th percentile of 10 processes that differ as much as their runs. It would be given in every fourth trial if the
+    likely variance alone decided, and be wrong in one of 25.
+    """
+    generator, given = np.random.default_rng(0), 0
+    for _ in range(200):
+        times = np.exp(generator.normal(0, 0.02, (10, 1)) + generator.normal(0, 0.02, (10, 50))).ravel()
+        given += intervals(times, [50] * 10, [0.9], 0.01) != [None]
+    assert given <= 10
+
+
 def test_a_time_that_many_samples_have_counts_on_either_side() -> None:
     """One process is slower than all others, and the percentile is the largest time of these."""
     times, parts = np.array([1.0] * 30 + [2.0] * 10), np.full(4, 10)
