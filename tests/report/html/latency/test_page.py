@@ -87,25 +87,6 @@ def test_every_chart_is_there_for_a_desktop_and_for_a_phone(html: str) -> None:
     assert titles[3:] == ["Configurations", "MLPerf's LoadGen", "Latency", "From an input to an answer", "Where the time goes", "Cold start", "Memory", "Explanation", "Samples", "Environment", "Raw data"]  # fmt: skip
 
 
-def test_what_loadgen_says_stands_beside_ours(html: str) -> None:
-    text = Page(html).text("main")
-    assert "INVALID: Only 64." in text
-    assert f"{12 / REPORT.rows[1].summary.median:.3f}" in text
-
-
-def test_stages_without_a_time_have_their_reason(html: str) -> None:
-    assert "Without a time: tokenization: there is no text." in Page(html).text("main")
-    without = latency_report(stages=(stages(lacking="no text", stages=()),)).to_html()
-    assert "From an input to an answer" not in [text for _, text in Page(without).all("h2")]
-
-
-def test_every_option_of_the_sessions_is_there(html: str) -> None:
-    text = Page(html).text("main")
-    assert all(
-        word in text for word in ("Options of the sessions", "intra_op_num_threads", "session.disable_prepacking")
-    )
-
-
 def test_the_verdict_comes_first_with_its_reasons() -> None:
     text = Page(latency_report([measured(each=4)], partial=True, starts=()).to_html()).text("header")
     assert "INVALID" in text
