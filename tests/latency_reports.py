@@ -12,6 +12,7 @@ from explanations import Page
 
 from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.report import LatencyReport
 from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf.report.latency.stages import STAGES as ANSWER
@@ -80,6 +81,17 @@ def latency_report(some: Sequence[Measured] | None = None, **changed: Any) -> La
         starts=tuple(Started(graph, "fp32", 512, STAGES, RESIDENT) for graph in ("predict", "attnlrp") for _ in "ab"),
     )
     return replace(found, **changed)
+
+
+def full_report() -> LatencyReport:
+    """Every part of a report that the page shows only where it is there."""
+    of = Configuration("predict", "fp32", 512, 513)
+    return latency_report(
+        breakdowns=(breakdown(), breakdown("attnlrp")),
+        stages=(stages(), stages("attnlrp", lacking="there is no text")),
+        loadgen=(Driven(of, 64, {"50": 12.0}, 80.0, False, ("Only 64.",), "6"),),
+        options={"predict fp32": {"intra_op_num_threads": "2"}, "attnlrp fp32": {"session.disable_prepacking": "1"}},
+    )
 
 
 def files_of(html: str) -> dict[str, bytes]:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 from explanations import Page
-from latency_reports import latency_report, stages
+from latency_reports import full_report, latency_report, stages
 
-from edgexf.report.latency.loadgen import Driven
-from edgexf.report.latency.rows import Configuration
-
-REPORT = latency_report(
-    stages=(stages(), stages("attnlrp", lacking="there is no text")),
-    loadgen=(Driven(Configuration("predict", "fp32", 512, 513), 64, {"50": 12.0}, 80.0, False, ("Only 64.",), "6"),),
-    options={"predict fp32": {"intra_op_num_threads": "2"}, "attnlrp fp32": {"session.disable_prepacking": "1"}},
-)
+REPORT = full_report()
 
 
 @pytest.fixture(scope="module")

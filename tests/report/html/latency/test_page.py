@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from explanations import Page, contrast
-from latency_reports import UNKNOWN, breakdown, files_of, latency_report, measured, rows, stages
+from latency_reports import UNKNOWN, breakdown, files_of, full_report, latency_report, measured, rows, stages
 
 from edgexf.errors import MissingExtraError
 from edgexf.report.html.document import POLICY
@@ -32,7 +32,7 @@ from edgexf.report.latency.loadgen import Driven
 from edgexf.report.latency.quality import Explained, Quality
 from edgexf.report.latency.rates import Rate
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Started
+from edgexf.report.latency.rows import Started
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (
@@ -65,12 +65,7 @@ def hostile() -> LatencyReport:
     )
 
 
-REPORT = latency_report(
-    breakdowns=(breakdown(), breakdown("attnlrp")),
-    stages=(stages(), stages("attnlrp", lacking="there is no text")),
-    loadgen=(Driven(Configuration("predict", "fp32", 512, 513), 64, {"50": 12.0}, 80.0, False, ("Only 64.",), "6"),),
-    options={"predict fp32": {"intra_op_num_threads": "2"}, "attnlrp fp32": {"session.disable_prepacking": "1"}},
-)
+REPORT = full_report()
 
 
 @pytest.fixture(scope="module")
