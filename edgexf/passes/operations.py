@@ -83,7 +83,7 @@ class Products:
             for tensor in self.graph.initializer
         }
         self.schema = cache(self._schema)
-        self.computing: dict[int, ReferenceEvaluator] = {}
+        self.computing: dict[tuple[int, ...], ReferenceEvaluator] = {}
 
     def _schema(self, operator: str, domain: str) -> defs.OpSchema | None:
         """The rules of an operator in the graph's opset; None for one that the package onnx does not know."""
@@ -93,31 +93,59 @@ class Products:
 
     def count(self, sizes: Sizes) -> Count:
         """Counts where the axes have these sizes. KeyError for an axis without a size."""
-        shapes = Shapes(self, sizes)
-        fixed, found, uncounted = set(self.constants), Counter[str](), dict[str, None]()
-        between_bytes = self.between_bytes
-        for place, node in enumerate(self.nodes):
-            shapes.step(place, node)
-            if fixed.issuperset(name for name in node.input if name):
-                fixed.update(node.output)
-            elif hides(node):
-                uncounted[node.op_type] = None
-            elif multiplies(node.op_type):
-                needs = shapes.multiplications(node)
-                if needs is None:
-                    uncounted[node.op_type] = None
-                else:
-                    whole = node.op_type in IN_BYTES or place in between_bytes
-                    found[INTEGERS if whole else shapes.kind(node)] += 2 * needs
-        return Count(dict(found), tuple(uncounted))
+        tally = Tally(self, sizes)
+        tally.run(self.nodes)
+        return Count(dict(tally.found), tuple(tally.uncounted))
 
     @property
-    def between_bytes(self) -> set[int]:
-        """The places of nodes whose first two inputs are dequantized bytes, and whose product may be one of the bytes."""
-        floats = {name for node in self.nodes if node.op_type == DEQUANTIZE for name in node.output}
-        return {
-            place for place, node in enumerate(self.nodes) if len(node.input) > 1 and floats.issuperset(node.input[:2])
-        }
+    def between_bytes(self) -> set[str]:
+        """The values that are dequantized bytes. A product of two of them may be one of the bytes."""
+        return {name for node in self.nodes if node.op_type == DEQUANTIZE for name in node.output}
+
+
+class Tally:
+    """Counts the products of nodes in their order, also of the body of a Scan, once for each of its steps.
+
+    Attributes:
+        found: the additions and multiplications by kind of number.
+        uncounted: the operators whose products nobody can count.
+    """
+
+    def __init__(self, of: Products, sizes: Sizes) -> None:
+        self.shapes = Shapes(of, sizes)
+        self.fixed = set(of.constants)
+        self.bytes = of.between_bytes
+        self.found = Counter[str]()
+        self.uncounted: dict[str, None] = {}
+
+    def run(self, nodes: Sequence[NodeProto], times: int = 1, within: tuple[int, ...] = ()) -> None:
+        """Counts `nodes`, which run this many times; `within` are the places of the nodes whose body holds them."""
+        for place, node in enumerate(nodes):
+            self.shapes.step((*within, place), node)
+            if self.fixed.issuperset(name for name in (*node.input, *captured(node)) if name):
+                self.fixed.update(node.output)
+            elif hides(node):
+                self.loop(node, times, (*within, place))
+            elif multiplies(node.op_type):
+                self.add(node, times)
+
+    def add(self, node: NodeProto, times: int) -> None:
+        needs = self.shapes.multiplications(node)
+        if needs is None:
+            self.uncounted[node.op_type] = None
+            return
+        whole = node.op_type in IN_BYTES or (len(node.input) > 1 and self.bytes.issuperset(node.input[:2]))
+        self.found[INTEGERS if whole else self.shapes.kind(node)] += 2 * needs * times
+
+    def loop(self, node: NodeProto, times: int, within: tuple[int, ...]) -> None:
+        """Counts the body of a Scan over the first axes of its inputs; other loops are named as uncounted."""
+        steps = self.shapes.enter(node)
+        if steps is None:
+            self.uncounted[node.op_type] = None
+            return
+        body = body_of(node)
+        self.run(body.node, times * steps, within)
+        self.shapes.leave(node, steps)
 
 
 class Shapes:
@@ -137,8 +165,8 @@ class Shapes:
             shape = [sizes[axis.dim_param] if axis.dim_param else axis.dim_value for axis in tensor.shape.dim]
             self.types[given.name] = helper.make_tensor_type_proto(tensor.elem_type, shape)
 
-    def step(self, place: int, node: NodeProto) -> None:
-        """Finds out about the outputs of a node."""
+    def step(self, place: tuple[int, ...], node: NodeProto) -> None:
+        """Finds out about the outputs of a node, whose place in the graph is `place`."""
         if node.op_type == "Shape":
             shape = self.shape(node.input[0])
             if shape is not None:
@@ -155,6 +183,29 @@ class Shapes:
             given = {name: numpy_helper.to_array(self.values[name]) for name in node.input if name}
             for name, value in zip(node.output, self.of.computing[place].run(None, given), strict=True):
                 self.keep(name, np.asarray(value))
+
+    def enter(self, node: NodeProto) -> int | None:
+        """Gives the inputs of a Scan's body their types. Returns the number of steps; None for other loops, and without shapes."""
+        if node.op_type != "Scan" or any(one.name.endswith(("_axes", "_directions")) and any(one.ints) for one in node.attribute):
+            return None
+        shapes = [self.shape(name) for name in node.input]
+        if any(shape is None for shape in shapes):
+            return None
+        states = len(node.input) - number(node, "num_scan_inputs", 0)
+        for place, (inner, name) in enumerate(zip(body_of(node).input, node.input, strict=True)):
+            shape = shapes[place] or []
+            element = self.types[name].tensor_type.elem_type
+            self.types[inner.name] = helper.make_tensor_type_proto(element, shape if place < states else shape[1:])
+        return (shapes[states] or [0])[0]
+
+    def leave(self, node: NodeProto, steps: int) -> None:
+        """Gives the outputs of a Scan their types: its states, and what each step gives."""
+        states = len(node.input) - number(node, "num_scan_inputs", 0)
+        for place, (inner, name) in enumerate(zip(body_of(node).output, node.output, strict=True)):
+            shape = self.shape(inner.name)
+            if shape is not None:
+                element = self.types[inner.name].tensor_type.elem_type
+                self.types[name] = helper.make_tensor_type_proto(element, shape if place < states else [steps, *shape])
 
     def keep(self, name: str, value: Array) -> None:
         self.values[name] = tensor = numpy_helper.from_array(value)
@@ -222,8 +273,24 @@ def needed(graph: GraphProto) -> list[NodeProto]:
     for node in reversed(graph.node):
         if multiplies(node.op_type) or hides(node) or not wanted.isdisjoint(node.output):
             found.append(node)
-            wanted.update(node.input)
+            wanted.update((*node.input, *captured(node)))
     return found[::-1]
+
+
+def body_of(node: NodeProto) -> GraphProto:
+    """The graph inside a node."""
+    return next(one.g for one in node.attribute if one.HasField("g"))
+
+
+def captured(node: NodeProto) -> list[str]:
+    """The values of outer graphs that the graphs inside a node read."""
+    found = []
+    for attribute in node.attribute:
+        for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            own = {one.name for one in (*body.input, *body.initializer)} | {name for inner in body.node for name in inner.output}
+            read = [name for inner in body.node for name in (*inner.input, *captured(inner))]
+            found += [name for name in (*read, *(one.name for one in body.output)) if name and name not in own]
+    return found
 
 
 def hides(node: NodeProto) -> bool:

@@ -7,12 +7,14 @@ uses each of its identity operators for something.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from edgexf_exporters.trace.attention import hidden
 from edgexf_exporters.trace.marks import constant
 
 SMALLEST = 1e-6  # the least magnitude of an activation's input, which the gradient divides by
@@ -103,3 +105,49 @@ class Mixed(Function):
         of_scores = (weights * left.bmm(right.transpose(1, 2))).reshape(shapes[0])
         of_value = weights.transpose(1, 2).bmm(gradient).reshape(shapes[1]) if ctx.needs_input_grad[2] else None
         return of_scores, None, of_value
+
+
+class Recomputed(Function):
+    """Forward: softmax(Q K^T + mask) V, some queries at a time. Backward: its gradient, which computes the weights again.
+
+    Weights of a long input don't fit into memory: 12 heads and 8,192 tokens have 3.2 GB of them in each layer. query is
+    divided by the square root of a head's width. mask is bool or added to the scores, broadcast to
+    [..., queries, keys]; None if each query sees all keys.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        mixed = torch.cat(
+            [weights(rows, key, hides) @ value for rows, hides in in_slices(query, mask)], dim=-2
+        )
+        ctx.save_for_backward(query, key, value, mask, mixed)
+        return mixed.clone()  # a library may write to the answer
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, mask, mixed = ctx.saved_tensors
+        by_query, by_key, by_value = [], torch.zeros_like(key), torch.zeros_like(value)
+        parts = zip(in_slices(query, mask), gradients[0].split(SLICE, -2), mixed.split(SLICE, -2), strict=True)
+        for (rows, hides), given, answer in parts:
+            share = weights(rows, key, hides)
+            by_value += share.transpose(-1, -2) @ given
+            slope = given @ value.transpose(-1, -2) - (given * answer).sum(dim=-1, keepdim=True)
+            by_scores = share.mul_(slope)
+            by_query.append(by_scores @ key)
+            by_key += by_scores.transpose(-1, -2) @ rows
+        return torch.cat(by_query, dim=-2), by_key, by_value, None
+
+
+SLICE = 512  # the queries whose weights are in memory at once
+
+
+def in_slices(query: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields some queries after the other, each with the rows of the mask for them."""
+    for first in range(0, query.shape[-2], SLICE):
+        rows = query.narrow(-2, first, min(SLICE, query.shape[-2] - first))
+        yield rows, mask if mask is None or mask.shape[-2] == 1 else mask.narrow(-2, first, rows.shape[-2])
+
+
+def weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    scores = query @ key.transpose(-1, -2)
+    return (scores if mask is None else hidden(scores, mask)).softmax(dim=-1)

@@ -35,16 +35,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import recurrent
-from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Shared
+from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Recomputed, Shared
 from edgexf_exporters.trace.attention import answered, causal, grouped, hidden
 
 aten = torch.ops.aten
+LONG = 2048  # tokens from which the weights of an untouched model's layer are computed twice
 Operator = Callable[..., Any]
 
 
@@ -306,11 +308,36 @@ def attention(
     if enable_gqa:
         key, value = grouped(query, key, value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = matrix_product(rules, torch.matmul, query * factor, key.transpose(-1, -2))
-    mask = causal(scores) if is_causal else mask
-    scores = scores if mask is None else hidden(scores, mask)
-    found = matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
+    query = query * factor
+    if is_long(query, key):
+        mask = causal(query, key) if is_causal else mask
+        found = recomputed(rules, lambda *given: Recomputed.apply(*given, mask), query, key, value)
+    else:
+        scores = matrix_product(rules, torch.matmul, query, key.transpose(-1, -2))
+        mask = causal(query, key) if is_causal else mask
+        scores = scores if mask is None else hidden(scores, mask)
+        found = matrix_product(rules, torch.matmul, softmax(rules, aten.softmax.int, scores, -1), value)
     return found if mask is None else answered(found, mask)
+
+
+def is_long(query: Tensor, key: Tensor) -> bool:
+    """Whether the weights of an untouched model are so many that they are computed again in its reverse pass."""
+    return not isinstance(query, FakeTensor) and query.shape[-2] * key.shape[-2] > LONG**2
+
+
+def recomputed(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor) -> Any:
+    """Softmax(Q K^T) V by an operator that keeps no weights, with the gradients that its two products have by rules."""
+    if rules.constant_softmax:
+        query, key = query.detach(), key.detach()
+    elif depends(query) and depends(key):
+        query, key = shared(query, 2), shared(key, 2)
+    found = op(query, key, value)
+    return shared(found, 2) if depends(value) and (depends(query) or depends(key)) else found
+
+
+def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor, is_causal: bool) -> Any:
+    """The operator of a lowered model that computes a slice of the queries at a time."""
+    return recomputed(rules, lambda *given: op(*given, is_causal), query, key, value)
 
 
 ACTIVATIONS = [
@@ -347,6 +374,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     (" ".join(ACTIVATIONS), activation),
     ("softmax log_softmax", softmax),
     ("scaled_dot_product_attention", attention),
+    ("sliced", sliced),
     ("lstm gru rnn_tanh rnn_relu", recurrent.layer_rule),
     ("recurrent", recurrent.lowered_rule),
     ("logsumexp", normaliser),

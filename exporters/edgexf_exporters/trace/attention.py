@@ -26,10 +26,9 @@ def grouped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     return one, two
 
 
-def causal(scores: Tensor) -> Tensor:
+def causal(query: Tensor, key: Tensor) -> Tensor:
     """Which keys a query sees, bool [queries, keys]: the keys up to its own place."""
-    queries, keys = scores.shape[-2:]
-    return torch.arange(queries).unsqueeze(-1) >= torch.arange(keys)
+    return torch.arange(query.shape[-2]).unsqueeze(-1) >= torch.arange(key.shape[-2])
 
 
 def hidden(scores: Tensor, mask: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def attention(
         key, value = grouped(query, key, value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = (query * factor) @ key.transpose(-1, -2)
-    mask = causal(scores) if is_causal else attn_mask
+    mask = causal(query, key) if is_causal else attn_mask
     if mask is None:
         return torch.softmax(scores, -1) @ value
     found = torch.softmax(hidden(scores, mask), -1) @ value

@@ -36,7 +36,7 @@ from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import blocks, operators, recurrent, sizes
+from edgexf_exporters.trace import blocks, operators, recurrent, sizes, sliced
 from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED
@@ -67,7 +67,7 @@ def translations(opset: int) -> ONNXRegistry:
     They are cached: torch needs a third of a second to gather them.
     """
     found = ONNXRegistry.from_torchlib(opset)
-    for room in (blocks, operators, recurrent, sizes):
+    for room in (blocks, operators, recurrent, sizes, sliced):
         for target, function in room.TRANSLATIONS.items():
             found.register_op(target, function)
     return found

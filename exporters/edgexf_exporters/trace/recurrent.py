@@ -285,6 +285,13 @@ class Body:
         output.name = f"scan_body_{len(self.nodes)}"
         return output
 
+    def transposed(self, matrices: ir.Value) -> ir.Value:
+        """Swaps the last two of three axes."""
+        self.nodes.append(ir.Node("", "Transpose", [matrices], [ir.AttrInt64s("perm", [0, 2, 1])]))
+        output = self.nodes[-1].outputs[0]
+        output.name = f"scan_body_{len(self.nodes)}"
+        return output
+
 
 def onnx_accumulate(added: Any, keep: Any, start: Any, backward: bool) -> Any:
     """The translation of `accumulate`."""
