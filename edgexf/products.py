@@ -21,6 +21,7 @@ INTEGERS = "int8"  # the kind of products of bytes
 # A kernel for 4-bit weights may round its inputs to 8 bits (accuracy_level 4), so the faster product is its limit.
 IN_BYTES = ("MatMulNBits",)
 EINSUM = "Einsum"
+ROWS = 256  # the queries of a slice, where a graph computes full attention a slice at a time
 
 
 @dataclass(frozen=True)

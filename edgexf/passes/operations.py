@@ -98,6 +98,11 @@ class Products:
         return Count(dict(tally.found), tuple(tally.uncounted))
 
     @property
+    def loops(self) -> bool:
+        """Whether products are in the body of a loop."""
+        return any(map(hides, self.nodes))
+
+    @property
     def between_bytes(self) -> set[str]:
         """The values that are dequantized bytes. A product of two of them may be one of the bytes."""
         return {name for node in self.nodes if node.op_type == DEQUANTIZE for name in node.output}

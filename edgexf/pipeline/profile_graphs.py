@@ -18,6 +18,7 @@ from edgexf.bundle.formula import formula, known, size_of
 from edgexf.bundle.operations import Operations, Region
 from edgexf.bundle.profile import GraphProfile
 from edgexf.passes.operations import Products
+from edgexf.products import ROWS
 
 if TYPE_CHECKING:
     from edgexf.passes.edges import Edges
@@ -39,6 +40,8 @@ def graph_profile(data: bytes, modules: Mapping[str, str], regions: Iterable[Reg
         return None if found.uncounted else found.operations
 
     own = [of_axes(region, products.axes) for region in regions]
+    if products.loops:
+        own = [part for region in own for part in at_slices(region)]
     told = all(known(axis, region.sizes) for region in own for axis in products.axes)
     operations = fitted(count, own) if told else None
     return GraphProfile(modules, operations, tuple(uncounted))
@@ -49,6 +52,20 @@ def of_axes(region: Region, axes: Sequence[str]) -> Region:
     own = {name for axis in axes for name in formula(axis).names}
     factors = tuple(factor for factor in region.factors if set(formula(factor).names) <= own)
     return Region({name: size for name, size in region.sizes.items() if name in own}, factors)
+
+
+def at_slices(region: Region) -> list[Region]:
+    """The region up to one slice of full attention, and beyond, where operations also follow the number of slices."""
+    least, most, step = region.sizes.get(names.SEQUENCE, (1, 1, 1))
+    slices = f"({names.SEQUENCE} + {ROWS - 1}) // {ROWS}"
+    if most <= ROWS or slices in region.factors:
+        return [region]
+    longer = Region(
+        {**region.sizes, names.SEQUENCE: (max(least, ROWS + 1), most, step)}, (*region.factors, slices)
+    )
+    if least > ROWS:
+        return [longer]
+    return [Region({**region.sizes, names.SEQUENCE: (least, ROWS, step)}, region.factors), longer]
 
 
 def regions_of(source: Source, edges: Edges) -> list[Region]:

@@ -90,6 +90,7 @@ class Family:
         has_argmax: the answers depend on discrete choices.
         strides: how many tokens a row of each hidden state stands for; empty if it is one token in all of them.
         needs_real: a row without real tokens has no answer.
+        pads_left: padding may also stand before the tokens.
         provenance: what the export had to decide for the model.
     """
 
@@ -108,6 +109,7 @@ class Family:
     has_argmax: bool = False
     strides: tuple[int, ...] = ()
     needs_real: bool = False
+    pads_left: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -209,6 +211,7 @@ class Source:
         call_context: makes the context that surrounds each call of the module.
         reason: why `embedding` is None; otherwise empty.
         per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
+        pads_left: padding may also stand before the tokens, and the grid puts it there too.
         defined: `call_context` replaces a part of the module that answers too few inputs by its definition.
         config: the values of config.json.
         provenance: where the model comes from, for the manifest.
@@ -239,6 +242,7 @@ class Source:
     call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     reason: str = ""
     per_row: PerRow | None = None
+    pads_left: bool = False
     defined: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

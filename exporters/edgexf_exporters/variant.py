@@ -29,12 +29,15 @@ class Mixing:
         reader: the path of the output projection, which reads the mixed values.
         heads: the path of the number of heads.
         turned: in the library's module these tensors are [tokens, batch, width], not [batch, tokens, width].
+        part: which of how many equal parts of a projection's output are the values, for a projection that makes queries
+            and keys too.
     """
 
     values: tuple[str, ...]
     reader: str
     heads: str
     turned: bool = False
+    part: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)

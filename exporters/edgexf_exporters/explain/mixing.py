@@ -44,8 +44,11 @@ def marked(model: nn.Module, about: Mixing, turned: bool = False) -> Iterator[No
 
     def value_hook(layer: int, heads: int) -> Any:
         def mark(_: nn.Module, __: object, output: Tensor) -> Tensor:
-            found: Tensor = mixing(output.transpose(0, 1) if turned else output, layer, heads, False)
-            return found.transpose(0, 1) if turned else found
+            parts = list(output.chunk(about.part[1], dim=-1)) if about.part[1] > 1 else [output]
+            values = parts[about.part[0]]
+            found: Tensor = mixing(values.transpose(0, 1) if turned else values, layer, heads, False)
+            parts[about.part[0]] = found.transpose(0, 1) if turned else found
+            return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
         return mark
 

@@ -90,6 +90,7 @@ def from_model(
         settings={"use_cache": False} if config.is_encoder_decoder else {},
         call_context=about.call_context,
         per_row=about.per_row,
+        pads_left=about.pads_left,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),

@@ -25,7 +25,8 @@ Array = npt.NDArray[Any]
 Feeds = dict[str, Array]
 
 GLOBALS = ("none", "first", "scattered")  # global tokens: none, the first one, as many as the model takes, anywhere
-MASKS = ("none", "right", "one")  # no padding; padding behind a third of the tokens; one real token
+MASKS = ("none", "right", "one")  # no padding; padding behind two thirds of the tokens; one real token
+LEFT = "left"  # padding before two thirds of the tokens, for models that allow it
 CHOICES = 2  # the choices of a row; every other cell of a multiple-choice model has one more
 DECODED = (1, 5, 32)  # the tokens that a decoder has written, in turn; as many as it may for the longest input
 NOMINAL_BLOCK = 64  # a model without blocks is checked around this length
@@ -82,9 +83,11 @@ class Cell:
         elif kind_of(self.seed) == "apart":
             ids = with_ids(ids, apart(source), chance)
         ids[ids == source.padding_id] = (source.padding_id + 1) % source.limits.vocab  # only padding has this id
-        ids[:, 0] = source.first_id
         real = np.array([self.real(row, self.length) for row in range(rows)])
-        mask = (np.arange(self.length) < real[:, None]).astype(np.int64)
+        first = self.length - real if self.mask == LEFT else np.zeros_like(real)
+        ids[np.arange(rows), first] = source.first_id
+        places = np.arange(self.length) - first[:, None]
+        mask = ((places >= 0) & (places < real[:, None])).astype(np.int64)
         values = {
             names.INPUT_IDS: np.where(mask > 0, ids, source.padding_id),
             names.ATTENTION_MASK: mask,
@@ -101,7 +104,7 @@ class Cell:
 
     def real(self, row: int, length: int) -> int:
         """The number of real tokens of a row."""
-        if self.mask == "right":
+        if self.mask in ("right", LEFT):
             return max(length - length // 3 - row * (length // 8), 1)
         return 1 if self.mask == "one" else length
 
@@ -206,6 +209,7 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
     """
     seed, full, limits = 0, grid == "full", source.limits
     padded = MASKS if source.mask is not None else MASKS[:1]
+    padded += (LEFT,) if source.pads_left else ()
     for turn, length in enumerate(lengths(source, block)):
         short = full or length < limits.max_length
         rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]

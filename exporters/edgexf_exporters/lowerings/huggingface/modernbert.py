@@ -192,6 +192,9 @@ def describe(model: PreTrainedModel) -> Family:
     Explanations start behind the norm of the embeddings. Nothing is added to a token's vector before this norm, whose
     answer does not change with the length of the vector: the plain gradient times the vector would be 0.
 
+    Padding may stand on the left: positions are relative. But the library's eager attention gives a token whose window
+    holds no real token the mean of all others, where its other ways give 0.
+
     Raises ExportError for rotations whose angles change with the length.
     """
     config: Any = model.config
@@ -203,4 +206,5 @@ def describe(model: PreTrainedModel) -> Family:
                 f"the rotary positions of a ModernBERT must be one of {', '.join(ROTATIONS)}, got {rotation!r} for {kind}, whose "
                 "angles change with the length; export a model that was trained with other ones."
             )
-    return Family(config.max_position_embeddings, embedding=base.embeddings)
+    left = config._attn_implementation != "eager"
+    return Family(config.max_position_embeddings, embedding=base.embeddings, pads_left=left)
