@@ -38,6 +38,11 @@ LONGFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "bos_token_id": 0,
     "max_position_embeddings": 130, "pad_token_id": 1, "sep_token_id": 2, "type_vocab_size": 1,
 }  # fmt: skip
+MODERN_BERT = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "max_position_embeddings": 130,
+    "local_attention": 9,
+}  # fmt: skip
 NYSTROMFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37,
     "max_position_embeddings": 60, "segment_means_seq_len": 48, "num_landmarks": 6, "conv_kernel_size": 5,
@@ -53,6 +58,10 @@ def config(family: str, layers: int, **changes: Any) -> Any:
     windows = [8, 16][:layers]
     if family == "Nystromformer":
         return transformers.NystromformerConfig(**{**NYSTROMFORMER, **changes}, num_hidden_layers=layers)
+    if family in ("ModernBert", "ModernBertDecoder"):
+        kinds = ["full_attention", "sliding_attention", "sliding_attention"][:layers]
+        sizes = {**MODERN_BERT, "layer_types": kinds, "num_hidden_layers": layers, **changes}
+        return getattr(transformers, f"{family}Config")(**sizes)
     if family == "Reformer":
         kinds = ["local", "lsh"][-layers:]
         return transformers.ReformerConfig(**{**REFORMER, "attn_layers": kinds, **changes})

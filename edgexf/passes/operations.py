@@ -191,7 +191,9 @@ class Shapes:
 
     def enter(self, node: NodeProto) -> int | None:
         """Gives the inputs of a Scan's body their types. Returns the number of steps; None for other loops, and without shapes."""
-        if node.op_type != "Scan" or any(one.name.endswith(("_axes", "_directions")) and any(one.ints) for one in node.attribute):
+        if node.op_type != "Scan" or any(
+            one.name.endswith(("_axes", "_directions")) and any(one.ints) for one in node.attribute
+        ):
             return None
         shapes = [self.shape(name) for name in node.input]
         if any(shape is None for shape in shapes):
@@ -284,7 +286,8 @@ def needed(graph: GraphProto) -> list[NodeProto]:
 
 def body_of(node: NodeProto) -> GraphProto:
     """The graph inside a node."""
-    return next(one.g for one in node.attribute if one.HasField("g"))
+    found: GraphProto = next(one.g for one in node.attribute if one.HasField("g"))
+    return found
 
 
 def captured(node: NodeProto) -> list[str]:
@@ -292,7 +295,9 @@ def captured(node: NodeProto) -> list[str]:
     found = []
     for attribute in node.attribute:
         for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            own = {one.name for one in (*body.input, *body.initializer)} | {name for inner in body.node for name in inner.output}
+            own = {one.name for one in (*body.input, *body.initializer)} | {
+                name for inner in body.node for name in inner.output
+            }
             read = [name for inner in body.node for name in (*inner.input, *captured(inner))]
             found += [name for name in (*read, *(one.name for one in body.output)) if name and name not in own]
     return found

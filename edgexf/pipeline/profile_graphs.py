@@ -60,9 +60,7 @@ def at_slices(region: Region) -> list[Region]:
     slices = f"({names.SEQUENCE} + {ROWS - 1}) // {ROWS}"
     if most <= ROWS or slices in region.factors:
         return [region]
-    longer = Region(
-        {**region.sizes, names.SEQUENCE: (max(least, ROWS + 1), most, step)}, (*region.factors, slices)
-    )
+    longer = Region({**region.sizes, names.SEQUENCE: (max(least, ROWS + 1), most, step)}, (*region.factors, slices))
     if least > ROWS:
         return [longer]
     return [Region({**region.sizes, names.SEQUENCE: (least, ROWS, step)}, region.factors), longer]

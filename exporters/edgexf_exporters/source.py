@@ -91,6 +91,7 @@ class Family:
         strides: how many tokens a row of each hidden state stands for; empty if it is one token in all of them.
         needs_real: a row without real tokens has no answer.
         pads_left: padding may also stand before the tokens.
+        sliced: full attention is computed a slice of `edgexf.products.ROWS` queries at a time.
         provenance: what the export had to decide for the model.
     """
 
@@ -110,6 +111,7 @@ class Family:
     strides: tuple[int, ...] = ()
     needs_real: bool = False
     pads_left: bool = False
+    sliced: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -212,6 +214,7 @@ class Source:
         reason: why `embedding` is None; otherwise empty.
         per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
         pads_left: padding may also stand before the tokens, and the grid puts it there too.
+        sliced: as in `Family`.
         defined: `call_context` replaces a part of the module that answers too few inputs by its definition.
         config: the values of config.json.
         provenance: where the model comes from, for the manifest.
@@ -243,6 +246,7 @@ class Source:
     reason: str = ""
     per_row: PerRow | None = None
     pads_left: bool = False
+    sliced: bool = False
     defined: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

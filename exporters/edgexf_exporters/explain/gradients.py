@@ -117,9 +117,7 @@ class Recomputed(Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        mixed = torch.cat(
-            [weights(rows, key, hides) @ value for rows, hides in in_slices(query, mask)], dim=-2
-        )
+        mixed = torch.cat([weights(rows, key, hides) @ value for rows, hides in in_slices(query, mask)], dim=-2)
         ctx.save_for_backward(query, key, value, mask, mixed)
         return mixed.clone()  # a library may write to the answer
 

@@ -311,7 +311,7 @@ def attention(
     query = query * factor
     if is_long(query, key):
         mask = causal(query, key) if is_causal else mask
-        found = recomputed(rules, lambda *given: Recomputed.apply(*given, mask), query, key, value)
+        found = recomputed(rules, lambda *given: Recomputed.apply(*given, mask), query, key, value)  # type: ignore[no-untyped-call]
     else:
         scores = matrix_product(rules, torch.matmul, query, key.transpose(-1, -2))
         mask = causal(query, key) if is_causal else mask

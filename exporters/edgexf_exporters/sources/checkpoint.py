@@ -91,6 +91,7 @@ def from_model(
         call_context=about.call_context,
         per_row=about.per_row,
         pads_left=about.pads_left,
+        sliced=about.sliced,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),

@@ -13,6 +13,7 @@
     prepare    decomposes a captured program into operators that have a translation
     resize     resizing to the nearest entry, for `prepare`
     retrace    traces a function over the inputs of a captured program
+    sliced     full attention a slice of the queries at a time, as a single operator, and its translation
     simplify   removes what a translated graph does not need
     sizes      arithmetic of sizes as Python computes it, for `prepare`
 

@@ -186,7 +186,9 @@ class Weights:
         return body("Softmax", scores, axis=-1)
 
 
-def scan(states: Sequence[Any], rows: Sequence[Any], places: Sequence[Any], count: int, step: Callable[..., Any]) -> Any:
+def scan(
+    states: Sequence[Any], rows: Sequence[Any], places: Sequence[Any], count: int, step: Callable[..., Any]
+) -> Any:
     """A Scan over the first axis of `rows` and `places`, which returns the last states and `count` results of each slice.
 
     `step` gets the body, and the states, a row and a place in it. It returns the next states and the results.
@@ -242,7 +244,13 @@ def onnx_sliced_reverse(
     right = transposed(op.Concat(values, ones, axis=-1))  # [batch * heads, value_width + 1, keys]
 
     def step(
-        body: Body, by_key: ir.Value, by_value: ir.Value, rows: ir.Value, given: ir.Value, total: ir.Value, *places: ir.Value
+        body: Body,
+        by_key: ir.Value,
+        by_value: ir.Value,
+        rows: ir.Value,
+        given: ir.Value,
+        total: ir.Value,
+        *places: ir.Value,
     ) -> Any:
         share = weights.within(body, rows, places)
         left = body("Concat", given, body("Neg", total), axis=-1)

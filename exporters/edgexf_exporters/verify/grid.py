@@ -17,6 +17,7 @@ from torch import nn
 
 from edgexf import names
 from edgexf.bundle.signature import Signature
+from edgexf.products import ROWS
 from edgexf_exporters.hard_values import KINDS, ids_apart, kind_of, repeated, with_ids
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify.declared import sizes_of
@@ -165,7 +166,7 @@ def apart(source: Source) -> Array:
 def lengths(source: Source, block: int) -> list[int]:
     """The lengths at which algorithms break: the shortest, around a block, several blocks and a rest, the longest.
 
-    A model with a switch also gets the lengths around its switch.
+    A model with a switch also gets the lengths around its switch, and one that slices its queries a length of two slices.
     """
     limits = source.limits
     if source.module_inputs is not None:
@@ -173,6 +174,8 @@ def lengths(source: Source, block: int) -> list[int]:
     wanted = set(stepped(limits.min_length, limits.max_length, 1, block))
     if limits.switch:
         wanted |= {limits.switch - 1, limits.switch, limits.switch + 1}
+    if source.sliced:
+        wanted.add(ROWS + 1)
     return sorted(length for length in wanted if limits.min_length <= length <= limits.max_length)
 
 
@@ -208,8 +211,7 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
     export of a large model.
     """
     seed, full, limits = 0, grid == "full", source.limits
-    padded = MASKS if source.mask is not None else MASKS[:1]
-    padded += (LEFT,) if source.pads_left else ()
+    padded = (*(MASKS if source.mask is not None else MASKS[:1]), *((LEFT,) if source.pads_left else ()))
     for turn, length in enumerate(lengths(source, block)):
         short = full or length < limits.max_length
         rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]

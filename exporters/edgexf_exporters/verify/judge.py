@@ -8,6 +8,7 @@ graphs that the bundle gets, their files, the result of the grid with every chec
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ import onnxruntime as ort
 from edgexf import bundle, names
 from edgexf.bundle.golden import pack
 from edgexf.errors import ExportError
+from edgexf.products import ROWS
 from edgexf.progress import Steps, no_steps
 from edgexf_exporters.capture import conditions_at
 from edgexf_exporters.graphs import Graphs
@@ -104,11 +106,12 @@ def compared(
         asked = choosing if source.has_argmax else None
         result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked, steps)
         result.checks |= check_behaviour(source, graphs.block, predict, explain)
+        whole = math.lcm(graphs.block, ROWS) if source.sliced else graphs.block  # lengths without a rest of a slice
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
             result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)
             if variant.subquadratic:
-                grows = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, graphs.block, source.limits)
+                grows = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, whole, source.limits)
                 if grows is not None:
                     result.checks[f"nothing grows as length squared in {path}"] = grows
         result.checks[OUTSIDE] = ""

@@ -36,7 +36,13 @@ from edgexf_exporters.trace.sliced import sliced
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 LARGEST = 128  # tokens of a block: a wider window takes several blocks to each side
-ROTATIONS = ("default", "linear", "llama3", "yarn", "dynamic")  # kinds whose angles are the same at all lengths of the contract
+ROTATIONS = (
+    "default",
+    "linear",
+    "llama3",
+    "yarn",
+    "dynamic",
+)  # kinds whose angles are the same at all lengths of the contract
 
 
 def turned(tokens: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -138,7 +144,8 @@ class Encoder(nn.Module):
         real = torch.ones(hidden.shape[:2], dtype=torch.bool) if attention_mask is None else attention_mask > 0
         seen = {FULL: self.sees(real)} | ({SLIDING: self.windows.sees(real)} if self.windows else {})
         rotations = {
-            kind: Positions(own.rotary_emb, kind, hidden.shape[1], own.layers[0].attn.head_dim) for kind in set(self.kinds)
+            kind: Positions(own.rotary_emb, kind, hidden.shape[1], own.layers[0].attn.head_dim)
+            for kind in set(self.kinds)
         }
         for layer, kind in zip(own.layers, self.kinds, strict=True):
             attention, normed = layer.attn, layer.attn_norm(hidden)
@@ -207,4 +214,4 @@ def describe(model: PreTrainedModel) -> Family:
                 "angles change with the length; export a model that was trained with other ones."
             )
     left = config._attn_implementation != "eager"
-    return Family(config.max_position_embeddings, embedding=base.embeddings, pads_left=left)
+    return Family(config.max_position_embeddings, embedding=base.embeddings, pads_left=left, sliced=True)

@@ -1,0 +1,187 @@
+"""ModernBERT and its decoder: every configuration against the library, windows against the paper, broken lowerings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from families import autograd, check, inputs, small
+from torch import Tensor, nn
+from transformers import ModernBertModel
+
+import edgexf
+from edgexf.errors import ExportError, VerificationError
+from edgexf_exporters.lowerings.huggingface.modernbert import Positions, Windows
+from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.verify.float64 import worst_difference
+
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+FLOAT32 = (
+    1e-5  # the library turns queries and keys in float32, also in a model of float64: 1e-7, and what layers make of it
+)
+ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
+ROPE = {"rope_theta": 10_000.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, **ROPE}
+
+
+def built(head: str, layers: int = 3, family: str = "ModernBert", **changes: Any) -> Any:
+    return small(family, head, layers, **changes)
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "changes"),
+    [
+        ("ModernBert", "Model", {}),
+        ("ModernBert", "ForMaskedLM", {"norm_bias": True, "attention_bias": True, "mlp_bias": True}),
+        ("ModernBert", "ForSequenceClassification", {"local_attention": 1}),
+        ("ModernBert", "ForSequenceClassification", {"classifier_pooling": "mean", "local_attention": 6}),
+        ("ModernBert", "ForTokenClassification", {"local_attention": 300}),
+        ("ModernBert", "ForQuestionAnswering", {"layer_types": ["sliding_attention"] * 3}),
+        ("ModernBert", "ForMultipleChoice", {"layer_types": ["sliding_attention", "full_attention", "full_attention"]}),
+        ("ModernBert", "ForMultipleChoice", {"classifier_pooling": "mean", "layer_types": ["full_attention"] * 3}),
+        ("ModernBert", "Model", {"rope_parameters": {"full_attention": YARN, "sliding_attention": ROPE}}),
+        ("ModernBertDecoder", "Model", {}),
+        ("ModernBertDecoder", "ForCausalLM", {"local_attention": 2}),
+        ("ModernBertDecoder", "ForSequenceClassification", {"local_attention": 300}),
+    ],
+)
+def test_every_configuration_is_the_library(family: str, head: str, changes: dict[str, Any]) -> None:
+    assert worst_difference(from_model(built(head, family=family, **changes))) <= FLOAT32
+
+
+def test_wide_windows_take_several_blocks_and_narrow_ones_the_blocks_that_they_reach() -> None:
+    assert (Windows(64, 64).block, Windows(64, 64).before, Windows(64, 64).after) == (64, 1, 1)
+    assert (Windows(300, 300).block, Windows(300, 300).before) == (100, 3)
+    assert (Windows(63, 0).before, Windows(63, 0).after) == (1, 0)
+    assert Windows(0, 0).block == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 4), (3, 0), (0, 0), (300, 150)])
+def test_a_window_holds_the_tokens_that_the_paper_says(before: int, after: int) -> None:
+    """Computes softmax attention for each query over the real tokens of its window, written from the definition."""
+    windows, chance = Windows(before, after), torch.Generator().manual_seed(0)
+    length = 4 * windows.block + windows.block * (before > 100)
+    query, key, value = (torch.randn(2, 1, length, 4, generator=chance, dtype=torch.float64) for _ in range(3))
+    real = torch.ones(2, length, dtype=torch.bool)
+    real[1, length // 2 :] = False
+    found, sees = windows.attend(query, key, value, real), windows.sees(real)
+    for row in range(2):
+        for place in range(0, length, 1 if length < 40 else 37):
+            kept = [other for other in range(length) if -before <= other - place <= after and real[row, other]]
+            assert bool(sees[row, place]) == bool(kept)
+            if kept:
+                weights = torch.softmax(key[row, 0, kept] @ query[row, 0, place], dim=0)
+                assert (found[row, place] - weights @ value[row, 0, kept]).abs().max() <= ROUNDING
+
+
+def test_rotations_are_those_of_the_paper() -> None:
+    """Su et al. 2021, eq. 34: the pair (x, y) of a position m turns by the angle m theta."""
+    config = built("Model", 1).config
+    rotary = modernbert_rotary(config)
+    tokens = torch.randn(1, 5, 2, 1, 8, generator=torch.Generator().manual_seed(0))
+    found = Positions(rotary, "full_attention", 5, 8).turn(tokens)
+    for place in range(5):
+        for pair in range(4):
+            angle = place * 160_000.0 ** (-2 * pair / 8)
+            x, y = (float(tokens[0, place, 1, 0, one]) for one in (pair, pair + 4))
+            turned = x * math.cos(angle) - y * math.sin(angle), y * math.cos(angle) + x * math.sin(angle)
+            assert np.allclose([float(found[0, place, 1, 0, one]) for one in (pair, pair + 4)], turned, atol=1e-6)
+
+
+def modernbert_rotary(config: Any) -> Any:
+    return ModernBertModel(config).rotary_emb
+
+
+def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
+    """One export for each method's own way: relevance rules, the plain gradient, and attention weights."""
+    model = built("ForSequenceClassification", max_position_embeddings=300)
+    methods = ("attnlrp", "gradient", "attention-rollout")
+    bundle = edgexf.export(model, explain=methods, output=tmp_path / "out")
+    assert "left" in {row["mask"] for row in bundle.manifest.grid["rows"]}
+    with edgexf.load(bundle.path) as session:
+        for length in (2, 57, 300):
+            given = inputs(model, length)
+            check(bundle.path, model, given)
+            _, wanted = autograd(model, given)
+            found = session.run_explain(**{name: value.numpy() for name, value in given.items()})["relevance"]
+            assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        plain = session.run_explain(method="gradient", **{name: value.numpy() for name, value in given.items()})
+        assert np.abs(plain["relevance"]).max() > 1e-3 * np.abs(plain["logits"]).max()  # 0 before the first norm
+
+
+def test_a_decoder_answers_and_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
+    model = built("ForCausalLM", 2, "ModernBertDecoder", max_position_embeddings=300)
+    bundle = edgexf.export(model, output=tmp_path / "out")
+    for length in (2, 57, 300):
+        check(bundle.path, model, inputs(model, length))
+
+
+class Pooled(nn.Module):
+    """A mean over all tokens, padding too: a head that reads what stands in a hidden token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = built("Model", 2)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return hidden.mean(dim=1)
+
+
+def test_a_custom_module_may_read_hidden_tokens(tmp_path: Path) -> None:
+    given = inputs(built("Model", 1), 21)
+    bundle = edgexf.export(
+        Pooled().eval(),
+        example_inputs=(given["input_ids"], given["attention_mask"]),
+        explain=(),
+        output=tmp_path / "out",
+    )
+    assert bundle.manifest.grid["worst"] <= 1e-4
+
+
+def test_angles_that_change_with_the_length_are_refused(tmp_path: Path) -> None:
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "original_max_position_embeddings": 32}
+    rope = {"rope_type": "longrope", **factors, **ROPE}
+    model = built("Model", 1, rope_parameters={"full_attention": rope, "sliding_attention": ROPE})
+    with pytest.raises(ExportError, match="got 'longrope' for full_attention"):
+        edgexf.export(model, output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def see_one_more(self: Windows, before: int, after: int, right: Callable[..., None]) -> None:
+    right(self, before + 1, after)
+
+
+def forget_who_sees(self: Windows, real: Tensor, right: Callable[..., Tensor]) -> Tensor:
+    return torch.ones_like(right(self, real))
+
+
+def turn_as_the_other_layers(
+    self: Positions, rotary: Any, _: str, length: int, width: int, right: Callable[..., None]
+) -> None:
+    right(self, rotary, "full_attention", length, width)
+
+
+@pytest.mark.parametrize(
+    ("broken", "of", "name"),
+    [
+        (see_one_more, Windows, "__init__"),
+        (forget_who_sees, Windows, "sees"),
+        (turn_as_the_other_layers, Positions, "__init__"),
+    ],
+)
+def test_a_lowering_that_is_broken_never_becomes_a_bundle(
+    broken: Any, of: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token without a real token in its window shows where a classifier reads the first token, padded on the left."""
+    right = getattr(of, name)
+    monkeypatch.setattr(of, name, lambda *given: broken(*given, right=right))
+    with pytest.raises(VerificationError, match="length"):
+        edgexf.export(built("ForSequenceClassification"), explain=(), output=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
