@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from explanations import Page
 
-from edgexf.report.latency.breakdown import Breakdown, Node
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.loadgen import Driven
+from edgexf.report.latency.measured.breakdown import Breakdown, Node
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.loadgen import Driven
+from edgexf.report.latency.measured.rows import Configuration, Measured, Started
+from edgexf.report.latency.measured.stages import STAGES as ANSWER
+from edgexf.report.latency.measured.stages import WHOLE, Stages
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured, Started
-from edgexf.report.latency.stages import STAGES as ANSWER
-from edgexf.report.latency.stages import WHOLE, Stages
 
 UNKNOWN = Fact(None, "not here")
 STAGES = {"process": 20.0, "import": 100.0, "verify": 12.0, "create": 40.0, "first": 30.0, "second": 9.0}

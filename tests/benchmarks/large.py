@@ -21,7 +21,7 @@ import transformers
 
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.device.session_options import available_threads
-from edgexf_runtimes.measure.resident import peak_mib
+from edgexf_runtimes.measure.processes.resident import peak_mib
 
 
 def child(checkpoint: str, out: str) -> None:

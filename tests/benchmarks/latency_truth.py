@@ -31,7 +31,7 @@ import numpy as np
 
 import edgexf
 from edgexf.report.latency.changes import compare
-from edgexf.report.latency.statistics import change
+from edgexf.report.latency.measured.statistics import change
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.inputs import made
 from edgexf_runtimes.measure.latency.bench import measure, measure_all

@@ -12,8 +12,8 @@ from latency_reports import latency_report, measured
 from small import DATA, prompt
 
 from edgexf.cli import main
+from edgexf_runtimes.measure.device.energy import Energy
 from edgexf_runtimes.measure.latency import bench, lacking
-from edgexf_runtimes.measure.latency.energy import Energy
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 VIEWS = [part for kind in ("json", "csv", "markdown", "html") for part in (f"--{kind}", f"page.{kind}")]

@@ -16,7 +16,7 @@ from small import NAMES, small_encoder
 from edgexf import export
 from edgexf.models.weights import save
 from edgexf_runtimes.measure.cases import Case
-from edgexf_runtimes.measure.latency.cold import cold_start
+from edgexf_runtimes.measure.processes.cold import cold_start
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 

@@ -18,7 +18,8 @@ import edgexf_runtimes
 from edgexf.cli import main
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes import remembered
-from edgexf_runtimes.measure.latency import bench, cold_child
+from edgexf_runtimes.measure.latency import bench
+from edgexf_runtimes.measure.processes import cold_child
 
 BUNDLE = DATA / "bundles" / "v1" / "linformer"
 TEXT = ("--text", "abc")

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgexf.errors import UsageError
+from edgexf.report.latency.measured.rows import Configuration, Measured
+from edgexf.report.latency.measured.statistics import PERCENTILES, needed
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured
-from edgexf.report.latency.statistics import PERCENTILES, needed
 
 TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in milliseconds
 SIZES = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}  # in bytes

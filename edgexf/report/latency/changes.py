@@ -2,8 +2,8 @@
 
 In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
 
-The unit is the process: see `edgexf.report.latency.statistics.change`. Reports of different devices or protocols are refused, because
-their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
+The unit is the process: see `edgexf.report.latency.measured.statistics.change`. Reports of different devices or protocols
+are refused, because their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
 `edgexf.report.latency.matrix` shows the times beside each other.
 """
 
@@ -18,9 +18,9 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from edgexf.errors import UsageError
 from edgexf.report.characters import visible
 from edgexf.report.latency.devices import of_devices
+from edgexf.report.latency.measured.rows import Configuration
+from edgexf.report.latency.measured.statistics import CONFIDENCE, MARGIN, Change, change
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration
-from edgexf.report.latency.statistics import CONFIDENCE, MARGIN, Change, change
 
 HEADER = ("configuration", "old p50 ms", "new p50 ms", "ratio", "interval of 99 %", "processes", "verdict")
 LACKING, ADDED = "the new report lacks", "only the new report has"

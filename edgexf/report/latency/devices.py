@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.report import LatencyReport
 
 DEVICE = ("processor", "system", "instruction sets", "processors", "cgroup CPU quota", "affinity", "governor", "gpu")

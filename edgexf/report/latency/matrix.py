@@ -26,9 +26,9 @@ from dataclasses import asdict, dataclass, replace
 from edgexf.errors import UsageError
 from edgexf.report.latency.changes import Changes, compare, of_protocols
 from edgexf.report.latency.devices import device_names, device_of
+from edgexf.report.latency.measured.rows import SINGLE, Configuration, Measured
+from edgexf.report.latency.measured.statistics import CONFIDENCE, change
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import SINGLE, Configuration, Measured
-from edgexf.report.latency.statistics import CONFIDENCE, change
 from edgexf.report.latency.validity import verdict
 
 CORNER = "model, graph, length"
@@ -45,7 +45,7 @@ class Column:
 
     Attributes:
         device: its name, see `edgexf.report.latency.devices`.
-        dtype, providers, profile, threads: as in `edgexf.report.latency.rows.Configuration`.
+        dtype, providers, profile, threads: as in `edgexf.report.latency.measured.rows.Configuration`.
     """
 
     device: str
@@ -93,7 +93,7 @@ class Row:
 
     Attributes:
         model: its name, with the digest where a device has several bundles of this name.
-        graph, length, batch, scenario, clients: as in `edgexf.report.latency.rows.Configuration`.
+        graph, length, batch, scenario, clients: as in `edgexf.report.latency.measured.rows.Configuration`.
         cells: in the order of the columns; None where it was not measured.
     """
 

@@ -20,14 +20,14 @@ from typing import Any, Self, TypeVar
 from edgexf.checks import require
 from edgexf.errors import InputError
 from edgexf.report.characters import visible
-from edgexf.report.latency.breakdown import GIGA, Breakdown
-from edgexf.report.latency.facts import Fact, facts_of
-from edgexf.report.latency.inputs import Inputs
-from edgexf.report.latency.loadgen import Driven
-from edgexf.report.latency.quality import Quality
-from edgexf.report.latency.rates import Rate
-from edgexf.report.latency.rows import Configuration, Measured, Started, finite
-from edgexf.report.latency.stages import Stages
+from edgexf.report.latency.measured.breakdown import GIGA, Breakdown
+from edgexf.report.latency.measured.facts import Fact, facts_of
+from edgexf.report.latency.measured.inputs import Inputs
+from edgexf.report.latency.measured.loadgen import Driven
+from edgexf.report.latency.measured.quality import Quality
+from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Configuration, Measured, Started, finite
+from edgexf.report.latency.measured.stages import Stages
 from edgexf.report.markdown import markdown_table
 from edgexf.report.reading import MOST, check_keys, listed, of_kind
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgexf.report.latency.breakdown import INDICATIVE, breakdown_table
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.loadgen import LOADGEN_HEADER
-from edgexf.report.latency.quality import QUALITY_HEADER
-from edgexf.report.latency.rates import RATES_HEADER
+from edgexf.report.latency.measured.breakdown import INDICATIVE, breakdown_table
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.loadgen import LOADGEN_HEADER
+from edgexf.report.latency.measured.quality import QUALITY_HEADER
+from edgexf.report.latency.measured.rates import RATES_HEADER
+from edgexf.report.latency.measured.rows import SINGLE, Measured
+from edgexf.report.latency.measured.stages import STAGES_HEADER, stages_title
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import SINGLE, Measured
-from edgexf.report.latency.stages import STAGES_HEADER, stages_title
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 

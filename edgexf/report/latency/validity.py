@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rows import Measured
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Measured
 
 VALID, INVALID = "VALID", "INVALID"
 MOST_SPREAD = 0.1  # standard deviation over mean

@@ -6,7 +6,8 @@
     evaluation      a user's or the golden inputs are answered by each dtype, and the answers become its quality
     user_input      a user's file is brought to the lengths of a measurement
     cases           what a measurement runs: a graph, and inputs of one length
-    resident        the memory of this process
+    device/         the device itself: what it can do, what it takes, what it is doing
+    processes/      fresh processes: cold starts, memory
     speed           the time of a graph relative to another graph
     faithfulness    deletion curves: how well explanations fit the model
     latency/        the latency report of a bundle

@@ -19,7 +19,7 @@ from edgexf.bundle.heads import CLASSES
 from edgexf.bundle.manifest import Manifest
 from edgexf.dtypes import FP32
 from edgexf.errors import InputError, MissingExtraError, UsageError
-from edgexf.report.latency.quality import EAGER, FP32_HERE, Explained, Quality
+from edgexf.report.latency.measured.quality import EAGER, FP32_HERE, Explained, Quality
 from edgexf_runtimes.inputs.labelled import place_of, read_labelled
 from edgexf_runtimes.measure.agreement import (
     ENDLESS,

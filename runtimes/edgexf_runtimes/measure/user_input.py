@@ -32,7 +32,7 @@ from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Signature
 from edgexf.errors import InputError, UsageError, temporary_room
-from edgexf.report.latency.inputs import FILE, Inputs
+from edgexf.report.latency.measured.inputs import FILE, Inputs
 from edgexf_runtimes.inputs import made
 from edgexf_runtimes.inputs.arrays import MOST_BYTES, arrays_in
 from edgexf_runtimes.inputs.files import STDIN, read_file

@@ -12,10 +12,10 @@ import pytest
 from edgexf.errors import UsageError
 from edgexf.report.html.latency.head import said_of_change
 from edgexf.report.latency.changes import HEADER, compare, junit
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.inputs import Inputs
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.inputs import Inputs
+from edgexf.report.latency.measured.rows import Configuration, Measured
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured
 
 UNKNOWN = Fact(None, "not here")
 

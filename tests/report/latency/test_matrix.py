@@ -11,8 +11,8 @@ from latency_reports import latency_report, measured
 
 from edgexf.errors import UsageError
 from edgexf.report.latency.devices import device_names
-from edgexf.report.latency.facts import Fact
 from edgexf.report.latency.matrix import Cell, Matrix, compared, matrix
+from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.report import LatencyReport
 
 OFF = Fact(None, "not told")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from edgexf.errors import InputError, UsageError
-from edgexf.report.latency.breakdown import Breakdown, Node
 from edgexf.report.latency.budget import outcomes, parse_budget
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rates import Rate
+from edgexf.report.latency.measured.breakdown import Breakdown, Node
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Configuration, Measured, Started
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured, Started
 from edgexf.report.latency.tables import LATENCY_HEADER, breakdown_tables, latency_cells
 from edgexf.report.latency.validity import verdict
 

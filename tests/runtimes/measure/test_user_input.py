@@ -13,7 +13,7 @@ from small import DATA, prompt
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import InputError, UsageError
-from edgexf.report.latency.inputs import Inputs
+from edgexf.report.latency.measured.inputs import Inputs
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.measure.cases import Case, feeds, tokens_of
 from edgexf_runtimes.measure.latency.bench import measure

@@ -13,8 +13,8 @@ from edgexf.report.characters import visible
 from edgexf.report.html.latency.bars import EACH, HEAD, MOST, named, without_heights
 from edgexf.report.html.latency.charts import Chart, Entry, both, left_out
 from edgexf.report.html.latency.plots import PAPER, SERIES
+from edgexf.report.latency.measured.stages import STAGES, SUM, Stages
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.stages import STAGES, SUM, Stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

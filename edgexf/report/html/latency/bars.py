@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from edgexf.report.characters import visible
 from edgexf.report.html.latency.charts import Chart, Entry, both, from_zero, left_out
 from edgexf.report.html.latency.plots import INK, LINE, MARKERS, PAPER, SERIES, SIGNS, SOFT, log_axis, log_ticks
-from edgexf.report.latency.breakdown import BETWEEN, INDICATIVE, Breakdown
 from edgexf.report.latency.changes import Changes, Compared
+from edgexf.report.latency.measured.breakdown import BETWEEN, INDICATIVE, Breakdown
+from edgexf.report.latency.measured.rows import Started
+from edgexf.report.latency.measured.statistics import CONFIDENCE, MARGIN
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Started
-from edgexf.report.latency.statistics import CONFIDENCE, MARGIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

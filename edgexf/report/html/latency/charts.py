@@ -26,8 +26,8 @@ from edgexf.report.html.latency.plots import (
     log_axis,
     log_ticks,
 )
+from edgexf.report.latency.measured.rows import SINGLE, Configuration, Measured
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import SINGLE, Configuration, Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

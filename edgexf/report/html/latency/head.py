@@ -14,8 +14,8 @@ from edgexf.report.html.latency.charts import counted
 from edgexf.report.latency.budget import Outcome
 from edgexf.report.latency.changes import Changes
 from edgexf.report.latency.matrix import Matrix
+from edgexf.report.latency.measured.rows import Measured
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Measured
 from edgexf.report.latency.validity import verdict
 
 MOST_KINDS = 8  # of configurations in the summary

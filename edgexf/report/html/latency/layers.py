@@ -17,7 +17,16 @@ from edgexf.report.characters import visible
 from edgexf.report.html.latency.bars import HEAD, named, without_heights
 from edgexf.report.html.latency.charts import Chart, Entry, both, counted, left_out
 from edgexf.report.html.latency.plots import SERIES
-from edgexf.report.latency.breakdown import INDICATIVE, SHOWN, UNKNOWN, WHOLE, Breakdown, Share, is_attention, layer_of
+from edgexf.report.latency.measured.breakdown import (
+    INDICATIVE,
+    SHOWN,
+    UNKNOWN,
+    WHOLE,
+    Breakdown,
+    Share,
+    is_attention,
+    layer_of,
+)
 from edgexf.report.latency.report import LatencyReport
 
 if TYPE_CHECKING:

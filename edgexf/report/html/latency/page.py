@@ -24,13 +24,13 @@ from edgexf.report.html.latency.raw import Link, links_of
 from edgexf.report.html.latency.template import STYLE, TEMPLATE
 from edgexf.report.latency.budget import Outcome
 from edgexf.report.latency.changes import HEADER, Changes
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.loadgen import LOADGEN_HEADER
 from edgexf.report.latency.matrix import NOTE, Matrix
-from edgexf.report.latency.quality import QUALITY_HEADER
-from edgexf.report.latency.rates import RATES_HEADER
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.loadgen import LOADGEN_HEADER
+from edgexf.report.latency.measured.quality import QUALITY_HEADER
+from edgexf.report.latency.measured.rates import RATES_HEADER
+from edgexf.report.latency.measured.stages import STAGES_HEADER, lacking_of
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.stages import STAGES_HEADER, lacking_of
 from edgexf.report.latency.tables import (
     ENERGY_HEADER,
     LATENCY_HEADER,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 WHEN = ("before", "after")
-# What `edgexf_runtimes.measure.latency.environment` tells of a moment: its name on the page, and its unit.
+# What `edgexf_runtimes.measure.device.environment` tells of a moment: its name on the page, and its unit.
 SHARE = "of 1"
 UNBROKEN = "\N{NON-BREAKING HYPHEN}"  # a browser breaks a line behind any other
 MOMENTS = {

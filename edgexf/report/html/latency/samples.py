@@ -15,10 +15,10 @@ import numpy as np
 from edgexf.report.characters import visible
 from edgexf.report.html.latency.charts import Chart, Line, counted, lines_of
 from edgexf.report.html.latency.plots import INK, MILD, NARROW, SEVERE, SOFT, dots, drawn
+from edgexf.report.latency.measured.rows import Measured
+from edgexf.report.latency.measured.statistics import MILD as MILD_FENCE
+from edgexf.report.latency.measured.statistics import SEVERE as SEVERE_FENCE
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Measured
-from edgexf.report.latency.statistics import MILD as MILD_FENCE
-from edgexf.report.latency.statistics import SEVERE as SEVERE_FENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ In: nothing. Out: sentences.
 
 from __future__ import annotations
 
-from edgexf.report.latency.statistics import CONFIDENCE
+from edgexf.report.latency.measured.statistics import CONFIDENCE
 from edgexf.report.latency.tables import PROFILED
 
 CONFIGURATIONS = (

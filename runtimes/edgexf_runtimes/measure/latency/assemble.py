@@ -10,16 +10,16 @@ from statistics import median
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rates import Rate
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Configuration, Measured, Started
+from edgexf.report.latency.measured.stages import Stages
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Configuration, Measured, Started
-from edgexf.report.latency.stages import Stages
 from edgexf_runtimes.device.asked import CPU
 from edgexf_runtimes.device.device import RUNTIME, describe, installed, now
-from edgexf_runtimes.measure.latency import environment, floor
+from edgexf_runtimes.measure.device import environment, floor
+from edgexf_runtimes.measure.device.environment import Moment
 from edgexf_runtimes.measure.latency.collected import Bench
-from edgexf_runtimes.measure.latency.environment import Moment
 from edgexf_runtimes.measure.latency.lacking import UNTOLD
 from edgexf_runtimes.measure.latency.rounds import Part
 from edgexf_runtimes.measure.latency.scenarios import OFFLINE

@@ -28,23 +28,24 @@ from edgexf.dtypes import FP32
 from edgexf.errors import BundleError, EdgexfError
 from edgexf.progress import Progress, unseen
 from edgexf.report.latency.budget import Budget, check_planned
-from edgexf.report.latency.inputs import GOLDEN, RANDOM, Inputs
-from edgexf.report.latency.rates import Rate
+from edgexf.report.latency.measured.inputs import GOLDEN, RANDOM, Inputs
+from edgexf.report.latency.measured.rates import Rate
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.measure import user_input
 from edgexf_runtimes.measure.cases import Case, chosen_lengths
+from edgexf_runtimes.measure.device import environment, floor
+from edgexf_runtimes.measure.device.energy import energy, gpu_name, gpu_of
 from edgexf_runtimes.measure.evaluation import check_fp32, data_of, of_dtypes, on_golden
-from edgexf_runtimes.measure.latency import environment, floor, loadgen
+from edgexf_runtimes.measure.latency import loadgen
 from edgexf_runtimes.measure.latency.assemble import report_of
-from edgexf_runtimes.measure.latency.cold import cold_start
 from edgexf_runtimes.measure.latency.collected import Bench
-from edgexf_runtimes.measure.latency.energy import energy, gpu_name, gpu_of
 from edgexf_runtimes.measure.latency.lacking import lacking
 from edgexf_runtimes.measure.latency.operators import breakdowns, profile_of
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.rounds import Opening, configurations, in_fresh_process
 from edgexf_runtimes.measure.latency.scenarios import Clock, SystemClock
+from edgexf_runtimes.measure.processes.cold import cold_start
 from edgexf_runtimes.session import Session, load
 
 

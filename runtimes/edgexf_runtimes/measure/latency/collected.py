@@ -11,16 +11,16 @@ from pathlib import Path
 
 from edgexf.bundle.manifest import Manifest
 from edgexf.errors import BundleError
-from edgexf.report.latency.breakdown import Breakdown
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.inputs import Inputs
-from edgexf.report.latency.loadgen import Driven
-from edgexf.report.latency.quality import Quality
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.breakdown import Breakdown
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.inputs import Inputs
+from edgexf.report.latency.measured.loadgen import Driven
+from edgexf.report.latency.measured.quality import Quality
+from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.measure.evaluation import Data
-from edgexf_runtimes.measure.latency.cold import FEWEST, ColdStart
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.rounds import Opening, Part
+from edgexf_runtimes.measure.processes.cold import FEWEST, ColdStart
 
 Place = tuple[str, str, int]  # graph, dtype, length
 

@@ -6,12 +6,12 @@ measurement, which would only find the figure lacking.
 
 from __future__ import annotations
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf_runtimes.device.asked import asked
-from edgexf_runtimes.measure.latency.energy import energy, gpu_of
+from edgexf_runtimes.measure.device.energy import energy, gpu_of
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.rounds import SEARCHED
-from edgexf_runtimes.measure.resident import peak_mib
+from edgexf_runtimes.measure.processes.resident import peak_mib
 from edgexf_runtimes.session import Session
 
 UNTOLD = Fact(None, "this system does not tell it")

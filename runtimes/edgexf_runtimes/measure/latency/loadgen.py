@@ -23,13 +23,13 @@ from statistics import median
 from typing import Any
 
 from edgexf.errors import EdgexfError, MissingExtraError, UsageError
-from edgexf.report.latency.loadgen import Driven
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.loadgen import Driven
+from edgexf.report.latency.measured.rows import Configuration
+from edgexf_runtimes.measure.device.files import package
 from edgexf_runtimes.measure.latency import scenarios
-from edgexf_runtimes.measure.latency.files import package
-from edgexf_runtimes.measure.latency.fresh import answers_of, tell, with_providers
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.rounds import Opening, queries
+from edgexf_runtimes.measure.processes.fresh import answers_of, tell, with_providers
 from edgexf_runtimes.session import load
 
 PROGRAM = "import sys; from edgexf_runtimes.measure.latency.loadgen import main; main(*sys.argv[1:])"

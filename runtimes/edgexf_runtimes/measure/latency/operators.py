@@ -34,18 +34,19 @@ from edgexf import names
 from edgexf.bundle.profile import GraphProfile, read_profile
 from edgexf.errors import EdgexfError
 from edgexf.products import Count
-from edgexf.report.latency.breakdown import Breakdown, Node
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.breakdown import Breakdown, Node
+from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.asked import CPU, short
 from edgexf_runtimes.device.session_options import session_options
 from edgexf_runtimes.device.structure import between_bytes, equations
 from edgexf_runtimes.measure.cases import Case, feeds, run
-from edgexf_runtimes.measure.latency import floor, operations, scenarios
-from edgexf_runtimes.measure.latency.fresh import answer_of, tell, with_providers
+from edgexf_runtimes.measure.device import floor
+from edgexf_runtimes.measure.latency import operations, scenarios
 from edgexf_runtimes.measure.latency.operations import KERNEL, Event
 from edgexf_runtimes.measure.latency.rounds import repeated
 from edgexf_runtimes.measure.latency.scenarios import Enough, SystemClock, Times
+from edgexf_runtimes.measure.processes.fresh import answer_of, tell, with_providers
 from edgexf_runtimes.session import Session, load
 
 PROGRAM = "import sys; from edgexf_runtimes.measure.latency.operators import main; main(*sys.argv[1:])"

@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from edgexf.errors import UsageError
-from edgexf.report.latency.statistics import needed
+from edgexf.report.latency.measured.statistics import needed
 from edgexf_runtimes.measure.latency.scenarios import SCENARIOS, SERVER, SINGLE, Bound, Enough
 
-PROCESSES = 7  # with fewer than 5, two versions can't be told apart; see `edgexf.report.latency.statistics.change`
+PROCESSES = (
+    7  # with fewer than 5, two versions can't be told apart; see `edgexf.report.latency.measured.statistics.change`
+)
 QUERIES = 44  # for the 90th percentile
 MOST = {"batches": 1 << 16, "clients": 256, "queries": 1_000_000, "processes": 1_000}
 

@@ -21,19 +21,20 @@ import numpy as np
 
 from edgexf import names
 from edgexf.errors import UsageError
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rates import Rate
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.measure.cases import Case, chosen_lengths, feeds, run, tokens_of
-from edgexf_runtimes.measure.latency import floor, scenarios
-from edgexf_runtimes.measure.latency.energy import energy, gpu_of, spent
-from edgexf_runtimes.measure.latency.fresh import answers_of, tell, with_providers
+from edgexf_runtimes.measure.device import floor
+from edgexf_runtimes.measure.device.energy import energy, gpu_of, spent
+from edgexf_runtimes.measure.latency import scenarios
 from edgexf_runtimes.measure.latency.options import options_of
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.scenarios import Bound, Clock, Enough, HighestRate, Sampled, SystemClock
 from edgexf_runtimes.measure.latency.stages import stages_of
+from edgexf_runtimes.measure.processes.fresh import answers_of, tell, with_providers
 from edgexf_runtimes.session import Session, load
 
 Opening = Mapping[str, Any]

@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.errors import UsageError
-from edgexf.report.latency.rates import Trial
-from edgexf.report.latency.statistics import needed
+from edgexf.report.latency.measured.rates import Trial
+from edgexf.report.latency.measured.statistics import needed
 
 Query = Callable[[], object]
 Times = npt.NDArray[np.float64]

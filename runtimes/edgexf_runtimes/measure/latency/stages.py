@@ -1,6 +1,7 @@
 """The stages of one whole answer, each timed, in turn with the call of the session that does all of them.
 
-In: a session and a case. Out: the times of each stage, or the reason why there are none; see `edgexf.report.latency.stages`.
+In: a session and a case. Out: the times of each stage, or the reason why there are none; see
+`edgexf.report.latency.measured.stages`.
 
 The stages are the functions that `Session.predict` and `Session.explain` call, in their order. An input without a text, such
 as random token ids, is answered as `Session.run` and `Session.run_explain` do: its stages are the preparation and the run.
@@ -19,8 +20,8 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import EdgexfError
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.stages import STAGES, WHOLE
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.stages import STAGES, WHOLE
 from edgexf_runtimes.decoding import rows_of
 from edgexf_runtimes.inputs import made
 from edgexf_runtimes.measure import user_input

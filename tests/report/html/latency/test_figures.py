@@ -9,7 +9,7 @@ from latency_reports import breakdown, latency_report, measured
 
 from edgexf.report.html.latency.charts import floors_of, latency_chart
 from edgexf.report.html.latency.head import said_of
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.tables import breakdown_tables, energy_rows
 
 

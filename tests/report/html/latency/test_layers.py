@@ -9,7 +9,7 @@ from explanations import Page
 from latency_reports import breakdown, latency_report
 
 from edgexf.report.html.latency.layers import draw_layers, layer_charts, layer_shares, order_of, placement_rows, rows_of
-from edgexf.report.latency.breakdown import UNKNOWN, WHOLE, Breakdown, Node
+from edgexf.report.latency.measured.breakdown import UNKNOWN, WHOLE, Breakdown, Node
 
 
 def of(modules: Sequence[tuple[str | None, float]], graph: str = "predict", length: int = 512, **changed: object) -> Breakdown:  # fmt: skip

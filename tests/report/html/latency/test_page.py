@@ -26,13 +26,13 @@ from edgexf.report.html.latency.charts import costs_of, draw_latency, floors_of,
 from edgexf.report.html.latency.page import latency_page
 from edgexf.report.html.latency.plots import NAMES, log_ticks
 from edgexf.report.html.latency.template import STYLE
-from edgexf.report.latency.breakdown import BETWEEN
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.loadgen import Driven
-from edgexf.report.latency.quality import Explained, Quality
-from edgexf.report.latency.rates import Rate
+from edgexf.report.latency.measured.breakdown import BETWEEN
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.loadgen import Driven
+from edgexf.report.latency.measured.quality import Explained, Quality
+from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Started
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.rows import Started
 
 HOSTILE = "$\\frac{1}{2}$<script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7 * 7 }} #000001 \u202e\x00\ud800"
 CHARTS = (

@@ -11,7 +11,7 @@ from latency_reports import files_of, latency_report, measured, rows
 
 from edgexf.errors import UsageError
 from edgexf.report.html.latency.charts import lines_of
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 
 
 def test_two_reports_lie_over_each_other_with_what_changed() -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,10 @@ from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.measure.cases import Case
-from edgexf_runtimes.measure.latency import bench, cold, fresh, rounds
+from edgexf_runtimes.measure.latency import bench, rounds
 from edgexf_runtimes.measure.latency.bench import measure
 from edgexf_runtimes.measure.latency.plan import Plan
+from edgexf_runtimes.measure.processes import cold
 
 BUNDLES = DATA / "bundles" / "v1"
 LINFORMER = BUNDLES / "linformer"
@@ -177,33 +178,6 @@ def test_compare_says_what_died(monkeypatch: pytest.MonkeyPatch) -> None:
     found = prompt().invoke(main, ["compare", str(LINFORMER), str(LINFORMER), "--lengths", "8", "--dtype", "fp32"])
     assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
     assert DIES in found.stderr
-
-
-def test_a_process_that_can_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(EdgexfError, match="a fresh process must start, got No such file or directory"):
-        fresh.answer_of("print('hello')")
-
-
-def test_a_process_that_tells_nothing_is_an_error() -> None:
-    with pytest.raises(EdgexfError, match="exit code 0: it told nothing"):
-        fresh.answer_of("print('hello')")
-
-
-def test_what_a_library_prints_is_no_answer() -> None:
-    program = (
-        "from edgexf_runtimes.measure.latency.fresh import tell; print('a provider loads'); tell({'a': 1}); print('{}')"
-    )
-    assert fresh.answer_of(program) == {"a": 1}
-
-
-def test_a_process_ends_when_nobody_listens_any_more() -> None:
-    """It would run for ever."""
-    program = "import os; from edgexf_runtimes.measure.latency.fresh import tell\ntell(os.getpid())\nwhile True: pass"
-    with closing(fresh.answers_of(program)) as answers:
-        pid = next(answers)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("name", ["choices", "decoder", "module", "features"])

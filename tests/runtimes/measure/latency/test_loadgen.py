@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgexf.errors import EdgexfError, MissingExtraError, UsageError
-from edgexf.report.latency.loadgen import LOADGEN_HEADER, Driven
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.loadgen import LOADGEN_HEADER, Driven
+from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.measure.latency.loadgen import DETAIL, check, drive, read
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.latency.scenarios import SystemClock

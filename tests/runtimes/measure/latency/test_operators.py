@@ -15,8 +15,8 @@ from edgexf.bundle.operations import Operations, Part, Region
 from edgexf.bundle.profile import GraphProfile
 from edgexf.errors import EdgexfError
 from edgexf.products import Count
-from edgexf.report.latency.breakdown import Breakdown
-from edgexf.report.latency.rows import Configuration
+from edgexf.report.latency.measured.breakdown import Breakdown
+from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.measure.cases import Case, feeds, run
 from edgexf_runtimes.measure.latency import operators
 from edgexf_runtimes.measure.latency.operations import count

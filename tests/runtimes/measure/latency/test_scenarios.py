@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgexf.errors import UsageError
-from edgexf.report.latency.statistics import summarize
+from edgexf.report.latency.measured.statistics import summarize
 from edgexf_runtimes.measure.latency.scenarios import (
     Bound,
     Enough,

@@ -11,8 +11,8 @@ from small import DATA
 
 import edgexf
 from edgexf.errors import EdgexfError
-from edgexf.report.latency.rows import Configuration
-from edgexf.report.latency.stages import STAGES, WHOLE
+from edgexf.report.latency.measured.rows import Configuration
+from edgexf.report.latency.measured.stages import STAGES, WHOLE
 from edgexf_runtimes.measure.cases import Case
 from edgexf_runtimes.measure.latency import stages
 from edgexf_runtimes.measure.latency.bench import measure

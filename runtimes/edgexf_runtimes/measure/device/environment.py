@@ -16,9 +16,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf_runtimes.device.device import INSTRUCTION_SETS, UNKNOWN
-from edgexf_runtimes.measure.latency.files import ROOT, number, package, read
+from edgexf_runtimes.measure.device.files import ROOT, number, package, read
 
 CPUS = "sys/devices/system/cpu"
 ZONES = "sys/class/thermal"

@@ -7,7 +7,15 @@ from math import comb
 import numpy as np
 import pytest
 
-from edgexf.report.latency.intervals import at_most, design_effect, equal_parts, intervals, of_several, ranks, student
+from edgexf.report.latency.measured.intervals import (
+    at_most,
+    design_effect,
+    equal_parts,
+    intervals,
+    of_several,
+    ranks,
+    student,
+)
 
 
 def test_students_quantiles_are_those_of_the_table() -> None:

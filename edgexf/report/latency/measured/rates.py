@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from edgexf.checks import require
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
 RATES_HEADER = ("rate of", "workers", "samples/s", "bound", "trials", "lowest that did not hold")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgexf_runtimes.device.asked import asked
-from edgexf_runtimes.measure.latency.energy import HOUR, Energy, beside, energy, gpu_name, gpu_of, named, of_nvml, spent
+from edgexf_runtimes.measure.device.energy import HOUR, Energy, beside, energy, gpu_name, gpu_of, named, of_nvml, spent
 
 RAPL = "sys/class/powercap/intel-rapl:0"
 CELL = "sys/class/power_supply/BAT0"

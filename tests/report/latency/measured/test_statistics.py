@@ -10,8 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from edgexf.report.latency import statistics
-from edgexf.report.latency.statistics import (
+from edgexf.report.latency.measured import statistics
+from edgexf.report.latency.measured.statistics import (
     PERCENTILES,
     Change,
     beyond,

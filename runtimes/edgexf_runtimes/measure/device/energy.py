@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf_runtimes.device.asked import Asked
-from edgexf_runtimes.measure.latency.files import ROOT, number, package, read
+from edgexf_runtimes.measure.device.files import ROOT, number, package, read
 
 POWERCAP = "sys/class/powercap"
 SUPPLIES = "sys/class/power_supply"

@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any, Self
 
 from edgexf.checks import require
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.statistics import Summary, summarize
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.statistics import Summary, summarize
 from edgexf.report.reading import MOST, check_keys, listed, number, of_kind
 
 SINGLE = "single"  # the usual scenario: one query after another
@@ -161,7 +161,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Started:
-    """A fresh process, from nothing to its second answer; see `edgexf_runtimes.measure.latency.cold`.
+    """A fresh process, from nothing to its second answer; see `edgexf_runtimes.measure.processes.cold`.
 
     Attributes:
         graph, dtype, length: what it answered.

@@ -1,4 +1,4 @@
-"""The program of a fresh process: see `edgexf_runtimes.measure.latency.cold`.
+"""The program of a fresh process: see `edgexf_runtimes.measure.processes.cold`.
 
 In: the moment at which Python ran the first line, and the arguments of `cold_start`. Out: one line of JSON. Nothing of the
 runtime is imported at the top, because the import is a stage.
@@ -16,8 +16,8 @@ def main(began: float, path: str, of: str, opening: str) -> None:
 
     import edgexf_runtimes
     from edgexf import bundle
-    from edgexf_runtimes.measure.latency.fresh import tell, with_providers
-    from edgexf_runtimes.measure.resident import peak_mib, resident_mib
+    from edgexf_runtimes.measure.processes.fresh import tell, with_providers
+    from edgexf_runtimes.measure.processes.resident import peak_mib, resident_mib
 
     ms: dict[str, float] = {}
     first_line = began

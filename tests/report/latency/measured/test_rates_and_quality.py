@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.quality import EAGER, FP32_HERE, QUALITY_HEADER, Explained, Quality
-from edgexf.report.latency.rates import RATES_HEADER, Rate, Trial
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.quality import EAGER, FP32_HERE, QUALITY_HEADER, Explained, Quality
+from edgexf.report.latency.measured.rates import RATES_HEADER, Rate, Trial
 from edgexf_runtimes.measure.evaluation import mean_and_worst
 
 TRIALS = (Trial(100.0, 40.0, True), Trial(200.0, 60.0, False), Trial(150.0, 51.0, False))

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from edgexf.report.latency.intervals import Times, intervals
+from edgexf.report.latency.measured.intervals import Times, intervals
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 CONFIDENCE = 0.99
@@ -48,7 +48,7 @@ def needed(percentile: float, confidence: float = CONFIDENCE) -> int:
 
 @dataclass(frozen=True)
 class Percentile:
-    """A percentile of times in milliseconds, with its interval, see `edgexf.report.latency.intervals`.
+    """A percentile of times in milliseconds, with its interval, see `edgexf.report.latency.measured.intervals`.
 
     Attributes:
         share: such as 0.95.

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf_runtimes.device.device import describe
-from edgexf_runtimes.measure.latency import environment
-from edgexf_runtimes.measure.latency.environment import Moment
+from edgexf_runtimes.measure.device import environment
+from edgexf_runtimes.measure.device.environment import Moment
 
 PSI = "some avg10=12.50 avg60=3.00 avg300=1.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 STAT = "cpu  1000 20 300 9000 50 10 20 30 0 0\ncpu0 1 2 3\n"

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from edgexf_runtimes.measure.cases import Case
-from edgexf_runtimes.measure.latency.fresh import answer_of
+from edgexf_runtimes.measure.processes.fresh import answer_of
 
 FEWEST = 5  # processes
-PROGRAM = "import sys, time; began = time.perf_counter(); from edgexf_runtimes.measure.latency import cold_child; cold_child.main(began, *sys.argv[1:])"
+PROGRAM = "import sys, time; began = time.perf_counter(); from edgexf_runtimes.measure.processes import cold_child; cold_child.main(began, *sys.argv[1:])"
 
 
 @dataclass(frozen=True)

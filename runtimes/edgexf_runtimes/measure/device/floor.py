@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from edgexf.dtypes import FP32
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.asked import CPU, asked
 from edgexf_runtimes.device.profiles import Settings

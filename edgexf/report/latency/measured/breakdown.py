@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from edgexf.checks import require
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rows import is_time
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rows import is_time
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
 BETWEEN = "between kernels"
@@ -85,7 +85,7 @@ class Breakdown:
     """Where the time of a graph goes at one length.
 
     Attributes:
-        graph, dtype, length, batch: as in `edgexf.report.latency.rows.Configuration`.
+        graph, dtype, length, batch: as in `edgexf.report.latency.measured.rows.Configuration`.
         runs: how many profiled runs the times are averages of.
         run_ms: the profiled run inside ONNX Runtime, in milliseconds: the nodes, and what lies between them.
         profiled_ms, plain_ms: the median query with the profiler and without it, in the same process, in milliseconds.

@@ -11,10 +11,10 @@ import onnxruntime as ort
 import pytest
 from small import DATA
 
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.device.profiles import Settings, profile_named
-from edgexf_runtimes.measure.latency import floor
+from edgexf_runtimes.measure.device import floor
 from edgexf_runtimes.measure.latency.bench import measure
 from edgexf_runtimes.measure.latency.operations import Count, count
 from edgexf_runtimes.measure.latency.operators import kernels, runs_of

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgexf.report.latency.breakdown import BETWEEN, Breakdown, Node, breakdown_table, layer_of
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.breakdown import BETWEEN, Breakdown, Node, breakdown_table, layer_of
+from edgexf.report.latency.measured.facts import Fact
 
 NODES = (
     Node("MatMul_1", "MatMul", "cpu", 1, 3.0, "bert.encoder.layer.0.attention.self.query"),

@@ -22,9 +22,9 @@ from typing import Any, Self
 import numpy as np
 
 from edgexf.checks import require
-from edgexf.report.latency.facts import Fact
-from edgexf.report.latency.rows import MOST_MS, MOST_PROCESSES
-from edgexf.report.latency.statistics import percentiles
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rows import MOST_MS, MOST_PROCESSES
+from edgexf.report.latency.measured.statistics import percentiles
 from edgexf.report.reading import check_keys, listed, number, of_kind
 
 STAGES = ("tokenization", "preparation", "run", "decoding")
@@ -35,7 +35,7 @@ STAGES_HEADER = ("answer", "encode", "prepare", "run", "decode", "sum", "whole",
 @dataclass(frozen=True)
 class Middle:
     """The median of times, and its interval of 99 %, in milliseconds; None where there are too few for one, or
-    too few processes, see `edgexf.report.latency.intervals`.
+    too few processes, see `edgexf.report.latency.measured.intervals`.
     """
 
     median: float

@@ -11,9 +11,9 @@ import pytest
 from latency_reports import latency_report, measured
 
 from edgexf.errors import InputError
-from edgexf.report.latency.facts import Fact
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.stages import SUM, UNCOVERED, WHOLE, Stages
 from edgexf.report.latency.report import LatencyReport
-from edgexf.report.latency.stages import SUM, UNCOVERED, WHOLE, Stages
 
 TIMES = {"tokenization": 1.0, "preparation": 2.0, "run": 10.0, "decoding": 0.5, "whole": 14.0}
 

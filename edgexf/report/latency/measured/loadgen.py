@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from edgexf.checks import require
-from edgexf.report.latency.rates import readable
-from edgexf.report.latency.rows import Configuration, Measured, finite, is_time
+from edgexf.report.latency.measured.rates import readable
+from edgexf.report.latency.measured.rows import Configuration, Measured, finite, is_time
 from edgexf.report.reading import check_keys, listed, of_kind
 
 LOADGEN_HEADER = ("LoadGen", "queries", "p50", "p90", "p99", "p50 / ours", "samples/s", "result")
