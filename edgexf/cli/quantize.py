@@ -23,7 +23,7 @@ from edgexf.cli.options import (
 )
 from edgexf.cli.streams import say, say_error
 from edgexf.dtypes import MODES
-from edgexf.errors import RefusedError, UsageError
+from edgexf.errors import InputError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from edgexf.report.quantization import Outcome
@@ -71,7 +71,9 @@ def check_mode(mode: str) -> None:
 def run_quantize(
     bundle: Path, mode: str, options: dict[str, Any], json_file: Path | None = None, markdown: Path | None = None, html: Path | None = None, details: bool = False
 ) -> None:  # fmt: skip
-    """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError."""
+    """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError. UsageError for data
+    that can't be read.
+    """
     from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
@@ -95,6 +97,8 @@ def run_quantize(
         outcomes = quantize(bundle, Request(mode, **options), progress)
     except RefusedError as error:
         outcomes, refusal = error.outcomes, error
+    except InputError as error:  # of the files of --evaluate and --calibration, which are wrong usage of a quantization
+        raise UsageError(str(error)) from error
     if str(json_file) == "-":
         click.echo(quantization.to_json(outcomes))
     else:
