@@ -30,10 +30,12 @@ class Prepared(Record):
     Attributes:
         raw: the input as it was read.
         windows: its tokens: one window, or several if the caller gave a stride.
+        rows: the checked inputs of the graph for each window, as they run where it runs alone.
     """
 
     raw: Raw
     windows: Sequence[Encoded]
+    rows: Sequence[Mapping[str, Array]]
 
     @property
     def truncated(self) -> bool:

@@ -3,7 +3,7 @@
 In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. The predictor opens each graph when it is first
 needed, so a process that only predicts never holds an explain graph.
 
-    text, bytes, path -> read -> Raw -> tokens -> Prepared -> arrays -> predict graph -> Prediction or Features
+    text, bytes, path -> read -> Raw -> tokens -> arrays -> Prepared -> predict graph -> Prediction or Features
 """
 
 from __future__ import annotations
@@ -190,12 +190,12 @@ class Predictor:
 
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
-        given = self.tokenized(source, truncate, stride)
-        self.check_windows(given)
-        return given
+        return self.check_windows(*self.tokenized(source, truncate, stride))
 
-    def tokenized(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
-        """`prepare` without a look at the tokens."""
+    def tokenized(
+        self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None
+    ) -> tuple[Raw, list[Encoded]]:
+        """`prepare` without a look at the tokens: the input and its windows."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
             raise UsageError(
@@ -205,12 +205,13 @@ class Predictor:
             raise UsageError(
                 "a stride must be for a model that gives labels, which windows can join, got one without; encode with it and run the rows."
             )
-        return Prepared(raw, self.tokens(raw, truncate, stride))
+        return raw, self.tokens(raw, truncate, stride)
 
-    def check_windows(self, given: Prepared) -> None:
-        """Looks at each window alone, for errors that a batch could hide: too few tokens, missing separators."""
-        for window in given.windows:
-            self.arrays([window])
+    def check_windows(self, raw: Raw, windows: Sequence[Encoded]) -> Prepared:
+        """Looks at each window alone, for errors that a batch could hide: too few tokens, missing separators. The arrays
+        are kept, so that a window that runs alone is not checked again.
+        """
+        return Prepared(raw, windows, [self.arrays([window]) for window in windows])
 
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
@@ -311,10 +312,12 @@ class Predictor:
     def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
         """Answers in the order given. Windows of similar length run together if rows are independent."""
         windows = [window for given in inputs for window in given.windows]
+        rows = [row for given in inputs for row in given.rows]
         answers: dict[int, Answer] = {}
         for batch in self.batches([len(window.ids) for window in windows]):
             start = time.perf_counter()
-            found = self.run_graph(names.PREDICT, self.arrays([windows[i] for i in batch]))
+            feeds = rows[batch[0]] if len(batch) == 1 else self.arrays([windows[i] for i in batch])
+            found = self.run_graph(names.PREDICT, feeds)
             ms = (time.perf_counter() - start) * 1e3
             answers.update(zip(batch, rows_of(found, len(batch), ms), strict=True))
         return self.decoded(inputs, [answers[index] for index in range(len(windows))])

@@ -188,7 +188,7 @@ class Session(Predictor):
             chosen = self.method(method) if at_run_time is None else ""
             given = self.prepare(source, truncate)
             question = target_of(self, given, target, position)
-            inputs = self.arrays(given.windows)
+            (inputs,) = given.rows
             if at_run_time is not None:
                 return perturbation.explain(self, at_run_time, inputs, question, options, progress)
             return graph.explain(self, chosen, inputs, question, options, progress)

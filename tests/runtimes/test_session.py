@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Exported
+from small import DATA
 
 import edgexf
+from edgexf import names
 from edgexf.bundle.manifest import Decoder, Globals, Graph, Limits, Manifest, Segments, Tensor
 from edgexf.errors import InputError, UsageError
-from edgexf_runtimes.inputs.checks import check_inputs
+from edgexf_runtimes import Session
+from edgexf_runtimes.inputs.checks import TokenChecks, check_inputs
 from edgexf_runtimes.inputs.preprocess import BATCH_TOKENS, batches
 
 LIMITS = Limits(vocab=258, min_length=2, max_length=10, block=1, max_global=0, padding="invariant")
@@ -124,6 +128,31 @@ def test_batches_change_no_answer(linformer: Exported, tmp_path: Path) -> None:
     assert [p.label for p in together] == [p.label for p in alone]
     assert [p.truncated for p in together] == [False, True, False, False, False, False, False, False]
     assert np.allclose([p.score for p in together], [p.score for p in alone], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "wanted"),
+    [
+        ("linformer", lambda session: session.predict("abc"), [1]),
+        ("tokens", lambda session: session.predict("w1 w2"), [1]),
+        ("linformer", lambda session: session.explain("abc"), [1]),
+        ("tokens", lambda session: session.explain("w1 w2", position=0), [1]),
+        ("linformer", lambda session: session.predict(["abc", "d"]), [1, 1, 2]),  # a batch could hide what is wrong with a row
+    ],
+)  # fmt: skip
+def test_a_window_that_runs_alone_is_checked_once(
+    name: str, call: Callable[[Session], object], wanted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, check = [], TokenChecks.__call__
+
+    def seen(checks: TokenChecks, given: Mapping[str, Any]) -> dict[str, Any]:
+        rows.append(len(given[names.INPUT_IDS]))
+        return check(checks, given)
+
+    with edgexf.load(DATA / "bundles" / "v1" / name, dtype="fp32") as session:
+        monkeypatch.setattr(TokenChecks, "__call__", seen)
+        call(session)
+    assert rows == wanted
 
 
 def test_text_bytes_and_a_path_with_the_same_content_get_the_same_answer(linformer: Exported, tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ def run_explain(predictor: Predictor, method: str, inputs: Mapping[str, Any]) ->
     return predictor.run_graph(method, checked(predictor, method, inputs))
 
 
+def run_checked(
+    predictor: Predictor, method: str, inputs: Mapping[str, Array], targets: Mapping[str, Any]
+) -> dict[str, Array]:
+    """`run_explain` on inputs that were checked before. `targets` are checked here."""
+    return predictor.run_graph(method, with_targets(predictor, method, inputs, targets))
+
+
 def checked(predictor: Predictor, method: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
     """What the graph of a method takes, from the inputs of `run_explain`.
 
@@ -54,35 +61,43 @@ def checked(predictor: Predictor, method: str, inputs: Mapping[str, Any]) -> dic
     wanted = {tensor.name for tensor in predictor.manifest.targets(method)} | set(TARGETS)
     given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
     arrays = predictor.checked({name: value for name, value in inputs.items() if name not in wanted})
-    return {**arrays, **check_targets(given, arrays, predictor.manifest, method)}
+    return with_targets(predictor, method, arrays, given)
+
+
+def with_targets(
+    predictor: Predictor, method: str, inputs: Mapping[str, Array], targets: Mapping[str, Any]
+) -> dict[str, Array]:
+    """What the graph of a method takes, from checked inputs, and from `targets`, which are checked here. Raises the errors
+    of `check_targets`.
+    """
+    return {**inputs, **check_targets(targets, inputs, predictor.manifest, method)}
 
 
 def explain(
     predictor: Predictor,
     method: str,
-    inputs: Mapping[str, npt.NDArray[Any]],
+    inputs: Mapping[str, Array],
     question: ExplanationTarget,
     options: Options,
     progress: Steps | None = None,
 ) -> Explanation:
-    """Explains the `question` about one row, whose arrays are `inputs`. Raises UsageError for options that the method
-    does not take.
+    """Explains the `question` about one row, whose checked arrays are `inputs`. Raises UsageError for options that the
+    method does not take.
     """
     path = along_a_path(predictor, method)
     options.check(method, PATH_OPTIONS if path else ())
     (window,) = question.given.windows
     start, baseline = time.perf_counter(), ""
     settings: dict[str, Any] = {}
-    feeds = {**inputs, **question.arrays()}
+    targets, run = question.arrays(), partial(run_checked, predictor, method, inputs)
     if path:
         replacement = predictor.baseline(options.baseline)
         ids = inputs[names.INPUT_IDS].copy()
         ids[0, real_places(window.offsets)] = replacement.token_id
-        feeds[names.BASELINE], baseline = ids, replacement.name
-        run = partial(run_explain, predictor, method)
-        found, settings = integrate(run, feeds, options.budget, options.time_limit, progress)
+        targets[names.BASELINE], baseline = ids, replacement.name
+        found, settings = integrate(run, targets, options.budget, options.time_limit, progress)
     else:
-        found = run_explain(predictor, method, feeds)
+        found = run(targets)
     return explanation(predictor, method, question, found, (time.perf_counter() - start) * 1e3, baseline, settings)
 
 

@@ -1,8 +1,8 @@
 """Integrated gradients on a device: refines the path until the scores are complete.
 
-In: a function that runs the explain graph of integrated gradients, and the arrays of one row. Out: the graph's outputs
-for a path with enough steps that |f(x) - f(b) - sum of scores| <= 5 % of |f(x) - f(b)|. If the budget or the time limit
-does not allow so many steps, the path is the longest that they allow.
+In: a function that runs the explain graph of integrated gradients, and the arrays of one row that it takes. Out: the
+graph's outputs for a path with enough steps that |f(x) - f(b) - sum of scores| <= 5 % of |f(x) - f(b)|. If the budget or
+the time limit does not allow so many steps, the path is the longest that they allow.
 
     T(2n) = (T(n) + M(n)) / 2       the trapezoidal rule: 2n steps are the mean of n steps and of the n midpoints
 
@@ -26,7 +26,7 @@ from edgexf.errors import UsageError
 from edgexf.progress import Steps
 
 Array = npt.NDArray[Any]
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # the explain graph, from its inputs to its outputs
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]  # the explain graph, from arrays of a row to its outputs
 COMPLETE = 0.05
 PATH_TOKENS = 8_192  # in one run, which keeps their activations; twice as many are at most 7 % faster
 FIRST_STEPS = 4
@@ -77,8 +77,8 @@ def integrate(
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """The graph's outputs with the scores and residual of the finest path, and the settings for an `Explanation`.
 
-    `feeds` are the arrays of one row: its inputs, its target and its baseline. `budget` limits the steps, by default to
-    `MOST_STEPS`. `time_limit` is in seconds. Raises UsageError for a budget below 1.
+    `feeds` are the arrays of one row that `run` takes beside the path, the baseline among them. `budget` limits the steps,
+    by default to `MOST_STEPS`. `time_limit` is in seconds. Raises UsageError for a budget below 1.
     """
     most, end = MOST_STEPS if budget is None else budget, time.perf_counter() + (time_limit or float("inf"))
     if most < 1:

@@ -133,11 +133,11 @@ def source_of(session: Session, case: Case) -> tuple[Source | None, str]:
 
 def predicted(session: Session, source: Source, lap: Lap) -> Prediction | Features:
     """What `Session.predict` does for one input, but for the time in the answer."""
-    given = session.tokenized(source)
+    raw, windows = session.tokenized(source)
     lap(TOKENIZATION)
-    session.check_windows(given)
-    (rows,) = session.batches([len(window.ids) for window in given.windows])
-    inputs = session.arrays(given.windows)
+    given = session.check_windows(raw, windows)
+    (rows,) = session.batches([len(window.ids) for window in windows])
+    (inputs,) = given.rows
     lap(PREPARATION)
     found = session.run_graph(names.PREDICT, inputs)
     lap(RUN)
@@ -151,11 +151,11 @@ def explained(session: Session, method: str, source: Source, position: int | Non
     from edgexf_runtimes.explain import graph
     from edgexf_runtimes.explain.target import target_of
 
-    given = session.tokenized(source)
+    raw, windows = session.tokenized(source)
     lap(TOKENIZATION)
-    session.check_windows(given)
+    given = session.check_windows(raw, windows)
     question = target_of(session, given, None, position)
-    inputs = graph.checked(session, method, {**session.arrays(given.windows), **question.arrays()})
+    inputs = graph.with_targets(session, method, given.rows[0], question.arrays())
     lap(PREPARATION)
     found = session.run_graph(method, inputs)
     lap(RUN)
