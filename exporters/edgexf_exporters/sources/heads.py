@@ -11,20 +11,20 @@ from typing import Any
 from edgexf.bundle.heads import TASKS, Task, task_named
 from edgexf.errors import ExportError, first_three
 
-ENCODER = "Encoder"  # the end of the class name of an encoder alone, in families with decoders
+ENCODERS = ("Encoder", "EncoderModel")  # the ends of the class names of an encoder alone, in families with decoders
 
 
 def task_of(architecture: str, family_has_decoder: bool = False) -> tuple[Task, bool]:
     """The task of a class, and whether a decoder answers. Raises ExportError for a class that edgexf does not know."""
     features = task_named("feature-extraction")
-    if family_has_decoder and architecture.endswith(ENCODER) and features is not None:
+    if family_has_decoder and architecture.endswith(ENCODERS) and features is not None:
         return features, False
     models = "decoder" if family_has_decoder else "encoder"
     known = [task for task in TASKS if task.models in (models, "both")]
     for task in known:
         if architecture.endswith(task.suffixes):
             return task, family_has_decoder
-    encoders = (ENCODER,) if family_has_decoder else ()
+    encoders = ENCODERS if family_has_decoder else ()
     suffixes = ", ".join((*encoders, *(suffix for task in known for suffix in task.suffixes)))
     raise ExportError(
         f"a model's head must be one of {suffixes}, got {architecture}; export another head of the same weights."

@@ -3,6 +3,7 @@
     dense                BERT, RoBERTa and DistilBERT: full attention
     longformer           a sliding window and global tokens
     led                  the attention of `longformer` in the encoder, full attention in the decoder
+    longt5               a sliding window in an encoder, also with the sums of blocks as global keys
     modernbert           a sliding window in most layers, full attention by slices in the others; its decoder
     bigbird              block-sparse attention
     nystromformer        landmarks
