@@ -32,6 +32,22 @@ def test_a_formula_gives_the_count_at_every_length_and_batch() -> None:
     assert found.parts[0].terms["int8"] == ((12_582_912, 1, 1),)
 
 
+def in_slices(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Linear layers over whole blocks, and full attention of slices of 256 queries with all blocks."""
+    batch, blocks, slices = sizes["batch_size"], -(-sizes["sequence_length"] // 64), -(-sizes["sequence_length"] // 256)
+    return {"float32": batch * (9 * blocks + 5 * blocks * slices)}
+
+
+def test_a_formula_may_have_several_factors_of_one_axis() -> None:
+    sliced = "(sequence_length + 255) // 256"
+    found = fitted(in_slices, [Region(BLOCKS.sizes, (*BLOCKS.factors, sliced))])
+    assert found is not None
+    assert found.parts[0].terms == {"float32": ((9, 1, 1, 0), (5, 1, 1, 1))}
+    assert all(found.at(sizes) == in_slices(sizes) for length in range(2, 4098, 7)
+               for sizes in [{"batch_size": 3, "sequence_length": length}])  # fmt: skip
+    assert fitted(in_slices, [BLOCKS]) is None
+
+
 @pytest.mark.parametrize("size", [32, 63, 65, 128])
 def test_a_formula_with_blocks_of_another_size_is_thrown_away(size: int) -> None:
     other = Region(BLOCKS.sizes, ("batch_size", f"(sequence_length + {size - 1}) // {size}"))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from small_graphs import FLOAT, INT, SCHEMES, Maker, layer
 
 from edgexf.passes.operations import Products
@@ -102,6 +102,38 @@ def loop(inner: str) -> ir.Model:
         [helper.make_tensor_value_info("z", FLOAT, ["b", "b"])],
     )
     return ir.serde.deserialize_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+
+
+def scanned(directions: list[int]) -> ir.Model:
+    """Products of each row of x [rows, b, 8] with a weight of the outer graph, and a product of their sum behind the loop."""
+    inner = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("sum", "row", "next", "product")]
+    nodes = [
+        helper.make_node("MatMul", ["row", "weight"], ["product"]),
+        helper.make_node("Add", ["sum", "product"], ["next"]),
+    ]
+    body = helper.make_graph(nodes, "body", inner[:2], inner[2:])
+    scan = helper.make_node(
+        "Scan", ["start", "x"], ["last", "each"], body=body, num_scan_inputs=1, scan_input_directions=directions
+    )
+    weight = numpy_helper.from_array(np.ones((8, 5), np.float32), "weight")
+    given = [
+        helper.make_tensor_value_info("start", FLOAT, ["b", 5]),
+        helper.make_tensor_value_info("x", FLOAT, ["s", "b", 8]),
+    ]
+    outputs = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("y", "z")]
+    after = [
+        helper.make_node("MatMul", ["last", "square"], ["y"]),
+        helper.make_node("MatMul", ["each", "square"], ["z"]),
+    ]
+    square = numpy_helper.from_array(np.ones((5, 5), np.float32), "square")
+    graph = helper.make_graph([scan, *after], "g", given, outputs, [weight, square])
+    return ir.serde.deserialize_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+
+
+def test_the_body_of_a_scan_counts_once_for_each_step() -> None:
+    inside, behind, each = 7 * 3 * 8 * 5, 3 * 5 * 5, 7 * 3 * 5 * 5
+    assert count(scanned([0])) == Count({"float32": 2 * (inside + behind + each)}, ())
+    assert count(scanned([1])).uncounted == ("Scan", "MatMul")
 
 
 def test_a_loop_with_products_is_named_and_one_without_has_none() -> None:

@@ -219,13 +219,14 @@ def mean_of_runs(runs: Sequence[Sequence[Event]], modules: Mapping[str, str]) ->
     """The time of a run in milliseconds and its nodes, as means over the middle half of `runs`.
 
     `modules` are those of the nodes in the graph's file. ONNX Runtime calls a node that took over a neighbour
-    ``MatMul_9/MatmulTransposeFusion/``; one that it made of several has a name of its own, and no module.
+    ``MatMul_9/MatmulTransposeFusion/``; one that it made of several has a name of its own, and no module. A node inside a
+    loop has the name of the loop before its own, and its module.
     """
     kept = [runs[place] for place in middle([run[0]["dur"] for run in runs])]
     own, calls, about = Counter[str](), Counter[str](), dict[str, Mapping[str, Any]]()
     for one in kept:
-        for event, microseconds in own_times(kernels(one)):
-            name = event["name"].removesuffix(KERNEL)
+        for path, event, microseconds in own_times(kernels(one)):
+            name = "/".join(path)
             own[name] += microseconds
             calls[name] += 1
             about.setdefault(name, event["args"])
@@ -243,16 +244,18 @@ def mean_of_runs(runs: Sequence[Sequence[Event]], modules: Mapping[str, str]) ->
     return MILLI * sum(one[0]["dur"] for one in kept) / len(kept), nodes
 
 
-def own_times(events: Sequence[Event]) -> list[tuple[Event, int]]:
-    """The time of each event without that of the events inside it: a `Loop` holds the nodes of its body.
+def own_times(events: Sequence[Event]) -> list[tuple[tuple[str, ...], Event, int]]:
+    """The names of an event and of those around it, the event, and its time without that of the events inside it: a `Scan`
+    holds the nodes of its body.
 
     `events` are in the order of `runs_of`.
     """
-    found, around = [event["dur"] for event in events], list[int]()
+    found, around, paths = [event["dur"] for event in events], list[int](), list[tuple[str, ...]]()
     for place, event in enumerate(events):
         while around and event["ts"] >= events[around[-1]]["ts"] + events[around[-1]]["dur"]:
             around.pop()
         if around:
             found[around[-1]] -= event["dur"]
+        paths.append((*(paths[around[-1]] if around else ()), event["name"].removesuffix(KERNEL)))
         around.append(place)
-    return list(zip(events, found, strict=True))
+    return list(zip(paths, events, found, strict=True))
