@@ -34,13 +34,18 @@ LED = {
     "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_encoder_position_embeddings": 128,
     "max_decoder_position_embeddings": 40,
 }  # fmt: skip
+LONG_T5 = {
+    "vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_heads": 4, "local_radius": 15,
+    "global_block_size": 64, "encoder_attention_type": "transient-global", "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 20,
+}  # fmt: skip
 LONGFORMER = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "bos_token_id": 0,
     "max_position_embeddings": 130, "pad_token_id": 1, "sep_token_id": 2, "type_vocab_size": 1,
 }  # fmt: skip
 MODERN_BERT = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
-    "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "max_position_embeddings": 130,
+    "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "max_position_embeddings": 300,
     "local_attention": 9,
 }  # fmt: skip
 NYSTROMFORMER = {
@@ -58,6 +63,8 @@ def config(family: str, layers: int, **changes: Any) -> Any:
     windows = [8, 16][:layers]
     if family == "Nystromformer":
         return transformers.NystromformerConfig(**{**NYSTROMFORMER, **changes}, num_hidden_layers=layers)
+    if family == "LongT5":
+        return transformers.LongT5Config(**{**LONG_T5, **changes}, num_layers=layers)
     if family in ("ModernBert", "ModernBertDecoder"):
         kinds = ["full_attention", "sliding_attention", "sliding_attention"][:layers]
         sizes = {**MODERN_BERT, "layer_types": kinds, "num_hidden_layers": layers, **changes}
@@ -87,7 +94,8 @@ def small(family: str, head: str, layers: int = 1, **changes: Any) -> Any:
     torch.manual_seed(0)
     if head == "ModelWithLMHead":
         changes["is_decoder"] = True
-    whole = getattr(transformers, family + head.replace("Encoder", "Model"))(config(family, layers, **changes)).eval()
+    name = family + ("Model" if head == "Encoder" else head)
+    whole = getattr(transformers, name)(config(family, layers, **changes)).eval()
     with torch.no_grad():
         for parameter in whole.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))

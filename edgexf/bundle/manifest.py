@@ -36,6 +36,7 @@ class Limits(Record):
             next multiple of n changes no output, else ``none``.
         token_types: token types are below this number; 0 for a model without token types.
         switch: up to this length the model attends fully; 0 if its attention never changes with the length.
+        pads_left: padding may also stand before the real tokens of a row.
     """
 
     vocab: int
@@ -46,6 +47,7 @@ class Limits(Record):
     padding: str
     token_types: int = 0
     switch: int = 0
+    pads_left: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -60,6 +62,7 @@ class Limits(Record):
             value = getattr(self, name)
             require(is_count(value, least), f"{name} must be a whole number of at least {least}", value)
         require(self.switch <= self.max_length, "switch must not be over max_length", self.switch)
+        require(isinstance(self.pads_left, bool), "pads_left must be true or false", self.pads_left)
         require(self.min_length <= self.max_length, "min_length must not be over max_length", self.min_length)
         require(
             isinstance(self.padding, str) and PADDINGS.fullmatch(self.padding) is not None,
@@ -327,7 +330,7 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
     graphs = [record(Graph, graph, may_lack=("profile",)) for graph in as_list("variants", known)]
     return {
         **known,
-        "limits": Limits(**record(Limits, known["limits"])),
+        "limits": Limits(**record(Limits, known["limits"], may_lack=("pads_left",))),
         **{name: optional(kind, known[name]) for name, kind in OPTIONAL.items()},
         "variants": tuple(
             Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})

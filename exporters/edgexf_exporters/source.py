@@ -213,7 +213,6 @@ class Source:
         call_context: makes the context that surrounds each call of the module.
         reason: why `embedding` is None; otherwise empty.
         per_row: how the grid asks for each row alone; None for a model that may be asked for whole batches.
-        pads_left: padding may also stand before the tokens, and the grid puts it there too.
         sliced: as in `Family`.
         defined: `call_context` replaces a part of the module that answers too few inputs by its definition.
         config: the values of config.json.
@@ -245,7 +244,6 @@ class Source:
     call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
     reason: str = ""
     per_row: PerRow | None = None
-    pads_left: bool = False
     sliced: bool = False
     defined: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)

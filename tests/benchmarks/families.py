@@ -49,8 +49,11 @@ HEADS = {
     **dict.fromkeys(("BigBird", "Nystromformer", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
     "Esm": ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM"),
     "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
+    "ModernBert": (*ENCODER, "ForMultipleChoice"),
+    "ModernBertDecoder": ("Model", "ForSequenceClassification", "ForCausalLM"),
+    "LongT5": ("EncoderModel",),
 }
-LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert")
+LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert", "ModernBert")
 LENGTHS = (1024, 4096)
 MODULES = {  # a module of tests/modules.py: the variant of its attention
     "source and target": "torch-nn",
@@ -154,6 +157,11 @@ def published(family: str, layers: int) -> Any:
         )  # fmt: skip
     if family == "BigBird":
         return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
+    if family == "ModernBert":
+        kinds = ["full_attention", "sliding_attention"][:layers]
+        return transformers.ModernBertModel(
+            transformers.ModernBertConfig(vocab_size=1000, num_hidden_layers=layers, layer_types=kinds, pad_token_id=0)
+        )
     if family in DENSE:
         config = getattr(transformers, f"{family}Config")(
             **sizes, num_hidden_layers=layers, max_position_embeddings=4098
@@ -235,7 +243,8 @@ def main(output: Path, again: tuple[str, ...]) -> None:
             keep(rows, head, head_row(options, build))
     for family in HEADS:
         if family not in found["float64"]:
-            keep(found["float64"], family, worst_difference(from_model(small(family, "Model", 2), most_global(family))))
+            head = "Model" if "Model" in HEADS[family] else HEADS[family][0]
+            keep(found["float64"], family, worst_difference(from_model(small(family, head, 2), most_global(family))))
     for family in LAYERS:
         if family not in found["layers"]:
             keep(found["layers"], family, layer_row(family))

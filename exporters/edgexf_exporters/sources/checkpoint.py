@@ -90,7 +90,6 @@ def from_model(
         settings={"use_cache": False} if config.is_encoder_decoder else {},
         call_context=about.call_context,
         per_row=about.per_row,
-        pads_left=about.pads_left,
         sliced=about.sliced,
         config=portable(config, type(model).__name__),
         provenance={
@@ -127,7 +126,9 @@ def limits_of(
         )
     chosen = max_global or min(task.max_global, reach) if variant.globals else 0
     segments = types if types > 1 else 0
-    return Limits(config.vocab_size, about.shortest, reach, 1, chosen, about.padding, segments, about.switch)
+    return Limits(
+        config.vocab_size, about.shortest, reach, 1, chosen, about.padding, segments, about.switch, about.pads_left
+    )
 
 
 def portable(config: Any, architecture: str) -> dict[str, Any]:

@@ -144,7 +144,21 @@ class Cell:
             names.BASELINE: other if shown is None else np.where(shown, other, first),
             names.PATH: np.linspace(0.1, 0.8, 1 + self.seed % 2, dtype=np.float32),
         }
-        return {**feeds, **path, **source.target.draw(sizes, self.seed, shown)}
+        target = source.target.draw(sizes, self.seed, shown)
+        if shown is not None and names.TARGET_START in target and ids:
+            name_tied_ends(target, first, shown)
+        return {**feeds, **path, **target}
+
+
+def name_tied_ends(target: Feeds, ids: Array, shown: Array) -> None:
+    """Names the ends to explain in rows of one id alone, in place.
+
+    Without absolute positions all tokens of such a row answer alike, so the best one would be a tie.
+    """
+    alike = ~np.where(shown, ids != np.take_along_axis(ids, shown.argmax(axis=1)[:, None], axis=1), False).any(axis=1)
+    for name in (names.TARGET_START, names.TARGET_END):
+        rows = alike & ~target[name].any(axis=1)
+        target[name][rows, shown[rows].argmax(axis=1)] = 1.0
 
 
 def drawn(source: Source, sizes: Mapping[str, int], seed: int) -> Feeds:
@@ -211,7 +225,7 @@ def cells(source: Source, block: int, grid: str) -> Iterator[Cell]:
     export of a large model.
     """
     seed, full, limits = 0, grid == "full", source.limits
-    padded = (*(MASKS if source.mask is not None else MASKS[:1]), *((LEFT,) if source.pads_left else ()))
+    padded = (*(MASKS if source.mask is not None else MASKS[:1]), *((LEFT,) if limits.pads_left else ()))
     for turn, length in enumerate(lengths(source, block)):
         short = full or length < limits.max_length
         rows, masks = batches(source) if short else batches(source)[:1], padded if short else padded[:2]

@@ -149,7 +149,7 @@ class TokenChecks:
         ids = rows[names.INPUT_IDS]
         check_range(names.INPUT_IDS, ids, limits.vocab, shape, "encode the input as the bundle says")
         mask = rows.get(names.ATTENTION_MASK)
-        mask = np.ones_like(ids) if mask is None else check_mask(mask, shape)
+        mask = np.ones_like(ids) if mask is None else check_mask(mask, shape, limits.pads_left)
         inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
         if manifest.globals is not None:
             chosen = rows.get(names.GLOBAL_ATTENTION_MASK)
@@ -231,16 +231,23 @@ def check_range(name: str, array: Tokens, below: int, shape: Shape, remedy: str 
     raise InputError(f"{name} must be 0 to {below - 1}, got {array[first_place(wrong)]}{where}; {remedy}.")
 
 
-def check_mask(mask: Tokens, shape: Shape) -> Tokens:
-    """Raises InputError unless each row is ones, at least one, and then zeros."""
-    wrong = (mask.view(UINT64) > 1).any(axis=1)
-    wrong |= (mask[:, 1:] > mask[:, :-1]).any(axis=1) | (mask[:, 0] != 1)
+def check_mask(mask: Tokens, shape: Shape, pads_left: bool = False) -> Tokens:
+    """Raises InputError unless each row is ones, at least one, and then zeros, or with `pads_left` zeros and then ones."""
+    wrong = (mask[:, 1:] > mask[:, :-1]).any(axis=1) | (mask[:, 0] != 1)
+    if pads_left and wrong.any():
+        wrong &= (mask[:, 1:] < mask[:, :-1]).any(axis=1) | (mask[:, -1] != 1)
+    wrong |= (mask.view(UINT64) > 1).any(axis=1)
     if wrong.any():
         row = mask[wrong.argmax()]
         other = (row < 0) | (row > 1)
         what = f"{row[other][0]}" if other.any() else "another order" if row.any() else "zeros alone"
+        order, remedy = (
+            ("ones, with zeros on one side,", "pad on one side of")
+            if pads_left
+            else ("ones and then zeros", "pad behind")
+        )
         raise InputError(
-            f"attention_mask must be ones and then zeros in each row, got {what}{row_of(wrong, shape)}; pad behind the real tokens."
+            f"attention_mask must be {order} in each row, got {what}{row_of(wrong, shape)}; {remedy} the real tokens."
         )
     return mask
 

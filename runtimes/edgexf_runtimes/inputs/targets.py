@@ -84,12 +84,12 @@ def checked_position(
         )
     (rows,) = (sizes[str(axis)] for axis in tensor.shape)
     position = whole("position", value, (rows,), f"whole numbers [{rows}]", "give one for each row")
-    lengths = places(inputs, sizes, rows, manifest)
-    wrong = (position < 0) | (position >= lengths)
+    first, behind = places(inputs, sizes, rows, manifest)
+    wrong = (position < first) | (position >= behind)
     if wrong.any():
         row = int(wrong.argmax())
         raise InputError(
-            f"position must be a real token, 0 to {lengths[row] - 1}, got {position[row]} in row {row}; count the tokens from 0."
+            f"position must be a real token, {first[row]} to {behind[row] - 1}, got {position[row]} in row {row}; count the tokens from 0."
         )
     return position.astype(np.int64)
 
@@ -102,14 +102,15 @@ def whole(name: str, value: Any, shape: tuple[int, ...], rule: str, remedy: str)
     return array
 
 
-def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> Array:
-    """The number of tokens of each row that have an answer, int64 [rows]."""
+def places(inputs: Mapping[str, Array], sizes: Mapping[str, int], rows: int, manifest: Manifest) -> tuple[Array, Array]:
+    """The first token of each row that has an answer, and the place behind the last one, int64 [rows] each."""
     output = manifest.variants[0].outputs[0]
     (tokens,) = (axis for axis in output.shape[:-1] if axis != manifest.samples)
     if tokens == names.SEQUENCE and names.ATTENTION_MASK in inputs:
-        lengths: Array = inputs[names.ATTENTION_MASK].sum(axis=-1)
-        return lengths
-    return np.full(rows, size_of(tokens, sizes))
+        mask = inputs[names.ATTENTION_MASK]
+        first = mask.argmax(axis=-1)
+        return first, first + mask.sum(axis=-1)
+    return np.zeros(rows, np.int64), np.full(rows, size_of(tokens, sizes))
 
 
 def checked_baseline(value: Any, inputs: Mapping[str, Array], manifest: Manifest) -> Array:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import ModernBertModel
 
 import edgexf
-from edgexf.errors import ExportError, VerificationError
+from edgexf.errors import ExportError, InputError, VerificationError
 from edgexf_exporters.lowerings.huggingface.modernbert import Positions, Windows
 from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.float64 import worst_difference
@@ -26,12 +26,18 @@ FLOAT32 = (
     1e-5  # the library turns queries and keys in float32, also in a model of float64: 1e-7, and what layers make of it
 )
 ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
-ROPE = {"rope_theta": 10_000.0}
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, **ROPE}
+
+
+def rope(kind: str = "default", **more: Any) -> dict[str, Any]:
+    """The parameters of rotary positions. The library writes to them."""
+    return {"rope_type": kind, "rope_theta": 10_000.0, **more}
 
 
 def built(head: str, layers: int = 3, family: str = "ModernBert", **changes: Any) -> Any:
     return small(family, head, layers, **changes)
+
+
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=32)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,7 @@ def built(head: str, layers: int = 3, family: str = "ModernBert", **changes: Any
         ("ModernBert", "ForQuestionAnswering", {"layer_types": ["sliding_attention"] * 3}),
         ("ModernBert", "ForMultipleChoice", {"layer_types": ["sliding_attention", "full_attention", "full_attention"]}),
         ("ModernBert", "ForMultipleChoice", {"classifier_pooling": "mean", "layer_types": ["full_attention"] * 3}),
-        ("ModernBert", "Model", {"rope_parameters": {"full_attention": YARN, "sliding_attention": ROPE}}),
+        ("ModernBert", "Model", {"rope_parameters": {"full_attention": YARN, "sliding_attention": rope()}}),
         ("ModernBertDecoder", "Model", {}),
         ("ModernBertDecoder", "ForCausalLM", {"local_attention": 2}),
         ("ModernBertDecoder", "ForSequenceClassification", {"local_attention": 300}),
@@ -100,7 +106,7 @@ def modernbert_rotary(config: Any) -> Any:
 
 def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
     """One export for each method's own way: relevance rules, the plain gradient, and attention weights."""
-    model = built("ForSequenceClassification", max_position_embeddings=300)
+    model = built("ForSequenceClassification")
     methods = ("attnlrp", "gradient", "attention-rollout")
     bundle = edgexf.export(model, explain=methods, output=tmp_path / "out")
     assert "left" in {row["mask"] for row in bundle.manifest.grid["rows"]}
@@ -116,10 +122,27 @@ def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> No
 
 
 def test_a_decoder_answers_and_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
-    model = built("ForCausalLM", 2, "ModernBertDecoder", max_position_embeddings=300)
+    model = built("ForCausalLM", 2, "ModernBertDecoder")
     bundle = edgexf.export(model, output=tmp_path / "out")
     for length in (2, 57, 300):
         check(bundle.path, model, inputs(model, length))
+
+
+def test_a_runtime_takes_padding_on_either_side_and_on_no_other(tmp_path: Path) -> None:
+    model = built("ForTokenClassification", 2)
+    bundle = edgexf.export(model, output=tmp_path / "out")
+    given = {name: value.flip(1) for name, value in inputs(model, 40).items()}
+    check(bundle.path, model, given)
+    arrays = {name: value.numpy() for name, value in given.items()}
+    with edgexf.load(bundle.path) as session:
+        assert session.manifest.limits.pads_left
+        relevance = session.run_explain(**arrays, position=np.array([0, 20, 39]))["relevance"]
+        assert not relevance[arrays["attention_mask"] == 0].any()
+        with pytest.raises(InputError, match="a real token, 20 to 39, got 19 in row 1"):
+            session.run_explain(**arrays, position=np.array([0, 19, 39]))
+        arrays["attention_mask"][0, 7] = 0
+        with pytest.raises(InputError, match="zeros on one side, in each row, got another order in row 0"):
+            session.run(**arrays)
 
 
 class Pooled(nn.Module):
@@ -147,15 +170,15 @@ def test_a_custom_module_may_read_hidden_tokens(tmp_path: Path) -> None:
 
 def test_angles_that_change_with_the_length_are_refused(tmp_path: Path) -> None:
     factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "original_max_position_embeddings": 32}
-    rope = {"rope_type": "longrope", **factors, **ROPE}
-    model = built("Model", 1, rope_parameters={"full_attention": rope, "sliding_attention": ROPE})
+    changed = {"full_attention": rope("longrope", **factors), "sliding_attention": rope()}
+    model = built("Model", 1, rope_parameters=changed)
     with pytest.raises(ExportError, match="got 'longrope' for full_attention"):
         edgexf.export(model, output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def see_one_more(self: Windows, before: int, after: int, right: Callable[..., None]) -> None:
-    right(self, before + 1, after)
+    right(self, before, after + 1)
 
 
 def forget_who_sees(self: Windows, real: Tensor, right: Callable[..., Tensor]) -> Tensor:

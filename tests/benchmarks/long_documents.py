@@ -1,0 +1,150 @@
+"""Time and memory of ModernBERT at long inputs: edgexf's graph, eager SDPA and the graph of torch's own exporter.
+
+    python tests/benchmarks/long_documents.py FOLDER [--layers N] [--lengths 512,2048,8192] [--turns N] [--output FILE]
+
+FOLDER keeps the model's graphs between calls. The model has the sizes of ModernBERT base and random weights. Each row is
+measured in fresh processes that take turns, two threads each: the median of the turns' seconds, of their processor seconds, and
+the resident memory of a run over that of the loaded model. `explain` and `int8` are edgexf's graphs too. A length at which
+a process needs more memory than `--most` GiB is left out, and the table says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from edgexf.report.markdown import markdown_table
+
+THREADS = 2
+RUN = """
+import json, os, resource, sys, time
+import numpy as np
+kind, where, length, threads, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+resource.setrlimit(resource.RLIMIT_DATA, (most << 30, most << 30))
+ids, mask = np.random.default_rng(0).integers(5, 1000, (1, length)), np.ones((1, length), np.int64)
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+def eager():
+    import torch, transformers
+    torch.set_num_threads(threads)
+    model = transformers.ModernBertForSequenceClassification.from_pretrained(where).eval()
+    given = torch.from_numpy(ids), torch.from_numpy(mask)
+    def run():
+        with torch.no_grad():
+            model(input_ids=given[0], attention_mask=given[1])
+    return run
+
+def ours():
+    import edgexf
+    session = edgexf.load(where, threads=threads, dtype="q8" if kind == "int8" else "fp32", verify="never")
+    call = session.run_explain if kind == "explain" else session.run
+    call(input_ids=ids[:, :2], attention_mask=mask[:, :2])
+    return lambda: call(input_ids=ids, attention_mask=mask)
+
+def exporters():
+    import onnxruntime as ort
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.enable_mem_pattern = threads, False
+    session = ort.InferenceSession(where, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"input_ids": ids, "attention_mask": mask})
+
+run = {"eager": eager, "exporter": exporters}.get(kind, ours)()
+before, found = resident(), []
+for _ in range(2):
+    start, used = time.perf_counter(), time.process_time()
+    run()
+    found.append((time.perf_counter() - start, time.process_time() - used))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+print(json.dumps([min(one for one, _ in found), min(one for _, one in found), peak - before]))
+"""
+
+
+def prepare(folder: Path, layers: int) -> dict[str, Path]:
+    """Makes what is missing: the saved model, edgexf's bundle with an explanation and int8, and the exporter's graph."""
+    import torch
+    import transformers
+
+    import edgexf
+
+    model_folder, bundle, graph = folder / "model", folder / "bundle", folder / "exporter" / "model.onnx"
+    if not model_folder.exists():
+        torch.manual_seed(0)
+        config = transformers.ModernBertConfig(num_hidden_layers=layers)
+        transformers.ModernBertForSequenceClassification(config).save_pretrained(model_folder)
+    model = transformers.ModernBertForSequenceClassification.from_pretrained(model_folder).eval()
+    if not bundle.exists():
+        start = time.perf_counter()
+        edgexf.export(model, output=bundle)
+        edgexf.quantize(bundle, "int8", force=True)
+        print(f"edgexf exported and quantized in {time.perf_counter() - start:.0f} s", flush=True)
+    if not graph.exists():
+        graph.parent.mkdir()
+        example = torch.ones(2, 96, dtype=torch.int64), torch.ones(2, 96, dtype=torch.int64)
+        axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=8192)}
+        torch.onnx.export(
+            model, (), str(graph), kwargs={"input_ids": example[0], "attention_mask": example[1]}, dynamo=True,
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes}, external_data=True,
+        )  # fmt: skip
+    return {"edgexf": bundle, "explain": bundle, "int8": bundle, "eager": model_folder, "exporter": graph}
+
+
+def measured(kind: str, where: Path, length: int, most: int) -> list[float] | None:
+    """Seconds, processor seconds and MB of one fresh process; None where it needs too much memory."""
+    command = [sys.executable, "-c", RUN, kind, str(where), str(length), str(THREADS), str(most)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(THREADS)})
+    if done.returncode == 0:
+        found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
+        return found
+    if any(word in done.stderr for word in ("memory", "bad_alloc", "Memory")) or done.returncode < 0:
+        return None
+    raise SystemExit(done.stderr[-2000:])
+
+
+def row(kind: str, length: int, found: list[list[float] | None], eager: float | None) -> list[str]:
+    kept = [one for one in found if one is not None]
+    if not kept:
+        return [kind, f"{length:,}", "too much memory", "-", "-", "-"]
+    seconds, used, memory = (median(column) for column in zip(*kept, strict=True))
+    ratio = "-" if eager is None else f"{used / eager:.2f}"
+    return [kind, f"{length:,}", f"{seconds:.2f}", f"{used:.2f}", ratio, f"{memory:,.0f}"]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--layers", default=22, show_default=True)
+@click.option("--lengths", default="512,2048,8192", show_default=True)
+@click.option("--kinds", default="edgexf,eager,exporter,explain,int8", show_default=True)
+@click.option("--turns", default=3, show_default=True)
+@click.option("--most", default=20, show_default=True, help="GiB that a process may take.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A Markdown file of the table.")
+def main(folder: Path, layers: int, lengths: str, kinds: str, turns: int, most: int, output: Path | None) -> None:
+    """Measure, and print the table after each length."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places, rows = prepare(folder, layers), []
+    for length in map(int, lengths.split(",")):
+        found: dict[str, list[Any]] = {kind: [] for kind in kinds.split(",")}
+        for _ in range(turns):
+            for kind in found:
+                if None not in found[kind]:
+                    found[kind].append(measured(kind, places[kind], length, most))
+        kept = [one[1] for one in found.get("eager", []) if one is not None]
+        rows += [row(kind, length, each, median(kept) if kept else None) for kind, each in found.items()]
+        header = ("graph", "tokens", "seconds", "processor seconds", "of eager's", "MB over the model")
+        table = f"{layers} layers x 768. " + "\n\n" + markdown_table(header, rows)
+        print(table, flush=True)
+        if output is not None:
+            output.write_text(table, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
