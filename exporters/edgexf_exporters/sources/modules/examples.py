@@ -5,6 +5,7 @@ In: example inputs, their axes, and what is known about each of them. Out: array
     ids      numbers below the rows of the embedding that reads the ids, without special ids; padding behind real
              tokens where the embedding has an id for it
     mask     real tokens, and padding behind them as the grid asks
+    boxes    corners of boxes: the left and the upper one first, since models read their distances
     choice   a ``global_attention_mask``: up to `max_global` tokens of a row, anywhere among the real ones
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
@@ -37,6 +38,7 @@ from edgexf_exporters.hard_values import kind_of, large, repeated, small, with_i
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
+BOXES = "bbox"  # an input of this name holds left, top, right and bottom of a box
 MOST_VALUES = 4096  # the largest number of values of an example to draw from
 HIDES = -1e4  # an added mask hides by such a value or a smaller one
 # How values are drawn where the example has a single value, the hardest first: of any sign, not negative, up to 1, and
@@ -81,7 +83,8 @@ class Draws:
         tokens are real.
         """
         chance = np.random.default_rng(seed)
-        return {name: self.one(name, sizes, chance, padded, kind_of(seed)) for name in self.examples}
+        drawn = {name: self.one(name, sizes, chance, padded, kind_of(seed)) for name in self.examples}
+        return {name: np.sort(array, axis=-1) if name == BOXES else array for name, array in drawn.items()}
 
     def one(
         self, name: str, sizes: Sizes, chance: np.random.Generator, padded: Callable[[int, int], int] | None, kind: str
