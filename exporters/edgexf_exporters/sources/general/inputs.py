@@ -97,6 +97,7 @@ class Maker:
         tried = [kinds[kind] for kind in order]
         tried += [(*kinds[TEXT], *kinds[IMAGE])] if len(tried) > 1 else []
         needed = tuple(name for name, required in self.taken.items() if required)
+        tried += [tuple(name for name in one if name != names.DECODER_INPUT_IDS) for one in tried]
         whole = [tuple(name for name in self.taken if name in {*one, *needed}) for one in tried]
         yield from dict.fromkeys([*whole, *([needed] if needed else []), *((kind,) for kind in order)])
 
