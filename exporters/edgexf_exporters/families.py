@@ -1,18 +1,18 @@
-"""Families of transformers that edgexf exports as they are: data, so that the command line prints it without torch.
+"""The kinds of families of transformers, as data, so that the command line prints them without torch.
 
-    VARIANTS     lowered: edgexf replaces the attention, so that it traces, or traces better
-    TESTED       as it is: tests/benchmarks/general.py exports a model of the family in full
-    GENERAL      any other family of transformers: the grid decides at each export
+    lowered             `VARIANTS` of `edgexf_exporters`: edgexf replaces the attention, so that it traces, or traces better
+    tested as it is     `TESTED`: traced as it is; tests/benchmarks/census.py exports a model of the family
+    general             any other family of transformers: the grid decides at each export
 
-`VARIANTS` stands in `edgexf_exporters`. A record of `TESTED` is one line, and nothing depends on it but what is shown and
-the name in a manifest: an export takes the same way with it and without.
+A record of `TESTED` is one line. Nothing depends on it but what is shown, and the name in a manifest: an export takes the
+same way with it and without.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-GENERAL = "general"
+LOWERED, AS_IT_IS, GENERAL = "lowered by edgexf", "tested as it is", "general"
 TOLERANCE = 1e-4
 
 
@@ -22,14 +22,12 @@ class Tested:
 
     Attributes:
         model_type: the model_type of its config.
-        architecture: the class that is measured.
-        attention: the attention in words.
-        measured_error: the largest relative difference that tests/benchmarks/general.py measured.
+        architecture: the class that the census exports.
+        measured_error: the largest relative difference that tests/benchmarks/census.py measured.
     """
 
     model_type: str
     architecture: str
-    attention: str
     measured_error: float
 
     @property
