@@ -67,15 +67,33 @@ GROUPS = (
     (WORDS, TABLES), (64, LENGTHS), (64, IMAGES), (16, PATCHES), (32, WINDOWS), (1, SINGLE),
 )  # fmt: skip
 SIZES = {name: size for size, group in GROUPS for name in group}
-# What a first attempt changes, and what the later ones still do.
-KINDS = (
-    frozenset(SIZES),
-    frozenset(SIZES) - {*HEAD_WIDTHS, *RANKS, *PATCHES},
-    frozenset({*LAYERS, *TABLES, *INNERS, *EXPERTS, *IMAGES}),
-    frozenset({*LAYERS, *TABLES, *EXPERTS}),
-    frozenset(TABLES),
+# Attempts in order: the sizes that each of them changes.
+WIDE = {
+    **SIZES,
+    **dict.fromkeys(WIDTHS, 256),
+    **dict.fromkeys((*HEADS, *PAIRS), 2),
+}  # heads of 128, as most models have
+
+
+def only(*groups: tuple[str, ...]) -> dict[str, int]:
+    return {name: SIZES[name] for group in groups for name in group}
+
+
+def without(sizes: Mapping[str, int], *groups: tuple[str, ...]) -> dict[str, int]:
+    left = {name for group in groups for name in group}
+    return {name: size for name, size in sizes.items() if name not in left}
+
+
+ATTEMPTS = (
+    SIZES,
+    without(SIZES, HEAD_WIDTHS, RANKS, PATCHES),
+    without(WIDE, HEAD_WIDTHS, RANKS, PATCHES),
+    only(LAYERS, TABLES, INNERS, EXPERTS, IMAGES),
+    only(LAYERS, TABLES, EXPERTS),
+    only(TABLES),
 )
 DEPTHS = ("depths", "stage_numb_of_layers", "blocks_per_stage", "layers", "num_layers", "decoder_depths")
+KINDS = ("layer_types", "layers_block_type", "block_types", "indexer_types")  # a kind for each layer
 ROPE = {"mrope_section": [2, 1, 1]}
 
 
@@ -83,36 +101,42 @@ def small_configs(model_type: str) -> Iterator[Any]:
     """Yields configs of a model type, the smallest first."""
     cls = CONFIG_MAPPING[model_type]
     default = cls()
-    for kinds in KINDS:
-        config = cls(**changes(default, kinds))
+    for sizes in ATTEMPTS:
+        config = cls(**changes(default, sizes))
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = 0  # a classifier of a decoder looks for the last token before padding
         yield config
 
 
-def changes(config: Any, kinds: frozenset[str]) -> dict[str, Any]:
+def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
     """The arguments of a config that shrink it, those of its parts in dictionaries."""
     found: dict[str, Any] = {}
-    for name, value in config.to_dict().items():
+    values = config.to_dict()
+    for name, value in values.items():
         part = getattr(config, name, None)
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
-            found[name] = {**changes(part, kinds), "model_type": part.model_type}
+            found[name] = {**changes(part, sizes), "model_type": part.model_type}
         elif name.endswith(("_token_id", "_token_index")):
             found |= token(name, value)
         elif name in DEPTHS and isinstance(value, list | tuple):
             found[name] = type(value)([1] * len(value))
-        elif name in kinds and isinstance(value, int | list | tuple) and not isinstance(value, bool):
-            found |= sized(name, value)
+        elif name.endswith(KINDS) and isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+            kinds = list(dict.fromkeys(value))
+            found[name] = [kinds[place % len(kinds)] for place in range(2)] if kinds else value
+        elif name in sizes and not isinstance(value, bool):
+            found |= sized(name, value, sizes[name])
         elif name == "rope_parameters" and isinstance(value, Mapping) and "mrope_section" in value:
-            found[name] = {**value, **ROPE}
+            found[name] = {**value, **ROPE} if sizes is SIZES else value
+    if "kv_lora_rank" in values and "num_key_value_heads" in found:
+        found["num_key_value_heads"] = found.get("num_attention_heads", values["num_attention_heads"])
     return found
 
 
-def sized(name: str, value: Any) -> dict[str, Any]:
+def sized(name: str, value: Any, size: int) -> dict[str, Any]:
     if isinstance(value, int):
-        return {name: min(value, SIZES[name])} if value > 0 else {}
-    if name in (*IMAGES, *PATCHES):
-        return {name: type(value)([SIZES[name]] * len(value))}
+        return {name: min(value, size)} if value > 0 else {}
+    if name in (*IMAGES, *PATCHES) and isinstance(value, list | tuple):
+        return {name: type(value)([size] * len(value))}
     return {}
 
 

@@ -190,5 +190,5 @@ def test_a_folder_that_no_class_of_transformers_reads_is_a_sentence(
 
 def test_relative_positions_that_transformers_ignores_are_refused() -> None:
     model = small(transformers.AlbertModel, {**ALBERT, "position_embedding_type": "relative_key"})
-    with pytest.raises(ExportError, match="AlbertModel: .*'relative_key', which transformers .* ignores"):
+    with pytest.raises(ExportError, match=r"AlbertModel: .*'relative_key', which transformers .* ignores"):
         edgexf.export(model, output="nowhere")
