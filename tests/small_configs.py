@@ -118,6 +118,8 @@ def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
             found[name] = {**changes(part, sizes), "model_type": part.model_type}
         elif name.endswith(("_token_id", "_token_index")):
             found |= token(name, value)
+        elif "num_layers" not in sizes and name in (*DEPTHS, *(one for one in values if one.endswith(KINDS))):
+            continue  # a kind for each layer: as many as there are
         elif name in DEPTHS and isinstance(value, list | tuple):
             found[name] = type(value)([1] * len(value))
         elif name.endswith(KINDS) and isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):

@@ -112,7 +112,7 @@ def small_model(model_type: str, cls: Any, folder: Path) -> None:
             with frozen(model):
                 inputs_of(model, PROCESSOR)
         except StopIteration:
-            raise (first or reason) from reason
+            raise first or reason from None
         except Exception as error:  # noqa: BLE001 (a library may raise any error)
             first = first or error
             reason = error

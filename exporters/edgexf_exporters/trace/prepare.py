@@ -38,6 +38,7 @@ from torch.onnx._internal.fx.passes import type_promotion
 
 from edgexf_exporters.trace import blocks, operators, recurrent, sizes
 from edgexf_exporters.trace.attention import attention
+from edgexf_exporters.trace.operators import experts
 from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED
 from edgexf_exporters.trace.retrace import LEFT, Decompositions, retraced
@@ -60,12 +61,18 @@ POOLINGS = {  # the number of axes that each of these averages over
 PROMOTIONS = type_promotion.TypePromotionTable()
 
 
-@cache
 def translations(opset: int) -> ONNXRegistry:
-    """The operators that torch can translate, and those of edgexf that stay in a graph.
+    """The operators that torch can translate, and those of edgexf that stay in a graph."""
+    found = gathered(opset)
+    for target, function in experts.translations().items():
+        if not found.is_registered(target):
+            found.register_op(target, function)
+    return found
 
-    They are cached: torch needs a third of a second to gather them.
-    """
+
+@cache
+def gathered(opset: int) -> ONNXRegistry:
+    """The same, as far as they are known at any time: torch needs a third of a second to gather them."""
     found = ONNXRegistry.from_torchlib(opset)
     for room in (blocks, operators, recurrent, sizes):
         for target, function in room.TRANSLATIONS.items():
@@ -206,7 +213,14 @@ def is_blocked(graph: Graph) -> bool:
 
 
 def functional(program: ExportedProgram, opset: int) -> ExportedProgram:
-    """Decomposes a program in torch's way, which leaves no writes."""
+    """Decomposes a program in torch's way, which leaves no writes.
+
+    Its views become reshapes, which are views where they can be: what a decomposition answers may lie otherwise in memory
+    than what was captured.
+    """
+    for node in program.graph.find_nodes(op="call_function", target=aten.view.default):
+        node.target = aten.reshape.default
+    program.graph_module.recompile()
     return program.run_decompositions(dict(without_views(opset)))  # type: ignore[no-any-return]
 
 
