@@ -109,6 +109,8 @@ def small_model(model_type: str, cls: Any, folder: Path) -> None:
                 check_small(cls(config))
             torch.manual_seed(0)
             model = cls(config).eval()
+            for parameter in model.parameters():  # else gates of zeros choose among equals
+                parameter.data.add_(0.02 * torch.randn_like(parameter))
             with frozen(model):
                 inputs_of(model, PROCESSOR)
         except StopIteration:
