@@ -7,6 +7,8 @@ of the library's own sizes, for models whose sizes hang together in their own wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from transformers import CONFIG_MAPPING
@@ -28,7 +30,7 @@ HEADS = (
     "linear_num_key_heads", "linear_num_value_heads", "num_global_heads",
 )  # fmt: skip
 PAIRS = (
-    "num_key_value_heads", "n_kv_heads", "swa_num_key_value_heads", "num_experts_per_tok", "moe_topk", "topk_group",
+    "num_key_value_heads", "n_kv_heads", "swa_num_key_value_heads", "num_experts_per_tok", "moe_topk",
     "moe_k", "num_selected_experts", "top_k_experts",
 )  # fmt: skip
 HEAD_WIDTHS = (
@@ -60,7 +62,7 @@ LENGTHS = (
 IMAGES = ("image_size", "img_size", "input_size", "crop_size", "pretrain_image_size")  # fmt: skip
 PATCHES = ("patch_size",)  # fmt: skip
 WINDOWS = ("max_2d_position_embeddings", "chunk_size", "sliding_window", "attention_chunk_size", "local_attention", "sliding_window_size")  # fmt: skip
-SINGLE = ("n_group", "first_k_dense_replace", "num_nextn_predict_layers")  # fmt: skip
+SINGLE = ("n_group", "topk_group", "first_k_dense_replace", "num_nextn_predict_layers")  # fmt: skip
 # The size of the names of each group.
 GROUPS = (
     (32, WIDTHS), (4, HEADS), (2, PAIRS), (8, HEAD_WIDTHS), (16, RANKS), (64, INNERS), (2, LAYERS), (4, EXPERTS),
@@ -94,7 +96,15 @@ ATTEMPTS = (
 )
 DEPTHS = ("depths", "stage_numb_of_layers", "blocks_per_stage", "layers", "num_layers", "decoder_depths")
 KINDS = ("layer_types", "layers_block_type", "block_types", "indexer_types")  # a kind for each layer
-ROPE = {"mrope_section": [2, 1, 1]}
+ROPE = {"mrope_section": [2, 1, 1], "partial_rotary_factor": 1.0}  # parts of half a head
+
+
+def sectioned(config: Any, rope: Mapping[str, Any]) -> bool:
+    """Whether the model's file cuts the rotary positions of a head into sections."""
+    if rope.get("rope_type") not in ("default", "mrope"):
+        return False
+    module = find_spec(type(config).__module__.replace(".configuration_", ".modeling_"))
+    return module is not None and "mrope_section" in Path(str(module.origin)).read_text()
 
 
 def small_configs(model_type: str) -> Iterator[Any]:
@@ -127,8 +137,8 @@ def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
             found[name] = [kinds[place % len(kinds)] for place in range(2)] if kinds else value
         elif name in sizes and not isinstance(value, bool):
             found |= sized(name, value, sizes[name])
-        elif name == "rope_parameters" and isinstance(value, Mapping) and "mrope_section" in value:
-            found[name] = {**value, **ROPE} if sizes is SIZES else value
+        elif name == "rope_parameters" and isinstance(value, Mapping) and sizes is SIZES and sectioned(config, value):
+            found[name] = {**value, **ROPE}
     if "kv_lora_rank" in values and "num_key_value_heads" in found:
         found["num_key_value_heads"] = found.get("num_attention_heads", values["num_attention_heads"])
     return found

@@ -1,6 +1,6 @@
 """A census of transformers: one class of each model type, exported and verified, or refused with a sentence.
 
-    python tests/benchmarks/census.py                        all types that results/census.jsonl lacks: hours
+    python tests/benchmarks/census.py                        all types that results/census.jsonl lacks, in any order: hours
     python tests/benchmarks/census.py --sample 60 --seed 0   as many types, drawn: under 15 minutes
     python tests/benchmarks/census.py --only albert,vit      these alone, again
 
@@ -268,6 +268,7 @@ def main() -> None:
     again = set(chosen.only.split(",")) if chosen.only else set()
     again |= {one for one, row in found.items() if chosen.again and row["outcome"] in chosen.again.split(",")}
     types = [one for one in types if one in again or (one not in found and not chosen.only and not chosen.again)]
+    random.Random(chosen.seed).shuffle(types)  # noqa: S311 (what is done by then is a fair sample)
     for place, one in enumerate(types):
         row = in_a_child(one, chosen.eager)
         found[one] = row

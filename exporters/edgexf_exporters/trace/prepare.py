@@ -184,10 +184,23 @@ def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
     """Returns the program as `torch.onnx.export` would translate it. `program` may be changed."""
     keep_small(program.graph)
     found = decomposed(program, opset)
+    numbers_behind(found.graph)
     promote(found.graph_module)
     found._graph_module = remove_assertion_nodes(found.graph_module)
     as_python_computes(found.graph)
     return found
+
+
+def numbers_behind(graph: Graph) -> None:
+    """Makes ``1.0 - x`` the sum ``-x + 1.0``, in place: torch's pass promotes no tensor behind a number."""
+    for node in graph.find_nodes(op="call_function", target=aten.sub.Tensor):
+        number, tensor = node.args
+        if isinstance(number, Node) or not isinstance(tensor, Node) or node.kwargs:
+            continue
+        with graph.inserting_before(node):
+            turned = graph.call_function(aten.neg.default, (tensor,))
+        turned.meta = {**node.meta, "val": tensor.meta["val"]}
+        node.target, node.args = aten.add.Tensor, (turned, number)
 
 
 def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:

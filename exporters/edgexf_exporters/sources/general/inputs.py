@@ -8,7 +8,8 @@ axes that vary.
     forward(pixel_values, ...)                                  floats [2, channels, height, width]
 
 A model may read text, images, or both, and its signature does not say which it needs: each is tried, what
-`main_input_name` names first, and the first that the model answers is taken. Two alternatives were weighed. A table of
+`main_input_name` names first, and the first that the model answers is taken. Of both, another number of texts than of images
+is tried first: a model that compares all texts with all images has two axes there, not one. Two alternatives were weighed. A table of
 families is what this way replaces. `dummy_inputs` of the library are the same ids for most models, and raise for images.
 """
 
@@ -30,10 +31,15 @@ from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.sources.general import sizes
 from edgexf_exporters.sources.modules.examples import BOXES, special_ids
 
-ROWS, TOKENS, WRITTEN, CHOICES = 2, 12, 7, 3  # of an example: they differ, since axes of equal size vary together
+# Of an example. They differ, since axes of equal size vary together.
+ROWS, TOKENS, WRITTEN, CHOICES, TEXTS = 2, 12, 7, 3, 5
 UNREAD = 1000  # ids below this number stand in an example where no embedding tells how many there are
 IMAGE, VIDEO, TEXT = "pixel_values", "pixel_values_videos", names.INPUT_IDS
-PLAIN = {"use_cache": False, "return_dict": True}  # a cache is no answer, and names come with a dictionary
+PLAIN = {
+    "use_cache": False,
+    "use_mems": False,
+    "return_dict": True,
+}  # a cache is no answer, and names come with a dictionary
 AS_MODULE = "export it as a module, with example_inputs that it answers"
 
 
@@ -55,12 +61,12 @@ class Given:
 def inputs_of(model: PreTrainedModel, processor: Mapping[str, Any]) -> Given:
     """The inputs of a model, which is frozen. Raises ExportError for a model that answers none of those that can be made."""
     maker, reason = Maker(model, processor), ""
-    for taken in maker.candidates():
+    for taken, texts in maker.candidates():
         unknown = [name for name in taken if not maker.makes(name)]
         if unknown:
             reason = reason or f"{', '.join(unknown)} in its forward"
             continue
-        given = maker.given(taken)
+        given = maker.given(taken, texts)
         try:
             with torch.no_grad():
                 named_outputs(model(**given.tensors, **given.settings))
@@ -89,8 +95,10 @@ class Maker:
         choices = (CHOICES,) if type(model).__name__.endswith("ForMultipleChoice") else ()
         self.row = (ROWS, *choices, self.tokens)
 
-    def candidates(self) -> Iterator[tuple[str, ...]]:
-        """The names of inputs to try: the main one, each with what goes with it, then both; last, what is required alone."""
+    def candidates(self) -> Iterator[tuple[tuple[str, ...], int]]:
+        """The names of inputs to try, and the number of texts: the main input, each with what goes with it, then both; last,
+        what is required alone.
+        """
         kinds = {TEXT: self.text(), IMAGE: self.images()}
         main = getattr(self.model, "main_input_name", TEXT)
         order = sorted((kind for kind, found in kinds.items() if found), key=lambda kind: kind != main)
@@ -99,7 +107,10 @@ class Maker:
         needed = tuple(name for name, required in self.taken.items() if required)
         tried += [tuple(name for name in one if name != names.DECODER_INPUT_IDS) for one in tried]
         whole = [tuple(name for name in self.taken if name in {*one, *needed}) for one in tried]
-        yield from dict.fromkeys([*whole, *([needed] if needed else []), *((kind,) for kind in order)])
+        for names_of in dict.fromkeys([*whole, *([needed] if needed else []), *((kind,) for kind in order)]):
+            if {TEXT, IMAGE} <= set(names_of):
+                yield names_of, TEXTS
+            yield names_of, ROWS
 
     def text(self) -> tuple[str, ...]:
         """The arguments that go with a text."""
@@ -119,7 +130,8 @@ class Maker:
     def makes(self, name: str) -> bool:
         return name in (TEXT, IMAGE, VIDEO, BOXES) or name.endswith(("_ids", "mask"))
 
-    def given(self, taken: tuple[str, ...]) -> Given:
+    def given(self, taken: tuple[str, ...], texts: int) -> Given:
+        self.row = (texts, *self.row[1:])
         tensors = {name: self.tensor(name) for name in taken}
         settings = {name: value for name, value in PLAIN.items() if name in self.taken}
         return Given(tensors, settings, {name: axes for name in taken if (axes := self.axes(name, tensors[name]))})
@@ -144,7 +156,9 @@ class Maker:
         one token.
         """
         if name.startswith("pixel"):
-            return {0: Dim.DYNAMIC}
+            return {0: Dim("num_images") if self.row[0] == TEXTS else Dim.DYNAMIC}
+        if len(tensor) == TEXTS and tensor.ndim > 1:
+            return {0: Dim("num_texts"), **dict.fromkeys(range(1, tensor.ndim), Dim.DYNAMIC)}
         if name == names.DECODER_INPUT_IDS:
             return {0: Dim.DYNAMIC, 1: Dim(names.DECODER_SEQUENCE)}
         return dict.fromkeys(range(tensor.ndim - 1), Dim.DYNAMIC) if name == BOXES else {}

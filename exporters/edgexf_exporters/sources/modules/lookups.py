@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -32,11 +32,11 @@ class Lookups(TorchFunctionMode):
     def __enter__(self) -> Lookups:
         self.hooks = [reader.register_forward_pre_hook(self.enters) for reader in self.readers]
         self.hooks += [reader.register_forward_hook(self.leaves) for reader in self.readers]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         for hook in self.hooks:
             hook.remove()
 
@@ -48,6 +48,7 @@ class Lookups(TorchFunctionMode):
         self.inside.pop()
 
     def __torch_function__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.embedding and self.inside:
-            self.seen.append((self.inside[-1], args[1]))
-        return func(*args, **(kwargs or {}))
+        named = kwargs or {}
+        if func is F.embedding and self.inside:
+            self.seen.append((self.inside[-1], named["input"] if "input" in named else args[0]))
+        return func(*args, **named)
