@@ -115,6 +115,8 @@ def small_configs(model_type: str) -> Iterator[Any]:
         config = cls(**changes(default, sizes))
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = 0  # a classifier of a decoder looks for the last token before padding
+        if getattr(config, "is_encoder_decoder", False) and getattr(config, "decoder_start_token_id", None) is None:
+            config.decoder_start_token_id = 0  # as published ones have it
         yield config
 
 

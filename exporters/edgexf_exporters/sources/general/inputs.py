@@ -51,22 +51,24 @@ class Given:
         tensors: the inputs, by the argument names of ``forward``.
         settings: the arguments that are no tensors, by name.
         axes: `dynamic_shapes` of the inputs whose axes don't all vary.
+        ends: the id that each row must end with, by the name of the input: some classifiers read the vector there.
     """
 
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
 
 
 def inputs_of(model: PreTrainedModel, processor: Mapping[str, Any]) -> Given:
     """The inputs of a model, which is frozen. Raises ExportError for a model that answers none of those that can be made."""
     maker, reason = Maker(model, processor), ""
-    for taken, texts in maker.candidates():
+    for taken, texts, ended in maker.candidates():
         unknown = [name for name in taken if not maker.makes(name)]
         if unknown:
             reason = reason or f"{', '.join(unknown)} in its forward"
             continue
-        given = maker.given(taken, texts)
+        given = maker.given(taken, texts, ended)
         try:
             with torch.no_grad():
                 named_outputs(model(**given.tensors, **given.settings))
@@ -95,9 +97,9 @@ class Maker:
         choices = (CHOICES,) if type(model).__name__.endswith("ForMultipleChoice") else ()
         self.row = (ROWS, *choices, self.tokens)
 
-    def candidates(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """The names of inputs to try, and the number of texts: the main input, each with what goes with it, then both; last,
-        what is required alone.
+    def candidates(self) -> Iterator[tuple[tuple[str, ...], int, bool]]:
+        """The names of inputs to try, the number of texts, and whether each text ends with its token for that: the main input,
+        each with what goes with it, then both; last, what is required alone.
         """
         kinds = {TEXT: self.text(), IMAGE: self.images()}
         main = getattr(self.model, "main_input_name", TEXT)
@@ -109,8 +111,10 @@ class Maker:
         whole = [tuple(name for name in self.taken if name in {*one, *needed}) for one in tried]
         for names_of in dict.fromkeys([*whole, *([needed] if needed else []), *((kind,) for kind in order)]):
             if {TEXT, IMAGE} <= set(names_of):
-                yield names_of, TEXTS
-            yield names_of, ROWS
+                yield names_of, TEXTS, False
+            yield names_of, ROWS, False
+            if TEXT in names_of and self.written() and names.DECODER_INPUT_IDS not in names_of:
+                yield names_of, ROWS, True
 
     def text(self) -> tuple[str, ...]:
         """The arguments that go with a text."""
@@ -130,11 +134,16 @@ class Maker:
     def makes(self, name: str) -> bool:
         return name in (TEXT, IMAGE, VIDEO, BOXES) or name.endswith(("_ids", "mask"))
 
-    def given(self, taken: tuple[str, ...], texts: int) -> Given:
+    def given(self, taken: tuple[str, ...], texts: int, ended: bool) -> Given:
         self.row = (texts, *self.row[1:])
         tensors = {name: self.tensor(name) for name in taken}
+        end = getattr(self.config, "eos_token_id", None)
+        ends = {TEXT: end} if ended and isinstance(end, int) else {}
+        for name, one in ends.items():
+            tensors[name][..., -1] = one
         settings = {name: value for name, value in PLAIN.items() if name in self.taken}
-        return Given(tensors, settings, {name: axes for name in taken if (axes := self.axes(name, tensors[name]))})
+        axes = {name: free for name in taken if (free := self.axes(name, tensors[name]))}
+        return Given(tensors, settings, axes, ends)
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of one argument."""

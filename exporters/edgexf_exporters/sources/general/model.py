@@ -73,7 +73,7 @@ def from_any_model(
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
         most = max(longest.tokens, WRITTEN, *lengths)
         source = from_module(
-            model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most
+            model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most, given.ends
         )
         return with_tokenizer(as_transformers(source, model, name, longest), carried)
 

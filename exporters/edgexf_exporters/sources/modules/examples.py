@@ -61,6 +61,7 @@ class Draws:
         padding: for each input whose embedding has a padding id, this id, by the name of the input.
         max_global: how many tokens of a row may be global.
         large: the floats that the module answers with numbers where they are large.
+        ends: the id that the real tokens of each row end with, by the name of the input that needs one.
         apart: for each input that holds ids, those whose rows of the embedding stand out, by the name of the input.
     """
 
@@ -74,6 +75,7 @@ class Draws:
     padding: Mapping[str, int] = field(default_factory=dict)
     max_global: int = 1
     apart: Mapping[str, Array] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
     large: frozenset[str] = frozenset()
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
@@ -100,6 +102,8 @@ class Draws:
                 ids = with_ids(ids, np.setdiff1d(self.apart[name], sorted(self.special)), chance)
             masked = name in self.padding and any(self.shapes.axes[mask] == axes for mask in self.real)
             ids = np.where(marked(shape, padded), ids, self.padding[name]) if masked else ids
+            if name in self.ends:
+                ids = ended(ids, self.ends[name], padded)
             return ids.astype(example.dtype)
         if name in self.real:
             return np.where(marked(shape, padded), self.real[name], 1 - self.real[name]).astype(example.dtype)
@@ -126,6 +130,15 @@ class Draws:
         """Token ids below a number, of any kind if all of them are special."""
         usual = np.setdiff1d(np.arange(below), sorted(self.special))
         return chance.choice(usual if len(usual) else below, shape)
+
+
+def ended(ids: Array, end: int, padded: Callable[[int, int], int] | None) -> Array:
+    """Ids [rows, tokens] whose last real token is `end`."""
+    rows, length = ids.shape
+    last = [(padded(row, length) if padded else length) - 1 for row in range(rows)]
+    found = ids.copy()
+    found[np.arange(rows), last] = end
+    return found
 
 
 def values_of(example: Array) -> Array:
