@@ -125,7 +125,7 @@ def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     values = config.to_dict()
     for name, value in values.items():
-        part = getattr(config, name, None)
+        part = vars(config).get(name)
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
             found[name] = {**changes(part, sizes), "model_type": part.model_type}
         elif name.endswith(("_token_id", "_token_index")):

@@ -131,6 +131,7 @@ def check_small(model: Any) -> None:
 
 
 MOST_WEIGHTS = 100_000_000
+OPSET = 20
 LOADED = ("edgexf_exporters.verify.judge", "edgexf_exporters.sources.checkpoint")  # once, for all children
 PROCESSOR = {"size": {"height": 64, "width": 64}}
 
@@ -259,6 +260,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in LOADED:
         import_module(name)
+    import_module("edgexf_exporters.trace.prepare").decompositions(OPSET)
     path = chosen.output / "census.jsonl"
     found = read(path)
     types = sorted(CONFIG_MAPPING)

@@ -34,8 +34,11 @@ def parts(config: Any) -> Iterator[Any]:
 
 
 def said(config: Any, names: tuple[str, ...]) -> Any:
-    """The first value that a config or a part of it gives under one of these names; None if none gives any."""
-    found = (getattr(part, name, None) for part in parts(config) for name in names)
+    """The first value that a config or a part of it gives under one of these names; None if none gives any.
+
+    Values alone are read: an attribute of a config may raise, where it differs from layer to layer.
+    """
+    found = (vars(part).get(name) for part in parts(config) for name in names)
     return next((value for value in found if value is not None), None)
 
 
