@@ -128,6 +128,8 @@ def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
         part = vars(config).get(name)
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
             found[name] = {**changes(part, sizes), "model_type": part.model_type}
+        elif name == "mlp_layer_types" and value is None:
+            found[name] = ["dense", "sparse"]
         elif name.endswith(("_token_id", "_token_index")):
             found |= token(name, value)
         elif "num_layers" not in sizes and name in (*DEPTHS, *(one for one in values if one.endswith(KINDS))):

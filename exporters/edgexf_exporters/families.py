@@ -14,6 +14,14 @@ from dataclasses import dataclass
 
 LOWERED, AS_IT_IS, GENERAL = "lowered by edgexf", "tested as it is", "general"
 TOLERANCE = 1e-4
+# What `--task` takes besides the tasks of the lowered families.
+IMAGE_TASKS = (
+    "depth-estimation",
+    "image-classification",
+    "object-detection",
+    "semantic-segmentation",
+    "zero-shot-image-classification",
+)
 
 
 @dataclass(frozen=True)
