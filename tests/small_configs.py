@@ -21,7 +21,7 @@ WIDTHS = (
     "projector_hidden_size", "hidden_size_per_layer_input", "pooler_output_size", "vision_output_dim",
     "cross_attention_hidden_size", "text_config_hidden_size", "fpn_hidden_size", "encoder_hidden_dim", "lru_width",
     "decoder_embed_dim", "fusion_hidden_size", "attention_dim", "entity_emb_size", "hidden_size_per_layer",
-    "d_embed", "qformer_hidden_size", "embedding_dim", "state_size_width", "adapter_hidden_size",
+    "d_embed", "qformer_hidden_size", "embedding_dim", "state_size_width", "adapter_hidden_size", "d_latents",
 )  # fmt: skip
 HEADS = (
     "num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads", "encoder_attention_heads",
@@ -50,7 +50,7 @@ LAYERS = (
     "num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "depth",
     "num_decoder_layers", "decoder_num_layers", "num_encoder_layers", "layers", "decoder_num_hidden_layers",
     "encoder_num_hidden_layers", "resampler_depth", "num_blocks_per_stage", "l_layers", "x_layers", "r_layers",
-    "vision_layers", "num_fusion_layers", "depth_layers",
+    "vision_layers", "num_fusion_layers", "num_self_attends_per_block", "depth_layers",
 )  # fmt: skip
 EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts", "n_experts", "num_queries")  # fmt: skip
 TABLES = ("vocab_size", "vocab_size_per_layer_input", "text_vocab_size", "entity_vocab_size", "decoder_vocab_size")  # fmt: skip

@@ -34,7 +34,7 @@ from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest, fetc
 from edgexf_exporters.variant import Variant, load
 
 CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
-PROCESSOR = "preprocessor_config.json"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # the parts of a base model, in any family
 
 
@@ -167,8 +167,7 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
     with quiet(), about(cls) if listed(cls) is None else nullcontext():
         carried = of_checkpoint(path_or_id, local, vocabulary_of(config))
-        found = None if listed(cls) is not None else fetched(path_or_id, PROCESSOR, local)
-        processor = {} if found is None else read(found)
+        processor = processor_of(path_or_id, local) if listed(cls) is None else {}
     return from_model(
         model, max_global, name, origin if revision is None else {**origin, "revision": revision},
         carried=carried, processor=processor,
@@ -205,6 +204,14 @@ def check_code(values: Mapping[str, Any], where: str) -> None:
         f"a model_type must be one of transformers {transformers.__version__}, got {kind} in {where}; "
         "update transformers, or export the model as a module, by its example_inputs."
     )
+
+
+def processor_of(path_or_id: str, local: bool) -> Mapping[str, Any]:
+    """What a checkpoint says of its images; empty if it says nothing. Some keep it beside what they say of texts."""
+    paths = (fetched(path_or_id, name, local) for name in PROCESSORS)
+    values = next((read(path) for path in paths if path is not None), {})
+    inside = values.get("image_processor", values)
+    return inside if isinstance(inside, Mapping) else values
 
 
 def vocabulary_of(config: Any) -> int:
