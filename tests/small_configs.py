@@ -62,7 +62,7 @@ LENGTHS = (
 IMAGES = ("image_size", "img_size", "input_size", "crop_size", "pretrain_image_size")  # fmt: skip
 PATCHES = ("patch_size",)  # fmt: skip
 WINDOWS = ("max_2d_position_embeddings", "chunk_size", "sliding_window", "attention_chunk_size", "local_attention", "sliding_window_size")  # fmt: skip
-SINGLE = ("n_group", "topk_group", "first_k_dense_replace", "num_nextn_predict_layers")  # fmt: skip
+SINGLE = ("n_group", "topk_group", "n_shared_experts", "first_k_dense_replace", "num_nextn_predict_layers")  # fmt: skip
 # The size of the names of each group.
 GROUPS = (
     (32, WIDTHS), (4, HEADS), (2, PAIRS), (8, HEAD_WIDTHS), (16, RANKS), (64, INNERS), (2, LAYERS), (4, EXPERTS),
@@ -95,6 +95,13 @@ ATTEMPTS = (
     only(TABLES),
 )
 DEPTHS = ("depths", "stage_numb_of_layers", "blocks_per_stage", "layers", "num_layers", "decoder_depths")
+MADE = (
+    "head_dim",
+    "n_routed_experts",
+    "num_experts",
+    "num_experts_per_tok",
+    "n_shared_experts",
+)  # None is no size, though a default
 KINDS = ("layer_types", "layers_block_type", "block_types", "indexer_types")  # a kind for each layer
 ROPE = {"mrope_section": [2, 1, 1], "partial_rotary_factor": 1.0}  # parts of half a head
 
@@ -128,6 +135,8 @@ def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
         part = vars(config).get(name)
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
             found[name] = {**changes(part, sizes), "model_type": part.model_type}
+        elif value is None and name in MADE and name in sizes:
+            found[name] = sizes[name]
         elif name == "mlp_layer_types" and value is None:
             found[name] = ["dense", "sparse"]
         elif name.endswith(("_token_id", "_token_index")):
