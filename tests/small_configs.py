@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,8 @@ def small_configs(model_type: str) -> Iterator[Any]:
     """Yields configs of a model type, the smallest first."""
     cls = CONFIG_MAPPING[model_type]
     default = cls()
-    for sizes in ATTEMPTS:
-        config = cls(**changes(default, sizes))
+    for sizes, whole in product(ATTEMPTS, (False, True)):
+        config = cls(**changes(default, sizes, whole))
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = 0  # a classifier of a decoder looks for the last token before padding
         if getattr(config, "is_encoder_decoder", False) and getattr(config, "decoder_start_token_id", None) is None:
@@ -127,14 +128,19 @@ def small_configs(model_type: str) -> Iterator[Any]:
         yield config
 
 
-def changes(config: Any, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The arguments of a config that shrink it, those of its parts in dictionaries."""
+def changes(config: Any, sizes: Mapping[str, int], whole: bool = False) -> dict[str, Any]:
+    """The arguments of a config that shrink it, those of its parts in dictionaries.
+
+    With `whole`, a part keeps what the library's default of the whole says of it. Without, what follows from its sizes may
+    follow from the new ones.
+    """
     found: dict[str, Any] = {}
     values = config.to_dict()
     for name, value in values.items():
         part = vars(config).get(name)
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
-            found[name] = {**changes(part, sizes), "model_type": part.model_type}
+            kept = part.to_dict() if whole else {}
+            found[name] = {**kept, **changes(part, sizes, whole), "model_type": part.model_type}
         elif value is None and name in MADE and name in sizes:
             found[name] = sizes[name]
         elif name == "mlp_layer_types" and value is None:
