@@ -50,6 +50,7 @@ DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  #
 TRANSFORMS = "torch._functorch.predispatch"  # where the calls come from that torch.vmap leaves in a program
 OWN: Decompositions = {  # in place of torch's translation
     aten.scaled_dot_product_attention.default: attention,
+    aten._is_all_true.default: torch.all,  # what an assertion asks, which the exporter leaves out
     **RESIZED,
     **operators.OPERATORS,
 }
