@@ -141,6 +141,8 @@ def changes(config: Any, sizes: Mapping[str, int], whole: bool = False) -> dict[
         if hasattr(part, "to_dict") and hasattr(part, "model_type"):
             kept = part.to_dict() if whole else {}
             found[name] = {**kept, **changes(part, sizes, whole), "model_type": part.model_type}
+        elif name == "attention_types" and "num_layers" in sizes:
+            found[name] = [[["global", "local"], 1]]  # of GPT-Neo: kinds, and how often they follow each other
         elif value is None and name in MADE and name in sizes:
             found[name] = sizes[name]
         elif name == "mlp_layer_types" and value is None:

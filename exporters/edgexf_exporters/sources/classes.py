@@ -12,6 +12,7 @@ from typing import Any
 
 import transformers
 from optimum.exporters.tasks import TasksManager
+from transformers.models.auto import modeling_auto
 
 from edgexf.bundle.heads import Task
 from edgexf.errors import ExportError, in_a_sentence
@@ -52,12 +53,22 @@ def model_class(config: Any, task: str | None) -> Any:
         return class_for(config, task)
     named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
     found = class_named(named, config) if isinstance(named, str) else None
-    if getattr(found, "config_class", None) is not type(config):
+    if getattr(found, "config_class", None) is not type(config) and not maps(config, named):
         raise ExportError(
             f"a config must name an architecture of its model_type {config.model_type} that transformers "
             f"{transformers.__version__} has, got {config.architectures}; name the --task."
         )
     return found
+
+
+def maps(config: Any, named: Any) -> bool:
+    """Whether transformers makes models of a config's type by a class of this name, such as `LlamaForCausalLM` for EXAONE."""
+    tables = (table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES"))
+    return any(named in (table.get(config.model_type), *parts(table.get(config.model_type))) for table in tables)
+
+
+def parts(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else ()
 
 
 def class_for(config: Any, task: str) -> Any:
