@@ -21,6 +21,7 @@ import edgexf
 from edgexf.bundle.folder import Bundle
 from edgexf.cli import main
 from edgexf.errors import EdgexfError, ExportError
+from edgexf_exporters.answers import named_outputs
 
 pytestmark = pytest.mark.slow  # exports several models
 
@@ -57,7 +58,7 @@ def agrees(bundle: Bundle, model: Any, **given: Tensor) -> None:
     with edgexf.load(bundle.path) as session:
         found = session.run(**{name: tensor.numpy() for name, tensor in given.items()})
     with torch.no_grad():
-        wanted = model(**given)
+        wanted = named_outputs(model(**given))
     for name, output in found.items():
         reference = wanted[name].numpy()
         assert np.abs(output - reference).max() <= TOLERANCE * np.abs(reference).max()
@@ -113,6 +114,17 @@ def test_a_language_model_answers_at_lengths_never_traced(
     decoded = {"decoder_input_ids": ids[:, :written]} if written else {}
     types = {"token_type_ids": torch.zeros_like(ids)} if "token_type_ids" in inputs_of(bundle) else {}
     agrees(bundle, model, input_ids=ids, attention_mask=torch.ones_like(ids), **types, **decoded)
+
+
+def test_texts_and_images_of_a_dual_encoder_have_axes_of_their_own(tmp_path: Path) -> None:
+    tower = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 1}
+    words = {**tower, "vocab_size": 40, "max_position_embeddings": 24, "eos_token_id": 39, "bos_token_id": 38}
+    pixels = {**tower, "image_size": 16, "patch_size": 8}
+    config = transformers.CLIPConfig(text_config=words, vision_config=pixels, projection_dim=8)
+    model = transformers.CLIPModel(config).eval()
+    bundle = edgexf.export(model, output=tmp_path / "out", explain=())
+    ids = torch.arange(4 * 9).reshape(4, 9) % 38
+    agrees(bundle, model, input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=torch.randn(3, 3, 16, 16))
 
 
 def inputs_of(bundle: Bundle) -> set[str]:
