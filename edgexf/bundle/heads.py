@@ -186,7 +186,13 @@ TASKS = (
     Task("token-classification", TOKEN_CLASSES, ("ForTokenClassification",), LABELS),
     Task("question-answering", SPAN, ("ForQuestionAnswering",), global_tokens="question", models="both"),
     Task("fill-mask", TOKEN_CLASSES, ("ForMaskedLM",), VOCABULARY, default_position="mask"),
-    Task("text-generation", TOKEN_CLASSES, ("ForCausalLM", "ModelWithLMHead"), VOCABULARY, default_position="last"),
+    Task(
+        "text-generation",
+        TOKEN_CLASSES,
+        ("ForCausalLM", "ModelWithLMHead", "LMHeadModel"),
+        VOCABULARY,
+        default_position="last",
+    ),
     Task("multiple-choice", CLASSES, ("ForMultipleChoice",), CHOICES, "answer", multiple_choice=True),
     Task("text2text-generation", TOKEN_CLASSES, ("ForConditionalGeneration",), VOCABULARY, models="decoder"),
 )

@@ -16,10 +16,12 @@ def variants() -> None:
     """What can be exported, and how it is verified."""
     from edgexf.cli.console import show_records
     from edgexf_exporters import VARIANTS
+    from edgexf_exporters.families import AS_IT_IS, GENERAL, LOWERED, TESTED, TOLERANCE
 
-    show_records(
+    lowered = [
         {
             "variant": v.name,
+            "kind": LOWERED,
             "family": v.family,
             "attention": f"{v.attention} ({v.source}{'' if v.subquadratic else '; quadratic'})",
             "heads": ", ".join(v.tasks),
@@ -29,7 +31,18 @@ def variants() -> None:
             "tolerance": f"{v.tolerance:g}, reached {v.measured_error:.1e}",
         }
         for v in VARIANTS
-    )
+    ]
+    tested = [
+        {
+            "variant": one.name,
+            "kind": AS_IT_IS,
+            "head": one.architecture,
+            "tolerance": f"{TOLERANCE:g}, reached {one.measured_error:.1e}",
+        }
+        for one in TESTED
+    ]
+    rest = {"variant": "any other family of transformers", "kind": GENERAL, "tolerance": f"{TOLERANCE:g}, or no bundle"}
+    show_records([*lowered, *tested, rest])
 
 
 @click.command()

@@ -127,7 +127,8 @@ def export(
             verdict = judge(
                 chosen, graphs, partial(graph_files, chosen), create, grid, asked, partial(stage, verifying)
             )
-        manifest, path = written(verdict, folder, grid, opset, overwrite, stage)
+        with chosen.quiet():
+            manifest, path = written(verdict, folder, grid, opset, overwrite, stage)
     for note in notes(manifest, explained=explain is None or bool(methods)):
         warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, bundle.read(path))

@@ -1,6 +1,7 @@
 """Exporters: a PyTorch model goes in, verified ONNX graphs come out.
 
     variant      the record of an attention that can be lowered
+    families     the families of transformers that are exported as they are
     options      checks what needs no model
     sources/     a user's request -> a `Source`
     source       the `Source`: what an export must know about a model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ import edgexf
 from edgexf import bundle
 from edgexf.bundle import folder, golden
 from edgexf.bundle.manifest import Manifest
-from edgexf.errors import BundleError, UsageError
+from edgexf.errors import BundleError, ExportError, UsageError
 
 
 @pytest.fixture
@@ -318,3 +319,15 @@ def test_golden_outputs_fit_and_pack_alike(linformer: Exported) -> None:
     cells = golden.read(path)
     assert golden.pack(cells, 1 << 20) == golden.pack(cells, 1 << 20)
     assert {cell.split("-")[0] for cell in cells} >= {"length2", "length63", "length64", "length65", "length4097"}
+
+
+@pytest.mark.parametrize(("words", "packed"), [(100, 2), (30_000, 1)])
+def test_the_smallest_golden_cell_stands_alone_where_none_fits(words: int, packed: int) -> None:
+    """Two tokens of a language model with a large vocabulary are above the usual size."""
+    chance = np.random.default_rng(0)
+    cells = {f"length{n}": {"logits": chance.standard_normal((1, n, words)).astype(np.float32)} for n in (5, 2)}
+    data = golden.pack(cells, 100_000)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(archive.namelist()) == packed
+    with pytest.raises(ExportError, match="must fit into"):
+        golden.pack({"long": {"logits": chance.standard_normal((1, 2, 300_000)).astype(np.float32)}}, 100_000)

@@ -8,9 +8,12 @@ import pytest
 from small import ROOT
 
 from edgexf_exporters import VARIANTS
+from edgexf_exporters.families import TESTED, TOLERANCE, Tested
 from edgexf_exporters.variant import Variant, load
 
-MEASURED = json.loads((ROOT / "tests" / "benchmarks" / "results" / "families.json").read_text(encoding="utf-8"))
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+CENSUS = {row["type"]: row for row in map(json.loads, (RESULTS / "census.jsonl").read_text().splitlines())}
+MEASURED = json.loads((RESULTS / "families.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
@@ -25,3 +28,16 @@ def test_the_difference_that_is_shown_is_the_one_that_was_measured(variant: Vari
 def test_every_name_in_the_table_can_be_imported(variant: Variant) -> None:
     for reference in (variant.lowers, variant.lowering, *filter(None, [variant.describe])):
         assert callable(load(reference))
+
+
+@pytest.mark.parametrize("family", TESTED, ids=lambda family: family.name)
+def test_a_family_that_is_tested_as_it_is_agrees_in_the_census(family: Tested) -> None:
+    row = CENSUS[family.model_type]
+    assert (row["outcome"], row["class"]) == ("agrees", family.architecture)
+    assert f"{family.measured_error:.1e}" == f"{row['worst']:.1e}"
+    assert 0 < family.measured_error <= TOLERANCE
+
+
+def test_a_family_is_of_one_kind() -> None:
+    names = [variant.name for variant in VARIANTS] + [family.name for family in TESTED]
+    assert len(names) == len(set(names))

@@ -1,38 +1,40 @@
 """Models of transformers as sources.
 
 In: a folder that `save_pretrained` wrote, the id of a model on the Hugging Face hub, or a `PreTrainedModel` in memory.
-Out: a `Source` in float32, with the inputs that the family of the model takes. A checkpoint must hold all weights of
-its model: transformers draws missing weights at random and only warns. The weights of other heads are not used.
+Out: a `Source` in float32, with the inputs that the family of the model takes. A family or head that is not listed goes the
+general way. A checkpoint must hold all weights of its model: transformers draws missing weights at random and only warns.
+The weights of other heads are not used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from contextlib import nullcontext
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from optimum.exporters.tasks import TasksManager
-from transformers import AutoConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
 from edgexf.bundle.heads import HIDDEN, LABELS, VOCABULARY, Task
 from edgexf.bundle.manifest import Globals, Limits
 from edgexf.bundle.preprocess import Text
 from edgexf.errors import ExportError, UsageError, first_three, in_a_sentence
-from edgexf_exporters import VARIANTS
 from edgexf_exporters.source import Family, Source
 from edgexf_exporters.sources.calls import in_float32
-from edgexf_exporters.sources.heads import labels_of, scores_of, task_of
+from edgexf_exporters.sources.classes import listed, model_class
+from edgexf_exporters.sources.general.model import about, from_any_model
+from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.notices import quiet
-from edgexf_exporters.sources.on_disk import check_config, check_model
+from edgexf_exporters.sources.on_disk import check_config, check_model, read
 from edgexf_exporters.sources.request import check_task
-from edgexf_exporters.sources.tokenizer import Carried, Longest, of_checkpoint, of_tokenizer
+from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest, fetched, of_checkpoint, of_tokenizer
 from edgexf_exporters.variant import Variant, load
 
 CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # the parts of a base model, in any family
 
 
@@ -43,6 +45,7 @@ def from_model(
     origin: Mapping[str, Any] | None = None,
     tokenizer: Any = None,
     carried: Carried | None = None,
+    processor: Mapping[str, Any] | None = None,
 ) -> Source:
     """The source of a model in memory.
 
@@ -53,27 +56,34 @@ def from_model(
         origin: where a checkpoint comes from, for the provenance.
         tokenizer: the tokenizer of transformers, for a model that reads text.
         carried: the tokenizer of a checkpoint, instead of `tokenizer`.
+        processor: the values of a checkpoint's preprocessor_config.json.
 
-    Raises ExportError for a family or head that edgexf does not export, and UsageError for a `max_global` that the
-    family does not take or that is out of range.
+    Raises ExportError for a model that its family does not export, and UsageError for a `max_global` that the family does
+    not take or that is out of range.
     """
-    variant, task, decoder = family_of(type(model))
-    model = in_float32(model)
     config: Any = model.config
+    found = listed(type(model))
+    if found is None:
+        if carried is None:
+            with about(type(model)):
+                carried = Carried() if tokenizer is None else of_tokenizer(tokenizer, vocabulary_of(config))
+        return from_any_model(model, max_global, name, origin, carried, processor or {})
+    variant, task, decoder = found
+    model = in_float32(model)
     with quiet():
-        about: Family = load(variant.describe)(model)
-    padding: Any = about.padding_id if config.pad_token_id is None else config.pad_token_id
+        family: Family = load(variant.describe)(model)
+    padding: Any = family.padding_id if config.pad_token_id is None else config.pad_token_id
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
-    longest = min(Longest(about.longest, "the model's positions"), carried.longest, key=attrgetter("tokens"))
-    limits = limits_of(config, about, padding, variant, task, max_global, longest.tokens)
+    longest = min(Longest(family.longest, "the model's positions"), carried.longest, key=attrgetter("tokens"))
+    limits = limits_of(config, family, padding, variant, task, max_global, longest.tokens)
     first = getattr(config, "bos_token_id", None) or 0
-    sizes = {LABELS: config.num_labels, HIDDEN: about.width or config.hidden_size, VOCABULARY: config.vocab_size}
+    sizes = {LABELS: config.num_labels, HIDDEN: family.width or config.hidden_size, VOCABULARY: config.vocab_size}
     return Source(
         name=name or config.model_type,
         task=task.name,
         variant=variant,
         module=model,
-        embedding=about.embedding or model.get_input_embeddings(),
+        embedding=family.embedding or model.get_input_embeddings(),
         outputs=task.outputs(sizes, decoder),
         limits=limits,
         labels=labels_of(config) if task.columns == LABELS else (),
@@ -81,20 +91,20 @@ def from_model(
         first_id=first if first != padding else (first + 1) % config.vocab_size,
         padding_id=padding,
         globals=default_globals("none" if decoder else task.global_tokens, config) if variant.globals else None,
-        segments=about.segments if limits.token_types else None,
-        decoder=about.decoder if decoder else None,
+        segments=family.segments if limits.token_types else None,
+        decoder=family.decoder if decoder else None,
         multiple_choice=task.multiple_choice,
-        has_argmax=about.has_argmax,
+        has_argmax=family.has_argmax,
         scores=scores_of(config),
         files=carried.files,
         settings={"use_cache": False} if config.is_encoder_decoder else {},
-        call_context=about.call_context,
-        per_row=about.per_row,
-        sliced=about.sliced,
+        call_context=family.call_context,
+        per_row=family.per_row,
+        sliced=family.sliced,
         config=portable(config, type(model).__name__),
         provenance={
             **(origin or {"source": "a model in memory"}),
-            **about.provenance,
+            **family.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
             "longest": f"by {longest.setting}",
@@ -131,40 +141,6 @@ def limits_of(
     )
 
 
-def portable(config: Any, architecture: str) -> dict[str, Any]:
-    """config.json as the library reads it, without the folder that the model was loaded from."""
-    values = {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
-    return {**values, "architectures": [architecture]}
-
-
-def family_of(cls: Any) -> tuple[Variant, Task, bool]:
-    """The variant whose attention the models of a class have, the task, and whether a decoder answers.
-
-    A class that a user wrote counts as the class of the library that it extends. Raises ExportError for a class of no
-    known family, and for a head that the family's variant does not export.
-    """
-    families = {module_of(variant): variant for variant in VARIANTS if variant.family == "transformers"}
-    writes = getattr(getattr(cls, "config_class", None), "is_encoder_decoder", False) is True
-    for base in cls.__mro__:
-        if base.__module__ in families:
-            variant, (task, decoder) = families[base.__module__], task_of(base.__name__, writes)
-            if task.name not in variant.tasks:
-                raise ExportError(
-                    f"a head of {variant.name} must be for {', '.join(variant.tasks)}, got {base.__name__} for {task.name}; "
-                    "export another head of the same weights."
-                )
-            return variant, task, decoder
-    known = ", ".join(variant.name for variant in families.values())
-    raise ExportError(
-        f"a model of transformers must be of a family that edgexf lowers ({known}), got {cls.__name__}; see `edgexf variants`."
-    )
-
-
-def module_of(variant: Variant) -> str:
-    """The module of transformers that holds a family's classes."""
-    return variant.lowers.partition(":")[0]
-
-
 def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
     """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names.
 
@@ -175,20 +151,14 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     check_model(path_or_id)
     local = Path(path_or_id).is_dir()
     where = f"{path_or_id}, " + ("a local folder" if local else "no local folder")
+    config = config_of(path_or_id, local, where)
+    cls = model_class(config, task)  # raises before gigabytes are downloaded
     with (
         quiet(),
         in_a_sentence(
-            f"a model must be a folder that save_pretrained wrote or the id of one on the hub ({where})",
-            "check the path, or the network for an id",
+            f"weights must be whole and fit their config ({where}, {cls.__name__})",
+            "fetch or save the checkpoint again, or install the package that this names",
         ),
-    ):
-        config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
-    check_config(config.to_dict(), where)
-    cls = model_class(config, task)
-    family_of(cls)  # raises before gigabytes are downloaded
-    with (
-        quiet(),
-        in_a_sentence(f"weights must be whole and fit their config ({where})", "fetch or save the checkpoint again"),
     ):
         model, report = cls.from_pretrained(
             path_or_id, config=config, dtype=torch.float32, local_files_only=local, weights_only=True,
@@ -198,11 +168,59 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
     origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
     revision = getattr(config, "_commit_hash", None)
     name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
-    with quiet():
-        carried = of_checkpoint(path_or_id, local, config.vocab_size)
+    with quiet(), about(cls) if listed(cls) is None else nullcontext():
+        carried = of_checkpoint(path_or_id, local, vocabulary_of(config))
+        processor = processor_of(path_or_id, local) if listed(cls) is None else {}
     return from_model(
-        model, max_global, name, origin if revision is None else {**origin, "revision": revision}, carried=carried
+        model, max_global, name, origin if revision is None else {**origin, "revision": revision},
+        carried=carried, processor=processor,
+    )  # fmt: skip
+
+
+def config_of(path_or_id: str, local: bool, where: str) -> Any:
+    """The config of a checkpoint. Raises ExportError for one that can't be read, and for one of code outside transformers."""
+    with (
+        quiet(),
+        in_a_sentence(
+            f"a model must be a folder that save_pretrained wrote or the id of one on the hub ({where})",
+            "check the path, or the network for an id",
+        ),
+    ):
+        values, _ = PretrainedConfig.get_config_dict(path_or_id, local_files_only=local)
+        check_code(values, where)
+        config = AutoConfig.from_pretrained(path_or_id, local_files_only=local, trust_remote_code=False)
+    check_config(config.to_dict(), where)
+    return config
+
+
+def check_code(values: Mapping[str, Any], where: str) -> None:
+    """Raises ExportError for a model_type that transformers doesn't have: edgexf runs no code of a checkpoint."""
+    kind = values.get("model_type")
+    if kind is None or kind in CONFIG_MAPPING:
+        return
+    if "auto_map" in values:
+        raise ExportError(
+            f"the code of a model must be in transformers, got {kind} with code of its own in {where}, which edgexf does not run; "
+            "load it in Python with trust_remote_code=True, once you trust it, and export it as a module, by its example_inputs."
+        )
+    raise ExportError(
+        f"a model_type must be one of transformers {transformers.__version__}, got {kind} in {where}; "
+        "update transformers, or export the model as a module, by its example_inputs."
     )
+
+
+def processor_of(path_or_id: str, local: bool) -> Mapping[str, Any]:
+    """What a checkpoint says of its images; empty if it says nothing. Some keep it beside what they say of texts."""
+    paths = (fetched(path_or_id, name, local) for name in PROCESSORS)
+    values = next((read(path) for path in paths if path is not None), {})
+    inside = values.get("image_processor", values)
+    return inside if isinstance(inside, Mapping) else values
+
+
+def vocabulary_of(config: Any) -> int:
+    """The number of token ids of a model, which a config may keep in the part for its text."""
+    found = getattr(config, "vocab_size", None) or getattr(config.get_text_config(), "vocab_size", None)
+    return found if isinstance(found, int) else UNLIMITED.tokens
 
 
 def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
@@ -213,8 +231,8 @@ def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
     other weights that are missing, for extra weights of the base model, whose layers the config then does not name, and
     for weights of another shape.
     """
-    variant, task, _ = family_of(cls)
-    pooled = task.name in variant.pooled
+    found = listed(cls)
+    pooled = found is None or found[1].name in found[0].pooled
     missing = [key for key in report["missing_keys"] if pooled or ".pooler." not in f".{key}"]
     extra = [
         key
@@ -224,10 +242,10 @@ def check_weights(cls: Any, report: Mapping[str, Any]) -> list[str]:
     problems = {
         "missing": missing, "extra": extra, "of another shape": [name for name, *_ in report["mismatched_keys"]],
     }  # fmt: skip
-    found = "; ".join(f"{what}: {first_three(keys)}" for what, keys in problems.items() if keys)
-    if found:
+    wrong = "; ".join(f"{what}: {first_three(keys)}" for what, keys in problems.items() if keys)
+    if wrong:
         raise ExportError(
-            f"a checkpoint must hold the weights of {cls.__name__} as its config says, got {found}; "
+            f"a checkpoint must hold the weights of {cls.__name__} as its config says, got {wrong}; "
             "name the --task that it was trained for, or save it again with its own config."
         )
     return sorted({*report["missing_keys"], *report["unexpected_keys"]})
@@ -242,46 +260,6 @@ def is_of_a_head(cls: Any, key: str) -> bool:
     prefix = f"{cls.base_model_prefix}."
     base = key.startswith(prefix) or key.partition(".")[0] in BASE
     return not base
-
-
-def model_class(config: Any, task: str | None) -> Any:
-    """The class to load: the library's class for the task, or by default the class that the checkpoint names.
-
-    Raises ExportError if transformers has no such class for the config.
-    """
-    if task is None:
-        named = config.architectures[0] if isinstance(config.architectures, list) and config.architectures else None
-        found = class_named(named) if isinstance(named, str) else None
-        if getattr(found, "config_class", None) is not type(config):
-            raise ExportError(
-                f"a config must name an architecture of its model_type {config.model_type} that transformers "
-                f"{transformers.__version__} has, got {config.architectures}; name the --task."
-            )
-        return found
-    try:
-        loader = TasksManager.get_model_class_for_task(task, framework="pt", model_type=config.model_type)
-    except KeyError as error:
-        raise ExportError(
-            f"a model of {config.model_type} must have a head for {task}, got none in optimum; choose another task, or name the class in architectures of config.json."
-        ) from error
-    classes = loader._model_mapping  # an Auto class: config class -> model class
-    if type(config) not in classes:
-        raise ExportError(
-            f"a model of {config.model_type} must have a head for {task}, got none in transformers; choose another task."
-        )
-    found = classes[type(config)]
-    if not isinstance(found, tuple):
-        return found
-    named = [one for one in found if one.__name__ in (config.architectures or ())]  # Funnel has two base models
-    return (named or found)[0]
-
-
-def class_named(name: str) -> Any:
-    """A class of transformers: a public class, or a part of a known family such as an encoder. Otherwise None."""
-    found = getattr(transformers, name, None)
-    modules = [import_module(module_of(variant)) for variant in VARIANTS if variant.family == "transformers"]
-    parts = [getattr(module, name) for module in modules if hasattr(module, name)] if found is None else [found]
-    return parts[0] if parts else None
 
 
 def default_globals(rule: str, config: Any) -> Globals:

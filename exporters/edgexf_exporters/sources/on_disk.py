@@ -14,7 +14,6 @@ from typing import Any
 
 from edgexf import names
 from edgexf.errors import ExportError, first_three
-from edgexf_exporters import VARIANTS
 
 CONFIG, ADAPTER = names.CONFIG_FILE, "adapter_config.json"
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -71,7 +70,7 @@ def is_a_path(text: str) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ExportError unless the folder holds a config of a family that is exported, in full precision."""
+    """Raises ExportError unless the folder holds a config, of weights in full precision."""
     if (folder / names.MANIFEST_FILE).is_file():
         raise ExportError(
             f"a model must be a folder that save_pretrained wrote, got {folder}, a bundle that is exported already; run it, or quantize it."
@@ -107,7 +106,7 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def check_config(values: Mapping[str, Any], where: str) -> None:
-    """Raises ExportError for a config of quantized weights, and for a model of a family that is not exported."""
+    """Raises ExportError for a config of quantized weights."""
     quantized = values.get("quantization_config")
     if quantized:
         method = (
@@ -115,11 +114,4 @@ def check_config(values: Mapping[str, Any], where: str) -> None:
         )
         raise ExportError(
             f"weights must be in full precision, got weights quantized by {method} in {where}; export the checkpoint that they were made from, then call edgexf quantize."
-        )
-    known = {variant.lowers.split(".")[2]: variant.name for variant in VARIANTS if variant.family == "transformers"}
-    kind = values.get("model_type")
-    if isinstance(kind, str) and kind.replace("-", "_") not in known:
-        raise ExportError(
-            f"a model of transformers must be of a family that edgexf lowers ({', '.join(known.values())}), got {kind} in {where}; "
-            "see `edgexf variants`, or export it as a module, by its example_inputs."
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf.errors import ExportError, UsageError
 from edgexf_exporters import VARIANTS
+from edgexf_exporters.families import IMAGE_TASKS
 from edgexf_exporters.sources.on_disk import check_model
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def check_variant(request: Request) -> None:
 
 
 def check_task(task: str | None) -> None:
-    known = sorted({task for record in VARIANTS if record.family == "transformers" for task in record.tasks})
+    listed = {task for record in VARIANTS if record.family == "transformers" for task in record.tasks}
+    known = sorted({*listed, *IMAGE_TASKS})
     if task is not None and task not in known:
         raise UsageError(f"task must be one of {', '.join(known)}, got {task!r}; choose one of them.")

@@ -52,12 +52,14 @@ class Carried:
         segments: the tokenizer marks the two texts of a pair with token types.
         longest: the largest number of tokens that the model was meant for; `UNLIMITED` if nothing says it.
         note: how the tokenizer differs from the checkpoint's tokenizer.json; empty if it does not differ.
+        padding: the id of the token behind a shorter text; 0 if the tokenizer has none.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     segments: bool = False
     longest: Longest = UNLIMITED
     note: str = ""
+    padding: int = 0
 
 
 def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
@@ -73,7 +75,8 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
     made = of_tokenizer(tokenizer, vocabulary)
     came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
     longest = min(made.longest, of_sentences(path_or_id, local), key=attrgetter("tokens"))
-    return Carried(checked({**made.files, **files}, vocabulary), made.segments, longest, note_of(came, made.files))
+    whole = checked({**made.files, **files}, vocabulary)
+    return Carried(whole, made.segments, longest, note_of(came, made.files), made.padding)
 
 
 def of_sentences(path_or_id: str, local: bool) -> Longest:
@@ -127,7 +130,8 @@ def of_tokenizer(tokenizer: Any, vocabulary: int) -> Carried:
         }
     files = checked({**files, names.TOKENIZER_FILE: backend.to_str().encode()}, vocabulary)
     longest = longest_of(tokenizer.model_max_length, "model_max_length of the tokenizer")
-    return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names, longest)
+    padding = getattr(tokenizer, "pad_token_id", None) or 0
+    return Carried(files, names.TOKEN_TYPE_IDS in tokenizer.model_input_names, longest, padding=padding)
 
 
 def fetched(path_or_id: str, name: str, local: bool) -> Path | None:

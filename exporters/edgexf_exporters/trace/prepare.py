@@ -38,6 +38,7 @@ from torch.onnx._internal.fx.passes import type_promotion
 
 from edgexf_exporters.trace import blocks, operators, recurrent, sizes, sliced
 from edgexf_exporters.trace.attention import attention
+from edgexf_exporters.trace.operators import experts
 from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED
 from edgexf_exporters.trace.retrace import LEFT, Decompositions, retraced
@@ -49,6 +50,7 @@ DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  #
 TRANSFORMS = "torch._functorch.predispatch"  # where the calls come from that torch.vmap leaves in a program
 OWN: Decompositions = {  # in place of torch's translation
     aten.scaled_dot_product_attention.default: attention,
+    aten._is_all_true.default: torch.all,  # what an assertion asks, which the exporter leaves out
     **RESIZED,
     **operators.OPERATORS,
 }
@@ -60,12 +62,18 @@ POOLINGS = {  # the number of axes that each of these averages over
 PROMOTIONS = type_promotion.TypePromotionTable()
 
 
-@cache
 def translations(opset: int) -> ONNXRegistry:
-    """The operators that torch can translate, and those of edgexf that stay in a graph.
+    """The operators that torch can translate, and those of edgexf that stay in a graph."""
+    found = gathered(opset)
+    for target, function in experts.translations().items():
+        if not found.is_registered(target):
+            found.register_op(target, function)
+    return found
 
-    They are cached: torch needs a third of a second to gather them.
-    """
+
+@cache
+def gathered(opset: int) -> ONNXRegistry:
+    """The same, as far as they are known at any time: torch needs a third of a second to gather them."""
     found = ONNXRegistry.from_torchlib(opset)
     for room in (blocks, operators, recurrent, sizes, sliced):
         for target, function in room.TRANSLATIONS.items():
@@ -177,10 +185,23 @@ def prepared(program: ExportedProgram, opset: int) -> ExportedProgram:
     """Returns the program as `torch.onnx.export` would translate it. `program` may be changed."""
     keep_small(program.graph)
     found = decomposed(program, opset)
+    numbers_behind(found.graph)
     promote(found.graph_module)
     found._graph_module = remove_assertion_nodes(found.graph_module)
     as_python_computes(found.graph)
     return found
+
+
+def numbers_behind(graph: Graph) -> None:
+    """Makes ``1.0 - x`` the sum ``-x + 1.0``, in place: torch's pass promotes no tensor behind a number."""
+    for node in graph.find_nodes(op="call_function", target=aten.sub.Tensor):
+        number, tensor = node.args
+        if isinstance(number, Node) or not isinstance(tensor, Node) or node.kwargs:
+            continue
+        with graph.inserting_before(node):
+            turned = graph.call_function(aten.neg.default, (tensor,))
+        turned.meta = {**node.meta, "val": tensor.meta["val"]}
+        node.target, node.args = aten.add.Tensor, (turned, number)
 
 
 def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
@@ -206,7 +227,14 @@ def is_blocked(graph: Graph) -> bool:
 
 
 def functional(program: ExportedProgram, opset: int) -> ExportedProgram:
-    """Decomposes a program in torch's way, which leaves no writes."""
+    """Decomposes a program in torch's way, which leaves no writes.
+
+    Its views become reshapes, which are views where they can be: what a decomposition answers may lie otherwise in memory
+    than what was captured.
+    """
+    for node in program.graph.find_nodes(op="call_function", target=aten.view.default):
+        node.target = aten.reshape.default
+    program.graph_module.recompile()
     return program.run_decompositions(dict(without_views(opset)))  # type: ignore[no-any-return]
 
 

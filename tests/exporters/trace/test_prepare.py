@@ -228,3 +228,37 @@ def test_an_operator_that_came_after_the_trace_is_decomposed(torchs_way: list[Ex
     node.target = torch.ops.edgexf.exact_sigmoid.default
     assert torch.ops.edgexf.exact_sigmoid.default not in calls(decomposed(found, OPSET).graph)
     assert torchs_way == []
+
+
+def test_a_number_before_a_tensor_of_another_type_is_promoted_where_a_program_writes() -> None:
+    """As XLNet's ``1.0 - mask``: a program that writes to a tensor goes torch's way."""
+
+    def does(x: Tensor) -> Tensor:
+        kept = torch.zeros_like(x)
+        kept[:, 1:] = x[:, 1:]
+        return kept * (1.0 - (x > 0).long())
+
+    model = graph_of(prepared(captured(does), OPSET))
+    given = torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    session = ort.InferenceSession(model.SerializeToString())
+    (answer,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+    assert np.array_equal(answer, does(given).numpy())
+
+
+def test_each_group_of_rows_has_its_own_matrix() -> None:
+    """The experts of transformers, of which some have no row."""
+    from transformers.integrations import moe  # noqa: F401 (it makes the operator)
+
+    matrices = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(1))
+
+    def does(x: Tensor) -> Tensor:
+        ends = torch.stack((torch.full((), 0), (x[:, 0] > 0).sum(), torch.full((), 1) * x.shape[0])).int()
+        found: Tensor = torch.ops.transformers.grouped_mm_fallback(x, matrices, ends)
+        return found
+
+    model = graph_of(prepared(captured(does), OPSET))
+    session = ort.InferenceSession(model.SerializeToString())
+    for rows in (1, 9):
+        given = torch.randn(rows, 6, generator=torch.Generator().manual_seed(rows))
+        (answer,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+        assert np.abs(answer - does(given).numpy()).max() <= 1e-5  # sums of six products in float32

@@ -9,6 +9,7 @@
     padding      whether padding behind a row changes the answers, for `module`
     probe        runs a custom module to find out about its axes and values, for `module`
     examples     inputs of any size that are like the example inputs, for `module`
+    lookups      which embedding looks up which ids, for `probe`
     axes         the axes of the inputs that vary, for `module`
 
 `module` reads the example inputs with `axes`, draws further inputs with `examples`, and runs the module on them with

@@ -5,6 +5,7 @@ In: example inputs, their axes, and what is known about each of them. Out: array
     ids      numbers below the rows of the embedding that reads the ids, without special ids; padding behind real
              tokens where the embedding has an id for it
     mask     real tokens, and padding behind them as the grid asks
+    boxes    corners of boxes: the left and the upper one first, since models read their distances
     choice   a ``global_attention_mask``: up to `max_global` tokens of a row, anywhere among the real ones
     counts   whole numbers up to the size of an axis, such as the lengths of rows
     pairs    a mask over pairs of tokens: causal as in the example, of a single value, or scattered
@@ -37,6 +38,7 @@ from edgexf_exporters.hard_values import kind_of, large, repeated, small, with_i
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes
 
 Array = npt.NDArray[Any]
+BOXES = "bbox"  # an input of this name holds left, top, right and bottom of a box
 MOST_VALUES = 4096  # the largest number of values of an example to draw from
 HIDES = -1e4  # an added mask hides by such a value or a smaller one
 # How values are drawn where the example has a single value, the hardest first: of any sign, not negative, up to 1, and
@@ -59,6 +61,7 @@ class Draws:
         padding: for each input whose embedding has a padding id, this id, by the name of the input.
         max_global: how many tokens of a row may be global.
         large: the floats that the module answers with numbers where they are large.
+        ends: the id that the real tokens of each row end with, by the name of the input that needs one.
         apart: for each input that holds ids, those whose rows of the embedding stand out, by the name of the input.
     """
 
@@ -72,6 +75,7 @@ class Draws:
     padding: Mapping[str, int] = field(default_factory=dict)
     max_global: int = 1
     apart: Mapping[str, Array] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
     large: frozenset[str] = frozenset()
 
     def __call__(self, sizes: Sizes, seed: int, padded: Callable[[int, int], int] | None = None) -> dict[str, Array]:
@@ -81,7 +85,8 @@ class Draws:
         tokens are real.
         """
         chance = np.random.default_rng(seed)
-        return {name: self.one(name, sizes, chance, padded, kind_of(seed)) for name in self.examples}
+        drawn = {name: self.one(name, sizes, chance, padded, kind_of(seed)) for name in self.examples}
+        return {name: np.sort(array, axis=-1) if name == BOXES else array for name, array in drawn.items()}
 
     def one(
         self, name: str, sizes: Sizes, chance: np.random.Generator, padded: Callable[[int, int], int] | None, kind: str
@@ -97,6 +102,8 @@ class Draws:
                 ids = with_ids(ids, np.setdiff1d(self.apart[name], sorted(self.special)), chance)
             masked = name in self.padding and any(self.shapes.axes[mask] == axes for mask in self.real)
             ids = np.where(marked(shape, padded), ids, self.padding[name]) if masked else ids
+            if name in self.ends:
+                ids = ended(ids, self.ends[name], padded)
             return ids.astype(example.dtype)
         if name in self.real:
             return np.where(marked(shape, padded), self.real[name], 1 - self.real[name]).astype(example.dtype)
@@ -123,6 +130,15 @@ class Draws:
         """Token ids below a number, of any kind if all of them are special."""
         usual = np.setdiff1d(np.arange(below), sorted(self.special))
         return chance.choice(usual if len(usual) else below, shape)
+
+
+def ended(ids: Array, end: int, padded: Callable[[int, int], int] | None) -> Array:
+    """Ids [rows, tokens] whose last real token is `end`."""
+    rows, length = ids.shape
+    last = [(padded(row, length) if padded else length) - 1 for row in range(rows)]
+    found = ids.copy()
+    found[np.arange(rows), last] = end
+    return found
 
 
 def values_of(example: Array) -> Array:

@@ -65,12 +65,14 @@ def from_module(
     origin: Mapping[str, Any] | None = None,
     max_global: int | None = None,
     max_length: int | None = None,
+    ends: Mapping[str, int] | None = None,
 ) -> Source:
     """The source of a custom module.
 
     `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name. `max_global` tokens of a
     row may be global in a library model inside the module; by default as many as in the examples. `max_length` is the
-    largest size of each axis that varies, other than that of samples.
+    largest size of each axis that varies, other than that of samples. `ends` holds the id that each row of an input must end
+    with, by the name of the input.
 
     Raises UsageError for examples that don't fit ``forward``, and ExportError for a module that does not answer them.
     """
@@ -78,7 +80,7 @@ def from_module(
     module = in_float32(module)
     with quiet_libraries(), frozen(module):
         fresh = fresh_copy(module)
-        probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes)), settings)
+        probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes), ends=ends or {}), settings)
         source = Described(probe, max_global, max_length).source()
         assert source.module_inputs is not None  # noqa: S101 (tells mypy: the source of a module has them)
         check_memory(probe, fresh, source.module_inputs.signature)

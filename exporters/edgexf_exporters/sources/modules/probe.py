@@ -25,6 +25,7 @@ from edgexf_exporters.lowerings.swap import library_models
 from edgexf_exporters.sources.calls import surrounding
 from edgexf_exporters.sources.modules.axes import Shapes, Sizes, is_whole, uses
 from edgexf_exporters.sources.modules.examples import LEVELS, Array, Draws, is_choice, is_mask, marks
+from edgexf_exporters.sources.modules.lookups import Lookups
 from edgexf_exporters.trace.export import ANY
 
 LONGEST = 4096  # tokens, unless the examples or the user say more: the grid runs the module at its longest input
@@ -128,22 +129,11 @@ class Probe:
 
     def watched(self, inputs: Mapping[str, Tensor]) -> tuple[Answer, dict[str, list[nn.Embedding]]]:
         """The answer to inputs, and the embeddings that read the values of an input, by the name of the input."""
-        seen: list[tuple[nn.Embedding, Tensor]] = []
-
-        def note(reader: nn.Module, given: tuple[Any, ...]) -> None:
-            if isinstance(reader, nn.Embedding) and isinstance(next(iter(given), None), Tensor):  # LED's take a size
-                seen.append((reader, given[0]))
-
-        parts = [part for part in self.module.modules() if isinstance(part, nn.Embedding)]
         padding = {part for model, *_ in library_models(self.module) for part in model.modules()}
-        hooks = [part.register_forward_pre_hook(note) for part in parts]
-        try:
+        with Lookups(self.module) as lookups:
             answer = self.called(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
         found: dict[str, list[nn.Embedding]] = {}
-        for reader, ids in seen:
+        for reader, ids in lookups.seen:
             for name in read_by(ids, inputs, pads=reader in padding):
                 found.setdefault(name, [])
                 found[name] += [] if reader in found[name] else [reader]

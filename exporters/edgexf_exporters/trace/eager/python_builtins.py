@@ -14,7 +14,8 @@ globals of a module comes before the builtin of this name. So a name there serve
 functions inside functions. ``range(len(h))`` and ``[0] * len(h)`` need an int: they are refused as before.
 
 The files are those that define the classes of the modules or the functions that a module holds, and what these files
-import: of other packages nothing, unless it is not installed.
+import: of other packages nothing, unless it is not installed. In the files of models of transformers `len` alone is replaced:
+the library knows the classes of a trace, but not that it is traced with free sizes.
 
 Three alternatives were weighed. Other builtins change torch and all other threads. A torch mode sees
 ``Tensor.__len__``, but Python turns its answer into an int too. Changed source or bytecode reaches the same functions with
@@ -42,6 +43,7 @@ from edgexf_exporters.trace.eager.exchange import is_foreign
 EAGER: dict[type, Any] = {torch.SymInt: 1, torch.SymFloat: 1.0, torch.SymBool: True}
 OF_TRACES = ("torch._subclasses", "torch.fx")  # where the classes of a trace's tensors come from
 CACHED = type(cache(len))
+LIBRARY = "transformers.models."
 INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
@@ -102,6 +104,12 @@ def own_globals(model: nn.Module) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def library_globals(model: nn.Module) -> list[dict[str, Any]]:
+    """The globals of the files of transformers that define the classes of the modules."""
+    places = {kind.__module__ for part in model.modules() for kind in type(part).__mro__}
+    return [vars(sys.modules[one]) for one in sorted(places) if one.startswith(LIBRARY) and one in sys.modules]
+
+
 def held(model: nn.Module) -> Iterator[Any]:
     """Yields what may be a function: the attributes of all modules and of their classes."""
     for part in model.modules():
@@ -136,8 +144,12 @@ REPLACED = {"len": first_size, "isinstance": is_instance, "type": class_of}
 
 @contextmanager
 def eager_builtins(model: nn.Module) -> Iterator[None]:
-    """Puts `REPLACED` into the globals of the user's modules, for the duration. Names of their own stay."""
-    changed = [(one, name) for one in own_globals(model) for name in REPLACED if name not in one]
+    """Puts `REPLACED` into the globals of the user's modules, for the duration, and `len` into those of the library's models.
+    Names of their own stay.
+    """
+    wanted = [(one, name) for one in own_globals(model) for name in REPLACED]
+    wanted += [(one, "len") for one in library_globals(model)]
+    changed = [(one, name) for one, name in wanted if name not in one]
     try:
         for one, name in changed:
             one[name] = REPLACED[name]

@@ -15,6 +15,7 @@ In: the arguments of an aten operator. Out: what the operator answers, by operat
     convolution  conv3d without a bias
     gathered     scatter_reduce to a mean
     bags         embedding_bag
+    experts      products of groups of rows, each with its own matrix
     parts        roll and split of an axis of free length
     integers     sums and powers of integers
     small        sigmoid where a logarithm or a quotient sees its small values

@@ -186,9 +186,6 @@ def test_padding_changes_no_answer_of_the_library(family: str) -> None:
         ("Bert", "Model", {"is_decoder": True}, "both directions"),
         ("Bert", "Model", {"is_decoder": True, "add_cross_attention": True}, "both directions"),
         ("Roberta", "ForTokenClassification", {"is_decoder": True}, "both directions"),
-        ("Bert", "LMHeadModel", {}, "both directions, got the decoder BertLMHeadModel"),
-        ("Roberta", "ForCausalLM", {"is_decoder": True}, "RobertaForCausalLM"),
-        ("Bert", "ForPreTraining", {}, "BertForPreTraining"),
         ("Bert", "Model", {"position_embedding_type": "relative_key"}, "absolute, got .* 'relative_key'"),
         (
             "Esm",

@@ -212,7 +212,6 @@ def test_padding_changes_the_librarys_own_answers(length: int) -> None:
         ("BaseModel", {}, "export FunnelModel"),
         ("Model", {"separate_cls": False}, "separate_cls False and truncate_seq True"),
         ("Model", {"truncate_seq": False}, "truncate_seq False"),
-        ("ForPreTraining", {}, "FunnelForPreTraining"),
         ("Model", {"max_position_embeddings": 4}, "positions for 5 tokens, got 0 and 4"),
         ("Model", {"block_sizes": [1, 1, 1, 1], "max_position_embeddings": 8}, "positions for 9 tokens"),
     ],

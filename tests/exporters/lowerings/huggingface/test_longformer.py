@@ -343,7 +343,10 @@ def change(**values: object) -> Any:
         (change(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}), "classifier"),
         (change(attention_window=[8, 12]), "must run before .* multiple of 8"),
         (change(pad_token_id=None), "pad_token_id"),
-        (change(model_type="custom", auto_map={"AutoConfig": "code.Config"}), "must be of a family .*got custom"),
+        (
+            change(model_type="custom", auto_map={"AutoConfig": "code.Config"}),
+            "must be in transformers, got custom with code of its own",
+        ),
         (lambda folder: (folder / "config.json").unlink(), "must hold config.json, got none"),
         (lambda folder: (folder / "model.safetensors").unlink(), "whole"),
     ],

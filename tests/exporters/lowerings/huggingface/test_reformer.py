@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from click.testing import CliRunner
 from families import TOLERANCE, autograd, check, inputs, small
 from torch import Tensor, nn
@@ -395,8 +394,3 @@ def test_a_config_that_leaves_no_contract_is_a_sentence(changes: dict[str, Any],
     with pytest.raises(ExportError, match=sentence) as caught:
         check_contract(from_model(small("Reformer", "Model", 2, **changes)))
     assert "\n" not in str(caught.value)
-
-
-def test_a_head_that_no_family_of_this_kind_promises_is_refused() -> None:
-    with pytest.raises(ExportError, match="BigBirdForCausalLM for text-generation"):
-        from_model(transformers.BigBirdForCausalLM(transformers.BigBirdConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)))  # fmt: skip
