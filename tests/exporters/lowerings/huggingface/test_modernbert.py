@@ -105,10 +105,8 @@ def modernbert_rotary(config: Any) -> Any:
 
 
 def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
-    """One export for each method's own way: relevance rules, the plain gradient, and attention weights."""
-    model = built("ForSequenceClassification")
-    methods = ("attnlrp", "gradient", "attention-rollout")
-    bundle = edgexf.export(model, explain=methods, output=tmp_path / "out")
+    model = built("ForSequenceClassification", 2)
+    bundle = edgexf.export(model, explain=("attnlrp", "gradient"), output=tmp_path / "out")
     assert "left" in {row["mask"] for row in bundle.manifest.grid["rows"]}
     with edgexf.load(bundle.path) as session:
         for length in (2, 57, 300):
@@ -119,6 +117,14 @@ def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> No
             assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
         plain = session.run_explain(method="gradient", **{name: value.numpy() for name, value in given.items()})
         assert np.abs(plain["relevance"]).max() > 1e-3 * np.abs(plain["logits"]).max()  # 0 before the first norm
+
+
+@pytest.mark.parametrize("family", ["ModernBert", "ModernBertDecoder"])
+def test_attention_weights_are_read_from_joined_and_from_single_projections(family: str, tmp_path: Path) -> None:
+    model = built("ForSequenceClassification", 2, family, max_position_embeddings=12)
+    manifest = edgexf.export(model, explain=("attention-rollout",), output=tmp_path / "out").manifest
+    assert manifest.methods == ("attention-rollout",)
+    assert manifest.grid["worst"] <= 1e-4
 
 
 def test_a_decoder_answers_and_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
