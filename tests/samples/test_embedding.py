@@ -157,19 +157,16 @@ def test_a_service_without_its_bundle_does_not_start_and_says_why(tmp_path: Path
 
 
 def test_a_frozen_program_needs_no_python(linformer: Exported, files: tuple[Path, Path], tmp_path: Path) -> None:
-    freeze = [sys.executable, "-m", "PyInstaller", "--onefile", "--name", "label", "--log-level", "ERROR"]
+    freeze = [sys.executable, "-m", "PyInstaller", "--onedir", "--name", "label", "--log-level", "ERROR"]
     for package in ELSEWHERE:
         freeze += ["--exclude-module", package]
     for option in ("distpath", "workpath", "specpath"):
         freeze += [f"--{option}", str(tmp_path / option)]
     subprocess.run([*freeze, str(SAMPLES / "frozen.py")], check=True, timeout=300)
-    shutil.copytree(linformer.bundle.path, tmp_path / "distpath" / "bundle")
-    done = subprocess.run(
-        [tmp_path / "distpath" / "label", *files], capture_output=True, text=True, timeout=120, check=False, env={}
-    )
+    program = tmp_path / "distpath" / "label" / "label"
+    shutil.copytree(linformer.bundle.path, program.parent / "bundle")
+    done = subprocess.run([program, *files], capture_output=True, text=True, timeout=120, check=False, env={})
     assert [line.split(": ")[1].split()[0] for line in done.stdout.splitlines()] == ["shell", "python"], done.stderr
-    refused = subprocess.run(
-        [tmp_path / "distpath" / "label", tmp_path / "missing"], capture_output=True, env={}, check=False
-    )
+    refused = subprocess.run([program, tmp_path / "missing"], capture_output=True, env={}, check=False)
     assert refused.returncode == 1
     assert refused.stderr.startswith(b"error: an input must be a readable file")
