@@ -169,7 +169,14 @@ def published(family: str, layers: int) -> Any:
     if family == "ModernBert":
         kinds = ["full_attention", "sliding_attention"][:layers]
         return transformers.ModernBertModel(
-            transformers.ModernBertConfig(vocab_size=1000, num_hidden_layers=layers, layer_types=kinds, pad_token_id=0)
+            transformers.ModernBertConfig(
+                vocab_size=1000,
+                num_hidden_layers=layers,
+                layer_types=kinds,
+                pad_token_id=0,
+                bos_token_id=1,
+                max_position_embeddings=4096,
+            )
         )
     if family in DENSE:
         config = getattr(transformers, f"{family}Config")(
