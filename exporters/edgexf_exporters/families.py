@@ -43,7 +43,7 @@ class TracedFamily:
         return f"hf-{self.model_type}"
 
 
-TESTED: tuple[Tested, ...] = (
+TESTED: tuple[TracedFamily, ...] = (
     TracedFamily("albert", "AlbertForSequenceClassification", 2.8e-07),
     TracedFamily("bart", "BartForSequenceClassification", 4.3e-07),
     TracedFamily("beit", "BeitForImageClassification", 9.8e-07),
