@@ -8,7 +8,7 @@ import pytest
 from small import ROOT
 
 from edgexf_exporters import VARIANTS
-from edgexf_exporters.families import TESTED, TOLERANCE, Tested
+from edgexf_exporters.families import TESTED, TOLERANCE, TracedFamily
 from edgexf_exporters.variant import Variant, load
 
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
@@ -31,7 +31,7 @@ def test_every_name_in_the_table_can_be_imported(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("family", TESTED, ids=lambda family: family.name)
-def test_a_family_that_is_tested_as_it_is_agrees_in_the_census(family: Tested) -> None:
+def test_a_family_that_is_tested_as_it_is_agrees_in_the_census(family: TracedFamily) -> None:
     row = CENSUS[family.model_type]
     assert (row["outcome"], row["class"]) == ("agrees", family.architecture)
     assert f"{family.measured_error:.1e}" == f"{row['worst']:.1e}"

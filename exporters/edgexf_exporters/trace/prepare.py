@@ -198,6 +198,8 @@ def numbers_behind(graph: Graph) -> None:
         number, tensor = node.args
         if isinstance(number, Node) or not isinstance(tensor, Node) or node.kwargs:
             continue
+        if node.meta["val"].dtype == tensor.meta["val"].dtype:  # nothing to promote
+            continue
         with graph.inserting_before(node):
             turned = graph.call_function(aten.neg.default, (tensor,))
         turned.meta = {**node.meta, "val": tensor.meta["val"]}

@@ -151,6 +151,8 @@ def without_settings(signature: Signature) -> Signature:
 
 def labels_in(config: Any, head: Head | None, architecture: str) -> tuple[str, ...]:
     """The names of the classes, if the model answers with one logit for each label of its config; else empty."""
+    if not config.id2label:  # PVT's default
+        return ()
     classes = head is not None and head.kind in (CLASSES, TOKEN_CLASSES) and head.columns == config.num_labels
     return labels_of(config) if classes and "Classification" in architecture else ()
 
