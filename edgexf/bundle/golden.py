@@ -159,7 +159,7 @@ def pack(cells: Mapping[str, Mapping[str, Array]], most: int) -> bytes:
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     if packed == 0:
         raise ExportError(
-            f"a cell of the grid must fit into {most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels or smaller inputs."
+            f"a cell of the grid must fit into {ALONE * most} bytes of {names.GOLDEN_FILE}, got none that does; export fewer labels or smaller inputs."
         )
     return buffer.getvalue()
 

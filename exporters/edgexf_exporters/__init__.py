@@ -317,7 +317,7 @@ VARIANTS = (
         tasks=("feature-extraction",),
         limits="16,384 tokens",
         describe="edgexf_exporters.lowerings.huggingface.longt5:describe",
-        pads="transformers.models.longt5.modeling_longt5:LongT5EncoderModel",
+        pads="transformers.models.longt5.modeling_longt5:LongT5Stack",
         pooled=(),
         measured_error=3.7e-06,
     ),

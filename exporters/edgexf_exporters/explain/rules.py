@@ -309,7 +309,7 @@ def attention(
         key, value = grouped(query, key, value)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     query = query * factor
-    if is_long(query, key):
+    if is_long(query, key, value) and not depends(mask):
         mask = causal(query, key) if is_causal else mask
         found = recomputed(rules, lambda *given: Recomputed.apply(*given, mask), query, key, value)  # type: ignore[no-untyped-call]
     else:
@@ -320,9 +320,11 @@ def attention(
     return found if mask is None else answered(found, mask)
 
 
-def is_long(query: Tensor, key: Tensor) -> bool:
+def is_long(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether the weights of an untouched model are so many that they are computed again in its reverse pass."""
-    return not isinstance(query, FakeTensor) and query.shape[-2] * key.shape[-2] > LONG**2
+    if isinstance(query, FakeTensor) or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+        return False
+    return query.shape[-2] * key.shape[-2] > LONG**2
 
 
 def recomputed(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor) -> Any:

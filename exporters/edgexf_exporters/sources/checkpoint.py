@@ -194,11 +194,22 @@ def config_of(path_or_id: str, local: bool, where: str) -> Any:
 
 
 def check_code(values: Mapping[str, Any], where: str) -> None:
-    """Raises ExportError for a model_type that transformers doesn't have: edgexf runs no code of a checkpoint."""
-    kind = values.get("model_type")
+    """Raises ExportError for a model with its own code, which edgexf doesn't run, and for an unknown model_type.
+
+    A checkpoint may bring code for a model_type that transformers has too. The library's class has the same weights and
+    may answer otherwise: it would read in one direction where the checkpoint reads in both.
+    """
+    kind, own = values.get("model_type"), values.get("auto_map")
+    brings = isinstance(own, Mapping) and any(key.startswith("AutoModel") for key in own)
+    if kind is not None and kind in CONFIG_MAPPING and brings:
+        raise ExportError(
+            f"the code of a model must be in transformers, got {kind} with code of its own in {where}, which edgexf does not run; "
+            "take auto_map out of config.json if the library's own class is meant, or load it in Python with trust_remote_code=True, "
+            "once you trust it, and export it as a module, by its example_inputs."
+        )
     if kind is None or kind in CONFIG_MAPPING:
         return
-    if "auto_map" in values:
+    if own is not None:
         raise ExportError(
             f"the code of a model must be in transformers, got {kind} with code of its own in {where}, which edgexf does not run; "
             "load it in Python with trust_remote_code=True, once you trust it, and export it as a module, by its example_inputs."

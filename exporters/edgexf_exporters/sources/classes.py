@@ -14,6 +14,7 @@ import transformers
 from optimum.exporters.tasks import TasksManager
 from transformers.models.auto import modeling_auto
 
+from edgexf import names
 from edgexf.bundle.heads import Task
 from edgexf.errors import ExportError, in_a_sentence
 from edgexf_exporters import VARIANTS
@@ -35,6 +36,8 @@ def listed(cls: Any) -> tuple[Variant, Task, bool] | None:
     own = next((base for base in cls.__mro__ if base.__module__.startswith(LIBRARY)), cls)
     variant, found = families.get(own.__module__), known_task(own.__name__, writes)
     if variant is None or found is None or found[0].name not in variant.tasks:
+        return None
+    if found[1] and names.DECODER_INPUT_IDS not in variant.optional_inputs:  # the family is that of an encoder alone
         return None
     return variant, *found
 

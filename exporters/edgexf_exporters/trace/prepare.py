@@ -200,6 +200,8 @@ def numbers_behind(graph: Graph) -> None:
             continue
         if node.meta["val"].dtype == tensor.meta["val"].dtype:  # nothing to promote
             continue
+        if tensor.meta["val"].dtype == torch.uint8:  # has no negative numbers
+            continue
         with graph.inserting_before(node):
             turned = graph.call_function(aten.neg.default, (tensor,))
         turned.meta = {**node.meta, "val": tensor.meta["val"]}

@@ -181,6 +181,7 @@ def with_type(**values: object) -> Callable[[Path], None]:
     ("write", "sentence"),
     [
         (with_type(model_type="own", auto_map={"AutoConfig": "code.Config"}), "got own with code of its own in .*trust_remote_code"),
+        (with_type(model_type="bert", auto_map={"AutoModel": "code.Model"}), "got bert with code of its own in .*take auto_map out"),
         (with_type(model_type="own"), r"model_type must be one of transformers .*got own"),
         (with_type(model_type="vit", architectures=["BertModel"]), "name an architecture of its model_type vit"),
         pytest.param(

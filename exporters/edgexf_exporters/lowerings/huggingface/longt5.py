@@ -195,5 +195,6 @@ def describe(model: PreTrainedModel) -> Family:
                 f"a LongT5 must have a global_block_size whose blocks it finds exactly, such as a power of two, got {size}, whose sum of "
                 "1 / size rounds to other blocks; export a model with another one."
             )
-    encoder: Any = next(part for part in model.modules() if isinstance(part, LongT5Stack) and not part.is_decoder)
-    return Family(LONGEST, embedding=encoder.embed_tokens)
+    stacks: Any = (part for part in model.modules() if isinstance(part, LongT5Stack) and not part.is_decoder)
+    encoder = next(stacks, None)  # a decoder alone has none
+    return Family(LONGEST, embedding=None if encoder is None else encoder.embed_tokens)

@@ -35,7 +35,7 @@ from edgexf_exporters.source import Family
 from edgexf_exporters.trace.sliced import sliced
 
 SLIDING, FULL = "sliding_attention", "full_attention"
-LARGEST = 128  # tokens of a block: a wider window takes several blocks to each side
+LARGEST = 128  # tokens of a block: a wider window takes several blocks to each side; a slice of queries is whole blocks
 ROTATIONS = (
     "default",
     "linear",
@@ -79,8 +79,7 @@ class Windows:
 
     def __init__(self, before: int, after: int) -> None:
         self.reach = before, after
-        widest = max(before, after, 1)
-        self.block = -(-widest // -(-widest // LARGEST))
+        self.block = min(1 << (max(before, after, 1) - 1).bit_length(), LARGEST)
         self.before, self.after = -(-before // self.block), -(-after // self.block)
         keys = torch.arange((self.before + 1 + self.after) * self.block) - self.before * self.block
         offset = keys - torch.arange(self.block).unsqueeze(1)  # key minus query
@@ -116,6 +115,7 @@ class Encoder(nn.Module):
     """`ModernBertModel`; takes the inputs that its heads pass on, padded to whole blocks."""
 
     causal = False
+    answers: Any = BaseModelOutput
 
     def __init__(self, original: ModernBertModel | ModernBertDecoderModel, _: Limits) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
 
     def forward(
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, inputs_embeds: Tensor | None = None,
-        **_: object,
+        output_hidden_states: bool = False, **_: object,
     ) -> Any:  # fmt: skip
         own: Any = self.original
         hidden = own.embeddings(input_ids, inputs_embeds=inputs_embeds)
@@ -147,6 +147,7 @@ class Encoder(nn.Module):
             kind: Positions(own.rotary_emb, kind, hidden.shape[1], own.layers[0].attn.head_dim)
             for kind in set(self.kinds)
         }
+        states = [hidden]
         for layer, kind in zip(own.layers, self.kinds, strict=True):
             attention, normed = layer.attn, layer.attn_norm(hidden)
             both, value = self.projected(attention, normed)
@@ -155,7 +156,9 @@ class Encoder(nn.Module):
             mixed = self.mixed(kind, query, key, value, real)
             hidden = hidden + attention.Wo(torch.where(seen[kind].unsqueeze(-1), mixed, 0.0))
             hidden = hidden + layer.mlp(layer.mlp_norm(hidden))
-        return self.answer(own.final_norm(hidden))
+            states.append(hidden)
+        states[-1] = hidden = own.final_norm(hidden)
+        return self.answers(last_hidden_state=hidden, hidden_states=tuple(states) if output_hidden_states else None)
 
     def mixed(self, kind: str, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
         if kind == SLIDING and self.windows:
@@ -167,14 +170,12 @@ class Encoder(nn.Module):
         """Whether a query of a full layer sees a real token, bool, broadcast to [batch, sequence]."""
         return real.any(dim=1, keepdim=True)
 
-    def answer(self, hidden: Tensor) -> Any:
-        return BaseModelOutput(last_hidden_state=hidden)
-
 
 class Decoder(Encoder):
     """`ModernBertDecoderModel`, whose tokens see what stands before them, and whose projections are three."""
 
     causal = True
+    answers = BaseModelOutputWithPast
 
     def reach(self, config: Any) -> tuple[int, int]:
         return config.sliding_window - 1, 0
@@ -189,9 +190,6 @@ class Decoder(Encoder):
     def sees(self, real: Tensor) -> Tensor:
         return real.long().cumsum(dim=1) > 0
 
-    def answer(self, hidden: Tensor) -> Any:
-        return BaseModelOutputWithPast(last_hidden_state=hidden)
-
 
 def describe(model: PreTrainedModel) -> Family:
     """Makes the `Family` of a ModernBERT.
@@ -200,9 +198,9 @@ def describe(model: PreTrainedModel) -> Family:
     answer does not change with the length of the vector: the plain gradient times the vector would be 0.
 
     Padding may stand on the left: positions are relative. But the library's eager attention gives a token whose window
-    holds no real token the mean of all others, where its other ways give 0.
+    holds no real token the mean of all others, where its other ways give 0. So a row without real tokens has no answer then.
 
-    Raises ExportError for rotations whose angles change with the length.
+    Raises ExportError for rotations whose angles change with the length, and for a decoder whose windows are empty.
     """
     config: Any = model.config
     base: Any = getattr(model, model.base_model_prefix, model)
@@ -213,5 +211,12 @@ def describe(model: PreTrainedModel) -> Family:
                 f"the rotary positions of a ModernBERT must be one of {', '.join(ROTATIONS)}, got {rotation!r} for {kind}, whose "
                 "angles change with the length; export a model that was trained with other ones."
             )
+    if isinstance(base, ModernBertDecoderModel) and SLIDING in config.layer_types and config.sliding_window < 1:
+        raise ExportError(
+            f"the windows of a decoder must hold its own token, got local_attention {config.local_attention}, of which the library takes half; "
+            "set at least 2, or make all layer_types full_attention."
+        )
     left = config._attn_implementation != "eager"
-    return Family(config.max_position_embeddings, embedding=base.embeddings, pads_left=left, sliced=True)
+    return Family(
+        config.max_position_embeddings, embedding=base.embeddings, pads_left=left, needs_real=not left, sliced=True
+    )

@@ -139,7 +139,9 @@ def as_transformers(source: Source, model: PreTrainedModel, name: str, longest: 
             **source.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
-            "longest": f"by {longest.setting}",
+            "longest": f"by {longest.setting}"
+            if source.limits.max_length == longest.tokens
+            else "by what edgexf tried",
         },
     )
 

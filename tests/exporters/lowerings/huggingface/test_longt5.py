@@ -69,6 +69,18 @@ class Read(nn.Module):
         return hidden
 
 
+def test_a_pair_goes_the_general_way_with_a_lowered_encoder(tmp_path: Path) -> None:
+    model = small("LongT5", "ForConditionalGeneration", 1, **SIZES)
+    manifest = edgexf.export(model, explain=(), output=tmp_path / "out").manifest
+    assert manifest.provenance["architecture"] == "LongT5ForConditionalGeneration"
+    assert [tensor.name for tensor in manifest.variants[0].inputs] == [
+        "input_ids",
+        "attention_mask",
+        "decoder_input_ids",
+    ]
+    assert manifest.grid["worst"] <= 1e-4
+
+
 def test_hidden_tokens_answer_as_in_the_library_above_and_below_a_global_block(tmp_path: Path) -> None:
     """huggingface/transformers#18243: the number of global keys became that of the traced length."""
     module = Read().eval()

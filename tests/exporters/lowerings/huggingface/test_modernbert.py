@@ -63,8 +63,8 @@ def test_every_configuration_is_the_library(family: str, head: str, changes: dic
 
 def test_wide_windows_take_several_blocks_and_narrow_ones_the_blocks_that_they_reach() -> None:
     assert (Windows(64, 64).block, Windows(64, 64).before, Windows(64, 64).after) == (64, 1, 1)
-    assert (Windows(300, 300).block, Windows(300, 300).before) == (100, 3)
-    assert (Windows(63, 0).before, Windows(63, 0).after) == (1, 0)
+    assert (Windows(300, 300).block, Windows(300, 300).before) == (128, 3)
+    assert (Windows(63, 0).block, Windows(63, 0).before, Windows(63, 0).after) == (64, 1, 0)
     assert Windows(0, 0).block == 1
 
 
@@ -159,7 +159,8 @@ class Pooled(nn.Module):
         self.body = built("Model", 2)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        found = self.body(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+        hidden: Tensor = found.last_hidden_state + sum(found.hidden_states)
         return hidden.mean(dim=1)
 
 
@@ -181,6 +182,11 @@ def test_angles_that_change_with_the_length_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="got 'longrope' for full_attention"):
         edgexf.export(model, output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_decoder_without_its_own_token_in_a_window_is_refused() -> None:
+    with pytest.raises(ExportError, match="got local_attention 1, of which"):
+        from_model(built("Model", family="ModernBertDecoder", local_attention=1))
 
 
 def see_one_more(self: Windows, before: int, after: int, right: Callable[..., None]) -> None:
