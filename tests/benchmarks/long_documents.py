@@ -140,7 +140,7 @@ def main(folder: Path, layers: int, lengths: str, kinds: str, turns: int, most: 
         kept = [one[1] for one in found.get("eager", []) if one is not None]
         rows += [row(kind, length, each, median(kept) if kept else None) for kind, each in found.items()]
         header = ("graph", "tokens", "seconds", "processor seconds", "of eager's", "MB over the model")
-        table = f"{layers} layers x 768. " + "\n\n" + markdown_table(header, rows)
+        table = f"{layers} layers x 768.\n\n{markdown_table(header, rows)}"
         print(table, flush=True)
         if output is not None:
             output.write_text(table, encoding="utf-8")
