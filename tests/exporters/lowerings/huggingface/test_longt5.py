@@ -28,7 +28,7 @@ SIZES = {"local_radius": 7, "global_block_size": 4}
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(longt5, "LONGEST", 300)
+    monkeypatch.setattr(longt5, "LONGEST", 150)
 
 
 def built(kind: str, **changes: Any) -> Any:
@@ -47,7 +47,7 @@ def test_transient_globals_are_explained_at_lengths_never_traced(tmp_path: Path)
     model = built("transient-global")
     bundle = edgexf.export(model, output=tmp_path / "out")
     with edgexf.load(bundle.path) as session:
-        for length in (2, 37, 300):
+        for length in (2, 37, 150):
             given = inputs(model, length)
             check(bundle.path, model, given)
             arrays = {name: value.numpy() for name, value in given.items()}
