@@ -69,7 +69,9 @@ class Read(nn.Module):
         return hidden
 
 
-def test_a_pair_goes_the_general_way_with_a_lowered_encoder(tmp_path: Path) -> None:
+def test_a_pair_goes_the_general_way_with_a_lowered_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The general way takes its longest text from the config: 197 tokens here."""
+    monkeypatch.setattr(longt5, "LONGEST", 300)
     model = small("LongT5", "ForConditionalGeneration", 1, **SIZES)
     manifest = edgexf.export(model, explain=(), output=tmp_path / "out").manifest
     assert manifest.provenance["architecture"] == "LongT5ForConditionalGeneration"
