@@ -26,6 +26,7 @@ from edgexf_runtimes.calls.call import Call, Calls
 from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun, Run, tell
 from edgexf_runtimes.device.memory import trim
+from edgexf_runtimes.device.session_options import run_options
 from edgexf_runtimes.finite import not_finite, refusal
 
 Array = npt.NDArray[Any]
@@ -52,6 +53,8 @@ class Graphs:
         self._on_run = on_run
         self._refuses = refuses
         self._running = 0
+        first = manifest.variants[0].inputs[0]
+        self._tokens = first.name if names.SEQUENCE in first.shape else ""
         self.background = Background()
         self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
         self._opening: set[str] = set()
@@ -131,7 +134,7 @@ class Graphs:
         self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float] | None = None
     ) -> dict[str, Array]:
         session, outputs = self._open.get(purpose) or self._create(purpose, call)
-        options = ort.RunOptions()
+        options = run_options(np.size(feeds.get(self._tokens, ())), self._provider)
         if self._most is not None:
             self._take_place(call, self._most)
         if times is not None:

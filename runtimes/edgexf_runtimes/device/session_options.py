@@ -1,6 +1,7 @@
-"""The settings of an ONNX Runtime session: threads, spinning, memory.
+"""The settings of an ONNX Runtime session and of its runs: threads, spinning, memory.
 
-In: the settings of a session, and the limits of this process. Out: `onnxruntime.SessionOptions`.
+In: the settings of a session, and the limits of this process; the size of a run. Out: `onnxruntime.SessionOptions` and
+`onnxruntime.RunOptions`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import onnxruntime as ort
 
 from edgexf.checks import is_count
 from edgexf.errors import UsageError, quoted
+from edgexf_runtimes.device.asked import CPU
 from edgexf_runtimes.device.messages import severity
 from edgexf_runtimes.device.profiles import Settings
 
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 
 CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+LONG = 2048  # tokens of a run, over all of its rows, that gives its memory back
 
 
 def quota() -> float | None:
@@ -61,4 +65,16 @@ def session_options(settings: Settings) -> ort.SessionOptions:
     options.enable_mem_pattern = False  # a pattern keeps a second block of a run's whole memory, for each shape
     spins = "1" if settings.profile.spins else "0"  # spinning threads drain the battery
     options.add_session_config_entry("session.intra_op.allow_spinning", spins)
+    return options
+
+
+def run_options(tokens: int, provider: str) -> ort.RunOptions:
+    """The options of a run on a provider by ONNX Runtime's name. After a long run on the CPU its memory is given back.
+
+    Without that the arena of ONNX Runtime keeps the memory of the largest run, and a second long run adds to it, since the
+    parts of the first one do not join. A run of fewer tokens keeps its memory: the next one would wait for new pages.
+    """
+    options = ort.RunOptions()
+    if tokens >= LONG and provider == CPU.ort:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
