@@ -11,10 +11,9 @@ This module works out the axes and their sizes in the example once. Every later 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from torch.export import Dim, ExportedProgram
 from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.formula import size_of
+from edgexf.bundle.signature import Axis
 from edgexf.errors import ExportError
 from edgexf_exporters.explain.compile import check_method
 from edgexf_exporters.explain.methods import METHODS
@@ -344,20 +344,30 @@ def usual_sizes(source: Source) -> dict[str, int]:
 def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
     """A size for each axis of a custom module. All sizes differ from each other and from all fixed sizes.
 
-    They are primes where the axis allows it: code that pads to a multiple is then traced with padding. While a reverse pass is traced, equal sizes become one size. An axis that allows no such size gets its largest size.
+    While a reverse pass is traced, equal sizes become one size. An axis that allows no such size gets its largest size.
     """
     fixed = {axis for tensor in (*own.tensors, *source.outputs) for axis in tensor.shape if isinstance(axis, int)}
     sizes: dict[str, int] = {}
     for axis in own.signature.axes:
         first = BATCH_TRACED if axis.name == own.signature.samples else TOKENS_TRACED
         taken = {*fixed, *sizes.values()}
-        primes = (prime * axis.step for prime in primerange(-(-first // axis.step), first + LATER))
-        lengths = range(-(-min(first, axis.most) // axis.step) * axis.step, axis.most + 1, axis.step)
-        shorter = range(axis.most // axis.step * axis.step, axis.least - 1, -axis.step)
         sizes[axis.name] = next(
-            (size for size in chain(primes, lengths, shorter) if axis.allows(size) and size not in taken), axis.most
+            (size for size in sizes_from(first, axis) if axis.allows(size) and size not in taken), axis.most
         )
     return sizes
+
+
+def sizes_from(first: int, axis: Axis) -> Iterator[int]:
+    """Sizes for the example of an axis, the best first.
+
+    Primes are first: code that pads to a multiple is then traced with padding. The largest size comes late: the whole of a
+    table is a case of its own.
+    """
+    step, most = axis.step, axis.most // axis.step
+    yield from (prime * step for prime in primerange(-(-first // step), first + LATER))
+    yield from (prime * step for prime in reversed([*primerange(most)]))
+    yield from range(-(-min(first, axis.most) // step) * step, axis.most + 1, step)
+    yield from range(most * step, axis.least - 1, -step)
 
 
 def filled(tensor: contract.Tensor, sizes: Sequence[int], vocabulary: int) -> Tensor:

@@ -50,7 +50,7 @@ from edgexf.errors import EdgexfError, ExportError, said_by
 from edgexf_exporters import VARIANTS
 
 RESULTS = Path(__file__).parent / "results"
-SECONDS, PATIENCE, MEMORY = 60, 4, 6 << 30  # of a processor; times as long by the clock; bytes
+SECONDS, PATIENCE, MEMORY = 60, 10, 6 << 30  # of a processor; times as long by the clock; bytes
 TAKEN = {"input_ids", "pixel_values"}
 UNFED = "must answer inputs that edgexf can make"
 HEADS = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from families import small
 from modules import VOCABULARY, ids
 from torch import Tensor, nn
 
+import edgexf
 from edgexf_exporters.sources.modules.module import from_module
 
 
@@ -44,3 +47,25 @@ def test_drawn_texts_hold_no_special_id_and_padding_behind_their_end() -> None:
     )
     assert (found["ids"] == 3).tolist() == (found["mask"] == 0).tolist()
     assert found["ids"].dtype == np.int64
+
+
+class CutsATable(nn.Module):
+    """Causal attention whose mask is a part of a table, as in GPT-Neo. The table is as long as the longest input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(VOCABULARY, 8), nn.Embedding(24, 8)
+        self.register_buffer("seen", torch.ones(1, 24, 24).tril())
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.words(ids) + self.places.weight[: ids.shape[1]]
+        scores = hidden @ hidden.transpose(-1, -2)
+        seen = self.seen[:, : scores.shape[-2], : scores.shape[-1]]
+        return (scores * seen + -1e4 * (1 - seen)).softmax(-1) @ hidden
+
+
+def test_a_table_of_the_longest_input_is_cut_at_every_length(tmp_path: Path) -> None:
+    """An example of the longest input takes the whole table: torch then fixes the length."""
+    bundle = edgexf.export(CutsATable().eval(), example_inputs=(ids(2, 9),), explain=(), output=tmp_path / "out")
+    assert bundle.manifest.limits is not None
+    assert bundle.manifest.limits.max_length == 24
