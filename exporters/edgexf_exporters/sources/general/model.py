@@ -31,7 +31,7 @@ from edgexf.errors import EdgexfError, ExportError
 from edgexf_exporters.families import GENERAL, tested
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
-from edgexf_exporters.sources.calls import in_float32
+from edgexf_exporters.sources.calls import in_float32, surrounding
 from edgexf_exporters.sources.general import sizes
 from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, inputs_of
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
@@ -67,7 +67,7 @@ def from_any_model(
     with about(type(model)):
         check_positions(model)
         model = in_float32(model)
-        with quiet(), frozen(model):
+        with quiet(), frozen(model), surrounding(model)(model):
             given = inputs_of(model, processor)
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
