@@ -31,10 +31,11 @@ from edgexf.errors import EdgexfError, ExportError
 from edgexf_exporters.families import GENERAL, tested
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
-from edgexf_exporters.sources.calls import in_float32, surrounding
+from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.general import sizes
 from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, inputs_of
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
+from edgexf_exporters.sources.modules.memory import fresh_copy
 from edgexf_exporters.sources.modules.module import from_module
 from edgexf_exporters.sources.modules.text import carries, reads
 from edgexf_exporters.sources.notices import quiet
@@ -67,8 +68,8 @@ def from_any_model(
     with about(type(model)):
         check_positions(model)
         model = in_float32(model)
-        with quiet(), frozen(model), surrounding(model)(model):
-            given = inputs_of(model, processor)
+        with quiet(), frozen(model):
+            given = inputs_of(fresh_copy(model), processor)  # the first call may change a model for good
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
         most = max(longest.tokens, WRITTEN, *lengths)
