@@ -21,6 +21,11 @@ BIG_BIRD = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 37, "pad_token_id": 0,
     "max_position_embeddings": 160, "block_size": 8, "num_random_blocks": 2, "sep_token_id": 3,
 }  # fmt: skip
+BIG_BIRD_PEGASUS = {
+    "vocab_size": VOCABULARY, "d_model": 32, "decoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
+    "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_position_embeddings": 61, "block_size": 4,
+    "num_random_blocks": 2, "pad_token_id": 0,
+}  # fmt: skip
 DENSE = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 130,
 }  # fmt: skip
@@ -74,6 +79,8 @@ def config(family: str, layers: int, **changes: Any) -> Any:
         return transformers.ReformerConfig(**{**REFORMER, "attn_layers": kinds, **changes})
     if family == "BigBird":
         return transformers.BigBirdConfig(**BIG_BIRD, num_hidden_layers=layers)
+    if family == "BigBirdPegasus":
+        return transformers.BigBirdPegasusConfig(**{**BIG_BIRD_PEGASUS, **changes}, encoder_layers=layers)
     if family in ("Bert", "Roberta", "XLMRoberta", "Camembert", "MPNet", "Esm"):
         sizes = {**DENSE, "intermediate_size": 37, "num_hidden_layers": layers, **(ESM if family == "Esm" else {})}
         return getattr(transformers, f"{family}Config")(**sizes)

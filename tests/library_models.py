@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import (
     BigBirdConfig,
     BigBirdModel,
+    BigBirdPegasusConfig,
+    BigBirdPegasusModel,
     FunnelConfig,
     FunnelModel,
     LEDConfig,
@@ -33,6 +35,13 @@ BASES: dict[str, Callable[[], nn.Module]] = {
     "bigbird": lambda: BigBirdModel(
         BigBirdConfig(**SIZES, max_position_embeddings=LONGEST, block_size=4, num_random_blocks=1)
     ),
+    "bigbird_pegasus": lambda: BigBirdPegasusModel(
+        BigBirdPegasusConfig(
+            vocab_size=VOCABULARY, d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24, max_position_embeddings=LONGEST,
+            block_size=4, num_random_blocks=1,
+        )
+    ).get_encoder(),
     "led": lambda: LEDModel(
         LEDConfig(
             vocab_size=VOCABULARY, d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,

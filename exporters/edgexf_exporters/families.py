@@ -71,6 +71,8 @@ TESTED: tuple[TracedFamily, ...] = (
     TracedFamily("gpt_neox", "GPTNeoXForSequenceClassification", 3.9e-07),
     TracedFamily("gptj", "GPTJForSequenceClassification", 1.8e-06),
     TracedFamily("granite", "GraniteForCausalLM", 3.9e-07),
+    TracedFamily("gte", "GteForSequenceClassification", 2.9e-06),
+    TracedFamily("jina_embeddings_v3", "JinaEmbeddingsV3ForSequenceClassification", 8.9e-07),
     TracedFamily("layoutlm", "LayoutLMForSequenceClassification", 4.7e-07),
     TracedFamily("levit", "LevitForImageClassification", 9.2e-07),
     TracedFamily("lilt", "LiltForSequenceClassification", 1.6e-06),

@@ -16,6 +16,8 @@ from edgexf import names
 
 REFERENCE = "edgexf.models"
 ANY_MODULE = "any module"
+MODULES = ("what forward answers",)  # the tasks of an attention inside any module
+UNTOLD = "nothing tells which of a module's own matrices make its values"  # why such an attention has no `Mixing`
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ ENCODER = ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQ
 DENSE = ("Bert", "DistilBert", "Roberta", "XLMRoberta", "Camembert", "MPNet")
 HEADS = {
     "Longformer": (*ENCODER, "ForMultipleChoice"),
-    "LED": ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering"),
+    **dict.fromkeys(
+        ("LED", "BigBirdPegasus"), ("Encoder", "Model", "ForConditionalGeneration", "ForQuestionAnswering")
+    ),
     **dict.fromkeys(("BigBird", "Nystromformer", *DENSE, "Funnel"), (*ENCODER, "ForMultipleChoice")),
     "Esm": ("Model", "ForSequenceClassification", "ForTokenClassification", "ForMaskedLM"),
     "Reformer": ("Model", "ForSequenceClassification", "ForQuestionAnswering", "ForMaskedLM", "ModelWithLMHead"),
@@ -54,7 +56,7 @@ HEADS = {
     "ModernBertDecoder": ("Model", "ForSequenceClassification", "ForCausalLM"),
     "LongT5": ("EncoderModel",),
 }
-LAYERS = ("Longformer", "LED", "BigBird", "Nystromformer", "Reformer", "Bert", "ModernBert")
+LAYERS = ("Longformer", "LED", "BigBird", "BigBirdPegasus", "Nystromformer", "Reformer", "Bert", "ModernBert")
 LENGTHS = (1024, 4096)
 MODULES = {  # a module of tests/modules.py: the variant of its attention
     "source and target": "torch-nn",
@@ -166,6 +168,12 @@ def published(family: str, layers: int) -> Any:
         )  # fmt: skip
     if family == "BigBird":
         return transformers.BigBirdModel(transformers.BigBirdConfig(**sizes, num_hidden_layers=layers))
+    if family == "BigBirdPegasus":
+        config = transformers.BigBirdPegasusConfig(
+            vocab_size=1000, d_model=768, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=12,
+            encoder_ffn_dim=3072, decoder_ffn_dim=3072,
+        )  # fmt: skip
+        return transformers.BigBirdPegasusModel(config).get_encoder()
     if family == "ModernBert":
         kinds = ["full_attention", "sliding_attention"][:layers]
         return transformers.ModernBertModel(

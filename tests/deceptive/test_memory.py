@@ -88,12 +88,25 @@ class Tired(Between):
         return hidden if self.calls < 10 else hidden * 2
 
 
+class Turned(Between):
+    """A short input turns it for good, as it turns a BigBird to full attention. The example is short itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = False
+
+    def between(self, ids: Tensor, hidden: Tensor) -> Tensor:
+        self.whole = self.whole or ids.shape[1] <= 8
+        return hidden * (2 if self.whole else 1)
+
+
 REMEMBERING = {
     Longest: "longest",
     Inside: "layers.1.table",
     BuiltOnce: "places",
     Notes: "notes",
     Tired: "calls",
+    Turned: "whole",
 }
 
 

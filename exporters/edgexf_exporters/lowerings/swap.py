@@ -32,6 +32,10 @@ SUPPORT = (
         "transformers.models.led.modeling_led:LEDDecoderAttention",
         "edgexf_exporters.lowerings.huggingface.led:DecoderAttention",
     ),
+    (
+        "transformers.models.bigbird_pegasus.modeling_bigbird_pegasus:BigBirdPegasusDecoder",
+        "edgexf_exporters.lowerings.huggingface.bigbird_pegasus:Decoder",
+    ),
     ("torch.nn.modules.transformer:TransformerEncoder", "edgexf_exporters.lowerings.packages.torch_nn:Encoder"),
     ("torch.nn.modules.transformer:TransformerDecoder", "edgexf_exporters.lowerings.packages.torch_nn:Decoder"),
     ("torch.nn.modules.rnn:LSTM", "edgexf_exporters.lowerings.packages.torch_rnn:Recurrent"),

@@ -6,6 +6,7 @@
     longt5               a sliding window in an encoder, also with the sums of blocks as global keys
     modernbert           a sliding window in most layers, full attention by slices in the others; its decoder
     bigbird              block-sparse attention
+    bigbird_pegasus      the attention of `bigbird` in the encoder of an encoder and decoder
     nystromformer        landmarks
     reformer_rotations   the rotations of a Reformer
     reformer             hashed and local attention, with these rotations

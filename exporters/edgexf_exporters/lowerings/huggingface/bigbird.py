@@ -148,14 +148,9 @@ def describe(model: PreTrainedModel) -> Family:
     has no sep_token_id.
     """
     config: Any = model.config
-    block, reach = config.block_size, config.max_position_embeddings
-    switch = (5 + 2 * config.num_random_blocks) * block
-    sparse = [module.attention_type for module in model.modules() if isinstance(module, BigBirdModel)]
-    if sparse != ["block_sparse"]:
-        raise ExportError(
-            f"a BigBird must attend block-sparsely, got attention_type {sparse[0]}, which a short input also leaves "
-            "behind in a model object; load it afresh, or set its attention_type."
-        )
+    block, reach, switch = config.block_size, config.max_position_embeddings, switch_of(config)
+    (base,) = (module for module in model.modules() if isinstance(module, BigBirdModel))
+    check_sparse(base.attention_type, "BigBird")
     longest = reach if reach <= switch else reach // block * block  # the library pads to whole blocks
     asks = isinstance(model, BigBirdForQuestionAnswering)  # it separates question and context by itself
     if asks and config.sep_token_id is None:
@@ -167,6 +162,21 @@ def describe(model: PreTrainedModel) -> Family:
     return Family(longest, padding, min(switch, longest), segments, call_context=as_it_was)
 
 
+def switch_of(config: Any) -> int:
+    """The largest number of tokens at which the library attends fully."""
+    switch: int = (5 + 2 * config.num_random_blocks) * config.block_size
+    return switch
+
+
+def check_sparse(kind: str, family: str) -> None:
+    """Raises ExportError for a model that attends fully at every length."""
+    if kind != "block_sparse":
+        raise ExportError(
+            f"a {family} must attend block-sparsely, got attention_type {kind}, which a short input also leaves "
+            "behind in a model object; load it afresh, or set its attention_type."
+        )
+
+
 @contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
     """Restores what a call may replace in the model: a short input switches the model to full attention for good.
@@ -176,12 +186,9 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     if torch.compiler.is_exporting():
         yield
         return
-    bases = [module for module in model.modules() if isinstance(module, BigBirdModel)]
-    layers: list[Any] = [layer for base in bases for layer in base.encoder.layer]
-    attentions = [layer.attention for layer in layers]
-    holders: list[Any] = [*bases, *(base.encoder for base in bases), *layers, *attentions]
+    holders: list[Any] = [module for module in model.modules() if hasattr(module, "set_attention_type")]
     types = [(holder, holder.attention_type) for holder in holders]
-    cores = [(attention, attention.self) for attention in attentions]
+    cores = [(holder, holder.self) for holder in holders if hasattr(holder, "self")]
     try:
         yield
     finally:

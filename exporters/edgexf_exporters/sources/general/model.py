@@ -35,6 +35,7 @@ from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.general import sizes
 from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, inputs_of
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
+from edgexf_exporters.sources.modules.memory import fresh_copy
 from edgexf_exporters.sources.modules.module import from_module
 from edgexf_exporters.sources.modules.text import carries, reads
 from edgexf_exporters.sources.notices import quiet
@@ -68,7 +69,7 @@ def from_any_model(
         check_positions(model)
         model = in_float32(model)
         with quiet(), frozen(model):
-            given = inputs_of(model, processor)
+            given = inputs_of(fresh_copy(model), processor)  # the first call may change a model for good
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
         most = max(longest.tokens, WRITTEN, *lengths)

@@ -5,7 +5,7 @@
 
 In: a `Probe` that has run the module at all of its sizes, and a copy of the module that has not run at all. Out: nothing, or
 ExportError with the names of the buffers and attributes that changed. The module must answer its examples as it did at the
-first call, and the shortest input as the copy does. A cache that changes no answer passes. What a known library changes
+first call, and the shortest and the longest input as a copy does that has not run. A cache that changes no answer passes. What a known library changes
 is restored after each call by the context of the call.
 
 A graph has no memory. Declaring one of the answers the right one was weighed: the fresh one is not what a caller of the
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from edgexf.bundle.signature import Signature
 from edgexf.errors import EdgexfError, ExportError, in_a_sentence
+from edgexf_exporters.sources.calls import Model
 from edgexf_exporters.sources.modules.axes import Sizes
 from edgexf_exporters.sources.modules.examples import Array
 from edgexf_exporters.sources.modules.probe import Answer, Probe, unchanged
@@ -38,7 +39,7 @@ VALUES = (bool, int, float, complex, str, bytes, set, frozenset, range, torch.dt
 MOST_NAMED = 3
 
 
-def fresh_copy(module: nn.Module) -> nn.Module:
+def fresh_copy(module: Model) -> Model:
     """A copy that shares the parameters. An attribute that can't be copied, such as a lock or what weight_norm
     leaves, is shared too.
 
@@ -74,7 +75,10 @@ def check_memory(probe: Probe, fresh: nn.Module, signature: Signature) -> None:
         for axis in signature.axes:
             if axis.name != signature.samples:
                 rest = {signature.samples: short[signature.samples]} if signature.samples else {}
-                answer_of(probe, probe.draws({**probe.draws.shapes.examples, **rest, axis.name: axis.most}, seed=1))
+                sizes = {**probe.draws.shapes.examples, **rest, axis.name: axis.most}
+                inputs = probe.draws(sizes, seed=1)
+                unused = Probe(fresh_copy(fresh), probe.draws, probe.settings)
+                compare(answer_of(unused, inputs), answer_of(probe, inputs), sizes, changed)
     inputs = probe.draws(short, seed=1)
     new = Probe(fresh, probe.draws, probe.settings)
     compare(answer_of(new, inputs), answer_of(probe, inputs), short, changed)
