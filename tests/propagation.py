@@ -1,14 +1,16 @@
 """Layer-wise relevance propagation, step by step as in the papers, to compare explanations with.
 
-In: a model of transformers in float64, and one input. Out: the relevance of each token. Each step takes relevance from
-the output of a layer to its inputs, and divides by the output.
+In: a model in float64, and inputs. Out: the relevance of each token or pixel. Each step takes relevance from the output of
+a layer to its inputs, and divides by the output.
 
 Source: Achtibat et al. 2024, eq. 8 (linear), 9 (identity), 13 (softmax), 14 and 15 (products); Ali et al. 2022, section 4
-(CP-LRP, whose softmax is a constant).
+(CP-LRP, whose softmax is a constant); Bach et al. 2015, eq. 56 (sums and means), section 2.6 (a maximum is its winner);
+Arras et al. 2017, section 3 (gates are constants).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,6 +46,58 @@ def product(left: Tensor, right: Tensor, relevance: Tensor, parts: int = 2) -> t
 
 def softmax(scores: Tensor, weights: Tensor, relevance: Tensor) -> Tensor:
     return scores * (relevance - weights * relevance.sum(-1, keepdim=True))
+
+
+def convolution(layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
+    settings = layer.stride, layer.padding, layer.dilation, layer.groups
+    return x * nn.grad.conv2d_input(x.shape, layer.weight, per(relevance, layer(x)), *settings)
+
+
+def batch_norm(layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
+    """A BatchNorm with the statistics of its training: linear, as if it were a part of the convolution before it."""
+    scale = (layer.running_var + layer.eps).rsqrt() * (1 if layer.weight is None else layer.weight)
+    return x * scale[:, None, None] * per(relevance, layer(x))
+
+
+def mean(layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
+    """The mean of each window of an image, or of the whole image."""
+    size = getattr(layer, "kernel_size", x.shape[2:])
+    window = torch.ones(x.shape[1], 1, *(size if isinstance(size, tuple) else (size, size)), dtype=x.dtype)
+    stride = getattr(layer, "stride", size)
+    share = per(relevance, layer(x)) / window[0].numel()
+    return x * nn.grad.conv2d_input(x.shape, window, share, stride, 0, 1, x.shape[1])
+
+
+def maximum(layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
+    """The largest entry of a window takes all."""
+    settings = layer.kernel_size, layer.stride, layer.padding
+    _, winners = nn.functional.max_pool2d(x, *settings, return_indices=True)
+    return torch.zeros_like(x).flatten(2).scatter_add(2, winners.flatten(2), relevance.flatten(2)).view_as(x)
+
+
+def handed_on(_: Any, __: Tensor, relevance: Tensor) -> Tensor:
+    """An activation, or a constant gate."""
+    return relevance
+
+
+LAYERS: dict[str, Any] = {
+    "Conv2d": convolution, "BatchNorm2d": batch_norm, "AvgPool2d": mean, "AdaptiveAvgPool2d": mean, "MaxPool2d": maximum,
+    "Linear": linear, "Flatten": lambda _, x, relevance: relevance.view_as(x), "SiLU": handed_on, "ReLU": handed_on,
+    "Gate": handed_on,
+}  # fmt: skip
+
+
+def through_layers(layers: Sequence[nn.Module], x: Tensor, label: int) -> tuple[Tensor, Tensor]:
+    """Returns the relevance of each entry of the input x of some layers, and a label's logit [batch]."""
+    states = [x]
+    for layer in layers:
+        states.append(layer(states[-1]))
+    logit = states[-1][:, label].clone()
+    relevance = torch.zeros_like(states[-1])
+    relevance[:, label] = logit
+    for layer, given in zip(reversed(layers), reversed(states[:-1]), strict=True):
+        relevance = LAYERS[type(layer).__name__](layer, given, relevance)
+    return relevance, logit
 
 
 def apart(x: Tensor, heads: int) -> Tensor:

@@ -297,6 +297,28 @@ def test_a_gate_of_another_input_gets_half_and_a_norm_nothing() -> None:
     assert torch.allclose(divided, (1 / torch.linalg.vector_norm(value, dim=-1, keepdim=True)).expand_as(value))
 
 
+@pytest.mark.parametrize(
+    "gate",
+    [
+        torch.sigmoid,
+        nn.Hardsigmoid(),
+        lambda x: 1 - x.sigmoid(),
+        lambda x: x.sigmoid().view(-1, 1).chunk(2)[0].view(3, 8),
+    ],
+    ids=["sigmoid", "hardsigmoid", "update", "views"],
+)
+def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor]) -> None:
+    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    wanted = torch.zeros_like(value)
+    wanted[: len(gate(value @ weight))] = gate(value @ weight)
+    for gated in (
+        lambda x: gate(x @ weight) * x[: len(gate(x))],
+        lambda x: (1 * x[: len(gate(x))]).mul_(gate(x @ weight)),
+    ):
+        assert torch.allclose(gradient_of(gated, value), wanted)
+
+
 def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:
     value = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     there = gradient_of(lambda x: (2 * x).mul_(x @ x), value)
