@@ -14,9 +14,9 @@ relevance.
 
 Only operands that depend on the input count; autograd marks them (`requires_grad`). Linformer's projections are
 parameters, so a product with them is a linear layer. A sigmoid that multiplies is a gate, as in an LSTM: if gates took
-half, the 16 gates of an EfficientNet would leave 1/65,536 of the relevance to the image itself. The first entry of `TABLE` that names an operator is the rule of
-the operator. An operator on the way without an entry is an error: it never gets its plain gradient. Orders, buckets and
-masks have no gradient.
+half, the 16 gates of an EfficientNet would leave 1/65,536 of the relevance to the image itself. The first entry of
+`TABLE` that names an operator is the rule of the operator. An operator on the way without an entry is an error: it never
+gets its plain gradient. Orders, buckets and masks have no gradient.
 
 A torch mode sees each aten operator above autograd. So the same mode serves the graph that is exported and the
 untouched model that the graph is compared with. Two alternatives were weighed. Edits of the graph need an analysis of
@@ -133,7 +133,8 @@ class Rules(Fused):
         if rule is plain or (rule is not None and not name.endswith("_")):
             return self.traced(func, args, rule(self, func, *args, **named))
         if rule is not None:  # an in-place operator, by the form that is not in place
-            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
+            found = args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
+            return self.written(found, name.removesuffix("_"))
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
             return self.traced(func, args, found)
@@ -149,13 +150,19 @@ class Rules(Fused):
     def traced(self, op: Any, given: Sequence[Any], found: Any) -> Any:
         """Remembers gates, and the tensor that `found` is an entrywise function of, where it is a single tensor."""
         name = op.overloadpacket.__name__
-        of_gate = (is_view(op) or name == "rsub") and given and isinstance(given[0], Tensor) and given[0] in self.gates
-        if name in SIGMOIDS or of_gate:
+        kept = is_view(op) or (name == "rsub" and not depends(given[1]))
+        if name in SIGMOIDS or (kept and any(isinstance(one, Tensor) and one in self.gates for one in given[:1])):
             self.gates.update((value, True) for value in tensors([found]))
         if name in ENTRYWISE and isinstance(found, Tensor):
             origins = [self.origin(value) for value in given if depends(value)]
             if all(base is origins[0][0] for base, _ in origins):
                 self.origins[found] = origins[0][0], name in ACTIVATIONS or any(curved for _, curved in origins)
+        return found
+
+    def written(self, found: Any, name: str) -> Any:
+        """Remembers whether a tensor is a gate now that an operator wrote to it."""
+        self.gates.pop(found, None)
+        self.gates.update([(found, True)] if name in SIGMOIDS else [])
         return found
 
     def gate(self, one: Tensor, other: Tensor) -> Tensor | None:
@@ -358,23 +365,9 @@ def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
 ACTIVATIONS = (
-    *(
-        "tanh",
-        "silu",
-        "elu",
-        "selu",
-        "celu",
-        "mish",
-        "softplus",
-        "hardtanh",
-        "hardswish",
-        "relu6",
-        "erf",
-        "pow",
-        "square",
-    ),
-    *("softsign", *SIGMOIDS),
-)
+    *SIGMOIDS, "tanh", "silu", "elu", "selu", "celu", "mish", "softplus", "hardtanh", "hardswish", "relu6", "erf", "pow",
+    "square", "softsign",
+)  # fmt: skip
 ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
 Rule = Callable[..., Any]
 # The first entry that names an operator is its rule. In-place forms have the same rule.

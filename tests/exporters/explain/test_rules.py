@@ -303,9 +303,10 @@ def test_a_gate_of_another_input_gets_half_and_a_norm_nothing() -> None:
         torch.sigmoid,
         nn.Hardsigmoid(),
         lambda x: 1 - x.sigmoid(),
+        lambda x: x.clone().sigmoid_(),
         lambda x: x.sigmoid().view(-1, 1).chunk(2)[0].view(3, 8),
     ],
-    ids=["sigmoid", "hardsigmoid", "update", "views"],
+    ids=["sigmoid", "hardsigmoid", "update", "in place", "views"],
 )
 def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor]) -> None:
     value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -317,6 +318,12 @@ def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor
         lambda x: (1 * x[: len(gate(x))]).mul_(gate(x @ weight)),
     ):
         assert torch.allclose(gradient_of(gated, value), wanted)
+
+
+def test_what_is_written_over_a_sigmoid_is_no_gate() -> None:
+    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    written = gradient_of(lambda x: x * (x * 1).sigmoid().mul_(0).add_(x), value)
+    assert torch.allclose(written, value)
 
 
 def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:
