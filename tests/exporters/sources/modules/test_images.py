@@ -11,6 +11,7 @@ import torch
 from captum.attr import InputXGradient
 from propagation import through_layers
 from torch import Tensor, nn
+from torch.export import Dim
 
 import edgexf
 from edgexf.errors import InputError
@@ -124,6 +125,25 @@ def test_a_pixels_relevance_is_what_the_papers_steps_propagate(bundle: Path) -> 
     assert (
         np.abs(found["residual"] - (logit.numpy() - pixels.sum(axis=(1, 2)))).max() <= IN_FLOAT32 * np.abs(pixels).sum()
     )
+
+
+class Patches(nn.Module):
+    """The vectors of the patches of an image, as many as the pixels are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(3, 4, 8, stride=8)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        return {"last_hidden_state": self.project(pixel_values).flatten(2).transpose(1, 2)}
+
+
+def test_the_mean_vector_of_patches_is_explained_by_pixel(tmp_path: Path) -> None:
+    given, axes = images(2), {"pixel_values": {0: Dim("batch")}}
+    output = tmp_path / "out"
+    edgexf.export(Patches().eval(), example_inputs=given, dynamic_shapes=axes, explain=("attnlrp",), output=output)
+    with edgexf.load(output) as session:
+        assert session.run_explain(pixel_values=given.numpy())["relevance"].any(axis=0).sum() == 32 * 32
 
 
 def test_a_path_from_a_black_image_is_complete(bundle: Path) -> None:
