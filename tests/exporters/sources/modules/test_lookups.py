@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import edgexf
+from edgexf import names
 from edgexf_exporters.sources.modules.lookups import Lookups
+from edgexf_exporters.verify.grid import name_tied_choices
 
 
 class Places(nn.Embedding):
@@ -63,3 +65,11 @@ def test_tokens_of_choices_that_a_model_joins_with_rows_are_explained(tmp_path: 
     with torch.no_grad():
         wanted = target.unsqueeze(-1) * (module.embedding(ids) @ module.head.weight[0]) / 9
     assert np.abs(found - wanted.numpy()).max() <= 1e-6 * wanted.abs().max()
+
+
+def test_a_row_that_holds_a_choice_twice_explains_a_named_one() -> None:
+    """The best of equal choices would be a tie, which rounding decides."""
+    target = {names.TARGET: np.zeros((3, 2), dtype=np.float32)}
+    target[names.TARGET][2, 1] = 1.0
+    name_tied_choices(target, np.array([[[4, 5], [4, 5]], [[4, 5], [5, 4]], [[6, 6], [6, 6]]]))
+    assert target[names.TARGET].tolist() == [[1, 0], [0, 0], [0, 1]]
