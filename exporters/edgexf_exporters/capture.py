@@ -143,8 +143,12 @@ class EmbeddingStub(nn.Module):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["tied"][0], name)
 
-    def forward(self, _: Tensor, **__: object) -> Tensor:
-        return rows_read(self.tied[0], self.vectors)
+    def forward(self, ids: Tensor, **_: object) -> Tensor:
+        vectors = rows_read(self.tied[0], self.vectors)
+        joined = (
+            vectors.ndim - 1 - ids.ndim
+        )  # [rows, choices, tokens] that the model takes for [rows * choices, tokens]
+        return vectors.flatten(0, joined) if joined > 0 else vectors
 
 
 class Body(nn.Module):
@@ -164,7 +168,8 @@ class Body(nn.Module):
             values: tuple[Tensor, ...] = self.program(embeddings, *inputs[1:])
             return values
         rows = embeddings.flatten(0, 1) if self.program.source.multiple_choice else embeddings
-        self.given.vectors = rows.flatten(1, -2)  # of blocked inputs [batch, blocks, block, width]
+        blocked = self.program.lowering.blocked  # then [batch, blocks, block, width]
+        self.given.vectors = rows.flatten(1, -2) if blocked else rows
         try:
             outputs: tuple[Tensor, ...] = self.program(*inputs)
             return outputs

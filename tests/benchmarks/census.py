@@ -31,7 +31,8 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,11 @@ def takes(cls: Any) -> bool:
         return False
 
 
-def small_model(model_type: str, cls: Any, folder: Path) -> None:
-    """Saves a small model with random weights that answers. Raises what the last config raised if none does."""
+def small_model(model_type: str, cls: Any, folder: Path, noise: float = 0.02) -> None:
+    """Saves a small model with random weights that answers. Raises what the last config raised if none does.
+
+    `noise` is the standard deviation of what is added to the library's own weights.
+    """
     from edgexf_exporters.hooks import frozen
     from edgexf_exporters.sources.general.inputs import inputs_of
 
@@ -112,7 +116,7 @@ def small_model(model_type: str, cls: Any, folder: Path) -> None:
             torch.manual_seed(0)
             model = cls(config).eval()
             for parameter in model.parameters():  # else gates of zeros choose among equals
-                parameter.data.add_(0.02 * torch.randn_like(parameter))
+                parameter.data.add_(noise * torch.randn_like(parameter))
             with frozen(model):
                 inputs_of(model, PROCESSOR)
         except StopIteration:
@@ -171,16 +175,16 @@ def outcome(model_type: str, eager: bool) -> Row:
         return {**row, "outcome": AGREES, "worst": manifest.grid["worst"], "variant": manifest.provenance["variant"]}
 
 
-def in_a_child(model_type: str, eager: bool) -> Row:
-    """The row of a type, by a child that the limits of the census stop."""
+def in_a_child(job: Callable[[], Row], seconds: int = SECONDS) -> Row:
+    """The row that `job` makes in a child, which is stopped after `seconds` of a processor or at `MEMORY`."""
     start, (reader, writer) = time.monotonic(), os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        answer(writer, model_type, eager)
+        answer(writer, job, seconds)
     os.close(writer)
     said = b""
-    while time.monotonic() - start < SECONDS * PATIENCE:
+    while time.monotonic() - start < seconds * PATIENCE:
         ready, _, _ = select.select([reader], [], [], 1.0)
         part = os.read(reader, 1 << 16) if ready else b""
         if ready and not part:
@@ -190,20 +194,20 @@ def in_a_child(model_type: str, eager: bool) -> Row:
         os.kill(child, signal.SIGKILL)
     os.close(reader)
     os.waitpid(child, 0)
-    row = json.loads(said) if said else {"outcome": LIMIT, "sentence": f"over {SECONDS} s or {MEMORY >> 30} GiB"}
-    return {"type": model_type, **row, "seconds": round(time.monotonic() - start, 1)}
+    row = json.loads(said) if said else {"outcome": LIMIT, "sentence": f"over {seconds} s or {MEMORY >> 30} GiB"}
+    return {**row, "seconds": round(time.monotonic() - start, 1)}
 
 
-def answer(writer: int, model_type: str, eager: bool) -> None:
+def answer(writer: int, job: Callable[[], Row], seconds: int) -> None:
     """What the child does. It never returns."""
     used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
-    resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, used + SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, used + seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     try:
-        row = outcome(model_type, eager)
+        row = job()
     except MemoryError:
         row = {"outcome": LIMIT, "sentence": f"over {MEMORY >> 30} GiB"}
     except BaseException as error:  # noqa: BLE001 (the parent reads the row)
@@ -279,7 +283,7 @@ def main() -> None:
     types = [one for one in types if one in again or (one not in found and not chosen.only and not chosen.again)]
     random.Random(chosen.seed).shuffle(types)  # noqa: S311 (what is done by then is a fair sample)
     for place, one in enumerate(types):
-        row = in_a_child(one, chosen.eager)
+        row = {"type": one, **in_a_child(partial(outcome, one, chosen.eager))}
         found[one] = row
         print(
             f"{place + 1}/{len(types)} {one}: {row['outcome']} {row['seconds']} s {row.get('sentence', '')[:300]}",

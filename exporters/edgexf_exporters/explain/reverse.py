@@ -38,8 +38,10 @@ def convolution_backward(
 ) -> Any:
     """The gradient of a convolution's input.
 
-    With steps of 1 it is a convolution with the reversed kernel, which runs faster than a transposed convolution.
+    With steps of 1 it is a convolution with the reversed kernel, which runs faster than a transposed convolution. A list of
+    a single number stands for all axes.
     """
+    stride, padding, dilation = (on_each_axis(given, weight.ndim - 2) for given in (stride, padding, dilation))
     around = [step * (size - 1) - pad for step, size, pad in zip(dilation, weight.shape[2:], padding, strict=True)]
     if transposed or list(wanted) != [True, False, False]:
         return NotImplemented
@@ -56,21 +58,46 @@ def convolution_backward(
     return whole, None, None
 
 
+def on_each_axis(given: Sizes, axes: int) -> Sizes:
+    return [*given] * axes if len(given) == 1 else given
+
+
 def mean_pool_backward(
     gradient: Tensor, inputs: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, ceil: bool, with_padding: bool,
     divisor: int | None,
 ) -> Any:  # fmt: skip
-    if ceil or inputs.ndim != 4 or (any(padding) and not with_padding):
+    """The gradient of a mean pooling: each output's gradient, divided by how many entries its mean is over, comes to all of
+    these entries.
+
+    Windows may reach beyond the padded input (`ceil`). A window wider than that is cut to it, since it is written as a
+    kernel of ones: EfficientNet pools by a window as wide as its channels are many.
+    """
+    if inputs.ndim != 4:
         return NotImplemented
-    height, width = (*kernel, *kernel)[:2]
-    channels = inputs.shape[1]
-    weight = torch.full((channels, 1, height, width), 1 / (divisor or height * width), dtype=inputs.dtype)
-    steps, pads = list((*stride, *stride)[:2]) or [height, width], list((*padding, *padding)[:2])
+    window, pads = on_each_axis(kernel, 2), on_each_axis(padding, 2)
+    steps, channels = on_each_axis(stride, 2) or window, inputs.shape[1]
+    if divisor is None and (ceil or (any(pads) and not with_padding)):
+        around = pads if with_padding else [0, 0]
+        given = zip(gradient.shape[2:], inputs.shape[2:], window, steps, pads, around, strict=True)
+        rows, columns = (counted(*one) for one in given)
+        gradient = gradient / (rows.unsqueeze(-1) * columns)
+        divisor = 1
+    cut = [
+        min(wide, size + 2 * pad) if isinstance(size, int) else wide
+        for wide, size, pad in zip(window, inputs.shape[2:], pads, strict=True)
+    ]
+    weight = torch.full((channels, 1, *cut), 1 / (divisor or window[0] * window[1]), dtype=inputs.dtype)
     asked = [True, False, False]
     found, *_ = convolution_backward(
         gradient, inputs, weight, None, steps, pads, [1, 1], False, [0, 0], channels, asked
     )
     return found
+
+
+def counted(count: int, size: int, wide: int, step: int, pad: int, around: int) -> Tensor:
+    """How many of `size` entries, and of `around` entries of padding on each side, each of `count` windows holds, [count]."""
+    first = torch.arange(count) * step - pad
+    return (first + wide).clamp(max=size + around) - first.clamp(min=-around)
 
 
 def padded(gradient: Tensor, size: int, axis: int, start: int) -> Tensor:

@@ -8,13 +8,15 @@ relevance.
     GELU, tanh, any activation f(x)      f(x) / x is a constant         the same
     softmax                              its gradient                   a constant
     product of k operands                1/k of its gradient            the same
+    product with a sigmoid               the sigmoid is a constant      the same
     LayerNorm, a norm, a denominator     its scale is a constant        the same
     LSTM, GRU                            gates are constants            the same
 
 Only operands that depend on the input count; autograd marks them (`requires_grad`). Linformer's projections are
-parameters, so a product with them is a linear layer. The first entry of `TABLE` that names an operator is the rule of
-the operator. An operator on the way without an entry is an error: it never gets its plain gradient. Orders, buckets and
-masks have no gradient.
+parameters, so a product with them is a linear layer. A sigmoid that multiplies is a gate, as in an LSTM: if gates took
+half, the 16 gates of an EfficientNet would leave 1/65,536 of the relevance to the image itself. The first entry of
+`TABLE` that names an operator is the rule of the operator. An operator on the way without an entry is an error: it never
+gets its plain gradient. Orders, buckets and masks have no gradient.
 
 A torch mode sees each aten operator above autograd. So the same mode serves the graph that is exported and the
 untouched model that the graph is compared with. Two alternatives were weighed. Edits of the graph need an analysis of
@@ -22,7 +24,7 @@ its data flow. Views and in-place writes in a library's code defeat such an anal
 independent to compare the graph with. Hooks on modules do not see the operators between modules, and attention consists
 of such operators.
 Source: Achtibat et al. 2024, "AttnLRP", section 3, eq. 8 to 15; Ali et al. 2022, "XAI for Transformers", section 4
-(CP-LRP); Bach et al. 2015.
+(CP-LRP); Arras et al. 2017, section 3.2 (gates); Bach et al. 2015.
 """
 
 from __future__ import annotations
@@ -119,6 +121,7 @@ class Rules(Fused):
         self.constant_softmax = constant_softmax
         # tensor -> the tensor that it is an entrywise function of, and whether this function is not linear
         self.origins: Any = WeakIdKeyDictionary()
+        self.gates: Any = WeakIdKeyDictionary()  # a sigmoid, a view of one, or 1 - a sigmoid -> True
         self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus it -> True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -128,12 +131,13 @@ class Rules(Fused):
         name = func.overloadpacket.__name__
         rule = RULES.get(name.removesuffix("_"))
         if rule is plain or (rule is not None and not name.endswith("_")):
-            return self.traced(name, args, rule(self, func, *args, **named))
+            return self.traced(func, args, rule(self, func, *args, **named))
         if rule is not None:  # an in-place operator, by the form that is not in place
-            return args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
+            found = args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
+            return self.written(found, name.removesuffix("_"))
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
-            return found
+            return self.traced(func, args, found)
         raise ExportError(
             f"every operator from the logits back to the embeddings must have a relevance rule, got {name} without; "
             "explain by gradient or integrated-gradients instead, or give it one in edgexf_exporters.explain.rules."
@@ -143,13 +147,31 @@ class Rules(Fused):
         """Applies the rule of an operator."""
         return RULES[op.__name__](self, op, *given, **named)
 
-    def traced(self, name: str, given: Sequence[Any], found: Any) -> Any:
-        """Remembers the tensor that `found` is an entrywise function of, where it is a single tensor."""
+    def traced(self, op: Any, given: Sequence[Any], found: Any) -> Any:
+        """Remembers gates, and the tensor that `found` is an entrywise function of, where it is a single tensor."""
+        name = op.overloadpacket.__name__
+        kept = is_view(op) or (name == "rsub" and not depends(given[1]))
+        if name in SIGMOIDS or (kept and any(isinstance(one, Tensor) and one in self.gates for one in given[:1])):
+            self.gates.update((value, True) for value in tensors([found]))
         if name in ENTRYWISE and isinstance(found, Tensor):
             origins = [self.origin(value) for value in given if depends(value)]
             if all(base is origins[0][0] for base, _ in origins):
                 self.origins[found] = origins[0][0], name in ACTIVATIONS or any(curved for _, curved in origins)
         return found
+
+    def written(self, found: Any, name: str) -> Any:
+        """Remembers whether a tensor is a gate now that an operator wrote to it."""
+        self.gates.pop(found, None)
+        self.gates.update([(found, True)] if name in SIGMOIDS else [])
+        return found
+
+    def gate(self, one: Tensor, other: Tensor) -> Tensor | None:
+        """The operand of a product that is a constant factor: of its own activation, or a sigmoid; None if neither is."""
+        (base, curved), (other_base, other_curved) = self.origin(one), self.origin(other)
+        if base is other_base and curved != other_curved:
+            return one if curved else other
+        gates = [value for value in (one, other) if value in self.gates]
+        return gates[0] if len(gates) == 1 else None
 
     def origin(self, value: Tensor) -> tuple[Tensor, bool]:
         found: tuple[Tensor, bool] = self.origins.get(value, (value, False))
@@ -179,14 +201,13 @@ def stopped(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 def product(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     """Linear in each of several operands: the operands that depend on the input share the gradient.
 
-    A gate that is an entrywise function of the tensor that it multiplies is the factor of an activation, so it is a
-    constant.
+    A gate is a constant: see `Rules.gate`.
     """
     operands = [value for value in tensors(given) if depends(value)]
-    if len(operands) == 2 and getattr(op, "overloadpacket", None) is aten.mul:
-        (base, curved), (other, other_curved) = map(rules.origin, operands)
-        if base is other and curved != other_curved:
-            return op(*(one.detach() if one is operands[other_curved] else one for one in given), **named)
+    if len(operands) == 2 and getattr(op, "overloadpacket", op) is aten.mul:
+        gate = rules.gate(*operands)
+        if gate is not None:
+            return op(*(one.detach() if one is gate else one for one in given), **named)
     found = op(*given, **named)
     return shared(found, len(operands)) if len(operands) > 1 else found
 
@@ -342,24 +363,11 @@ def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor
     return recomputed(rules, lambda *given: op(*given, is_causal), query, key, value)
 
 
-ACTIVATIONS = [
-    "tanh",
-    "sigmoid",
-    "silu",
-    "elu",
-    "selu",
-    "celu",
-    "mish",
-    "softplus",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "relu6",
-    "erf",
-    "pow",
-    "square",
-    "softsign",
-]
+SIGMOIDS = ("sigmoid", "hardsigmoid")
+ACTIVATIONS = (
+    *SIGMOIDS, "tanh", "silu", "elu", "selu", "celu", "mish", "softplus", "hardtanh", "hardswish", "relu6", "erf", "pow",
+    "square", "softsign",
+)  # fmt: skip
 ENTRYWISE = {*ACTIVATIONS, "add", "sub", "rsub", "neg", "mul", "div"}
 Rule = Callable[..., Any]
 # The first entry that names an operator is its rule. In-place forms have the same rule.

@@ -67,6 +67,9 @@ class EagerExplanation:
         self.embedding, self.target = source.embedding, source.target
         self.given = [torch.from_numpy(feeds[tensor.name]) for tensor in source.target.head.targets]
         self.real = torch.from_numpy(source.shown(feeds))  # in the shape of the first input without channels
+        self.masked = (
+            None if source.mask is None else self.real
+        )  # what the target takes: the pixels of an image are no tokens
         self.resolved: list[Tensor] = []
         self.path_values = self.weights = torch.zeros(())
 
@@ -86,8 +89,8 @@ class EagerExplanation:
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
-            self.resolved = self.resolved or self.target.resolved(values, self.given, self.real)
-            value = self.target.value(values, self.resolved, self.real)
+            self.resolved = self.resolved or self.target.resolved(values, self.given, self.masked)
+            value = self.target.value(values, self.resolved, self.masked)
             (gradient,) = torch.autograd.grad(value.sum(), leaves[0])  # the first: LED calls its embedding again to pad
         return outputs, value.detach(), leaves[0].detach(), gradient
 
@@ -131,8 +134,8 @@ class EagerExplanation:
             with vectors_of(self.embedding):
                 outputs = self.source.answer(self.inputs)
             values = tuple(outputs.values())
-            resolved = self.target.resolved(values, self.given, self.real)
-            value = self.target.value(values, resolved, self.real)
+            resolved = self.target.resolved(values, self.given, self.masked)
+            value = self.target.value(values, resolved, self.masked)
             found = scores(value, watching, self.method.weights, self.source.multiple_choice)
         relevance, *more = (one[..., : self.real.shape[-1]] for one in found)
         for one in more:

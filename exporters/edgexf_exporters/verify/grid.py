@@ -147,7 +147,21 @@ class Cell:
         target = source.target.draw(sizes, self.seed, shown)
         if shown is not None and names.TARGET_START in target and ids:
             name_tied_ends(target, first, shown)
+        if names.TARGET in target and not source.target.head.has_fixed_columns and ids and first.ndim == CHOICE_AXES:
+            name_tied_choices(target, first if shown is None else np.where(shown, first, -1))
         return {**feeds, **path, **target}
+
+
+CHOICE_AXES = 3  # of ids [rows, choices, tokens]
+
+
+def name_tied_choices(target: Feeds, ids: Array) -> None:
+    """Names a choice to explain in rows of ids [rows, choices, tokens] that hold a choice twice, in place: the best one may
+    be a tie.
+    """
+    for weights, choices in zip(target[names.TARGET], ids, strict=True):
+        if not weights.any() and len(np.unique(choices, axis=0)) < len(choices):
+            weights[0] = 1.0
 
 
 def name_tied_ends(target: Feeds, ids: Array, shown: Array) -> None:

@@ -11,6 +11,7 @@ import families
 import pytest
 import torch
 from families import small
+from propagation import added, linear, norm, product, softmax
 from small import small_encoder, small_spec
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
@@ -30,30 +31,11 @@ METHODS = {"attnlrp": Rules, "cplrp": CPLRP}
 
 
 class Slow:
-    """Layer-wise relevance propagation through a BERT without a mask. Every step divides by its output.
-
-    Achtibat et al. 2024: eq. 8 (linear), 9 (identity), 13 (softmax), 14 and 15 (matrix products).
-    """
+    """Layer-wise relevance propagation through a BERT without a mask, by the steps of `propagation`."""
 
     def __init__(self, model: Any, values_alone: bool) -> None:
         self.model = model
         self.values_alone = values_alone
-
-    def linear(self, layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
-        return x * ((relevance / layer(x)) @ layer.weight)
-
-    def norm(self, layer: Any, x: Tensor, relevance: Tensor) -> Tensor:
-        scale = layer.weight / (x.var(-1, unbiased=False, keepdim=True) + layer.eps).sqrt()
-        slope = relevance / layer(x) * scale
-        return x * (slope - slope.mean(-1, keepdim=True))
-
-    def added(self, one: Tensor, other: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
-        share = relevance / (one + other)
-        return one * share, other * share
-
-    def product(self, left: Tensor, right: Tensor, relevance: Tensor, parts: int = 2) -> tuple[Tensor, Tensor]:
-        share = relevance / (parts * (left @ right))
-        return left * (share @ right.mT), right * (left.mT @ share)
 
     def attention(self, own: Any, hidden: Tensor, relevance: Tensor) -> Tensor:
         heads = own.num_attention_heads
@@ -62,13 +44,13 @@ class Slow:
         scores = query @ key.mT / query.shape[-1] ** 0.5
         weights = scores.softmax(-1)
         split = split_heads(relevance, heads)
-        of_weights, of_value = self.product(weights, value, split, 1 if self.values_alone else 2)
+        of_weights, of_value = product(weights, value, split, 1 if self.values_alone else 2)
         if self.values_alone:
-            return self.linear(own.value, hidden, join_heads(of_value))
-        of_scores = scores * (of_weights - weights * of_weights.sum(-1, keepdim=True))
-        of_query, of_key = self.product(query, key.mT, of_scores)
+            return linear(own.value, hidden, join_heads(of_value))
+        of_scores = softmax(scores, weights, of_weights)
+        of_query, of_key = product(query, key.mT, of_scores)
         parts = zip(projects, (of_query, of_key.mT, of_value), strict=True)
-        return sum(self.linear(project, hidden, join_heads(part)) for project, part in parts)  # type: ignore[return-value]
+        return sum(linear(project, hidden, join_heads(part)) for project, part in parts)  # type: ignore[return-value]
 
     def __call__(self, ids: Tensor, label: int) -> tuple[Tensor, Tensor]:
         """Returns the relevance [1, tokens] of a label's logit, and the logit."""
@@ -91,22 +73,18 @@ class Slow:
         logits = self.model.classifier(before.tanh())
         relevance = torch.zeros_like(logits)
         relevance[:, label] = logits[:, label]
-        relevance = self.linear(self.model.classifier, before.tanh(), relevance)  # tanh passes relevance on unchanged
-        relevance = nn.functional.pad(
-            self.linear(base.pooler.dense, first, relevance)[:, None], (0, 0, 0, ids.shape[1] - 1)
-        )
+        relevance = linear(self.model.classifier, before.tanh(), relevance)  # tanh passes relevance on unchanged
+        relevance = nn.functional.pad(linear(base.pooler.dense, first, relevance)[:, None], (0, 0, 0, ids.shape[1] - 1))
         for layer, hidden, mixed, attended, middle, inner, outer in reversed(steps):
-            of_outer, of_middle = self.added(
-                outer, middle, self.norm(layer.output.LayerNorm, outer + middle, relevance)
-            )
-            of_inner = self.linear(layer.output.dense, nn.functional.gelu(inner), of_outer)
-            of_middle = of_middle + self.linear(layer.intermediate.dense, middle, of_inner)
-            norm = layer.attention.output.LayerNorm
-            of_attended, of_hidden = self.added(attended, hidden, self.norm(norm, attended + hidden, of_middle))
-            of_mixed = self.linear(layer.attention.output.dense, mixed, of_attended)
+            of_outer, of_middle = added(outer, middle, norm(layer.output.LayerNorm, outer + middle, relevance))
+            of_inner = linear(layer.output.dense, nn.functional.gelu(inner), of_outer)
+            of_middle = of_middle + linear(layer.intermediate.dense, middle, of_inner)
+            inside = layer.attention.output.LayerNorm
+            of_attended, of_hidden = added(attended, hidden, norm(inside, attended + hidden, of_middle))
+            of_mixed = linear(layer.attention.output.dense, mixed, of_attended)
             relevance = of_hidden + self.attention(layer.attention.self, hidden, of_mixed)
-        summed = self.norm(base.embeddings.LayerNorm, words + rest, relevance)
-        return self.added(words, rest, summed)[0].sum(-1), logits[:, label]
+        summed = norm(base.embeddings.LayerNorm, words + rest, relevance)
+        return added(words, rest, summed)[0].sum(-1), logits[:, label]
 
 
 def in_float64(model: Any) -> Any:
@@ -317,6 +295,35 @@ def test_a_gate_of_another_input_gets_half_and_a_norm_nothing() -> None:
     assert torch.allclose(scaled, torch.rsqrt(value.square().mean(-1, keepdim=True)).expand_as(value))
     divided = gradient_of(lambda x: x / torch.linalg.vector_norm(x, dim=-1, keepdim=True), value)
     assert torch.allclose(divided, (1 / torch.linalg.vector_norm(value, dim=-1, keepdim=True)).expand_as(value))
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        torch.sigmoid,
+        nn.Hardsigmoid(),
+        lambda x: 1 - x.sigmoid(),
+        lambda x: x.clone().sigmoid_(),
+        lambda x: x.sigmoid().view(-1, 1).chunk(2)[0].view(3, 8),
+    ],
+    ids=["sigmoid", "hardsigmoid", "update", "in place", "views"],
+)
+def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor]) -> None:
+    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    wanted = torch.zeros_like(value)
+    wanted[: len(gate(value @ weight))] = gate(value @ weight)
+    for gated in (
+        lambda x: gate(x @ weight) * x[: len(gate(x))],
+        lambda x: (1 * x[: len(gate(x))]).mul_(gate(x @ weight)),
+    ):
+        assert torch.allclose(gradient_of(gated, value), wanted)
+
+
+def test_what_is_written_over_a_sigmoid_is_no_gate() -> None:
+    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    written = gradient_of(lambda x: x * (x * 1).sigmoid().mul_(0).add_(x), value)
+    assert torch.allclose(written, value)
 
 
 def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:

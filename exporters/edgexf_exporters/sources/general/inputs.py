@@ -161,8 +161,8 @@ class Maker:
         return torch.randint(0, 2, self.row, generator=self.random)
 
     def axes(self, name: str, tensor: Tensor) -> dict[int, Any]:
-        """The axes of an input that vary, where not all of them do: an image keeps its size, and a decoder may begin with
-        one token.
+        """The axes of an input that vary, where not all of them do or they have names: an image keeps its size, a decoder may
+        begin with one token, and a row holds choices.
         """
         if name.startswith("pixel"):
             return {0: Dim("num_images") if self.row[0] == TEXTS else Dim.DYNAMIC}
@@ -170,6 +170,8 @@ class Maker:
             return {0: Dim("num_texts"), **dict.fromkeys(range(1, tensor.ndim), Dim.DYNAMIC)}
         if name == names.DECODER_INPUT_IDS:
             return {0: Dim.DYNAMIC, 1: Dim(names.DECODER_SEQUENCE)}
+        if CHOICES in self.row[1:-1] and tensor.shape == self.row:
+            return {0: Dim.DYNAMIC, 1: Dim(names.CHOICES), 2: Dim(names.SEQUENCE)}
         return dict.fromkeys(range(tensor.ndim - 1), Dim.DYNAMIC) if name == BOXES else {}
 
     def below(self) -> int:

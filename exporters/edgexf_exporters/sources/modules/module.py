@@ -239,14 +239,15 @@ class Described:
     def reader(self, signature: Signature, readers: Mapping[str, nn.Module]) -> nn.Module | None:
         """The module from which an explanation starts; None without a first input that an explanation can start from.
 
-        It is the embedding that reads the token ids [samples, tokens], or `Values` if the first input is float32.
+        It is the embedding that reads the token ids [samples, tokens] or [samples, choices, tokens], or `Values` if the first
+        input is float32.
         """
         first = self.tensors()[0]
         if signature.samples not in first.shape:
             return None
         if first.dtype == "float32":
             return Values()
-        rows = len(first.shape) == 2 and all(isinstance(axis, str) for axis in first.shape)
+        rows = len(first.shape) in (2, 3) and all(isinstance(axis, str) for axis in first.shape)
         return readers.get(first.name) if rows else None
 
     def unexplained(self, reader: nn.Module | None, target: Target | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import autograd, check, inputs, small
+from families import VOCABULARY, autograd, check, inputs, small
+from propagation import ModernBert
 from torch import Tensor, nn
 from transformers import ModernBertModel
 
 import edgexf
 from edgexf.errors import ExportError, InputError, VerificationError
+from edgexf_exporters.capture import Program
+from edgexf_exporters.explain.methods import METHODS
+from edgexf_exporters.hooks import frozen, vectors_of
 from edgexf_exporters.lowerings.huggingface.modernbert import Positions, Windows
+from edgexf_exporters.lowerings.swap import lowered
 from edgexf_exporters.sources.checkpoint import from_model
-from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.float64 import blocked, worst_difference
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
 FLOAT32 = (
     1e-5  # the library turns queries and keys in float32, also in a model of float64: 1e-7, and what layers make of it
+)
+PROPAGATED = (
+    3e-6  # fifty roundings of float32, 6e-8 each: those of rotations in the float64 model, all of them in the graph
 )
 ROUNDING = 1e-12  # float64 sums in another order, relative to the largest
 
@@ -104,9 +113,66 @@ def modernbert_rotary(config: Any) -> Any:
     return ModernBertModel(config).rotary_emb
 
 
+def with_padding(length: int) -> dict[str, Tensor]:
+    """Inputs of three rows: without padding, padded on the right, padded on the left."""
+    ids = torch.randint(4, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(length))
+    mask = torch.ones_like(ids)
+    mask[1, length * 2 // 3 :] = mask[2, : length // 3] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def propagated(model: Any, given: dict[str, Tensor], label: int, method: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The relevance that the papers' steps propagate in float64, each row's logit, and what its softmaxes keep."""
+    wide, rows = copy.deepcopy(model).double(), []
+    for ids, mask in zip(given["input_ids"], given["attention_mask"], strict=True):
+        slow = ModernBert(wide, values_alone=method == "cplrp")
+        rows.append((*slow(ids, mask > 0, label), slow.lost))
+    relevance, logits, lost = (torch.stack(part).detach() for part in zip(*rows, strict=True))
+    return relevance, logits, lost
+
+
+def check_propagated(relevance: Tensor, residual: Tensor, wanted: tuple[Tensor, Tensor, Tensor], bias: Tensor) -> None:
+    """Compares relevance and residual. The residual is the bias of the classifier, the only one, and what softmaxes keep.
+
+    The softmaxes of CP-LRP are constants and keep nothing: relevance and bias are the whole logit.
+    """
+    scores, logits, lost = wanted
+    assert (relevance - scores).abs().max() <= PROPAGATED * scores.abs().max()
+    assert (residual - bias - lost).abs().max() <= PROPAGATED * (logits.abs() + scores.abs().sum(-1)).max()
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("method", ["attnlrp", "cplrp"])
+def test_relevance_is_what_the_papers_steps_propagate(method: str, pooling: str) -> None:
+    """The rules, over the lowered model in float64: a full layer and two of windows, padding on either side."""
+    model, given = built("ForSequenceClassification", classifier_pooling=pooling), with_padding(21)
+    kept = given["attention_mask"][:, 0] > 0 if pooling == "cls" else slice(None)
+    given = {name: value[kept] for name, value in given.items()}
+    wanted = propagated(model, given, 1, method)
+    source = from_model(model)
+    program, arrays = Program(source), {name: value.numpy() for name, value in given.items()}
+    with frozen(source.module.double()), lowered(program, source.limits) as lowering, METHODS[method].rules():
+        program.lowering = lowering
+        with vectors_of(source.embedding) as leaves:
+            (logits,) = program(*(blocked(source, lowering, name, arrays) for name in source.inputs))
+            (gradient,) = torch.autograd.grad(logits[:, 1].sum(), leaves)
+    found = (gradient * leaves[0].detach()).sum(-1).flatten(1)[:, :21]
+    assert not found[given["attention_mask"] == 0].any()
+    check_propagated(found, logits[:, 1].detach() - found.sum(-1), wanted, model.classifier.bias[1].detach())
+
+
+def test_the_plain_gradient_behind_the_norm_of_the_embeddings_says_something() -> None:
+    """Before the norm it would be 0 times the vector, since a norm's answer does not change with the vector's length."""
+    model, given = built("ForSequenceClassification"), inputs(built("Model", 1), 21)
+    source = from_model(model)
+    _, found = autograd(model, given, source.embedding, "gradient")
+    _, before = autograd(model, given, method="gradient")
+    assert np.abs(before).max() <= 1e-2 * np.abs(found).max()
+
+
 def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> None:
-    model = built("ForSequenceClassification", 2)
-    bundle = edgexf.export(model, explain=("attnlrp", "gradient"), output=tmp_path / "out")
+    model = built("ForSequenceClassification", 2, classifier_pooling="mean")
+    bundle = edgexf.export(model, explain=("attnlrp", "cplrp"), output=tmp_path / "out")
     assert "left" in {row["mask"] for row in bundle.manifest.grid["rows"]}
     with edgexf.load(bundle.path) as session:
         for length in (2, 57, 300):
@@ -115,8 +181,12 @@ def test_a_classifier_is_explained_at_lengths_never_traced(tmp_path: Path) -> No
             _, wanted = autograd(model, given)
             found = session.run_explain(**{name: value.numpy() for name, value in given.items()})["relevance"]
             assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
-        plain = session.run_explain(method="gradient", **{name: value.numpy() for name, value in given.items()})
-        assert np.abs(plain["relevance"]).max() > 1e-3 * np.abs(plain["logits"]).max()  # 0 before the first norm
+        for method in ("attnlrp", "cplrp"):
+            padded = with_padding(21)
+            arrays = {name: value.numpy() for name, value in padded.items()}
+            explained = session.run_explain(**arrays, target=np.float32([[0, 1]] * 3), method=method)
+            parts = (torch.from_numpy(explained[name]) for name in ("relevance", "residual"))
+            check_propagated(*parts, propagated(model, padded, 1, method), model.classifier.bias[1].detach())
 
 
 def test_attention_weights_are_read_from_joined_projections(tmp_path: Path) -> None:

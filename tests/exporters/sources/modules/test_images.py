@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from captum.attr import InputXGradient
+from propagation import through_layers
 from torch import Tensor, nn
+from torch.export import Dim
 
 import edgexf
 from edgexf.errors import InputError
@@ -18,6 +21,7 @@ from edgexf_exporters.explain.methods import METHODS
 pytestmark = pytest.mark.slow  # exports or runs many models
 
 TOLERANCE = 1e-4  # as in the contract
+IN_FLOAT32 = 1e-5  # some hundred roundings of 6e-8
 METHODS_OF_IMAGES = ("gradient", "attnlrp", "integrated-gradients")
 
 
@@ -105,6 +109,43 @@ def test_the_rules_of_convolutions_are_the_eager_models(bundle: Path) -> None:
     assert np.abs(other["relevance"] - wanted).max() > 0.1 * np.abs(wanted).max()
 
 
+def test_a_pixels_relevance_is_what_the_papers_steps_propagate(bundle: Path) -> None:
+    """In float64 by the rules, and in float32 in the graph."""
+    given, module = images(3, seed=5), convolutions().double().requires_grad_(False)
+    leaf = given.double().requires_grad_(True)
+    with METHODS["attnlrp"].rules():
+        (gradient,) = torch.autograd.grad(module(leaf)[:, 2].sum(), leaf)
+    wanted, logit = through_layers([*module.body, nn.Flatten(), module.head], given.double(), 2)
+    assert (gradient * given - wanted).abs().max() <= 1e-9 * wanted.abs().max()
+    with edgexf.load(bundle) as session:
+        target = np.eye(4, dtype=np.float32)[[2, 2, 2]]
+        found = session.run_explain(pixel_values=given.numpy(), target=target, method="attnlrp")
+    pixels = wanted.sum(dim=1).numpy()
+    assert np.abs(found["relevance"] - pixels).max() <= IN_FLOAT32 * np.abs(pixels).max()
+    assert (
+        np.abs(found["residual"] - (logit.numpy() - pixels.sum(axis=(1, 2)))).max() <= IN_FLOAT32 * np.abs(pixels).sum()
+    )
+
+
+class Patches(nn.Module):
+    """The vectors of the patches of an image, as many as the pixels are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(3, 4, 8, stride=8)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        return {"last_hidden_state": self.project(pixel_values).flatten(2).transpose(1, 2)}
+
+
+def test_the_mean_vector_of_patches_is_explained_by_pixel(tmp_path: Path) -> None:
+    given, axes = images(2), {"pixel_values": {0: Dim("batch")}}
+    output = tmp_path / "out"
+    edgexf.export(Patches().eval(), example_inputs=given, dynamic_shapes=axes, explain=("attnlrp",), output=output)
+    with edgexf.load(output) as session:
+        assert session.run_explain(pixel_values=given.numpy())["relevance"].any(axis=0).sum() == 32 * 32
+
+
 def test_a_path_from_a_black_image_is_complete(bundle: Path) -> None:
     given = images(2, seed=4).numpy()
     path = np.arange(64, dtype=np.float32) / 63
@@ -136,6 +177,34 @@ def test_the_reverse_of_a_convolution_is_autograds(
     assert (found - wanted).abs().max() <= 1e-12 * wanted.abs().max()
 
 
-def test_a_pooling_that_leaves_out_its_padding_has_no_reverse_here() -> None:
-    given = torch.ones(1, 2, 4, 4)
-    assert reverse.mean_pool_backward(given, given, [3], [1], [1], False, False, None) is NotImplemented
+def test_a_single_number_of_a_convolution_stands_for_both_axes() -> None:
+    """So torch writes ``padding="valid"``."""
+    given, weight = torch.randn(1, 2, 5, 6), torch.randn(4, 2, 3, 3)
+    gradient = torch.randn(1, 4, 2, 2)
+    rest = False, [0], 1, [True, False, False]
+    wanted, *_ = reverse.convolution_backward(gradient, given, weight, None, [2, 2], [0, 0], [1, 1], *rest)
+    found, *_ = reverse.convolution_backward(gradient, given, weight, None, [2], [0], [1], *rest)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "settings"),
+    [
+        ([3], [], {}),
+        ([3, 2], [2, 1], {"padding": [1]}),
+        ([3], [2], {"padding": [1], "count_include_pad": False}),
+        ([4, 3], [3], {"padding": [2, 1], "ceil_mode": True}),
+        ([3], [2], {"padding": [1], "ceil_mode": True, "count_include_pad": False}),
+        ([3], [2], {"padding": [1], "ceil_mode": True, "divisor_override": 5}),
+        ([40], [], {"ceil_mode": True}),
+    ],
+)
+def test_the_reverse_of_a_mean_is_autograds(kernel: list[int], stride: list[int], settings: dict[str, Any]) -> None:
+    chance = torch.Generator().manual_seed(0)
+    given = torch.randn(2, 3, 8, 9, dtype=torch.float64, generator=chance, requires_grad=True)
+    every = {"padding": [0], "ceil_mode": False, "count_include_pad": True, "divisor_override": None, **settings}
+    answer = torch.ops.aten.avg_pool2d(given, kernel, stride, *every.values())
+    gradient = torch.randn(answer.shape, dtype=torch.float64, generator=chance)
+    (wanted,) = torch.autograd.grad(answer, given, gradient)
+    found = reverse.mean_pool_backward(gradient, given, kernel, stride, *every.values())
+    assert (found - wanted).abs().max() <= 1e-12 * wanted.abs().max()
