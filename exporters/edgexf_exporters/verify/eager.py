@@ -8,6 +8,7 @@ gives the explained values at the points of the path, and a method with weights 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.mixing import Watching, marked
 from edgexf_exporters.explain.rollout import scores
-from edgexf_exporters.hooks import started_from, vectors_of
+from edgexf_exporters.explain.rules import LONG
+from edgexf_exporters.hooks import layers_again, started_from, vectors_of
 from edgexf_exporters.source import Source, Values
 
 Feeds = dict[str, npt.NDArray[Any]]
@@ -85,7 +87,8 @@ class EagerExplanation:
         `instead` takes the place of the vectors.
         """
         # The context surrounds the reverse pass too, in which a reversible model runs its layers again.
-        with self.method.rules(), self.source.call_context(self.source.module):
+        module, long = self.source.module, max(self.real.shape, default=0) >= LONG
+        with self.method.rules(), self.source.call_context(module), layers_again(module) if long else nullcontext():
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
