@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from edgexf_exporters.source import Values
 
+KEPT = 1 << 16  # tokens times layers, up to which all is kept: 16 layers of 4,096 tokens
+
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
@@ -120,15 +122,16 @@ def started_from(
 
 
 @contextmanager
-def layers_again(module: nn.Module) -> Iterator[None]:
+def layers_again(module: nn.Module, tokens: int) -> Iterator[None]:
     """Lets a reverse pass within the block compute each layer of transformers again, so that the pass keeps its inputs alone.
 
-    The layers are those that the library itself computes again in training. What a layer keeps for the reverse pass is many
+    That is done from `KEPT` tokens on, counted in each layer. The layers are those that the library itself computes again in training. What a layer keeps for the reverse pass is many
     times its input: 22 layers of ModernBERT keep 13 GB at 8,192 tokens in float64.
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4.
     """
     kind: Any = getattr(sys.modules.get("transformers.modeling_layers"), "GradientCheckpointingLayer", ())
     layers: list[Any] = [part for part in module.modules() if isinstance(part, kind) and "forward" not in vars(part)]
+    layers = layers if tokens * len(layers) >= KEPT else []
 
     def again(forward: Any, *given: Any, **named: Any) -> Any:
         return checkpoint(partial(forward, **named), *given, use_reentrant=False, preserve_rng_state=False)

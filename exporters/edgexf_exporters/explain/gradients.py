@@ -97,8 +97,9 @@ class Mixed(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor | None]:
-        shapes = [tensor.shape for tensor in ctx.saved_tensors]
-        weights, value, mixed = (tensor.flatten(0, -3) for tensor in ctx.saved_tensors)
+        kept = ctx.saved_tensors  # read once: a layer that runs again for them gives them once
+        shapes = [tensor.shape for tensor in kept]
+        weights, value, mixed = (tensor.flatten(0, -3) for tensor in kept)
         gradient = gradients[0].flatten(0, -3)  # three axes: ONNX Runtime fuses a transpose into such a product
         left = torch.cat((gradient, -(gradient * mixed).sum(dim=-1, keepdim=True)), dim=-1)
         right = torch.cat((value, torch.ones_like(value[..., :1])), dim=-1)

@@ -8,7 +8,6 @@ gives the explained values at the points of the path, and a method with weights 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from edgexf.errors import ExportError
 from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.mixing import Watching, marked
 from edgexf_exporters.explain.rollout import scores
-from edgexf_exporters.explain.rules import LONG
 from edgexf_exporters.hooks import layers_again, started_from, vectors_of
 from edgexf_exporters.source import Source, Values
 
@@ -87,8 +85,9 @@ class EagerExplanation:
         `instead` takes the place of the vectors.
         """
         # The context surrounds the reverse pass too, in which a reversible model runs its layers again.
-        module, long = self.source.module, max(self.real.shape, default=0) >= LONG
-        with self.method.rules(), self.source.call_context(module), layers_again(module) if long else nullcontext():
+        module = self.source.module
+        tokens = 0 if isinstance(self.embedding, Values) else self.real.numel()
+        with self.method.rules(), self.source.call_context(module), layers_again(module, tokens):
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
