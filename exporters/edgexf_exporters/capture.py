@@ -144,11 +144,8 @@ class EmbeddingStub(nn.Module):
         return getattr(self.__dict__["tied"][0], name)
 
     def forward(self, ids: Tensor, **_: object) -> Tensor:
-        vectors = rows_read(self.tied[0], self.vectors)
-        joined = (
-            vectors.ndim - 1 - ids.ndim
-        )  # [rows, choices, tokens] that the model takes for [rows * choices, tokens]
-        return vectors.flatten(0, joined) if joined > 0 else vectors
+        joined = self.vectors.ndim - 1 - ids.ndim  # axes that the model joins: [rows, choices] to [rows * choices]
+        return rows_read(self.tied[0], self.vectors.flatten(0, joined) if joined > 0 else self.vectors)
 
 
 class Body(nn.Module):
@@ -365,12 +362,13 @@ def own_sizes(source: Source, own: ModuleInputs) -> dict[str, int]:
 def sizes_from(first: int, axis: Axis) -> Iterator[int]:
     """Sizes for the example of an axis, the best first.
 
-    Primes are first: code that pads to a multiple is then traced with padding. The largest size comes late: the whole of a
-    table is a case of its own.
+    Primes are first: code that pads to a multiple is then traced with padding. An axis that ends before `first` has its largest
+    size late: the whole of a table is a case of its own.
     """
     step, most = axis.step, axis.most // axis.step
     yield from (prime * step for prime in primerange(-(-first // step), first + LATER))
-    yield from (prime * step for prime in reversed([*primerange(most)]))
+    if axis.most < first:
+        yield from (prime * step for prime in reversed([*primerange(most)]))
     yield from range(-(-min(first, axis.most) // step) * step, axis.most + 1, step)
     yield from range(most * step, axis.least - 1, -step)
 

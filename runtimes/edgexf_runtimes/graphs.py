@@ -54,7 +54,7 @@ class Graphs:
         self._refuses = refuses
         self._running = 0
         first = manifest.variants[0].inputs[0]
-        self._tokens = first.name if names.SEQUENCE in first.shape else ""
+        self._tokens = (first.name, first.shape.index(names.SEQUENCE)) if names.SEQUENCE in first.shape else ("", 0)
         self.background = Background()
         self._open: dict[str, tuple[ort.InferenceSession, list[str]]] = {}
         self._opening: set[str] = set()
@@ -134,7 +134,7 @@ class Graphs:
         self, call: Call, purpose: str, feeds: Mapping[str, Array], times: list[float] | None = None
     ) -> dict[str, Array]:
         session, outputs = self._open.get(purpose) or self._create(purpose, call)
-        options = run_options(np.size(feeds.get(self._tokens, ())), self._provider)
+        options = run_options(self._length(feeds), self._provider)
         if self._most is not None:
             self._take_place(call, self._most)
         if times is not None:
@@ -156,6 +156,11 @@ class Graphs:
                 times.append(time.perf_counter())
             if self._most is not None:
                 self._leave_place()
+
+    def _length(self, feeds: Mapping[str, Array]) -> int:
+        """The tokens of a row; 0 where the first input has no axis of this name."""
+        name, axis = self._tokens
+        return np.shape(feeds[name])[axis] if name in feeds else 0
 
     def _take_place(self, call: Call, most: int) -> None:
         """Waits until fewer than the most runs are at work."""

@@ -154,7 +154,7 @@ def shared_layers() -> Row:
             count = sum(parameter.numel() for parameter in model.parameters())
             found[str(layers)] = {
                 "bytes": (made.path / names.WEIGHTS_FILE).stat().st_size,
-                "parameters": count * 4,
+                "bytes of parameters": count * 4,
                 **{
                     path: sum(node.op_type == "Softmax" for node in onnx.load(made.path / path).graph.node)
                     for path in (names.PREDICT_FILE, *names.explain_files(made.manifest.methods).values())

@@ -173,7 +173,10 @@ def main(
                 if None not in found[kind]:
                     found[kind].append(measured(kind, places[kind], length, most))
         kept = [one[1] for one in found.get("eager", []) if one is not None]
-        rows += [row(kind, length, each, median(kept) if kept else None) for kind, each in found.items()]
+        named = {"explain": "explain" if verified else "explain (not verified)"}
+        rows += [
+            row(named.get(kind, kind), length, each, median(kept) if kept else None) for kind, each in found.items()
+        ]
         header = ("graph", "tokens", "seconds", "processor seconds", "of eager's", "MB over the model")
         table = f"{layers} layers x 768.\n\n{markdown_table(header, rows)}"
         print(table, flush=True)

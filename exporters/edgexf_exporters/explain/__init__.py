@@ -9,6 +9,7 @@
     mixing       marks where attention mixes tokens, for `rollout`
     rules        how each operator passes relevance to its inputs
     recurrent    the reverse pass and the rules of LSTM, GRU and RNN
+    gates        remembers the sigmoids that multiply, for the rule of products
     gradients    the gradients of these rules
     reverse      gradients that ONNX has no operator for, in operators that ONNX has
 

@@ -13,10 +13,9 @@ relevance.
     LSTM, GRU                            gates are constants            the same
 
 Only operands that depend on the input count; autograd marks them (`requires_grad`). Linformer's projections are
-parameters, so a product with them is a linear layer. A sigmoid that multiplies is a gate, as in an LSTM: if gates took
-half, the 16 gates of an EfficientNet would leave 1/65,536 of the relevance to the image itself. The first entry of
-`TABLE` that names an operator is the rule of the operator. An operator on the way without an entry is an error: it never
-gets its plain gradient. Orders, buckets and masks have no gradient.
+parameters, so a product with them is a linear layer. The first entry of `TABLE` that names an operator is the rule of the
+operator. An operator on the way without an entry is an error: it never gets its plain gradient. Orders, buckets and masks
+have no gradient.
 
 A torch mode sees each aten operator above autograd. So the same mode serves the graph that is exported and the
 untouched model that the graph is compared with. Two alternatives were weighed. Edits of the graph need an analysis of
@@ -44,6 +43,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
 from edgexf_exporters.explain import recurrent
+from edgexf_exporters.explain.gates import SIGMOIDS, Gates
 from edgexf_exporters.explain.gradients import Activation, Mixed, Normalised, Recomputed, Shared
 from edgexf_exporters.trace.attention import answered, causal, grouped, hidden
 
@@ -121,7 +121,7 @@ class Rules(Fused):
         self.constant_softmax = constant_softmax
         # tensor -> the tensor that it is an entrywise function of, and whether this function is not linear
         self.origins: Any = WeakIdKeyDictionary()
-        self.gates: Any = WeakIdKeyDictionary()  # a sigmoid, a view of one, or 1 - a sigmoid -> True
+        self.gates = Gates()
         self.normal: Any = WeakIdKeyDictionary()  # a softmax's normaliser, or scores minus it -> True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -133,8 +133,9 @@ class Rules(Fused):
         if rule is plain or (rule is not None and not name.endswith("_")):
             return self.traced(func, args, rule(self, func, *args, **named))
         if rule is not None:  # an in-place operator, by the form that is not in place
-            found = args[0].copy_(self(getattr(aten, name.removesuffix("_")), args[0].clone(), *args[1:], **named))
-            return self.written(found, name.removesuffix("_"))
+            name = name.removesuffix("_")
+            found = args[0].copy_(self(getattr(aten, name), self.alike(args[0]), *args[1:], **named))
+            return self.gates.add(found) if name in SIGMOIDS else found
         found = func(*args, **named)
         if is_view(func) or not any(map(depends, tensors([found]))):
             return self.traced(func, args, found)
@@ -151,19 +152,20 @@ class Rules(Fused):
         """Remembers gates, and the tensor that `found` is an entrywise function of, where it is a single tensor."""
         name = op.overloadpacket.__name__
         kept = is_view(op) or (name == "rsub" and not depends(given[1]))
-        if name in SIGMOIDS or (kept and any(isinstance(one, Tensor) and one in self.gates for one in given[:1])):
-            self.gates.update((value, True) for value in tensors([found]))
+        if name in SIGMOIDS or (kept and given[0] in self.gates):
+            for value in tensors([found]):
+                self.gates.add(value)
         if name in ENTRYWISE and isinstance(found, Tensor):
             origins = [self.origin(value) for value in given if depends(value)]
             if all(base is origins[0][0] for base, _ in origins):
                 self.origins[found] = origins[0][0], name in ACTIVATIONS or any(curved for _, curved in origins)
         return found
 
-    def written(self, found: Any, name: str) -> Any:
-        """Remembers whether a tensor is a gate now that an operator wrote to it."""
-        self.gates.pop(found, None)
-        self.gates.update([(found, True)] if name in SIGMOIDS else [])
-        return found
+    def alike(self, value: Tensor) -> Tensor:
+        """A copy that is what `value` is: a gate, a function of the same tensor."""
+        copy = value.clone()
+        self.origins[copy] = self.origin(value)
+        return self.gates.add(copy) if value in self.gates else copy
 
     def gate(self, one: Tensor, other: Tensor) -> Tensor | None:
         """The operand of a product that is a constant factor: of its own activation, or a sigmoid; None if neither is."""
@@ -363,7 +365,6 @@ def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor
     return recomputed(rules, lambda *given: op(*given, is_causal), query, key, value)
 
 
-SIGMOIDS = ("sigmoid", "hardsigmoid")
 ACTIVATIONS = (
     *SIGMOIDS, "tanh", "silu", "elu", "selu", "celu", "mish", "softplus", "hardtanh", "hardswish", "relu6", "erf", "pow",
     "square", "softsign",

@@ -8,6 +8,7 @@ gives the explained values at the points of the path, and a method with weights 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy.typing as npt
@@ -86,8 +87,8 @@ class EagerExplanation:
         """
         # The context surrounds the reverse pass too, in which a reversible model runs its layers again.
         module = self.source.module
-        tokens = 0 if isinstance(self.embedding, Values) else self.real.numel()
-        with self.method.rules(), self.source.call_context(module), layers_again(module, tokens):
+        again = layers_again(module, self.real.numel()) if self.source.sliced else nullcontext()
+        with self.method.rules(), self.source.call_context(module), again:
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())

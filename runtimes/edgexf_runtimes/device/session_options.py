@@ -22,7 +22,7 @@ CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 
 CGROUP_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
-LONG = 2048  # tokens of a run, over all of its rows, that gives its memory back
+LONG = 2048  # tokens of a row, from which on a run gives its memory back
 
 
 def quota() -> float | None:
@@ -69,10 +69,11 @@ def session_options(settings: Settings) -> ort.SessionOptions:
 
 
 def run_options(tokens: int, provider: str) -> ort.RunOptions:
-    """The options of a run on a provider by ONNX Runtime's name. After a long run on the CPU its memory is given back.
+    """The options of a run of rows of so many tokens, on a provider by ONNX Runtime's name.
 
-    Without that the arena of ONNX Runtime keeps the memory of the largest run, and a second long run adds to it, since the
-    parts of the first one do not join. A run of fewer tokens keeps its memory: the next one would wait for new pages.
+    After a long run on the CPU its memory is given back. Without that the arena of ONNX Runtime keeps the memory of the
+    largest run, and a second long run adds to it, since the parts of the first one do not join. A run of fewer tokens keeps
+    its memory: the next one would wait for new pages.
     """
     options = ort.RunOptions()
     if tokens >= LONG and provider == CPU.ort:

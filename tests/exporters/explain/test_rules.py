@@ -320,10 +320,37 @@ def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor
         assert torch.allclose(gradient_of(gated, value), wanted)
 
 
-def test_what_is_written_over_a_sigmoid_is_no_gate() -> None:
+@pytest.mark.parametrize(
+    ("there", "apart"),
+    [
+        (lambda gate, x: gate.add_(x), lambda gate, x: gate + x),
+        (lambda gate, _: gate.clamp_(0.4), lambda gate, _: gate.clamp(0.4)),
+        (lambda gate, _: gate.neg_(), lambda gate, _: -gate),
+        (lambda gate, x: gate.masked_fill_(x > 1, 0), lambda gate, x: gate.masked_fill(x > 1, 0)),
+        (lambda gate, x: (gate.view(6, 8), gate.add_(x))[0], lambda gate, x: gate + x),
+    ],
+    ids=["add", "clamp", "neg", "masked_fill", "a view of it"],
+)
+def test_what_is_written_over_a_sigmoid_is_no_gate(
+    there: Callable[[Tensor, Tensor], Tensor], apart: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """The graph holds the form that is not in place, so the eager model must answer as this form does."""
     value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    written = gradient_of(lambda x: x * (x * 1).sigmoid().mul_(0).add_(x), value)
-    assert torch.allclose(written, value)
+    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found, wanted = (
+        gradient_of(lambda x, form=form: x * form((x @ weight).sigmoid(), x), value) for form in (there, apart)
+    )
+    assert torch.allclose(found, wanted)
+    assert not torch.allclose(
+        found, gradient_of(lambda x: x * apart((x @ weight).sigmoid().detach(), x.detach()), value)
+    )
+
+
+def test_a_gate_that_takes_its_product_stays_a_constant() -> None:
+    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = gradient_of(lambda x: (x @ weight).sigmoid().mul_(x), value)
+    assert torch.allclose(found, (value @ weight).sigmoid())
 
 
 def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:
