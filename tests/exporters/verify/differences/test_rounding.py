@@ -16,7 +16,8 @@ from edgexf.bundle.golden import read, relative_difference
 from edgexf.errors import VerificationError
 from edgexf_exporters.source import Source
 from edgexf_exporters.sources.modules.module import from_module
-from edgexf_exporters.verify import compare
+from edgexf_exporters.verify import compare, judge
+from edgexf_exporters.verify.branches.settle import Settled
 from edgexf_exporters.verify.differences.rounding import Compared, Wide, moved, reached
 from edgexf_exporters.verify.eager import eager
 
@@ -189,8 +190,12 @@ def test_where_the_model_is_far_from_the_truth_nothing_is_rounding(eager: float)
 def test_where_three_cells_failed_nobody_asks_whether_others_are_rounding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The export is refused whatever the others are, and float64 takes most of the time of a refusal."""
+    """The export is refused whatever the others are, and float64 takes most of the time of a refusal.
+
+    Sizes outside the trace would be asked before the cells of the grid.
+    """
     asked: list[int] = []
+    monkeypatch.setattr(judge, "settle", lambda source, *_: Settled(source))
 
     def draws(_: Wide, feeds: dict[str, Any], *__: object) -> list[object]:
         asked.append(feeds["input"].size)
