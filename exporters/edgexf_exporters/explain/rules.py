@@ -153,8 +153,7 @@ class Rules(Fused):
         name = op.overloadpacket.__name__
         kept = is_view(op) or (name == "rsub" and not depends(given[1]))
         if name in SIGMOIDS or (kept and given[0] in self.gates):
-            for value in tensors([found]):
-                self.gates.add(value)
+            self.gates.update(tensors([found]))
         if name in ENTRYWISE and isinstance(found, Tensor):
             origins = [self.origin(value) for value in given if depends(value)]
             if all(base is origins[0][0] for base, _ in origins):
