@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation, step by step as in the papers, to compare explanations with.
 
 In: a model in float64, and inputs. Out: the relevance of each token or pixel. Each step takes relevance from the output of
-a layer to its inputs, and divides by the output.
+a layer to its inputs, and divides by the output. `gradient_of` is what these steps are compared with.
 
 Source: Achtibat et al. 2024, eq. 8 (linear), 9 (identity), 13 (softmax), 14 and 15 (products); Ali et al. 2022, section 4
 (CP-LRP, whose softmax is a constant); Bach et al. 2015, eq. 56 (sums and means), section 2.6 (a maximum is its winner);
@@ -10,11 +10,13 @@ Arras et al. 2017, section 3 (gates are constants).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from edgexf_exporters.explain.rules import Rules
 
 
 def per(relevance: Tensor, output: Tensor) -> Tensor:
@@ -210,3 +212,11 @@ class ModernBert:
             first = isinstance(layer.attn_norm, nn.Identity)
             relevance = relevance + (of_normed if first else norm(layer.attn_norm, before, of_normed))
         return relevance.sum(-1), logits[label]
+
+
+def gradient_of(function: Callable[[Tensor], Tensor], value: Tensor, method: Callable[[], Any] = Rules) -> Tensor:
+    """The derivative of the sum of what a function answers, under the rules of a method."""
+    leaf = value.clone().requires_grad_(True)
+    with method():
+        (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf)
+    return gradient

@@ -11,7 +11,7 @@ import families
 import pytest
 import torch
 from families import small
-from propagation import added, linear, norm, product, softmax
+from propagation import added, gradient_of, linear, norm, product, softmax
 from small import small_encoder, small_spec
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
@@ -268,13 +268,6 @@ def test_one_bucket_of_one_round_has_the_dense_models_relevance(method: str) -> 
     assert (found[0][0] - found[1][0]).abs().max() <= 1e-5 * found[1][0].abs().max()
 
 
-def gradient_of(function: Callable[[Tensor], Tensor], value: Tensor, method: Callable[[], Any] = Rules) -> Tensor:
-    leaf = value.clone().requires_grad_(True)
-    with method():
-        (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf)
-    return gradient
-
-
 @pytest.mark.parametrize(
     "function",
     [nn.GELU(), nn.GELU("tanh"), NewGELUActivation(), nn.SiLU(), lambda x: x * x.sigmoid(), nn.Tanh(), nn.Mish(), nn.ReLU(), torch.square],
@@ -295,62 +288,6 @@ def test_a_gate_of_another_input_gets_half_and_a_norm_nothing() -> None:
     assert torch.allclose(scaled, torch.rsqrt(value.square().mean(-1, keepdim=True)).expand_as(value))
     divided = gradient_of(lambda x: x / torch.linalg.vector_norm(x, dim=-1, keepdim=True), value)
     assert torch.allclose(divided, (1 / torch.linalg.vector_norm(value, dim=-1, keepdim=True)).expand_as(value))
-
-
-@pytest.mark.parametrize(
-    "gate",
-    [
-        torch.sigmoid,
-        nn.Hardsigmoid(),
-        lambda x: 1 - x.sigmoid(),
-        lambda x: x.clone().sigmoid_(),
-        lambda x: x.sigmoid().view(-1, 1).chunk(2)[0].view(3, 8),
-    ],
-    ids=["sigmoid", "hardsigmoid", "update", "in place", "views"],
-)
-def test_a_sigmoid_that_multiplies_is_a_constant(gate: Callable[[Tensor], Tensor]) -> None:
-    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    wanted = torch.zeros_like(value)
-    wanted[: len(gate(value @ weight))] = gate(value @ weight)
-    for gated in (
-        lambda x: gate(x @ weight) * x[: len(gate(x))],
-        lambda x: (1 * x[: len(gate(x))]).mul_(gate(x @ weight)),
-    ):
-        assert torch.allclose(gradient_of(gated, value), wanted)
-
-
-@pytest.mark.parametrize(
-    ("there", "apart"),
-    [
-        (lambda gate, x: gate.add_(x), lambda gate, x: gate + x),
-        (lambda gate, _: gate.clamp_(0.4), lambda gate, _: gate.clamp(0.4)),
-        (lambda gate, _: gate.neg_(), lambda gate, _: -gate),
-        (lambda gate, x: gate.masked_fill_(x > 1, 0), lambda gate, x: gate.masked_fill(x > 1, 0)),
-        (lambda gate, x: (gate.view(6, 8), gate.add_(x))[0], lambda gate, x: gate + x),
-    ],
-    ids=["add", "clamp", "neg", "masked_fill", "a view of it"],
-)
-def test_what_is_written_over_a_sigmoid_is_no_gate(
-    there: Callable[[Tensor, Tensor], Tensor], apart: Callable[[Tensor, Tensor], Tensor]
-) -> None:
-    """The graph holds the form that is not in place, so the eager model must answer as this form does."""
-    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found, wanted = (
-        gradient_of(lambda x, form=form: x * form((x @ weight).sigmoid(), x), value) for form in (there, apart)
-    )
-    assert torch.allclose(found, wanted)
-    assert not torch.allclose(
-        found, gradient_of(lambda x: x * apart((x @ weight).sigmoid().detach(), x.detach()), value)
-    )
-
-
-def test_a_gate_that_takes_its_product_stays_a_constant() -> None:
-    value = torch.randn(6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    weight = torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = gradient_of(lambda x: (x @ weight).sigmoid().mul_(x), value)
-    assert torch.allclose(found, (value @ weight).sigmoid())
 
 
 def test_an_operator_in_place_has_the_rule_of_the_one_that_is_not() -> None:
