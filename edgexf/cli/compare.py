@@ -4,6 +4,7 @@ side by side.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ VIEWS = ("old", "new", "force", "json_file", "junit_file", "html")  # what a com
 )
 @click.option("--lengths", help="Of bundles: lengths to measure, separated by commas; by default 128 and 512.")
 @click.option("--processes", type=int, default=20, show_default=True, help="Of bundles: fresh processes of each.")
+@click.option(
+    "--most-processes",
+    type=int,
+    help="Of bundles: where a comparison can't tell, measure on up to so many; by default three times --processes.",
+)
 @click.option("--json", "json_file", type=OUTPUT, help="Write the comparisons as JSON.")
 @click.option(
     "--junit",
@@ -45,25 +51,30 @@ VIEWS = ("old", "new", "force", "json_file", "junit_file", "html")  # what a com
 @click.option("--html", type=OUTPUT, help="Write a self-contained page of all reports over each other.")
 @session_options("dtype", "providers", "profile", "threads")
 def compare(
-    old: Path, new: tuple[Path, ...], force: bool, lengths: str | None, processes: int, json_file: Path | None,
-    junit_file: Path | None, html: Path | None, opening: Opening,
+    old: Path, new: tuple[Path, ...], force: bool, lengths: str | None, processes: int, most_processes: int | None,
+    json_file: Path | None, junit_file: Path | None, html: Path | None, opening: Opening,
 ) -> None:  # fmt: skip
     """Compare the latency reports OLD and NEW, or measure the bundles OLD and NEW in turns.
 
     Exit code 1 where a configuration is slower or not measured any more, and after an error in the middle. Ctrl-C compares
     what was measured, says so, and exits with code 130. Reports of several devices are refused; with --force they are a
-    matrix of model, device and dtype.
+    matrix of model, device and dtype. Bundles have a second look where the first can't tell, so their intervals are of 99.5 %.
     """
+    from edgexf.report.latency.changes import OF_TWO_LOOKS
     from edgexf.report.latency.matrix import Matrix, compared
+    from edgexf.report.latency.measured.statistics import CONFIDENCE
 
     check_output(json_file, junit_file, html)
     check_page(html)
-    reports = measured([old, *new], lengths, processes, opening) if old.is_dir() else read([old, *new])
+    if old.is_dir():
+        reports, confidence = measured([old, *new], lengths, processes, most_processes, opening), OF_TWO_LOOKS
+    else:
+        reports, confidence = read([old, *new]), CONFIDENCE
     interrupted = old.is_dir() and any(report.partial for report in reports)
     stopped = next((report.stopped for report in reports if report.stopped), "") if interrupted else ""
     if interrupted and not all(report.rows for report in reports):  # there is nothing to compare
         raise EdgexfError(stopped) if stopped else KeyboardInterrupt
-    found = compared(reports, force)
+    found = compared(reports, force, confidence)
     text = show_matrix(found, junit_file) if isinstance(found, Matrix) else show_changes(found, junit_file)
     if json_file is not None:
         write_text(json_file, text + "\n")
@@ -92,11 +103,11 @@ def read(paths: list[Path]) -> list[LatencyReport]:
 def show_changes(found: list[Changes], junit_file: Path | None) -> str:
     """Prints what changed, writes JUnit's file, and returns the JSON."""
     from edgexf.cli.console import show_records, show_table
-    from edgexf.report.latency.changes import HEADER, junit
+    from edgexf.report.latency.changes import junit
 
     for one in found:
         show_records([{"old": one.old, "new": one.new, **({"but": "; ".join(one.forced)} if one.forced else {})}])
-        show_table(HEADER, [row.cells() for row in one.rows])
+        show_table(one.header, [row.cells() for row in one.rows])
         for sentence in one.unpaired:
             say(sentence)
     if junit_file is not None:
@@ -118,20 +129,29 @@ def show_matrix(found: Matrix, junit_file: Path | None) -> str:
     return found.to_json()
 
 
-def measured(paths: list[Path], lengths: str | None, processes: int, opening: Opening) -> list[LatencyReport]:
+def measured(
+    paths: list[Path], lengths: str | None, processes: int, most: int | None, opening: Opening
+) -> list[LatencyReport]:
+    """Measures bundles in turns, and further where a comparison can't tell."""
     from edgexf.cli.console import progress
+    from edgexf.report.latency.changes import further
     from edgexf_runtimes.measure.cases import parse_lengths
     from edgexf_runtimes.measure.latency.bench import measure_all
-    from edgexf_runtimes.measure.latency.plan import Plan
+    from edgexf_runtimes.measure.latency.plan import MOST, Plan
 
     files = [path for path in paths if not path.is_dir()]
     if files:
         raise UsageError(
             f"what is compared must be reports alone, or bundles alone, got bundles and {files[0]}; measure it."
         )
+    if most is not None and most < processes:
+        raise UsageError(f"--most-processes must be at least --processes, got {most} and {processes}; choose more.")
+    if most is not None and most > MOST["processes"]:
+        raise UsageError(f"--most-processes must be at most {MOST['processes']:,}, got {most:,}; choose fewer.")
     given = dict(opening.arguments)
     dtypes = [name.strip() for name in given.pop("dtype", "auto").split(",")]
     plan = Plan(
         parse_lengths(lengths or LENGTHS), dtypes=dtypes, processes=processes, queries=20 * processes, stages=False
     )
-    return measure_all(paths, plan, progress, **given)
+    most = min(3 * processes, MOST["processes"]) if most is None else most
+    return measure_all(paths, plan, progress, further=partial(further, most=most), **given)

@@ -118,6 +118,8 @@ def test_several_devices_are_refused_or_a_matrix_without_a_verdict(reports: Path
             ["compare", "old.json", "new.json", *MEASURES],
             ["got --lengths, --processes, --dtype, --providers, --provider-option, --profile, --threads;"],
         ),
+        (["compare", BUNDLE, BUNDLE, "--processes", 9, "--most-processes", 8], ["at least --processes, got 8 and 9"]),
+        (["compare", BUNDLE, BUNDLE, "--most-processes", 2000], ["must be at most 1,000, got 2,000"]),
         (["compare", "old.json", "new.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
     ],
 )

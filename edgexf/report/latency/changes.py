@@ -2,7 +2,9 @@
 
 In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
 
-The unit is the process: see `edgexf.report.latency.measured.statistics.change`. Reports of different devices or protocols
+The unit is the process: see `edgexf.report.latency.measured.statistics.change`. Who may measure further takes a second look
+where the first can't tell (`further`), and gives each look half of the error that is allowed, so that both together find a
+change of nothing in at most 1 of 100 comparisons (Bonferroni's inequality). Reports of different devices or protocols
 are refused, because their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
 `edgexf.report.latency.matrix` shows the times beside each other.
 """
@@ -12,17 +14,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from edgexf.errors import UsageError
 from edgexf.report.characters import visible
 from edgexf.report.latency.devices import of_devices
-from edgexf.report.latency.measured.rows import Configuration
+from edgexf.report.latency.measured.rows import Configuration, Measured
 from edgexf.report.latency.measured.statistics import CONFIDENCE, MARGIN, Change, change
 from edgexf.report.latency.report import LatencyReport
 
-HEADER = ("configuration", "old p50 ms", "new p50 ms", "ratio", "interval of 99 %", "processes", "verdict")
+OF_TWO_LOOKS = 1 - (1 - CONFIDENCE) / 2
+ROOM = 1.25  # times the processes that a comparison needs: half of those with just as many would still be too wide
 LACKING, ADDED = "the new report lacks", "only the new report has"
 
 
@@ -63,6 +67,7 @@ class Changes:
         lacking: those of the old report that the new one lacks, in the order of the old one.
         added: those that only the new report has, in its order.
         forced: how the reports differ that were compared all the same, and which of them were interrupted; empty without.
+        confidence: of the intervals.
     """
 
     old: str
@@ -71,6 +76,13 @@ class Changes:
     lacking: tuple[Configuration, ...] = ()
     added: tuple[Configuration, ...] = ()
     forced: tuple[str, ...] = ()
+    confidence: float = CONFIDENCE
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Of a table of the rows."""
+        interval = f"interval of {100 * self.confidence:g} %"
+        return ("configuration", "old p50 ms", "new p50 ms", "ratio", interval, "processes", "verdict")
 
     @property
     def slower(self) -> bool:
@@ -108,7 +120,9 @@ class Changes:
             case = SubElement(
                 suite, "testcase", classname="edgexf.compare", name=visible(row.of.name), time=f"{row.new_ms / 1e3:.6f}"
             )
-            sentence = ", ".join(f"{title} {cell}" for title, cell in zip(HEADER[1:], row.cells()[1:], strict=True))
+            sentence = ", ".join(
+                f"{title} {cell}" for title, cell in zip(self.header[1:], row.cells()[1:], strict=True)
+            )
             if row.change.verdict == "slower":
                 SubElement(case, "failure", message=sentence)
             else:
@@ -130,7 +144,25 @@ def junit(several: Sequence[Changes]) -> str:
     return tostring(root, encoding="unicode", xml_declaration=True)
 
 
-def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Changes:
+def further(reports: Sequence[Sequence[Measured]], most: int) -> int:
+    """How many more processes of each bundle a second look takes: as many as the comparisons need that can't tell.
+
+    `reports` are the rows of each report, the old one first. Comparisons that need more than `most` processes in all are
+    left as they are. 0 where there is nothing to gain.
+    """
+    old, *others = ({row.of: row.medians for row in rows} for rows in reports)
+    needed = [
+        (len(old[of]), found.needs)
+        for new in others
+        for of in old.keys() & new.keys()
+        if (found := change(old[of], new[of], OF_TWO_LOOKS)).needs is not None and found.needs <= most
+    ]
+    return max((min(ceil(ROOM * needs), most) - have for have, needs in needed), default=0)
+
+
+def compare(
+    old: LatencyReport, new: LatencyReport, force: bool = False, confidence: float = CONFIDENCE
+) -> Changes:  # fmt: skip
     """Compares the configurations that both reports have, and tells those that only one has.
 
     Raises UsageError for reports without a common configuration, and for different devices and protocols without `force`.
@@ -149,7 +181,7 @@ def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Chan
     rows = (
         Compared(
             one.of, middle(one.medians), middle(other.medians), (len(one.medians), len(other.medians)),
-            change(one.medians, other.medians, CONFIDENCE, MARGIN),
+            change(one.medians, other.medians, confidence, MARGIN),
         )
         for one, other in pairs
     )  # fmt: skip
@@ -157,7 +189,7 @@ def compare(old: LatencyReport, new: LatencyReport, force: bool = False) -> Chan
     known = {row.of for row in old.rows}
     lacking = tuple(row.of for row in old.rows if row.of not in others)
     added = tuple(row.of for row in new.rows if row.of not in known)
-    return Changes(named(old), named(new), tuple(rows), lacking, added, (*differences, *interrupted))
+    return Changes(named(old), named(new), tuple(rows), lacking, added, (*differences, *interrupted), confidence)
 
 
 def middle(times: Sequence[float]) -> float:

@@ -152,14 +152,16 @@ def unusual(of: Column | Row, usual: Mapping[str, object]) -> list[str]:
     return [f"{key} {getattr(of, key)}" for key, value in usual.items() if getattr(of, key) != value]
 
 
-def compared(reports: Sequence[LatencyReport], force: bool = False) -> list[Changes] | Matrix:
+def compared(
+    reports: Sequence[LatencyReport], force: bool = False, confidence: float = CONFIDENCE
+) -> list[Changes] | Matrix:  # fmt: skip
     """Reports of several devices as a matrix, where `force` asks for it; else what changed from the first to each other.
 
     Raises UsageError for several devices or protocols without `force`, and for what `compare` and `matrix` refuse.
     """
     if force and len(set(map(device_of, reports))) > 1:
         return matrix(reports)
-    return [compare(reports[0], other, force) for other in reports[1:]]
+    return [compare(reports[0], other, force, confidence) for other in reports[1:]]
 
 
 def matrix(reports: Sequence[LatencyReport]) -> Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import ceil
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 
 from edgexf.errors import UsageError
 from edgexf.report.html.latency.head import said_of_change
-from edgexf.report.latency.changes import HEADER, compare, junit
+from edgexf.report.latency.changes import OF_TWO_LOOKS, compare, further, junit
 from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.measured.inputs import Inputs
 from edgexf.report.latency.measured.rows import Configuration, Measured
+from edgexf.report.latency.measured.statistics import change
 from edgexf.report.latency.report import LatencyReport
 
 UNKNOWN = Fact(None, "not here")
@@ -42,9 +44,41 @@ def test_a_change_is_told_for_each_configuration() -> None:
     assert [row.change.verdict for row in faster.rows] == ["faster"] * 2
     assert [row.change.verdict for row in same.rows] == ["no difference"] * 2
     assert (slower.slower, faster.slower, same.slower) == (True, False, False)
-    cells = dict(zip(HEADER, slower.rows[1].cells(), strict=True))
+    cells = dict(zip(slower.header, slower.rows[1].cells(), strict=True))
     assert (cells["configuration"], cells["processes"], cells["verdict"]) == ("predict fp32 512", "9, 9", "slower")
     assert float(cells["ratio"]) == pytest.approx(1.05, abs=0.01)
+
+
+def noisy(sd: float, processes: int, seed: int) -> tuple[Measured, ...]:
+    """Rows of one length, in processes that differ by a share of `sd`."""
+    times = np.exp(np.random.default_rng(seed).normal(0, sd, processes))
+    of = Configuration("predict", "fp32", 128, 129)
+    return (Measured(of, tuple(map(float, times)), (1,) * processes, 2.0, 3, UNKNOWN, UNKNOWN),)
+
+
+def test_a_second_look_takes_what_the_widest_comparison_needs_and_no_more_than_may_be() -> None:
+    old, quiet, loud = noisy(0.01, 12, 0), noisy(0.01, 12, 1), noisy(0.06, 12, 2)
+    of = change(old[0].medians, loud[0].medians, OF_TWO_LOOKS)
+    assert change(old[0].medians, quiet[0].medians, OF_TWO_LOOKS).verdict == "no difference"
+    assert of.needs is not None
+    assert of.needs > 12
+    assert further([old, quiet], 1000) == 0
+    assert further([old, loud], 1000) == further([old, quiet, loud], 1000) == ceil(1.25 * of.needs) - 12
+    assert further([old, loud], of.needs) == of.needs - 12
+    assert further([old, loud], of.needs - 1) == 0
+    assert further([old, ()], 1000) == 0
+
+
+def test_the_confidence_of_both_looks_is_told_with_their_intervals() -> None:
+    once, twice = (
+        compare(report(), report(1.02, seed=1)),
+        compare(report(), report(1.02, seed=1), confidence=OF_TWO_LOOKS),
+    )
+    assert (once.header[4], twice.header[4]) == ("interval of 99 %", "interval of 99.5 %")
+    assert json.loads(twice.to_json())["confidence"] == pytest.approx(0.995)
+    narrow, wide = once.rows[0].change, twice.rows[0].change
+    assert wide.low < narrow.low  # type: ignore[operator]
+    assert narrow.high < wide.high  # type: ignore[operator]
 
 
 def test_reports_of_few_processes_tell_nothing() -> None:

@@ -17,7 +17,7 @@ from edgexf.report.html.latency.plots import INK, LINE, MARKERS, PAPER, SERIES, 
 from edgexf.report.latency.changes import Changes, Compared
 from edgexf.report.latency.measured.breakdown import BETWEEN, INDICATIVE, Breakdown
 from edgexf.report.latency.measured.rows import Started
-from edgexf.report.latency.measured.statistics import CONFIDENCE, MARGIN
+from edgexf.report.latency.measured.statistics import MARGIN
 from edgexf.report.latency.report import LatencyReport
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def draw_resident(groups: Groups, stages: Sequence[str], figure: Figure) -> None
 def change_chart(changes: Changes, title: str, key: str) -> Chart:
     """The ratio of each configuration with its interval."""
     note = (
-        f"The ratio of the medians of processes, with its interval of {CONFIDENCE:.0%}. The grey band reaches {MARGIN:.0%} "
+        f"The ratio of the medians of processes, with its interval of {100 * changes.confidence:g}%. The grey band reaches {MARGIN:.0%} "
         f"to each side of no change.{left_out(len(changes.rows), MOST, 'configurations')}"
     )
     rows = changes.rows[:MOST]

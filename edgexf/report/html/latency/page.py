@@ -23,7 +23,7 @@ from edgexf.report.html.latency.layers import layer_charts, placement_rows
 from edgexf.report.html.latency.raw import Link, links_of
 from edgexf.report.html.latency.template import STYLE, TEMPLATE
 from edgexf.report.latency.budget import Outcome
-from edgexf.report.latency.changes import HEADER, Changes
+from edgexf.report.latency.changes import Changes
 from edgexf.report.latency.matrix import NOTE, Matrix
 from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.measured.loadgen import LOADGEN_HEADER
@@ -193,7 +193,7 @@ def change_section(changes: Sequence[Changes], labels: Sequence[str]) -> Section
     drawings = tuple(
         bars.change_chart(one, f"{name} over old", f"change-{name}") for one, name in zip(changes, names, strict=True)
     )
-    tables = tuple(Table(HEADER, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
+    tables = tuple(Table(one.header, [row.cells() for row in one.rows], f"{one.old} to {one.new}") for one in changes)
     return Section("changes", "What changed", drawings, tables)
 
 

@@ -199,7 +199,7 @@ class Change:
     Attributes:
         verdict: ``faster``, ``slower``, ``no difference``, or ``can't tell``.
         ratio: the median of the ratios of each new process to each old one.
-        low, high: the interval of 99 % of the ratio; None where there are too few processes for any.
+        low, high: the interval of the ratio, of 99 % unless said otherwise; None where there are too few processes for any.
         needs: for ``can't tell``, the processes of each configuration with which the interval is likely narrow enough.
     """
 

@@ -42,7 +42,7 @@ def products_of(bench: Bench) -> dict[str, Fact]:
 def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], ended: BaseException | None) -> LatencyReport:
     """`ended` is the interrupt or the error that ended the measurement early."""
     plan = bench.plan
-    rows = tuple(row(of, bench) for of in bench.wanted if any(part.ms for part in parts_of(of, bench)))
+    rows = rows_of(bench)
     places = {row.of.place for row in rows}  # a server without a rate has no row
     return LatencyReport(
         model=bench.manifest.name,
@@ -67,6 +67,11 @@ def report_of(bench: Bench, before: Moment, after: Mapping[str, Fact], ended: Ba
         inputs=bench.inputs,
         stages=tuple(one for of in bench.wanted if of.place in places for one in stages(parts_of(of, bench))),
     )
+
+
+def rows_of(bench: Bench) -> tuple[Measured, ...]:
+    """What was measured so far, a row for each configuration."""
+    return tuple(row(of, bench) for of in bench.wanted if any(part.ms for part in parts_of(of, bench)))
 
 
 def parts_of(of: Configuration, bench: Bench) -> list[Part]:

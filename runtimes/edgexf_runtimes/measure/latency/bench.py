@@ -15,7 +15,7 @@ and say that they are partial, and why. A bundle that changed meanwhile has no r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from edgexf.progress import Progress, unseen
 from edgexf.report.latency.budget import Budget, check_planned
 from edgexf.report.latency.measured.inputs import GOLDEN, RANDOM, Inputs
 from edgexf.report.latency.measured.rates import Rate
+from edgexf.report.latency.measured.rows import Measured
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.device.asked import asked
 from edgexf_runtimes.measure import user_input
@@ -38,7 +39,7 @@ from edgexf_runtimes.measure.device import environment, floor
 from edgexf_runtimes.measure.device.energy import energy, gpu_name, gpu_of
 from edgexf_runtimes.measure.evaluation import check_fp32, data_of, of_dtypes, on_golden
 from edgexf_runtimes.measure.latency import loadgen
-from edgexf_runtimes.measure.latency.assemble import report_of
+from edgexf_runtimes.measure.latency.assemble import report_of, rows_of
 from edgexf_runtimes.measure.latency.collected import Bench
 from edgexf_runtimes.measure.latency.lacking import lacking
 from edgexf_runtimes.measure.latency.operators import breakdowns, profile_of
@@ -47,6 +48,13 @@ from edgexf_runtimes.measure.latency.rounds import Opening, configurations, in_f
 from edgexf_runtimes.measure.latency.scenarios import Clock, SystemClock
 from edgexf_runtimes.measure.processes.cold import cold_start
 from edgexf_runtimes.session import Session, load
+
+Further = Callable[[Sequence[Sequence[Measured]]], int]
+
+
+def enough(_: Sequence[Sequence[Measured]]) -> int:
+    """No further rounds than those of the plan."""
+    return 0
 
 
 def measure(
@@ -64,13 +72,14 @@ def measure(
 def measure_all(
     paths: Sequence[Path], plan: Plan | None = None, progress: Progress = unseen, clock: Clock | None = None,
     evaluate: Path | None = None, input: Path | None = None,  # noqa: A002 (as above)
-    logs: Path | None = None, budgets: Sequence[Budget] = (), **opening: Any,
+    logs: Path | None = None, budgets: Sequence[Budget] = (), further: Further = enough, **opening: Any,
 ) -> list[LatencyReport]:  # fmt: skip
     """Measures bundles in turns. `opening` holds arguments of `edgexf.load`, in types that JSON has, but ``dtype``. `evaluate`
     is a file of inputs on which quality is judged; see `edgexf_runtimes.inputs.labelled`. `input` is a file with an input to
     measure, in place of made ones; see `edgexf_runtimes.measure.user_input`. `logs` is a folder for those of MLPerf's LoadGen,
     which asks the queries once more; see `edgexf_runtimes.measure.latency.loadgen`. `budgets` are those that the reports shall
-    be kept to: nothing is measured where one is of something else.
+    be kept to: nothing is measured where one is of something else. `further` is given the rows of each bundle after the rounds
+    of the plan, and says how many more rounds there shall be.
 
     Raises UsageError for a length outside a bundle's limits, for a method or dtype that a bundle does not hold, and for a
     budget of what is not measured;
@@ -83,14 +92,16 @@ def measure_all(
         benches = [bench_of(path, plan or Plan(), opening, evaluate, input, Path(folder)) for path in paths]
         for bench in benches:
             check_planned(budgets, bench.wanted, bench.lacks)
-        return reports_of(benches, logs, progress, clock or SystemClock())
+        return reports_of(benches, logs, progress, clock or SystemClock(), further)
 
 
-def reports_of(benches: Sequence[Bench], logs: Path | None, progress: Progress, clock: Clock) -> list[LatencyReport]:
+def reports_of(
+    benches: Sequence[Bench], logs: Path | None, progress: Progress, clock: Clock, further: Further
+) -> list[LatencyReport]:
     before, began, ended = environment.moment(), clock.now(), None
     try:
         start(benches, progress)
-        rounds(benches, progress)
+        rounds(benches, progress, further)
         judge(benches, progress)
         profile(benches, progress)
         drive(benches, logs, progress)
@@ -151,11 +162,21 @@ def start(benches: Sequence[Bench], progress: Progress) -> None:
                 advance(1)
 
 
-def rounds(benches: Sequence[Bench], progress: Progress) -> None:
+def rounds(benches: Sequence[Bench], progress: Progress, further: Further) -> None:
+    """Those of the plans, and as many more as `further` asks for."""
+    planned = max(bench.plan.rounds for bench in benches)
+    time(benches, range(planned), progress)
+    more = further([rows_of(bench) for bench in benches])
+    if more > 0:
+        for bench in benches:
+            bench.plan = bench.plan.extended(more)
+        time(benches, range(planned, planned + more), progress)
+
+
+def time(benches: Sequence[Bench], numbers: range, progress: Progress) -> None:
     """Every second round goes through the bundles from the last to the first, so that none always comes behind another."""
-    most = max(bench.plan.rounds for bench in benches)
-    with progress(most * sum(len(bench.wanted) for bench in benches), "timing in fresh processes") as advance:
-        for number in range(most):
+    with progress(len(numbers) * sum(len(bench.wanted) for bench in benches), "timing in fresh processes") as advance:
+        for number in numbers:
             for bench in benches if number % 2 == 0 else reversed(benches):
                 with closing(in_fresh_process(bench.path, bench.plan, bench.opening)) as parts:
                     for part in parts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from edgexf.errors import UsageError
@@ -114,6 +114,18 @@ class Plan:
         found = {"queries": float(self.queries), "seconds": self.seconds, "most_seconds": self.most_seconds}
         searched = {} if self.bound_ms is None else {"bound_ms": self.bound_ms, "percentile": self.percentile}
         return {**found, "processes": float(self.rounds), **searched}
+
+    def extended(self, more: int) -> Self:
+        """With so many more processes, each of which keeps the share of queries and seconds that it has here."""
+        processes = self.processes + more
+        times = processes / self.processes
+        return replace(
+            self,
+            processes=processes,
+            queries=math.ceil(self.queries / self.processes) * processes,
+            seconds=self.seconds * times,
+            most_seconds=self.most_seconds * times,
+        )
 
     @property
     def of_a_trial(self) -> Enough:

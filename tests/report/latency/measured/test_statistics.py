@@ -10,7 +10,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from edgexf.report.latency.changes import OF_TWO_LOOKS, further
 from edgexf.report.latency.measured import statistics
+from edgexf.report.latency.measured.facts import Fact
+from edgexf.report.latency.measured.rows import Configuration, Measured
 from edgexf.report.latency.measured.statistics import (
     PERCENTILES,
     Change,
@@ -293,16 +296,19 @@ def processes(generator: np.random.Generator, count: int, factor: float = 1.0) -
 
 
 def compared(seed: int, factor: float) -> Change:
-    """As `edgexf compare` does: 7 processes each, and as many as it needs while it can't tell."""
+    """As `edgexf compare` does of bundles: 20 processes each, and up to 60 where these can't tell."""
     generator = np.random.default_rng(seed)
-    old, new = processes(generator, 7), processes(generator, 7, factor)
-    found = change(old, new, confidence=0.995)
-    if found.needs is not None:
-        more = max(found.needs, 14) - len(old)
-        old = np.concatenate((old, processes(generator, more)))
-        new = np.concatenate((new, processes(generator, more, factor)))
-        found = change(old, new, confidence=0.995)
-    return found
+    old, new = processes(generator, 20), processes(generator, 20, factor)
+    more = further([rows(old), rows(new)], 60)
+    old = np.concatenate((old, processes(generator, more)))
+    new = np.concatenate((new, processes(generator, more, factor)))
+    return change(old, new, OF_TWO_LOOKS)
+
+
+def rows(medians: np.ndarray) -> tuple[Measured, ...]:
+    """One configuration, with a sample of each process."""
+    unknown, times = Fact(None, "not here"), tuple(map(float, medians))
+    return (Measured(Configuration("predict", "fp32", 8, 9), times, (1,) * len(times), 1.0, 1, unknown, unknown),)
 
 
 def test_a_slower_version_is_found_and_the_same_version_is_not() -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from small import DATA, prompt
 
 from edgexf.cli import main
 from edgexf.errors import BundleError, EdgexfError, InputError
+from edgexf.report.latency.measured.rows import Measured
 from edgexf.report.latency.report import LatencyReport
+from edgexf.report.latency.validity import verdict
 from edgexf_runtimes.measure.cases import Case
 from edgexf_runtimes.measure.latency import bench, rounds
-from edgexf_runtimes.measure.latency.bench import measure
+from edgexf_runtimes.measure.latency.bench import measure, measure_all
 from edgexf_runtimes.measure.latency.plan import Plan
 from edgexf_runtimes.measure.processes import cold
 
@@ -83,6 +85,25 @@ def test_control_c_compares_what_was_measured(stage: str, last: str, shown: str)
     assert program.returncode == 130, program.stderr
     assert "Traceback" not in program.stderr
     assert shown in program.stdout
+
+
+@pytest.mark.usefixtures("starts_are_kept")
+def test_further_rounds_are_those_that_were_asked_for() -> None:
+    """They are asked for once, on what both bundles have so far, and each process keeps its share of the queries."""
+    asked: list[list[int]] = []
+
+    def further(rows: Sequence[Sequence[Measured]]) -> int:
+        asked.append([len(row.processes) for of in rows for row in of])
+        return 3
+
+    plan = Plan([8], dtypes=["fp32"], queries=3, seconds=0.0, processes=2)
+    reports = measure_all([LINFORMER, LINFORMER], plan, further=further)
+    assert asked == [[2, 2]]
+    for report in reports:
+        (row,) = report.rows
+        assert row.processes == (2,) * 5
+        assert (report.protocol["processes"], report.protocol["queries"]) == (5, 10)
+        assert not [reason for reason in verdict(report).reasons if "queries" in reason]
 
 
 def test_an_interrupt_before_anything_was_measured_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
