@@ -42,3 +42,17 @@ def test_layers_that_run_again_explain_what_layers_that_are_kept_do(head: str, m
         METHODS
     )  # for each dtype once where layers are kept, twice where they run again
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_layers_of_a_model_that_is_not_sliced_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer may write to its input or remember calls. Only models that edgexf slices are long enough to need the second run,
+    and those are known to bear it.
+    """
+    model = small("Bert", "ForSequenceClassification", 2)
+    runs = list[None]()
+    model.bert.encoder.layer[1].attention.register_forward_hook(lambda *_: runs.append(None))
+    monkeypatch.setattr(hooks, "KEPT", 1)
+    with hooks.frozen(model):
+        source = from_model(model)
+        eager.eager(source, Cell(21, 2, "right", 1, "").feeds(source), METHODS)
+    assert len(runs) == len(METHODS)
