@@ -64,7 +64,7 @@ def export(
         check_mode(mode)
     methods = () if explain == ("none",) else explain or None
     given = {name: size for name, size in sizes.items() if size is not None}
-    max_length = None if module is None else given.pop("max_length", None)
+    max_length = given.pop("max_length", None) if module or model else None
     try:
         with stages() as stage, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExportWarning)  # the lines below say the same

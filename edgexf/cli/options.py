@@ -145,7 +145,7 @@ report_options = all_of(
 
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for each size of a reference model with custom weights. `--max-length` also bounds a custom module."""
+    """Adds an option for each size of a reference model with custom weights. `--max-length` also bounds other models."""
     sizes = {
         "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
         "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
@@ -153,7 +153,7 @@ def size_options(command: Callable[..., None]) -> Callable[..., None]:
         "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
     }  # fmt: skip
     for name, text in reversed(sizes.items()):
-        also = ", or with --module" if name == "max-length" else ""
+        also = ", or with --model or --module" if name == "max-length" else ""
         command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights{also}.")(command)
     return command
 

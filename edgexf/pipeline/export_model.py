@@ -72,9 +72,10 @@ def export(
         variant: the name of a reference model, with its trained weights or the weights in `weights`.
         task: what a model of transformers is exported for; by default what it was saved for.
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.
-        max_length: the longest input of a custom module, for a smaller contract: the grid runs the module at its longest
-            input, which takes minutes where the work is done token after token. It bounds each axis that varies, other
-            than that of samples. By default the module tells, and it is at most 4,096.
+        max_length: the longest input in tokens, for a smaller contract: the grid runs the model at its longest input, which
+            takes minutes where the input is long. Of a custom module it bounds each axis that varies, other than that of
+            samples. By default the model and its tokenizer tell. Of a custom module, or a family that is not listed, it is
+            4,096 at most, unless it is given here.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if
             its inputs are called ``input_ids``, ``attention_mask`` and ``token_type_ids``, or some of them.
         output: the folder to write; ``./<name>-bundle`` by default.

@@ -30,7 +30,15 @@ from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.notices import quiet
 from edgexf_exporters.sources.on_disk import check_config, check_model, read
 from edgexf_exporters.sources.request import check_task
-from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest, fetched, of_checkpoint, of_tokenizer
+from edgexf_exporters.sources.tokenizer import (
+    UNLIMITED,
+    Carried,
+    Longest,
+    check_longest,
+    fetched,
+    of_checkpoint,
+    of_tokenizer,
+)
 from edgexf_exporters.variant import Variant, load
 
 CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
@@ -46,6 +54,7 @@ def from_model(
     tokenizer: Any = None,
     carried: Carried | None = None,
     processor: Mapping[str, Any] | None = None,
+    max_length: int | None = None,
 ) -> Source:
     """The source of a model in memory.
 
@@ -57,9 +66,10 @@ def from_model(
         tokenizer: the tokenizer of transformers, for a model that reads text.
         carried: the tokenizer of a checkpoint, instead of `tokenizer`.
         processor: the values of a checkpoint's preprocessor_config.json.
+        max_length: the longest input in tokens; by default that of the model or its tokenizer, the shorter one.
 
     Raises ExportError for a model that its family does not export, and UsageError for a `max_global` that the family does
-    not take or that is out of range.
+    not take, or one of both that is out of range.
     """
     config: Any = model.config
     found = listed(type(model))
@@ -67,7 +77,7 @@ def from_model(
         if carried is None:
             with about(type(model)):
                 carried = Carried() if tokenizer is None else of_tokenizer(tokenizer, vocabulary_of(config))
-        return from_any_model(model, max_global, name, origin, carried, processor or {})
+        return from_any_model(model, max_global, name, origin, carried, processor or {}, max_length)
     variant, task, decoder = found
     model = in_float32(model)
     with quiet():
@@ -75,7 +85,10 @@ def from_model(
     padding: Any = family.padding_id if config.pad_token_id is None else config.pad_token_id
     carried = carried or (Carried() if tokenizer is None else of_tokenizer(tokenizer, config.vocab_size))
     longest = min(Longest(family.longest, "the model's positions"), carried.longest, key=attrgetter("tokens"))
-    limits = limits_of(config, family, padding, variant, task, max_global, longest.tokens)
+    chosen = longest if max_length is None else Longest(max_length, "max_length")
+    limits = limits_of(config, family, padding, variant, task, max_global, chosen.tokens)
+    if max_length is not None:
+        check_longest(max_length, max(family.shortest, family.switch), longest)
     first = getattr(config, "bos_token_id", None) or 0
     sizes = {LABELS: config.num_labels, HIDDEN: family.width or config.hidden_size, VOCABULARY: config.vocab_size}
     return Source(
@@ -107,7 +120,7 @@ def from_model(
             **family.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
-            "longest": f"by {longest.setting}",
+            "longest": f"by {chosen.setting}",
             "tokenizer": (carried.note or "as transformers reads it") if carried.files else "none",
         },
         quiet=quiet,
@@ -141,8 +154,11 @@ def limits_of(
     )
 
 
-def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | None = None) -> Source:
-    """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names.
+def from_checkpoint(
+    path_or_id: str, task: str | None = None, max_global: int | None = None, max_length: int | None = None
+) -> Source:
+    """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names, and
+    `max_length` to what the model and its tokenizer say.
 
     Raises UsageError for an unknown task, and ExportError for a checkpoint that can't be read, or whose weights and
     config don't fit each other. From a pickle file only tensors are loaded.
@@ -173,7 +189,7 @@ def from_checkpoint(path_or_id: str, task: str | None = None, max_global: int | 
         processor = processor_of(path_or_id, local) if listed(cls) is None else {}
     return from_model(
         model, max_global, name, origin if revision is None else {**origin, "revision": revision},
-        carried=carried, processor=processor,
+        carried=carried, processor=processor, max_length=max_length,
     )  # fmt: skip
 
 

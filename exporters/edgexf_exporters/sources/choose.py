@@ -40,7 +40,7 @@ def choose(request: Request) -> Source:
     if request.has("example_inputs", "dynamic_shapes"):
         made = choose_module(source, request)
         return made if request.tokenizer is None else with_tokenizer(made, request.tokenizer)
-    return choose_model(source, request.task, request.max_global, request.tokenizer)
+    return choose_model(source, request)
 
 
 def choose_reference(variant: str, weights: str | os.PathLike[str] | None, sizes: Mapping[str, int]) -> Source:
@@ -50,15 +50,15 @@ def choose_reference(variant: str, weights: str | os.PathLike[str] | None, sizes
     return reference.from_variant(variant, None if weights is None else Path(weights), sizes)
 
 
-def choose_model(source: Any, task: str | None, max_global: int | None, tokenizer: Any) -> Source:
+def choose_model(source: Any, request: Request) -> Source:
     """A checkpoint of transformers by its folder or hub id, a model of transformers in memory, or an encoder."""
     from edgexf.models.encoder import Encoder
     from edgexf_exporters.sources import reference
 
     if isinstance(source, Encoder):
-        if task is not None or max_global is not None or tokenizer is not None:
+        if request.has("task", "max_global", "max_length", "tokenizer"):
             raise UsageError(
-                "task, max_global and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
+                "task, max_global, max_length and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
             )
         return reference.from_encoder(source)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
@@ -69,11 +69,13 @@ def choose_model(source: Any, task: str | None, max_global: int | None, tokenize
         from edgexf_exporters.sources import checkpoint
 
         if isinstance(source, str | os.PathLike):
-            return checkpoint.from_checkpoint(os.fspath(source), task, max_global)
-        if isinstance(source, PreTrainedModel) and task is None:
-            return checkpoint.from_model(source, max_global, tokenizer=tokenizer)
+            return checkpoint.from_checkpoint(os.fspath(source), request.task, request.max_global, request.max_length)
+        if isinstance(source, PreTrainedModel) and request.task is None:
+            return checkpoint.from_model(
+                source, request.max_global, tokenizer=request.tokenizer, max_length=request.max_length
+            )
         if isinstance(source, PreTrainedModel):
-            raise UsageError(f"a model in memory has its task already, got {task!r} beside it; leave it out.")
+            raise UsageError(f"a model in memory has its task already, got {request.task!r} beside it; leave it out.")
     raise UsageError(
         f"a module that is neither an encoder of edgexf.models nor a model of transformers needs example_inputs, got {type(source).__name__} without; "
         "give a tuple of tensors that its forward takes."

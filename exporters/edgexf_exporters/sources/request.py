@@ -75,8 +75,10 @@ def check_max_length(request: Request) -> None:
     most = request.max_length
     if most is None:
         return
-    if not request.has("module", "example_inputs", "dynamic_shapes"):
-        raise UsageError("max_length bounds the inputs of a custom module, got it beside another model; leave it out.")
+    if not request.has("module", "source"):
+        raise UsageError(
+            "max_length bounds the inputs of a model or a module, got it beside a reference model; give it in sizes, with weights."
+        )
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise UsageError(f"max_length must be a whole number of at least 1, got {most!r}; choose another.")
 

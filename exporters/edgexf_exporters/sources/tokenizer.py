@@ -22,7 +22,7 @@ import transformers
 from transformers.utils.hub import cached_file
 
 from edgexf import names
-from edgexf.errors import ExportError, in_a_sentence
+from edgexf.errors import ExportError, UsageError, in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
@@ -41,6 +41,13 @@ class Longest:
 
 
 UNLIMITED = Longest(1 << 30, "no setting")  # transformers writes 1e30 tokens for a tokenizer without a limit
+
+
+def check_longest(chosen: int, least: int, most: Longest) -> None:
+    """Raises UsageError for a caller's longest input that is shorter than `least` tokens or longer than `most`."""
+    if not least <= chosen <= most.tokens:
+        bound = f"at least {least:,}" if chosen < least else f"at most {most.tokens:,}, by {most.setting}"
+        raise UsageError(f"max_length must be {bound}, for this model, got {chosen:,}; choose another.")
 
 
 @dataclass(frozen=True)

@@ -25,21 +25,23 @@ from typing import Any
 import transformers
 from transformers import PreTrainedModel
 
+from edgexf import names
 from edgexf.bundle.heads import CLASSES, LABELS, TASKS, TOKEN_CLASSES, Head, head_of
 from edgexf.bundle.signature import Signature
-from edgexf.errors import EdgexfError, ExportError
+from edgexf.errors import EdgexfError, ExportError, UsageError
 from edgexf_exporters.families import GENERAL, tested
 from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
 from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.general import sizes
-from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, inputs_of
+from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, Given, inputs_of
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.modules.memory import fresh_copy
 from edgexf_exporters.sources.modules.module import from_module
+from edgexf_exporters.sources.modules.probe import LONGEST
 from edgexf_exporters.sources.modules.text import carries, reads
 from edgexf_exporters.sources.notices import quiet
-from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest
+from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest, check_longest
 
 UNTOLD = Longest(1024, "edgexf, where neither config nor tokenizer says it")
 POSITIONS = "position_embedding_type"
@@ -52,6 +54,7 @@ def from_any_model(
     origin: Mapping[str, Any] | None,
     carried: Carried,
     processor: Mapping[str, Any],
+    max_length: int | None = None,
 ) -> Source:
     """The source of a model of a family or head that is not listed.
 
@@ -62,8 +65,10 @@ def from_any_model(
         origin: where a checkpoint comes from, for the provenance.
         carried: its tokenizer.
         processor: the values of its preprocessor_config.json.
+        max_length: the longest input in tokens; by default what the config and the tokenizer say, and `LONGEST` at most.
 
-    Raises ExportError for a model that answers no inputs that edgexf can make.
+    Raises ExportError for a model that answers no inputs that edgexf can make, and UsageError for a `max_length` that the
+    model does not take.
     """
     with about(type(model)):
         check_positions(model)
@@ -72,11 +77,26 @@ def from_any_model(
             given = inputs_of(fresh_copy(model), processor)  # the first call may change a model for good
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
-        most = max(longest.tokens, WRITTEN, *lengths)
+        least = max([WRITTEN, *lengths])
+        if max_length is not None:
+            check_text(given)
+            check_longest(max_length, least, UNLIMITED if longest is UNTOLD else longest)
+            longest = Longest(max_length, "max_length")
+        most = max_length or max(min(longest.tokens, LONGEST), least)
         source = from_module(
             model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most, given.ends
         )
+        if max_length is not None:
+            check_longest(max_length, least, Longest(source.limits.max_length, "what the model answers"))
         return with_tokenizer(as_transformers(source, model, name, longest), carried)
+
+
+def check_text(given: Given) -> None:
+    """Raises UsageError for a model that reads no text, whose inputs have no length in tokens."""
+    if names.INPUT_IDS not in given.tensors:
+        raise UsageError(
+            f"max_length bounds a text, got it for a model that reads {', '.join(given.tensors)}; leave it out."
+        )
 
 
 def longest_of(config: Any, carried: Carried) -> Longest:

@@ -282,7 +282,7 @@ class Probe:
     def range(self, symbol: str, samples: str, max_length: int | None = None) -> Axis:
         """The sizes of an axis at which the module answers a single sample, with the other axes as in the examples.
 
-        No size is over `max_length`. The axis of samples is not tried. Raises UsageError for a `max_length` below the
+        No size is over `max_length`, nor over `LONGEST` without it. The axis of samples is not tried. Raises UsageError for a `max_length` below the
         examples or below the user's own bounds, and ExportError for bounds of the user that the module does not answer.
         """
         shapes = self.draws.shapes
@@ -298,7 +298,7 @@ class Probe:
                 raise UsageError(
                     f"max_length must be at least the length of the example inputs and of the min of dynamic_shapes, got {max_length} for {needed}; give shorter inputs, or a larger one."
                 )
-            top = min(top, max_length)
+            top = min(top, max_length) if twice or symbol in shapes.most else max_length
 
         def works(length: int) -> bool:
             one = {samples: shapes.least.get(samples, 1)} if samples else {}

@@ -145,7 +145,8 @@ def test_a_mask_is_guessed_by_its_name(folder: Path) -> None:
         (("--module", "tagger:small", "--variant", "linformer"), 2, "brings its own attention"),
         (("--module", "tagger:small", "--layers", "3"), 2, "brings its own attention"),
         (("--module", "tagger:small", "--max-length", "8"), 2, "at least the length of the example inputs"),
-        (("--model", ".", "--max-length", "8"), 2, "brings its own attention"),
+        (("--model", ".", "--layers", "8"), 2, "brings its own attention"),
+        (("--variant", "linformer", "--max-length", "8"), 2, "without them; add --weights FILE"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(folder: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
