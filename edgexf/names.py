@@ -34,6 +34,7 @@ BATCH = "batch_size"
 SEQUENCE = "sequence_length"
 CHOICES = "num_choices"  # the inputs of a multiple-choice model are [batch_size, num_choices, sequence_length]
 STEPS = "steps"
+HEIGHT, WIDTH = "height", "width"  # of images whose size varies
 DECODER_SEQUENCE = "decoder_sequence_length"
 # The names in older bundles; reading a manifest translates them into the new names.
 OLD_DIMENSIONS = {"batch": BATCH, "sequence": SEQUENCE, "choices": CHOICES, "decoder_sequence": DECODER_SEQUENCE}

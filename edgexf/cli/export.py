@@ -27,6 +27,10 @@ DEFAULT_METHOD, *FURTHER_METHODS = METHODS
 )
 @click.option("--task", help="With --model: what to export it for; by default what it was saved for.")
 @click.option("--max-global", type=int, help="With --model: most global tokens a row; 1 to classify, else 64.")
+@click.option(
+    "--image-size",
+    help="With --model: pixels of a side, such as 384, or least and most of both sides, such as 160-320, which then vary.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; by default ./<name>-bundle.")
 @click.option(
     "--weights",
@@ -49,7 +53,7 @@ DEFAULT_METHOD, *FURTHER_METHODS = METHODS
 @click.option("--opset", type=int, default=20, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
 def export(
-    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, image_size: str | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
     from edgexf.cli.console import show_table, stages
@@ -69,7 +73,7 @@ def export(
         with stages() as stage, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExportWarning)  # the lines below say the same
             bundle = export(
-                model, variant=variant, module=module, task=task, max_global=max_global, max_length=max_length, output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                model, variant=variant, module=module, task=task, max_global=max_global, max_length=max_length, image_size=parse_image_size(image_size), output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
                 overwrite=overwrite, progress=stage,
             )  # fmt: skip
     except VerificationError as error:
@@ -96,3 +100,13 @@ def export(
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     say(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
     quantize_each(bundle.path, modes)
+
+
+def parse_image_size(text: str | None) -> int | tuple[int, int] | None:
+    """Reads ``384`` or ``160-320``. Raises UsageError for other texts."""
+    if text is None:
+        return None
+    least, _, most = text.partition("-")
+    if not all(one.isascii() and one.isdigit() for one in (least, *([most] if "-" in text else []))):
+        raise UsageError(f"--image-size must be pixels, or least and most of them, got {text!r}; write 384 or 160-320.")
+    return (int(least), int(most)) if most else int(least)

@@ -49,6 +49,7 @@ def export(
     task: str | None = None,
     max_global: int | None = None,
     max_length: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     tokenizer: Any = None,
     output: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -76,6 +77,8 @@ def export(
             takes minutes where the input is long. Of a custom module it bounds each axis that varies, other than that of
             samples. By default the model and its tokenizer tell. Of a custom module, or a family that is not listed, it is
             4,096 at most, unless it is given here.
+        image_size: the height and width of the images of a model of transformers in pixels, which stay fixed; or the least and the
+            most of both, which then vary. By default the config or the image processor tells, and both stay fixed.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if
             its inputs are called ``input_ids``, ``attention_mask`` and ``token_type_ids``, or some of them.
         output: the folder to write; ``./<name>-bundle`` by default.
@@ -96,7 +99,7 @@ def export(
     require_packages("export", "torch", "onnx", "onnx_ir", "onnxscript", "safetensors")
     require_onnxruntime()
     request = Request(
-        source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}, max_length
+        source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}, max_length, image_size
     )  # fmt: skip
     check_options(explain, grid, opset)
     check_request(request)

@@ -55,6 +55,7 @@ def from_model(
     carried: Carried | None = None,
     processor: Mapping[str, Any] | None = None,
     max_length: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> Source:
     """The source of a model in memory.
 
@@ -67,6 +68,8 @@ def from_model(
         carried: the tokenizer of a checkpoint, instead of `tokenizer`.
         processor: the values of a checkpoint's preprocessor_config.json.
         max_length: the longest input in tokens; by default that of the model or its tokenizer, the shorter one.
+        image_size: the height and width of images in pixels, or the least and the most of both, which then vary; by default
+            what the config or `processor` says.
 
     Raises ExportError for a model that its family does not export, and UsageError for a `max_global` that the family does
     not take, or one of both that is out of range.
@@ -77,8 +80,10 @@ def from_model(
         if carried is None:
             with about(type(model)):
                 carried = Carried() if tokenizer is None else of_tokenizer(tokenizer, vocabulary_of(config))
-        return from_any_model(model, max_global, name, origin, carried, processor or {}, max_length)
+        return from_any_model(model, max_global, name, origin, carried, processor or {}, max_length, image_size)
     variant, task, decoder = found
+    if image_size is not None:
+        raise UsageError(f"image_size is that of a model of images, got it for {type(model).__name__}; leave it out.")
     model = in_float32(model)
     with quiet():
         family: Family = load(variant.describe)(model)
@@ -155,10 +160,11 @@ def limits_of(
 
 
 def from_checkpoint(
-    path_or_id: str, task: str | None = None, max_global: int | None = None, max_length: int | None = None
-) -> Source:
+    path_or_id: str, task: str | None = None, max_global: int | None = None, max_length: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> Source:  # fmt: skip
     """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names, and
-    `max_length` to what the model and its tokenizer say.
+    `max_length` and `image_size` to what the model, its tokenizer and its image processor say.
 
     Raises UsageError for an unknown task, and ExportError for a checkpoint that can't be read, or whose weights and
     config don't fit each other. From a pickle file only tensors are loaded.
@@ -189,7 +195,7 @@ def from_checkpoint(
         processor = processor_of(path_or_id, local) if listed(cls) is None else {}
     return from_model(
         model, max_global, name, origin if revision is None else {**origin, "revision": revision},
-        carried=carried, processor=processor, max_length=max_length,
+        carried=carried, processor=processor, max_length=max_length, image_size=image_size,
     )  # fmt: skip
 
 

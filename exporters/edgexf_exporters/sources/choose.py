@@ -56,9 +56,9 @@ def choose_model(source: Any, request: Request) -> Source:
     from edgexf_exporters.sources import reference
 
     if isinstance(source, Encoder):
-        if request.has("task", "max_global", "max_length", "tokenizer"):
+        if request.has("task", "max_global", "max_length", "image_size", "tokenizer"):
             raise UsageError(
-                "task, max_global, max_length and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
+                "task, max_global, max_length, image_size and tokenizer belong to a model of transformers, got them beside an encoder; leave them out."
             )
         return reference.from_encoder(source)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
@@ -69,11 +69,14 @@ def choose_model(source: Any, request: Request) -> Source:
         from edgexf_exporters.sources import checkpoint
 
         if isinstance(source, str | os.PathLike):
-            return checkpoint.from_checkpoint(os.fspath(source), request.task, request.max_global, request.max_length)
+            return checkpoint.from_checkpoint(
+                os.fspath(source), request.task, request.max_global, request.max_length, request.image_size
+            )
         if isinstance(source, PreTrainedModel) and request.task is None:
             return checkpoint.from_model(
-                source, request.max_global, tokenizer=request.tokenizer, max_length=request.max_length
-            )
+                source, request.max_global, tokenizer=request.tokenizer, max_length=request.max_length,
+                image_size=request.image_size,
+            )  # fmt: skip
         if isinstance(source, PreTrainedModel):
             raise UsageError(f"a model in memory has its task already, got {request.task!r} beside it; leave it out.")
     raise UsageError(

@@ -38,6 +38,7 @@ class Request:
     weights: str | os.PathLike[str] | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     max_length: int | None = None
+    image_size: int | tuple[int, int] | None = None
 
     def has(self, *names: str) -> bool:
         """Whether one of these arguments was given; an empty `sizes` counts as none."""
@@ -56,6 +57,7 @@ class Request:
 def check_request(request: Request) -> None:
     """Raises UsageError for arguments that don't go together or name nothing, and ExportError for no checkpoint."""
     check_max_length(request)
+    check_image_size(request)
     if request.module is not None:
         if request.has("source", "variant", "task", "tokenizer", "sizes"):
             raise UsageError("a module brings its own attention, sizes and task, got others beside it; leave them out.")
@@ -81,6 +83,22 @@ def check_max_length(request: Request) -> None:
         )
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise UsageError(f"max_length must be a whole number of at least 1, got {most!r}; choose another.")
+
+
+def check_image_size(request: Request) -> None:
+    given = request.image_size
+    if given is None:
+        return
+    if request.source is None or request.has("example_inputs", "dynamic_shapes"):
+        raise UsageError(
+            "image_size is that of a model of transformers, got it beside another; give example_inputs and dynamic_shapes of that size."
+        )
+    ends = given if isinstance(given, tuple) else (given,)
+    whole = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in ends)
+    if not ends or not whole or len(ends) > 2 or list(ends) != sorted(set(ends)):
+        raise UsageError(
+            f"image_size must be a number of pixels, or the least and the most of them, got {given!r}; write 224 or (160, 320)."
+        )
 
 
 def check_reference(reference: str) -> None:

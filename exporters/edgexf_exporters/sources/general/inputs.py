@@ -5,7 +5,8 @@ axes that vary.
 
     forward(input_ids, attention_mask, token_type_ids, ...)     ids [2, 12], ones [2, 12], types [2, 12]
     forward(input_ids, decoder_input_ids, ...)                  and ids [2, 7] of the decoder
-    forward(pixel_values, ...)                                  floats [2, channels, height, width]
+    forward(pixel_values, ...)                                  floats [2, channels, height, width]; with a range of sizes,
+                                                                height and width vary
 
 A model may read text, images, or both, and its signature does not say which it needs: each is tried, what
 `main_input_name` names first, and the first that the model answers is taken. Of both, another number of texts than of images
@@ -60,9 +61,15 @@ class Given:
     ends: Mapping[str, int] = field(default_factory=dict)
 
 
-def inputs_of(model: PreTrainedModel, processor: Mapping[str, Any]) -> Given:
-    """The inputs of a model, which is frozen. Raises ExportError for a model that answers none of those that can be made."""
-    maker, reason = Maker(model, processor), ""
+def inputs_of(
+    model: PreTrainedModel, processor: Mapping[str, Any], image_size: int | tuple[int, int] | None = None
+) -> Given:
+    """The inputs of a model, which is frozen. Images have the height and width `image_size` in place of what the config or
+    `processor` says; or sizes from its first number to its second.
+
+    Raises ExportError for a model that answers none of those that can be made.
+    """
+    maker, reason = Maker(model, processor, image_size), ""
     for taken, texts, ended in maker.candidates():
         unknown = [name for name in taken if not maker.makes(name)]
         if unknown:
@@ -86,8 +93,10 @@ def inputs_of(model: PreTrainedModel, processor: Mapping[str, Any]) -> Given:
 class Maker:
     """Makes inputs for the arguments of a model's ``forward``."""
 
-    def __init__(self, model: PreTrainedModel, processor: Mapping[str, Any]) -> None:
-        self.model, self.config, self.processor = model, model.config, processor
+    def __init__(
+        self, model: PreTrainedModel, processor: Mapping[str, Any], image_size: int | tuple[int, int] | None = None
+    ) -> None:
+        self.model, self.config, self.processor, self.image_size = model, model.config, processor, image_size
         taken = inspect.signature(model.forward).parameters.values()
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         self.taken = {one.name: one.default is inspect.Parameter.empty for one in taken if one.kind in named}
@@ -165,7 +174,12 @@ class Maker:
         begin with one token, and a row holds choices.
         """
         if name.startswith("pixel"):
-            return {0: Dim("num_images") if self.row[0] == TEXTS else Dim.DYNAMIC}
+            rows = {0: Dim("num_images") if self.row[0] == TEXTS else Dim.DYNAMIC}
+            if not isinstance(self.image_size, tuple) or len(self.image_size) < 2:
+                return rows
+            least, most = self.image_size
+            sides = (Dim(side, min=least, max=most) for side in (names.HEIGHT, names.WIDTH))
+            return {**rows, **dict(zip((tensor.ndim - 2, tensor.ndim - 1), sides, strict=True))}
         if len(tensor) == TEXTS and tensor.ndim > 1:
             return {0: Dim("num_texts"), **dict.fromkeys(range(1, tensor.ndim), Dim.DYNAMIC)}
         if name == names.DECODER_INPUT_IDS:
@@ -183,9 +197,17 @@ class Maker:
         told = sizes.said(self.config, ("vocab_size",))
         return min((one for one in (rows, told) if isinstance(one, int) and one > 0), default=UNREAD)
 
+    def pixels(self) -> tuple[int, int] | None:
+        """The height and width of an example: the caller's; of a range its largest, if what the model says is outside."""
+        told = sizes.image_size(self.config, self.processor)
+        if self.image_size is None:
+            return told
+        ends = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,)
+        return told if told is not None and ends[0] <= min(told) <= max(told) <= ends[-1] else (ends[-1], ends[-1])
+
     def image_shape(self) -> tuple[int, ...]:
         """The shape of the images of an example. Raises ExportError where nothing tells their size."""
-        pixels = sizes.image_size(self.config, self.processor)
+        pixels = self.pixels()
         if pixels is None:
             raise ExportError(
                 "a model of images must say their size in its config or its preprocessor_config.json, got neither; "

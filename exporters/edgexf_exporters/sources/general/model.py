@@ -55,6 +55,7 @@ def from_any_model(
     carried: Carried,
     processor: Mapping[str, Any],
     max_length: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> Source:
     """The source of a model of a family or head that is not listed.
 
@@ -66,36 +67,50 @@ def from_any_model(
         carried: its tokenizer.
         processor: the values of its preprocessor_config.json.
         max_length: the longest input in tokens; by default what the config and the tokenizer say, and `LONGEST` at most.
+        image_size: the height and width of images in pixels, or the least and the most of both, which then vary.
 
-    Raises ExportError for a model that answers no inputs that edgexf can make, and UsageError for a `max_length` that the
-    model does not take.
+    Raises ExportError for a model that answers no inputs that edgexf can make, and UsageError for a `max_length` or an
+    `image_size` that the model does not take.
     """
     with about(type(model)):
         check_positions(model)
         model = in_float32(model)
         with quiet(), frozen(model):
-            given = inputs_of(fresh_copy(model), processor)  # the first call may change a model for good
+            given = inputs_of(fresh_copy(model), processor, image_size)  # the first call may change a model for good
+        if image_size is not None:
+            check_reads(given, IMAGE, "image_size is that of an image")
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
         least = max([WRITTEN, *lengths])
         if max_length is not None:
-            check_text(given)
+            check_reads(given, names.INPUT_IDS, "max_length bounds a text")
             check_longest(max_length, least, UNLIMITED if longest is UNTOLD else longest)
             longest = Longest(max_length, "max_length")
         most = max_length or max(min(longest.tokens, LONGEST), least)
         source = from_module(
             model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most, given.ends
         )
+        if isinstance(image_size, tuple):
+            check_sides(image_size, source)
         if max_length is not None:
             check_longest(max_length, least, Longest(source.limits.max_length, "what the model answers"))
         return with_tokenizer(as_transformers(source, model, name, longest), carried)
 
 
-def check_text(given: Given) -> None:
-    """Raises UsageError for a model that reads no text, whose inputs have no length in tokens."""
-    if names.INPUT_IDS not in given.tensors:
+def check_reads(given: Given, name: str, rule: str) -> None:
+    """Raises UsageError for a model without the input that a caller's choice is for."""
+    if name not in given.tensors:
+        raise UsageError(f"{rule}, got it for a model that reads {', '.join(given.tensors)}; leave it out.")
+
+
+def check_sides(image_size: tuple[int, int], source: Source) -> None:
+    """Raises UsageError for a range of sizes that a model of one size was asked for."""
+    own = source.module_inputs
+    assert own is not None  # noqa: S101 (tells mypy: the source of a module has them)
+    if not {names.HEIGHT, names.WIDTH} <= {axis.name for axis in own.signature.axes}:
+        (images,) = (tensor for tensor in own.tensors if tensor.name == IMAGE)
         raise UsageError(
-            f"max_length bounds a text, got it for a model that reads {', '.join(given.tensors)}; leave it out."
+            f"image_size must be one number for a model that answers images of one size, got {' to '.join(map(str, image_size))}; write {images.shape[-1]}."
         )
 
 

@@ -1,0 +1,85 @@
+"""The size of images that a caller chooses for a model of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner
+from families import TOLERANCE, small
+from image_families import PIXELS, small_image_model
+
+import edgexf
+from edgexf.cli import main
+from edgexf.errors import EdgexfError, UsageError
+from edgexf_exporters.sources.checkpoint import from_model
+
+WORDS = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+
+
+@pytest.mark.slow
+def test_height_and_width_vary_where_a_range_is_named(tmp_path: Path) -> None:
+    model = small_image_model("ResNet")
+    model.save_pretrained(tmp_path / "model")
+    options = ["--image-size", "20-72", "--explain", "none", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, ["export", "--model", str(tmp_path / "model"), *options])
+    assert done.exit_code == 0, done.output
+    with edgexf.load(tmp_path / "out") as session:
+        assert (session.manifest.task, len(session.manifest.labels)) == ("image-classification", 3)
+        for height, width in ((20, 72), (72, 20), (45, 46)):
+            images = torch.randn(2, 3, height, width)
+            with torch.no_grad():
+                wanted = model(pixel_values=images).logits.numpy()
+            found = session.run(pixel_values=images.numpy())["logits"]
+            assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+        for side in (19, 73):
+            with pytest.raises(EdgexfError, match="20 to 72"):
+                session.run(pixel_values=torch.zeros(1, 3, 40, side).numpy())
+
+
+def test_one_number_is_another_fixed_size() -> None:
+    source = from_model(small_image_model("ConvNext"), image_size=48)
+    assert source.module_inputs is not None
+    assert source.module_inputs.tensors[0].shape == ("batch_size", 3, 48, 48)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "match"),
+    [
+        ("ViT", (PIXELS // 2, PIXELS), f"images of one size, got 16 to 32; write {PIXELS}"),
+        ("ViT", 2 * PIXELS, "ViTForImageClassification: .* doesn't match model"),
+        ("ConvNext", (8, 64), "got no answer beyond"),
+        ("Bert", 32, "a model of images, got it for BertForSequenceClassification"),
+        ("Electra", 32, "image_size is that of an image, got it for a model that reads input_ids"),
+    ],
+)
+def test_a_size_that_a_model_does_not_take_is_refused(family: str, size: int | tuple[int, int], match: str) -> None:
+    if family == "Electra":  # goes the general way
+        model = transformers.ElectraModel(transformers.ElectraConfig(**WORDS)).eval()
+    else:
+        model = small("Bert", "ForSequenceClassification") if family == "Bert" else small_image_model(family)
+    with pytest.raises(EdgexfError, match=match):
+        from_model(model, image_size=size)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, True, (64, 32), (32, 32), (8, 16, 32), (), "32"])
+def test_what_is_no_size_is_refused(size: object) -> None:
+    with pytest.raises(UsageError, match="image_size must be a number of pixels, or the least and the most"):
+        edgexf.export(small_image_model("ResNet"), image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", ".", "--image-size", "big"), "--image-size must be pixels, or least and most of them, got 'big'"),
+        (("--model", ".", "--image-size", "32-"), "got '32-'"),
+        (("--variant", "linformer", "--image-size", "32"), "that of a model of transformers"),
+    ],
+)
+def test_what_is_no_size_at_the_prompt_is_one_sentence(options: tuple[str, ...], words: str) -> None:
+    done = CliRunner().invoke(main, ["export", *options])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert words in done.output
