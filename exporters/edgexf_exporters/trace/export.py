@@ -47,7 +47,7 @@ from edgexf_exporters.trace.eager.swallowed import noticed
 from edgexf_exporters.trace.eager.text_of_sizes import texts_refused
 from edgexf_exporters.trace.marks import unmarked
 from edgexf_exporters.trace.operators.refused import place_of, refuse
-from edgexf_exporters.trace.prepare import average_whole, prepared, translations, write_to_new
+from edgexf_exporters.trace.prepare import average_whole, prepared, reshape_attended, translations, write_to_new
 from edgexf_exporters.trace.retrace import REMEDY, without_stacks
 from edgexf_exporters.trace.simplify import simplify
 
@@ -151,6 +151,7 @@ def capture(module: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[Axe
     refuse(program.graph_module, module, example)
     write_to_new(program.graph_module)
     average_whole(program.graph_module)
+    reshape_attended(program.graph_module)
     program.graph_module.meta[BRANCHES] = witness.asked
     program.graph_module.meta[PLACE] = partial(place_of, module, example)
     return program
@@ -202,6 +203,11 @@ def translated_whole(program: ExportedProgram) -> Iterator[None]:
         meant = missing or next((found for text in causes(error) if (found := TRANSLATING.search(text))), None)
         if meant is None:
             raise
+        if "complex" in str(error):
+            raise ExportError(
+                f"every operator of a model must have a form in ONNX, got {meant.group(1)} of complex numbers; write it with real numbers, "
+                "or lower the module that holds it."
+            ) from error
         place = program.graph_module.meta.get(PLACE, lambda _: "")([meant.group(1)])
         why = "" if missing else f" ({said_by(error)})"
         raise ExportError(

@@ -38,7 +38,7 @@ from torch.onnx._internal.fx.passes import type_promotion
 
 from edgexf_exporters.trace import blocks, operators, recurrent, sizes, sliced
 from edgexf_exporters.trace.attention import attention
-from edgexf_exporters.trace.operators import experts
+from edgexf_exporters.trace.operators import experts, imaginary
 from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED
 from edgexf_exporters.trace.retrace import LEFT, Decompositions, retraced
@@ -48,8 +48,15 @@ aten = torch.ops.aten
 COMPOSITE = "CompositeImplicitAutograd"  # torch's name for an operator that consists of other operators
 DROPPED = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}  # operators that the exporter leaves out
 TRANSFORMS = "torch._functorch.predispatch"  # where the calls come from that torch.vmap leaves in a program
+ATTENTION = aten.scaled_dot_product_attention.default
+MOVED = {
+    aten.transpose.int,
+    aten.permute.default,
+    aten.reshape.default,
+    aten.view.default,
+}  # the same numbers elsewhere
 OWN: Decompositions = {  # in place of torch's translation
-    aten.scaled_dot_product_attention.default: attention,
+    ATTENTION: attention,
     aten._is_all_true.default: torch.all,  # what an assertion asks, which the exporter leaves out
     **RESIZED,
     **operators.OPERATORS,
@@ -78,6 +85,8 @@ def gathered(opset: int) -> ONNXRegistry:
     for room in (blocks, operators, recurrent, sizes, sliced):
         for target, function in room.TRANSLATIONS.items():
             found.register_op(target, function)
+    for target, function in imaginary.TRANSLATIONS.items():
+        found.register_op(target, function, is_complex=True)
     return found
 
 
@@ -133,6 +142,21 @@ def average_whole(module: GraphModule) -> None:
     for node in module.graph.nodes:
         if node.target in POOLINGS and all(isinstance(size, int) and size == 1 for size in node.args[1]):
             node.target, node.args = aten.mean.dim, (node.args[0], list(range(-POOLINGS[node.target], 0)), True)
+    module.recompile()
+
+
+def reshape_attended(module: GraphModule) -> None:
+    """Makes a view of what an attention answers a reshape, in place.
+
+    torch answers in the memory of [batch, tokens, heads, width], where a view joins the heads after a transposition.
+    The products that stand for the attention answer in that of [batch, heads, tokens, width], where no view does.
+    """
+    for node in module.graph.find_nodes(op="call_function", target=aten.view.default):
+        source = node.args[0]
+        while source.target in MOVED:
+            source = source.args[0]
+        if source.target is ATTENTION:
+            node.target = aten.reshape.default
     module.recompile()
 
 

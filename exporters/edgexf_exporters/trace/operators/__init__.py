@@ -20,6 +20,7 @@ In: the arguments of an aten operator. Out: what the operator answers, by operat
     integers     sums and powers of integers
     small        sigmoid where a logarithm or a quotient sees its small values
     windows      adaptive poolings of axes of free length
+    imaginary    a new axis of complex numbers
     refused      operators without a translation, and what to write instead
 
 Each file has a table `OPERATORS` of functions by aten operator. A function may answer `NotImplemented`: then the operator
