@@ -11,7 +11,7 @@ from modules import Between, exports, ids
 from torch import Tensor, nn
 
 from edgexf.errors import ExportError
-from edgexf_exporters.sources.modules.memory import fresh_copy
+from edgexf_exporters.sources.modules.memory import fresh_copy, same
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +184,11 @@ def test_a_copy_holds_no_weight_twice_and_its_buffers_are_its_own() -> None:
     copied = fresh_copy(module)
     assert [id(one) for one in copied.parameters()] == [id(one) for one in module.parameters()]
     assert not {one.data_ptr() for one in copied.buffers()} & {one.data_ptr() for one in module.buffers()}
+
+
+def test_tensors_without_numbers_are_compared_by_what_they_are() -> None:
+    """A model may keep a buffer on torch's device "meta" that no call reads, such as CSM's."""
+    one, two = (torch.ones(2, device="meta") for _ in range(2))
+    assert same(one, two, set())
+    assert not same(one, torch.ones(3, device="meta"), set())
+    assert not same(one, torch.ones(2), set())
