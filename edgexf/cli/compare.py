@@ -144,6 +144,8 @@ def measured(
         raise UsageError(
             f"what is compared must be reports alone, or bundles alone, got bundles and {files[0]}; measure it."
         )
+    if not 1 <= processes <= MOST["processes"]:
+        raise UsageError(f"--processes must be 1 to {MOST['processes']:,}, got {processes:,}; choose another.")
     if most is not None and most < processes:
         raise UsageError(f"--most-processes must be at least --processes, got {most} and {processes}; choose more.")
     if most is not None and most > MOST["processes"]:

@@ -107,6 +107,8 @@ def parse_image_size(text: str | None) -> int | tuple[int, int] | None:
     if text is None:
         return None
     least, _, most = text.partition("-")
-    if not all(one.isascii() and one.isdigit() for one in (least, *([most] if "-" in text else []))):
-        raise UsageError(f"--image-size must be pixels, or least and most of them, got {text!r}; write 384 or 160-320.")
-    return (int(least), int(most)) if most else int(least)
+    if not all(one.isascii() and one.isdigit() and len(one) < 6 for one in (least, *([most] if "-" in text else []))):
+        raise UsageError(
+            f"--image-size must be pixels, or least and most of them, got {text[:20]!r}; write 384 or 160-320."
+        )
+    return (int(least), int(most)) if "-" in text else int(least)

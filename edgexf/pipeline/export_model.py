@@ -75,8 +75,8 @@ def export(
         max_global: how many tokens of a row a caller may make global, for a family with global tokens.
         max_length: the longest input in tokens, for a smaller contract: the grid runs the model at its longest input, which
             takes minutes where the input is long. Of a custom module it bounds each axis that varies, other than that of
-            samples. By default the model and its tokenizer tell. Of a custom module, or a family that is not listed, it is
-            4,096 at most, unless it is given here.
+            samples; of a model of transformers the text alone. By default the model and its tokenizer tell. Of a custom module,
+            or a family that is not listed, it is then 4,096 at most; 512 where an input holds the axis twice, in any case.
         image_size: the height and width of the images of a model of transformers in pixels, which stay fixed; or the least and the
             most of both, which then vary. By default the config or the image processor tells, and both stay fixed.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if

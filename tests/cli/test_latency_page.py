@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +14,7 @@ from latency_reports import latency_report, measured
 from small import DATA
 
 from edgexf.cli import main
+from edgexf.report.latency.changes import further
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.measure.latency import bench
 
@@ -119,6 +121,7 @@ def test_several_devices_are_refused_or_a_matrix_without_a_verdict(reports: Path
             ["got --lengths, --processes, --dtype, --providers, --provider-option, --profile, --threads;"],
         ),
         (["compare", BUNDLE, BUNDLE, "--processes", 9, "--most-processes", 8], ["at least --processes, got 8 and 9"]),
+        (["compare", BUNDLE, BUNDLE, "--processes", 0], ["--processes must be 1 to 1,000, got 0"]),
         (["compare", BUNDLE, BUNDLE, "--most-processes", 2000], ["must be at most 1,000, got 2,000"]),
         (["compare", "old.json", "new.json", "--html", "no/such/page.html"], ["no/such/page.html"]),
     ],
@@ -134,6 +137,27 @@ def test_a_wrong_call_is_one_sentence_and_writes_nothing(
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert not (reports / "page.html").exists()
+
+
+@pytest.mark.parametrize(("options", "most"), [((), 60), (("--processes", "30", "--most-processes", "40"), 40)])
+def test_bundles_are_compared_in_two_looks(
+    options: Sequence[str], most: int, reports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is that of `further`, up to the most processes, and the intervals are those of both looks."""
+    one = LatencyReport.from_json((reports / "old.json").read_bytes())
+    asked: list[Any] = []
+
+    def measured_in_turns(*_: object, further: Any, **__: object) -> list[LatencyReport]:
+        asked.append(further)
+        return [one, one]
+
+    monkeypatch.setattr(bench, "measure_all", measured_in_turns)
+    done = edgexf_at("compare", BUNDLE, BUNDLE, *options, "--json", reports / "found.json")
+    assert done.exit_code == 0, done.stderr
+    assert "interval of 99.5 %" in done.stdout
+    assert json.loads((reports / "found.json").read_text())[0]["confidence"] == pytest.approx(0.995)
+    (found,) = asked
+    assert (found.func, found.keywords) == (further, {"most": most})
 
 
 @pytest.mark.parametrize("command", [["bench", BUNDLE, *QUICK], ["compare", BUNDLE, BUNDLE]])

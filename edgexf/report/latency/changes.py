@@ -3,8 +3,9 @@
 In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
 
 The unit is the process: see `edgexf.report.latency.measured.statistics.change`. Who may measure further takes a second look
-where the first can't tell (`further`), and gives each look half of the error that is allowed, so that both together find a
-change of nothing in at most 1 of 100 comparisons (Bonferroni's inequality). Reports of different devices or protocols
+where the first can't tell (`further`), and gives each look half of the error that is allowed. Both together then find a change
+of nothing in about 1 of 100 comparisons; the first look chooses the size of the second, so this is counted and not proved
+(tests/report/latency/measured/test_statistics.py). Reports of different devices or protocols
 are refused, because their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
 `edgexf.report.latency.matrix` shows the times beside each other.
 """

@@ -93,7 +93,8 @@ def from_model(
     chosen = longest if max_length is None else Longest(max_length, "max_length")
     limits = limits_of(config, family, padding, variant, task, max_global, chosen.tokens)
     if max_length is not None:
-        check_longest(max_length, max(family.shortest, family.switch), longest)
+        alone = family.per_row is not None and family.per_row.fails(max_length)  # the library answers its longest alone
+        check_longest(max_length, longest.tokens if alone else max(family.shortest, family.switch), longest)
     first = getattr(config, "bos_token_id", None) or 0
     sizes = {LABELS: config.num_labels, HIDDEN: family.width or config.hidden_size, VOCABULARY: config.vocab_size}
     return Source(

@@ -22,6 +22,8 @@ from edgexf_exporters.sources.on_disk import check_model
 if TYPE_CHECKING:
     from torch import nn
 
+LARGEST = 16_384  # pixels of a side
+
 
 @dataclass(frozen=True)
 class Request:
@@ -93,11 +95,11 @@ def check_image_size(request: Request) -> None:
         raise UsageError(
             "image_size is that of a model of transformers, got it beside another; give example_inputs and dynamic_shapes of that size."
         )
-    ends = given if isinstance(given, tuple) else (given,)
-    whole = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in ends)
-    if not ends or not whole or len(ends) > 2 or list(ends) != sorted(set(ends)):
+    least, most = (given if len(given) == 2 else (0, 0)) if isinstance(given, tuple) else (given, given)
+    whole = all(isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= LARGEST for one in (least, most))
+    if not whole or (isinstance(given, tuple) and least >= most):
         raise UsageError(
-            f"image_size must be a number of pixels, or the least and the most of them, got {given!r}; write 224 or (160, 320)."
+            f"image_size must be a number of pixels up to {LARGEST:,}, or the least and the most of them, got {given!r}; write 224 or (160, 320)."
         )
 
 

@@ -16,6 +16,7 @@ import edgexf
 from edgexf.cli import main
 from edgexf.errors import EdgexfError, UsageError
 from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.sources.general.inputs import Maker
 
 WORDS = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 
@@ -27,6 +28,7 @@ def test_height_and_width_vary_where_a_range_is_named(tmp_path: Path) -> None:
     options = ["--image-size", "20-72", "--explain", "none", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(main, ["export", "--model", str(tmp_path / "model"), *options])
     assert done.exit_code == 0, done.output
+    assert "tokens" not in done.output
     with edgexf.load(tmp_path / "out") as session:
         assert (session.manifest.task, len(session.manifest.labels)) == ("image-classification", 3)
         for height, width in ((20, 72), (72, 20), (45, 46)):
@@ -44,12 +46,29 @@ def test_one_number_is_another_fixed_size() -> None:
     source = from_model(small_image_model("ConvNext"), image_size=48)
     assert source.module_inputs is not None
     assert source.module_inputs.tensors[0].shape == ("batch_size", 3, 48, 48)
+    assert source.config["image_size"] == 48
+
+
+def test_a_range_is_kept_whole_whatever_bounds_a_text() -> None:
+    """A family that is not listed is tried up to 4,096 tokens, and up to 1,024 where nothing says how many. Pixels are no tokens."""
+    source = from_model(small_image_model("ResNet"), image_size=(1000, 1100))
+    assert source.module_inputs is not None
+    assert {(axis.least, axis.most) for axis in source.module_inputs.signature.axes[:2]} == {(1000, 1100)}
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [(None, 32), (48, 48), ((24, 64), 32), ((40, 100), 64), ((33, 35), 34), ((20, 31), 24)]
+)
+def test_an_example_has_the_size_of_the_config_or_one_that_most_patches_divide(
+    size: int | tuple[int, int] | None, side: int
+) -> None:
+    assert Maker(small_image_model("ResNet"), {}, size).pixels() == (side, side)
 
 
 @pytest.mark.parametrize(
     ("family", "size", "match"),
     [
-        ("ViT", (PIXELS // 2, PIXELS), f"images of one size, got 16 to 32; write {PIXELS}"),
+        ("ViT", (PIXELS // 2, PIXELS), f"can't vary by themselves, got 16 to 32; write {PIXELS}"),
         ("ViT", 2 * PIXELS, "ViTForImageClassification: .* doesn't match model"),
         ("ConvNext", (8, 64), "got no answer beyond"),
         ("Bert", 32, "a model of images, got it for BertForSequenceClassification"),
@@ -65,9 +84,13 @@ def test_a_size_that_a_model_does_not_take_is_refused(family: str, size: int | t
         from_model(model, image_size=size)
 
 
-@pytest.mark.parametrize("size", [0, -3, 2.5, True, (64, 32), (32, 32), (8, 16, 32), (), "32"])
+@pytest.mark.parametrize(
+    "size", [0, -3, 2.5, True, (64, 32), (32, 32), (8, 16, 32), (), (48,), "32", 16_385, (8, 10**10)]
+)
 def test_what_is_no_size_is_refused(size: object) -> None:
-    with pytest.raises(UsageError, match="image_size must be a number of pixels, or the least and the most"):
+    with pytest.raises(
+        UsageError, match="image_size must be a number of pixels up to 16,384, or the least and the most"
+    ):
         edgexf.export(small_image_model("ResNet"), image_size=size)
 
 
@@ -76,6 +99,7 @@ def test_what_is_no_size_is_refused(size: object) -> None:
     [
         (("--model", ".", "--image-size", "big"), "--image-size must be pixels, or least and most of them, got 'big'"),
         (("--model", ".", "--image-size", "32-"), "got '32-'"),
+        (("--model", ".", "--image-size", "16-" + 5000 * "9"), "write 384 or 160-320"),
         (("--variant", "linformer", "--image-size", "32"), "that of a model of transformers"),
     ],
 )

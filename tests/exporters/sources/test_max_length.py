@@ -10,11 +10,13 @@ import torch
 import transformers
 from click.testing import CliRunner
 from families import small
+from small import small_spec
 from tokenizers import Tokenizer, models
 
 import edgexf
 from edgexf.cli import main
 from edgexf.errors import UsageError
+from edgexf.models import build
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 50}
@@ -63,6 +65,7 @@ def test_a_family_that_is_not_listed_is_tried_beyond_4096_tokens_if_its_caller_a
         (small("BigBird", "Model"), 20, "at least "),
         (albert(60), 61, "AlbertModel: max_length must be at most 60, by the config"),
         (albert(60), 11, "at least 12"),
+        (small("Nystromformer", "Model", 1), 30, "at least 48"),
     ],
 )
 def test_a_length_that_the_model_does_not_take_is_refused(model: Any, most: int, match: str) -> None:
@@ -74,8 +77,29 @@ def test_what_a_model_answers_bounds_it_too() -> None:
     """The config names more positions than the table has, as a config that was edited by hand."""
     model = albert(60)
     model.config.max_position_embeddings = 100
-    with pytest.raises(UsageError, match="at most 60, by what the model answers, for this model, got 80"):
+    with pytest.raises(
+        UsageError, match="at most 60, by what the model answers on this machine, for this model, got 80"
+    ):
         from_model(model, max_length=80)
+
+
+def test_a_text_alone_is_bounded() -> None:
+    """The decoder has fewer positions than the encoder, and its axis comes first in the limits of the bundle."""
+    sizes = {**SIZES, "num_hidden_layers": 1}
+    encoder = transformers.BertConfig(**sizes, max_position_embeddings=60)
+    decoder = transformers.BertConfig(**sizes, max_position_embeddings=40, is_decoder=True, add_cross_attention=True)
+    config = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    torch.manual_seed(0)
+    source = from_model(transformers.EncoderDecoderModel(config).eval(), max_length=50)
+    assert source.module_inputs is not None
+    assert {axis.name: axis.most for axis in source.module_inputs.signature.axes} | {"batch_size": 0} == {
+        "batch_size": 0, "sequence_length": 50, "decoder_sequence_length": 40,
+    }  # fmt: skip
+
+
+def test_a_reference_encoder_has_its_length_already() -> None:
+    with pytest.raises(UsageError, match="max_length, image_size and tokenizer belong to a model of transformers"):
+        edgexf.export(build(small_spec("linformer")), max_length=20)
 
 
 def test_the_limit_of_a_tokenizer_is_one_of_the_model(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def inputs_of(
         if unknown:
             reason = reason or f"{', '.join(unknown)} in its forward"
             continue
-        given = maker.given(taken, texts, ended)
         try:
+            given = maker.given(taken, texts, ended)
             with torch.no_grad():
                 named_outputs(model(**given.tensors, **given.settings))
         except ExportError:
@@ -175,7 +175,7 @@ class Maker:
         """
         if name.startswith("pixel"):
             rows = {0: Dim("num_images") if self.row[0] == TEXTS else Dim.DYNAMIC}
-            if not isinstance(self.image_size, tuple) or len(self.image_size) < 2:
+            if not isinstance(self.image_size, tuple):
                 return rows
             least, most = self.image_size
             sides = (Dim(side, min=least, max=most) for side in (names.HEIGHT, names.WIDTH))
@@ -198,12 +198,18 @@ class Maker:
         return min((one for one in (rows, told) if isinstance(one, int) and one > 0), default=UNREAD)
 
     def pixels(self) -> tuple[int, int] | None:
-        """The height and width of an example: the caller's; of a range its largest, if what the model says is outside."""
+        """The height and width of an example: the caller's. Of a range they are what the model says, if that is inside, else the
+        largest multiple of the highest power of 2: a model may answer multiples of its patches alone.
+        """
         told = sizes.image_size(self.config, self.processor)
-        if self.image_size is None:
+        if not isinstance(self.image_size, tuple):
+            return told if self.image_size is None else (self.image_size, self.image_size)
+        least, most = self.image_size
+        if told is not None and least <= min(told) <= max(told) <= most:
             return told
-        ends = self.image_size if isinstance(self.image_size, tuple) else (self.image_size,)
-        return told if told is not None and ends[0] <= min(told) <= max(told) <= ends[-1] else (ends[-1], ends[-1])
+        steps = (1 << power for power in reversed(range(most.bit_length())))
+        side = next(most // step * step for step in steps if most // step * step >= least)
+        return side, side
 
     def image_shape(self) -> tuple[int, ...]:
         """The shape of the images of an example. Raises ExportError where nothing tells their size."""
@@ -211,7 +217,7 @@ class Maker:
         if pixels is None:
             raise ExportError(
                 "a model of images must say their size in its config or its preprocessor_config.json, got neither; "
-                f"save its image processor beside it, or {AS_MODULE}."
+                f"name it by image_size (--image-size), save its image processor beside it, or {AS_MODULE}."
             )
         number = sizes.frames(self.config)
         video = () if number is None else (number,)

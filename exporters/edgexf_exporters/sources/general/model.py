@@ -34,7 +34,7 @@ from edgexf_exporters.hooks import frozen
 from edgexf_exporters.source import Source
 from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.general import sizes
-from edgexf_exporters.sources.general.inputs import IMAGE, WRITTEN, Given, inputs_of
+from edgexf_exporters.sources.general.inputs import IMAGE, VIDEO, WRITTEN, Given, inputs_of
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.modules.memory import fresh_copy
 from edgexf_exporters.sources.modules.module import from_module
@@ -44,6 +44,7 @@ from edgexf_exporters.sources.notices import quiet
 from edgexf_exporters.sources.tokenizer import UNLIMITED, Carried, Longest, check_longest
 
 UNTOLD = Longest(1024, "edgexf, where neither config nor tokenizer says it")
+IMAGE_SIZE = "image_size"
 POSITIONS = "position_embedding_type"
 
 
@@ -78,28 +79,43 @@ def from_any_model(
         with quiet(), frozen(model):
             given = inputs_of(fresh_copy(model), processor, image_size)  # the first call may change a model for good
         if image_size is not None:
-            check_reads(given, IMAGE, "image_size is that of an image")
+            check_reads(given, (IMAGE, VIDEO), "image_size is that of an image")
         longest = longest_of(model.config, carried)
         lengths = [max(one.shape[1:]) for name, one in given.tensors.items() if name not in given.axes]
         least = max([WRITTEN, *lengths])
+        most = max(min(longest.tokens, LONGEST), least)
+        chosen: dict[str, int] = {}
         if max_length is not None:
-            check_reads(given, names.INPUT_IDS, "max_length bounds a text")
-            check_longest(max_length, least, UNLIMITED if longest is UNTOLD else longest)
-            longest = Longest(max_length, "max_length")
-        most = max_length or max(min(longest.tokens, LONGEST), least)
+            check_reads(given, (names.INPUT_IDS,), "max_length bounds a text")
+            shortest = given.tensors[names.INPUT_IDS].shape[-1]  # that of edgexf's example
+            check_longest(max_length, shortest, UNLIMITED if longest is UNTOLD else longest)
+            longest, chosen = Longest(max_length, "max_length"), {names.INPUT_IDS: max_length}
         source = from_module(
-            model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most, given.ends
-        )
+            model, {**given.tensors, **given.settings}, dict(given.axes) or None, origin, max_global, most, given.ends,
+            chosen,
+        )  # fmt: skip
         if isinstance(image_size, tuple):
             check_sides(image_size, source)
         if max_length is not None:
-            check_longest(max_length, least, Longest(source.limits.max_length, "what the model answers"))
-        return with_tokenizer(as_transformers(source, model, name, longest), carried)
+            check_longest(max_length, shortest, Longest(tokens_of(source), "what the model answers on this machine"))
+        found = as_transformers(source, model, name, longest)
+        if isinstance(image_size, int) and IMAGE_SIZE in found.config:  # which readers of config.json go by
+            found = replace(found, config={**found.config, IMAGE_SIZE: image_size})
+        return with_tokenizer(found, carried)
 
 
-def check_reads(given: Given, name: str, rule: str) -> None:
-    """Raises UsageError for a model without the input that a caller's choice is for."""
-    if name not in given.tensors:
+def tokens_of(source: Source) -> int:
+    """The largest number of tokens of a text."""
+    own = source.module_inputs
+    assert own is not None  # noqa: S101 (tells mypy: the source of a module has them)
+    (text,) = (tensor for tensor in own.tensors if tensor.name == names.INPUT_IDS)
+    last = text.shape[-1]
+    return last if isinstance(last, int) else own.signature.axis(last).most
+
+
+def check_reads(given: Given, wanted: tuple[str, ...], rule: str) -> None:
+    """Raises UsageError for a model without any of the inputs that a caller's choice is for."""
+    if not set(wanted) & set(given.tensors):
         raise UsageError(f"{rule}, got it for a model that reads {', '.join(given.tensors)}; leave it out.")
 
 
@@ -108,9 +124,10 @@ def check_sides(image_size: tuple[int, int], source: Source) -> None:
     own = source.module_inputs
     assert own is not None  # noqa: S101 (tells mypy: the source of a module has them)
     if not {names.HEIGHT, names.WIDTH} <= {axis.name for axis in own.signature.axes}:
-        (images,) = (tensor for tensor in own.tensors if tensor.name == IMAGE)
+        images = next(tensor for tensor in own.tensors if tensor.name in (IMAGE, VIDEO))
+        size = next((one for one in images.shape[-2:] if isinstance(one, int)), image_size[-1])
         raise UsageError(
-            f"image_size must be one number for a model that answers images of one size, got {' to '.join(map(str, image_size))}; write {images.shape[-1]}."
+            f"image_size must be one number for a model whose height and width can't vary by themselves, got {' to '.join(map(str, image_size))}; write {size}."
         )
 
 
@@ -161,6 +178,7 @@ def as_transformers(source: Source, model: PreTrainedModel, name: str, longest: 
     head = head_of(source.outputs, own.signature.samples)
     labels = labels_in(config, head, type(model).__name__)
     known = tested(config.model_type)
+    by = f"by {longest.setting}" if source.limits.max_length == longest.tokens else "by what edgexf tried"
     return replace(
         source,
         name=name or config.model_type,
@@ -175,9 +193,7 @@ def as_transformers(source: Source, model: PreTrainedModel, name: str, longest: 
             **source.provenance,
             "architecture": type(model).__name__,
             "transformers": transformers.__version__,
-            "longest": f"by {longest.setting}"
-            if source.limits.max_length == longest.tokens
-            else "by what edgexf tried",
+            **({"longest": by} if names.INPUT_IDS in source.inputs else {}),
         },
     )
 

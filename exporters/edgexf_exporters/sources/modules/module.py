@@ -66,13 +66,15 @@ def from_module(
     max_global: int | None = None,
     max_length: int | None = None,
     ends: Mapping[str, int] | None = None,
+    longest: Mapping[str, int] | None = None,
 ) -> Source:
     """The source of a custom module.
 
     `example_inputs` are a tensor, a tuple in the order of ``forward``, or a dictionary by name. `max_global` tokens of a
     row may be global in a library model inside the module; by default as many as in the examples. `max_length` is the
     largest size of each axis that varies, other than that of samples. `ends` holds the id that each row of an input must end
-    with, by the name of the input.
+    with, by the name of the input. With `longest`, which holds the largest size of the last axis of an input by its name,
+    `max_length` bounds only the axes that have no bound of their own.
 
     Raises UsageError for examples that don't fit ``forward``, and ExportError for a module that does not answer them.
     """
@@ -81,7 +83,7 @@ def from_module(
     with quiet_libraries(), frozen(module):
         fresh = fresh_copy(module)
         probe = Probe(module, Draws(examples, shapes_of(examples, dynamic_shapes), ends=ends or {}), settings)
-        source = Described(probe, max_global, max_length).source()
+        source = Described(probe, max_global, max_length, longest).source()
         assert source.module_inputs is not None  # noqa: S101 (tells mypy: the source of a module has them)
         check_memory(probe, fresh, source.module_inputs.signature)
     return replace(source, provenance={**(origin or {"source": "a module in memory"}), **source.provenance})
@@ -106,13 +108,16 @@ MODULE = Variant("module", "as it is", "", "", "", padding="none", subquadratic=
 class Described:
     """Asks a `Probe` in order, and makes the `Source` of its module."""
 
-    def __init__(self, probe: Probe, max_global: int | None = None, max_length: int | None = None) -> None:
+    def __init__(
+        self, probe: Probe, max_global: int | None = None, max_length: int | None = None,
+        longest: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.probe = probe
         self.module = probe.module
         self.settings = probe.settings
         self.families = [about for _, _, about in library_models(probe.module)]
         self.max_global = max_global or max(probe.global_tokens(), 1)
-        self.max_length = max_length
+        self.max_length, self.longest = max_length, longest
 
     @property
     def draws(self) -> Draws:
@@ -140,13 +145,21 @@ class Described:
         self.learn(large=probe.large())
         samples = probe.samples()
         self.learn(real={name: mark for name, mark in self.draws.real.items() if self.rows(name) == samples})
-        ranges = {symbol: probe.range(symbol, samples, self.max_length) for symbol in self.draws.shapes.symbols}
+        ranges = {symbol: probe.range(symbol, samples, self.bound(symbol)) for symbol in self.draws.shapes.symbols}
         axes = self.named(ranges, samples)
         only = {name: self.start(found[0]) for name, found in readers.items() if len(found) == 1}
         given = {name: repr(value) for name, value in self.settings.items() if value is not None}
         called = axes[samples].name if samples in axes else ""
         within = dict(self.draws.within)
         return self.described(Signature(tuple(axes.values()), below, called, within, self.fixed(), given), only)
+
+    def bound(self, symbol: str) -> int | None:
+        """The largest size of an axis that a caller chose."""
+        shapes = self.draws.shapes
+        if self.longest is None:
+            return self.max_length
+        chosen = {shapes.axes[name][-1]: most for name, most in self.longest.items()}
+        return chosen.get(symbol, None if symbol in shapes.most else self.max_length)
 
     def rows(self, name: str) -> int | str:
         return self.draws.shapes.axes[name][0]

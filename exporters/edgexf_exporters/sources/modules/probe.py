@@ -318,7 +318,7 @@ class Probe:
             asked = top if asked is not None and bound == "max" else asked
             if asked is not None and abs(asked - found) >= step:
                 raise ExportError(
-                    f"a module must answer within the bounds that dynamic_shapes give, got no answer beyond {found} for the {bound} of {asked}; "
+                    f"a module must answer within the bounds that its caller gives, got no answer beyond {found} for the {bound} of {asked}; "
                     "give bounds that it answers."
                 )
         return Axis(symbol, least, most, step)
