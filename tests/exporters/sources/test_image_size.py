@@ -16,7 +16,9 @@ import edgexf
 from edgexf.cli import main
 from edgexf.errors import EdgexfError, UsageError
 from edgexf_exporters.sources.checkpoint import from_model
+from edgexf_exporters.sources.general import model as general
 from edgexf_exporters.sources.general.inputs import Maker
+from edgexf_exporters.sources.tokenizer import Longest
 
 WORDS = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
 
@@ -49,11 +51,12 @@ def test_one_number_is_another_fixed_size() -> None:
     assert source.config["image_size"] == 48
 
 
-def test_a_range_is_kept_whole_whatever_bounds_a_text() -> None:
-    """A family that is not listed is tried up to 4,096 tokens, and up to 1,024 where nothing says how many. Pixels are no tokens."""
-    source = from_model(small_image_model("ResNet"), image_size=(1000, 1100))
+def test_a_range_is_kept_whole_whatever_bounds_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word of config or tokenizer a text is tried up to `UNTOLD` tokens. Pixels are no tokens."""
+    monkeypatch.setattr(general, "UNTOLD", Longest(20, "a test"))
+    source = from_model(small_image_model("ResNet"), image_size=(24, 40))
     assert source.module_inputs is not None
-    assert {(axis.least, axis.most) for axis in source.module_inputs.signature.axes[:2]} == {(1000, 1100)}
+    assert {(axis.least, axis.most) for axis in source.module_inputs.signature.axes[:2]} == {(24, 40)}
 
 
 @pytest.mark.parametrize(
