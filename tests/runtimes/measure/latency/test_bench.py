@@ -35,6 +35,7 @@ from contextlib import contextmanager
 from edgexf.cli import console, main
 
 stage, last = sys.argv.pop(1), int(sys.argv.pop(1))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
 
 @contextmanager
 def progress(total, what):
