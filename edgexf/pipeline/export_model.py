@@ -78,7 +78,8 @@ def export(
             samples; of a model of transformers the text alone. By default the model and its tokenizer tell. Of a custom module,
             or a family that is not listed, it is then 4,096 at most; 512 where an input holds the axis twice, in any case.
         image_size: the height and width of the images of a model of transformers in pixels, which stay fixed; or the least and the
-            most of both, which then vary. By default the config or the image processor tells, and both stay fixed.
+            most of both, which then vary. A model that can interpolate the positions of its patches is asked to. By default the config
+            or the image processor tells the size, and both sides stay fixed.
         tokenizer: the tokenizer of transformers, for a model in memory that reads text. A custom module reads text if
             its inputs are called ``input_ids``, ``attention_mask`` and ``token_type_ids``, or some of them.
         output: the folder to write; ``./<name>-bundle`` by default.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import transformers
 from click.testing import CliRunner
 from families import TOLERANCE, small
 from image_families import PIXELS, small_image_model
+from torch import Tensor
 
 import edgexf
 from edgexf.cli import main
@@ -21,6 +23,30 @@ from edgexf_exporters.sources.general.inputs import Maker
 from edgexf_exporters.sources.tokenizer import Longest
 
 WORDS = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+
+
+class OneSize(transformers.ViTForImageClassification):
+    """Takes no word to interpolate the positions of patches."""
+
+    def forward(self, pixel_values: Tensor) -> Any:
+        return super().forward(pixel_values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("explain", [(), ("attnlrp",)])
+def test_positions_of_patches_are_interpolated(explain: tuple[str, ...], tmp_path: Path) -> None:
+    """As the library does it when it is asked to. The larger side of a range has four times the patches of the config."""
+    model = small_image_model("ViT")
+    size = (16, 64) if explain == () else 48
+    bundle = edgexf.export(model, image_size=size, explain=explain, output=tmp_path / "out")
+    assert bundle.manifest.methods == explain
+    with edgexf.load(bundle.path) as session:
+        for height, width in ((16, 64), (64, 23), (32, 32)) if explain == () else ((48, 48),):
+            images = torch.randn(2, 3, height, width)
+            with torch.no_grad():
+                wanted = model(pixel_values=images, interpolate_pos_encoding=True).logits.numpy()
+            found = session.run(pixel_values=images.numpy())["logits"]
+            assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
 @pytest.mark.slow
@@ -71,8 +97,8 @@ def test_an_example_has_the_size_of_the_config_or_one_that_most_patches_divide(
 @pytest.mark.parametrize(
     ("family", "size", "match"),
     [
-        ("ViT", (PIXELS // 2, PIXELS), f"can't vary by themselves, got 16 to 32; write {PIXELS}"),
-        ("ViT", 2 * PIXELS, "ViTForImageClassification: .* doesn't match model"),
+        ("OneSize", (PIXELS // 2, PIXELS), f"can't vary by themselves, got 16 to 32; write {PIXELS}"),
+        ("OneSize", 2 * PIXELS, "OneSize: .* doesn't match model"),
         ("ConvNext", (8, 64), "got no answer beyond"),
         ("Bert", 32, "a model of images, got it for BertForSequenceClassification"),
         ("Electra", 32, "image_size is that of an image, got it for a model that reads input_ids"),
@@ -81,6 +107,8 @@ def test_an_example_has_the_size_of_the_config_or_one_that_most_patches_divide(
 def test_a_size_that_a_model_does_not_take_is_refused(family: str, size: int | tuple[int, int], match: str) -> None:
     if family == "Electra":  # goes the general way
         model = transformers.ElectraModel(transformers.ElectraConfig(**WORDS)).eval()
+    elif family == "OneSize":
+        model = OneSize(small_image_model("ViT").config).eval()
     else:
         model = small("Bert", "ForSequenceClassification") if family == "Bert" else small_image_model(family)
     with pytest.raises(EdgexfError, match=match):

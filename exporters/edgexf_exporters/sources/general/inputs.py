@@ -34,6 +34,7 @@ from edgexf_exporters.sources.modules.examples import BOXES, special_ids
 
 # Of an example. They differ, since axes of equal size vary together.
 ROWS, TOKENS, WRITTEN, CHOICES, TEXTS = 2, 12, 7, 3, 5
+INTERPOLATED = "interpolate_pos_encoding"
 UNREAD = 1000  # ids below this number stand in an example where no embedding tells how many there are
 IMAGE, VIDEO, TEXT = "pixel_values", "pixel_values_videos", names.INPUT_IDS
 PLAIN = {
@@ -150,7 +151,8 @@ class Maker:
         ends = {TEXT: end} if ended and isinstance(end, int) else {}
         for name, one in ends.items():
             tensors[name][..., -1] = one
-        settings = {name: value for name, value in PLAIN.items() if name in self.taken}
+        asked = {} if self.image_size is None else {INTERPOLATED: True}  # of the positions of patches, for another size
+        settings = {name: value for name, value in {**PLAIN, **asked}.items() if name in self.taken}
         axes = {name: free for name in taken if (free := self.axes(name, tensors[name]))}
         return Given(tensors, settings, axes, ends)
 
