@@ -3,9 +3,8 @@
 In: reports of one device and one protocol. Out: `Changes`, with a table, JSON, and JUnit's XML for continuous integration.
 
 The unit is the process: see `edgexf.report.latency.measured.statistics.change`. Who may measure further takes a second look
-where the first can't tell (`further`), and gives each look half of the error that is allowed. Both together then find a change
-of nothing in about 1 of 100 comparisons; the first look chooses the size of the second, so this is counted and not proved
-(tests/report/latency/measured/test_statistics.py). Reports of different devices or protocols
+where the first can't tell (`further`), and gives each look half of the error that is allowed. The first look chooses the size of the
+second, so no inequality bounds both together: tests/report/latency/measured/test_statistics.py counts them. Reports of different devices or protocols
 are refused, because their ratio says nothing about the bundle; `force` compares them all the same. Of several devices,
 `edgexf.report.latency.matrix` shows the times beside each other.
 """
@@ -27,7 +26,7 @@ from edgexf.report.latency.measured.statistics import CONFIDENCE, MARGIN, Change
 from edgexf.report.latency.report import LatencyReport
 
 OF_TWO_LOOKS = 1 - (1 - CONFIDENCE) / 2
-ROOM = 1.25  # times the processes that a comparison needs: half of those with just as many would still be too wide
+ROOM = 1.25  # times the processes that a comparison needs, since their number is an estimate
 LACKING, ADDED = "the new report lacks", "only the new report has"
 
 
