@@ -149,7 +149,7 @@ class Task(Record):
         global_tokens: which tokens are global if the model has global tokens and the caller names none: ``none``,
             ``first``, ``question`` or ``answer``.
         max_global: how many tokens of a row a caller may make global by default.
-        default_position: the token that is explained if the caller names none: ``mask``, ``last``, or empty.
+        default_position: the token that is explained if the caller names none: ``mask``, ``last``, ``entity``, or empty.
         multiple_choice: a row holds several inputs, and the model chooses one of them.
         models: which models do the task: models without a decoder (``encoder``), with a decoder (``decoder``), or
             ``both``.
@@ -183,7 +183,7 @@ TASKS = (
     Task("feature-extraction", VECTORS, ("Model",), HIDDEN, models="both"),
     # The first token alone is global by default, as in the library.
     Task("text-classification", CLASSES, ("ForSequenceClassification",), LABELS, "first", max_global=1),
-    Task("token-classification", TOKEN_CLASSES, ("ForTokenClassification",), LABELS),
+    Task("token-classification", TOKEN_CLASSES, ("ForTokenClassification",), LABELS, default_position="entity"),
     Task("question-answering", SPAN, ("ForQuestionAnswering",), global_tokens="question", models="both"),
     Task("fill-mask", TOKEN_CLASSES, ("ForMaskedLM",), VOCABULARY, default_position="mask"),
     Task(

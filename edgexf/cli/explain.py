@@ -28,6 +28,7 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 @bundle_argument
 @click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
+@click.option("--question", help="Of question answering: what is asked of the input, which is its context.")
 @truncate_option
 @click.option("--stride", type=int, hidden=True, expose_value=False, callback=refuse_stride)
 @target_options
@@ -47,7 +48,7 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 )
 @session_options()
 def explain(
-    bundle: Path, source: Path | None, text: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: int | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, opening: Opening, **options: Any
+    bundle: Path, source: Path | None, text: str | None, question: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: str | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, opening: Opening, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
@@ -65,8 +66,10 @@ def explain(
         chosen_targets,
         explain_each,
         left_out,
+        number_of,
         only_input,
         page_of,
+        place_of,
         text_of,
     )
 
@@ -80,6 +83,7 @@ def explain(
                 "--target": targets,
                 "--against": against,
                 "--position": position is not None,
+                "--question": question,
                 "--html": html,
                 "--label": truth,
             },
@@ -89,18 +93,20 @@ def explain(
     check_page(html, source)
     with opened(bundle, opening) as session:
         if session.manifest.preprocess is None:
-            check_array_call(session, **{"--text": text, "--truncate": truncate})
+            check_array_call(session, **{"--text": text, "--question": question, "--truncate": truncate})
             file = Path(given)
             if dropped := without_baseline(session, methods, options):
                 say(f"left out: {', '.join(dropped)}, which replace tokens; add with: --baseline ID", to_stderr=True)
             view = html is not None or not as_json
             found = explain_arrays(
-                session, file, wanted, methods, options, told_progress, position, truth, sample, view
+                session, file, wanted, methods, options, told_progress, number_of(position), truth, sample, view
             )
         elif sample is not None:
             raise UsageError(f"--sample is for an .npz of arrays, got {sample} for a text or file; leave it out.")
         else:
-            found = explain_each(session, given, wanted, methods, options, truncate, told_progress, position, truth)
+            found = explain_each(
+                session, given, wanted, methods, options, truncate, told_progress, place_of(position), truth, question
+            )
     if html is not None:
         write_text(html, page_of(found))
         say(f"wrote {html}", to_stderr=True)

@@ -82,9 +82,40 @@ target_options = all_of(
         "--target", "targets", multiple=True, help="Label to explain; by default the predicted one. May be repeated."
     ),
     click.option(
-        "--position", type=int, help="Of models that answer at each token: the token whose answer to explain."
+        "--position",
+        help="Of models that answer at each token: the token whose answer to explain, by its number or a part of the text.",
     ),
     click.option("--against", help="Label to contrast every target with: why this one, and not that one?"),
+)
+
+record_options = all_of(
+    click.option(
+        "--jsonl", type=click.Path(path_type=Path), help="A file with a JSON object on each line: each is an input."
+    ),
+    click.option("--csv", type=click.Path(path_type=Path), help="A CSV file with a header: each row is an input."),
+    click.option("--text-field", help="Of --jsonl and --csv: the field of the text; `text` by default."),
+    click.option(
+        "--pair-field", help="Of --jsonl and --csv: the field of the second text of a pair, or of the context."
+    ),
+)
+
+task_options = all_of(
+    click.option("--top-k", type=int, help="How many labels, answers or words to list."),
+    click.option("--question", help="Of question answering: what is asked of each input, which is its context."),
+    click.option("--max-answer-len", type=int, help="Of question answering: the most tokens of an answer."),
+    click.option(
+        "--handle-impossible-answer", is_flag=True, default=None, help="Of question answering: there may be no answer."
+    ),
+    click.option(
+        "--aggregation-strategy",
+        help="Of token classification: none, simple, first, average or max; see the runtime's README.",
+    ),
+    click.option("--targets", help="Of fill-mask: the words that compete, with commas between them."),
+    click.option("--candidate-labels", help="Zero-shot classification: labels with commas between them."),
+    click.option("--hypothesis-template", help="Of zero-shot classification: a text with {} for the label."),
+    click.option(
+        "--multi-label", is_flag=True, default=None, help="Of zero-shot classification: several labels may fit."
+    ),
 )
 
 method_options = all_of(

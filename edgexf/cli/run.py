@@ -1,7 +1,7 @@
 """`edgexf run`: answers files or a text.
 
-In: a bundle, and files or a text. Out: a JSON line for each input. A bundle that reads neither text nor bytes takes
-files of arrays.
+In: a bundle, and texts, files, folders, or files of records. Out: a JSON line for each input, with the answer of the
+bundle's task. A bundle that reads neither text nor bytes takes files of arrays.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgexf.cli.options import bundle_argument, truncate_option
+from edgexf.cli.options import bundle_argument, record_options, task_options, truncate_option
 from edgexf.cli.session import Opening, opened, session_options
 from edgexf.cli.streams import say_error
-from edgexf.errors import EdgexfError, InputError, TimedOut, UsageError
+from edgexf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes import Session
-
-AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and answers appear early
 
 
 @click.command()
 @bundle_argument
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("--text", "texts", multiple=True, help="Text to classify instead of, or before, files; may be repeated.")
+@record_options
 @truncate_option
 @click.option("--stride", type=int, help="Read a text that is too long in windows that share so many tokens.")
+@task_options
 @click.option(
     "--output-arrays",
     type=click.Path(path_type=Path),
@@ -39,43 +38,48 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
 )
 @session_options()
 def run(
-    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, output_arrays: Path | None, opening: Opening
+    bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], jsonl: Path | None, csv: Path | None, text_field: str | None, pair_field: str | None, truncate: bool, stride: int | None, output_arrays: Path | None, opening: Opening, **options: Any
 ) -> None:  # fmt: skip
-    """Classify files (- is standard input); a JSON line each, in the order given.
+    """Answer files (- is standard input), folders, or records; a JSON line each, in the order given.
+
+    The answer is that of the bundle's task: a label, entities, the answer to a --question, the words for a mask token.
 
     The key `ms` is the time of the input. Inputs of similar length run together: then `ms` is an equal share of their
     time, and the key `batch` says how many they are.
 
     A model that takes arrays reads them from .npz files, by the names of its inputs, and answers with its outputs.
     """
-    sources: list[str | Path] = [*texts, *map(Path, inputs)]
-    check_sources(sources)
+    from edgexf.pipeline.run_inputs import answered, inputs_of, task_from
+
+    given = inputs_of(texts, list(map(Path, inputs)), jsonl, csv, text_field, pair_field)
+    total = None if jsonl or csv or any(Path(path).is_dir() for path in inputs) else len(texts) + len(inputs)
     failed = False
-    with opened(bundle, opening) as session, advancing(len(sources)) as advance:
+    with opened(bundle, opening) as session, advancing(total) as advance:
         if session.manifest.preprocess is None:
             from edgexf.pipeline.answer_arrays import check_array_call
 
-            check_array_call(session, **{"--text": texts, "--truncate": truncate, "--stride": stride})
+            options = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+            check_array_call(
+                session, **{"--text": texts, "--jsonl": jsonl, "--csv": csv, "--truncate": truncate, "--stride": stride, **options}
+            )  # fmt: skip
             return run_arrays(session, list(map(Path, inputs)), output_arrays, advance)
         if output_arrays is not None:
             raise UsageError(f"--output-arrays is for models of arrays, got {session.manifest.name}; leave it out.")
-        for start in range(0, len(sources), AT_ONCE):
-            part = sources[start : start + AT_ONCE]
-            predictions, errors = predict_readable(session, part, truncate, stride)
+        for answers, errors in answered(session, task_from(session, options), given, truncate, stride):
             failed |= bool(errors)
             for error in errors:
                 say_error(error)
-            for prediction in predictions:
-                click.echo(json.dumps(prediction.to_line(), allow_nan=False))
-            advance(len(part))
+            for answer in answers:
+                click.echo(json.dumps(answer.to_line(), allow_nan=False))
+            advance(len(answers) + len(errors))
     if failed:
         raise click.exceptions.Exit(1)
     return None
 
 
-def advancing(total: int) -> AbstractContextManager[Callable[[int], None]]:
+def advancing(total: int | None) -> AbstractContextManager[Callable[[int], None]]:
     """A bar over the inputs. A single one needs none, and so does not wait for the imports of a bar."""
-    if total < 2:
+    if total is not None and total < 2:
         return nullcontext(lambda _: None)
     from edgexf.cli.console import progress
 
@@ -100,28 +104,3 @@ def run_arrays(session: Session, paths: Sequence[Path], folder: Path | None, adv
         advance(1)
     if failed:
         raise click.exceptions.Exit(1)
-
-
-def check_sources(sources: Sequence[str | Path]) -> None:
-    """UsageError for no input, and for standard input that is named twice: it can be read once."""
-    if not sources:
-        raise UsageError("a run needs an input, got none; name files, - for standard input, or --text.")
-    if sources.count(Path("-")) > 1:
-        raise UsageError("standard input can be read once, got - twice or more; name it once.")
-
-
-def predict_readable(
-    session: Session, sources: Sequence[str | Path], truncate: bool, stride: int | None
-) -> tuple[Sequence[Prediction | Features], list[EdgexfError]]:
-    """Answers for the readable inputs, and the errors of the others. UsageError for a call that is wrong for all, and
-    TimedOut.
-    """
-    prepared, errors = [], []
-    for source in sources:
-        try:
-            prepared.append(session.prepare(source, truncate, stride))
-        except (UsageError, TimedOut):
-            raise
-        except EdgexfError as error:
-            errors.append(error)
-    return session.predict_prepared(prepared), errors

@@ -42,6 +42,20 @@ def only_input(text: str | None, source: Path | None) -> str | Path:
     return inputs[0]
 
 
+def place_of(position: str | None) -> int | str | None:
+    """A position as `Session.explain` takes it: whole numbers are places of tokens, other texts are parts of the input."""
+    number = position is not None and position.removeprefix("-").isdecimal()
+    return int(position) if number and position is not None else position
+
+
+def number_of(position: str | None) -> int | None:
+    """The place of a token of a model of arrays, which has no text. UsageError for a text."""
+    place = place_of(position)
+    if isinstance(place, str):
+        raise UsageError(f"a position among arrays must be a token's number, got {place}; count from 0.")
+    return place
+
+
 def check_page(html: Path | None, source: Path | None) -> None:
     """UsageError for a page that would replace the file that it explains, or whose folder does not exist."""
     if html is not None and not html.parent.is_dir():
@@ -118,12 +132,14 @@ def explain_each(
     options: Mapping[str, Any],
     truncate: bool = False,
     bar: Bar | None = None,
-    position: int | None = None,
+    position: int | str | None = None,
     truth: str = "",
+    question: str | None = None,
 ) -> list[Explanation]:
     """An explanation for each target and method, in their order. All explain the same input: the source is read once.
 
     `bar` opens a progress bar from its title. `truth` is the true label, if the caller knows it.
+    With a `question`, the source is its context.
     """
     from edgexf_runtimes.explain.methods import takes
 
@@ -131,6 +147,8 @@ def explain_each(
     own = given_options(options, {method: takes(method) for method in chosen})
     check_names(session, targets, chosen)
     raw = session.read(source)
+    if question is not None:
+        ((raw,),) = session.task(question=question).asked(raw).questions
     each: list[str | None] = [*chosen] or [None]
     found = []
     for target, method in product(targets, each):

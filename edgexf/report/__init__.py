@@ -1,5 +1,6 @@
 """Results as plain values, and the views in which people read them.
 
+    answers                                 answers in the shapes of pipelines, with how they came about
     prediction, explanation, quantization   computed and measured values, with their JSON and Markdown
     latency/                                a latency report, and what it says
     verdicts                                quantization in the words of a user

@@ -1,4 +1,7 @@
-"""Predictions and features as plain values, with their JSON.
+"""Predictions and features as values, with their JSON.
+
+Each is also what the pipeline of transformers gives: a `Prediction` is a dict of label and score, and `Features` are a list
+of one text's vectors.
 
 Law: ``Prediction.from_json(given.to_json()) == given``, and the same for `Features`. `to_line` is the rounded form that
 `edgexf run` prints.
@@ -7,6 +10,7 @@ Law: ``Prediction.from_json(given.to_json()) == given``, and the same for `Featu
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from typing import Any, Self, TypeVar
@@ -44,8 +48,8 @@ def score_of(value: Any) -> float:
     return nan if value is None else number(value)
 
 
-class Prediction(Record):
-    """The answer of a model to one input.
+class Prediction(Record, dict[str, Any]):  # type: ignore[misc]  # a dict has no hash, a record has one
+    """The answer of a model to one input: a dict ``{"label": label, "score": score}`` that knows more.
 
     For an input that is read in several windows, the scores come from the mean logits.
 
@@ -73,6 +77,13 @@ class Prediction(Record):
     probabilities: bool = True
     batch: int = 1
     finite: bool = True
+
+    def __post_init__(self) -> None:
+        self.update(label=self.label, score=self.score)
+
+    def __ne__(self, other: object) -> bool:
+        """The opposite of `==`, which compares all fields; that of a dict would compare label and score alone."""
+        return not self == other
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, unrounded, in types that JSON has; `finite` only where it is False, since earlier readers don't
@@ -126,6 +137,9 @@ class Prediction(Record):
 class Features:
     """The answer of a model that gives no label to a whole input: its outputs.
 
+    As the pipeline does, it holds one element, the rows of the first output: ``numpy.array(features)`` is float32
+    [1, tokens, width] for a model of vectors.
+
     Attributes:
         input: the name of the input.
         tokens: the tokens of the input as text.
@@ -147,6 +161,19 @@ class Features:
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal, those of the outputs to the last bit. What is no finite number equals another one."""
         return self.to_dict() == other.to_dict() if isinstance(other, Features) else NotImplemented
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, place: int) -> Any:
+        return [next(iter(self.outputs.values()))][place].tolist()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[0]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        found = next(iter(self.outputs.values()))[None]
+        return found.astype(dtype or found.dtype, copy=bool(copy))
 
     __hash__ = None  # type: ignore[assignment]  # outputs can change
 

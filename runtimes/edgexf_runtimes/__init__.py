@@ -8,7 +8,8 @@
     remembered   what was checked once: hashes, and golden outputs on this device
     opening      opens a graph for the first time, and checks it where it was not verified
     graphs       opens the graphs of a bundle, and runs them
-    decoding     an input with its tokens, and what outputs say about it
+    decoding     an input with its tokens, and the outputs of each window
+    tasks/       outputs become answers, in the shapes of pipelines
     predictor    answers with the predict graph
     stream       answers an iterator of inputs
     head         the kind of the outputs, and the names of their columns

@@ -31,6 +31,11 @@ class NamedHead:
         return self.manifest.variants[0].outputs[0]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the outputs that the kind speaks of; of the first output if no known kind fits."""
+        return (self.output.name,) if self.kind is None else self.kind.outputs
+
+    @property
     def kind(self) -> Kind | None:
         """The kind of the first outputs, or None if no known kind fits."""
         found = head_of(self.manifest.variants[0].outputs, self.manifest.samples)

@@ -3,7 +3,7 @@
 In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. The predictor opens each graph when it is first
 needed, so a process that only predicts never holds an explain graph.
 
-    text, bytes, path -> read -> Raw -> tokens -> arrays -> Prepared -> predict graph -> Prediction or Features
+    text, bytes, path -> read -> Raw -> tokens -> arrays -> Prepared -> predict graph -> the task's answer
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun
-from edgexf_runtimes.decoding import Answer, Prepared, features, prediction, rows_of
+from edgexf_runtimes.decoding import Answer, Prepared, rows_of
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
@@ -44,14 +44,16 @@ from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks, Opening
 
 if TYPE_CHECKING:  # an application waits for the imports of the runtime, so these are imported at their first use
-    from edgexf.report.prediction import Features, Prediction
+    from edgexf.report.prediction import Prediction
     from edgexf_runtimes.device.placement import Placement
     from edgexf_runtimes.head import NamedHead
     from edgexf_runtimes.inputs.baseline import Baseline
     from edgexf_runtimes.inputs.text import Encoded, Tokenizer
+    from edgexf_runtimes.tasks.task import Reading, Task
 
 Array = npt.NDArray[Any]
 Pair = tuple[str, str]
+Inputs = Source | Pair | Mapping[str, Any] | Iterable[Source | Pair | Mapping[str, Any]] | None
 
 
 class Predictor:
@@ -172,46 +174,59 @@ class Predictor:
         return self.graphs.run(method, feeds)
 
     def predict(
-        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None,
-        *, timeout: float | None = None, cancel: Cancel | None = None,
-    ) -> list[Prediction] | list[Features]:  # fmt: skip
-        """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given.
+        self, inputs: Inputs = None, truncate: bool = False, stride: int | None = None,
+        *, timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given, as the pipeline of transformers for
+        the bundle's task answers them.
 
-        A classifier answers with labels and scores, another model with its outputs. A text model also takes `truncate`
-        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors, and `run` for
-        `timeout` and `cancel`.
+        A list of inputs gives a list of answers. A single input gives its answer, of a classifier in a list, as the
+        pipeline does. `options` are those of the task, such as ``top_k``, ``aggregation_strategy``, ``question`` and
+        ``context``, or ``candidate_labels``; see `edgexf_runtimes.tasks`. Every answer also has attributes: ``input``,
+        ``truncated``, ``ms``, ``windows``, ``batch``.
+
+        A text model also takes `truncate` and `stride`; see `Tokenizer.encode`, and ``joins`` of the task for what becomes
+        of the windows. See `preprocess.read_raw` and `preprocess.read_text` for errors, and `run` for `timeout` and
+        `cancel`.
         """
         with self.graphs.calls.enter(timeout, cancel) as call:
-            prepared = []
-            for source in preprocess.listed(inputs):
+            task = self.task(**options)
+            asked = task.asked(inputs)
+            questions = []
+            for sources in asked.questions:
                 call.check()
-                prepared.append(self.prepare(source, truncate, stride))
-            return self.predict_prepared(prepared)
+                questions.append([self.prepare(source, truncate, stride, task) for source in sources])
+            return task.shaped(self.answers(task, questions), asked.single)
 
-    def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
-        """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
-        return self.check_windows(*self.tokenized(source, truncate, stride))
+    def task(self, **options: Any) -> Task:
+        """What this bundle does, with the options of a call. Raises UsageError for an option that it does not take."""
+        from edgexf_runtimes.tasks.choose import task_of
+
+        return task_of(self.head, options)
+
+    def prepare(
+        self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None, task: Task | None = None
+    ) -> Prepared:
+        """Reads and tokenizes an input for `answers`. Raises the errors that concern this input alone."""
+        return self.check_windows(*self.tokenized(source, truncate, stride, task))
 
     def tokenized(
-        self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None
-    ) -> tuple[Raw, list[Encoded]]:
-        """`prepare` without a look at the tokens: the input and its windows."""
+        self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None, task: Task | None = None
+    ) -> tuple[Raw, list[Encoded], int]:
+        """`prepare` without a look at the tokens: the input, its windows, and the tokens that they share."""
         raw = self.read(source)
         if self.manifest.decoder is not None:
             raise UsageError(
                 f"an answer in one step is for models without a decoder, got {self.manifest.name}, which writes token by token; call session.run(**session.encode(text), decoder_input_ids=...)."
             )
-        if stride is not None and not self.classifies:
-            raise UsageError(
-                "a stride must be for a model that gives labels, which windows can join, got one without; encode with it and run the rows."
-            )
-        return raw, self.tokens(raw, truncate, stride)
+        reading = (task or self.task()).reading(truncate, stride)
+        return raw, self.windows(raw, reading), reading.stride or 0
 
-    def check_windows(self, raw: Raw, windows: Sequence[Encoded]) -> Prepared:
+    def check_windows(self, raw: Raw, windows: Sequence[Encoded], stride: int = 0) -> Prepared:
         """Looks at each window alone, for errors that a batch could hide: too few tokens, missing separators. The arrays
         are kept, so that a window that runs alone is not checked again.
         """
-        return Prepared(raw, windows, [self.arrays([window]) for window in windows])
+        return Prepared(raw, windows, [self.arrays([window]) for window in windows], stride)
 
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
@@ -237,19 +252,27 @@ class Predictor:
             )
         return self.manifest.preprocess
 
-    def tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
+    def windows(self, raw: Raw, reading: Reading) -> list[Encoded]:
         """Turns an input into windows of tokens: one window, or several if a stride is given."""
-        check_flag("truncate", truncate)
+        check_flag("truncate", reading.truncate)
         reader = self.reader
         if isinstance(reader, Text):
-            return self._open_tokenizer().encode(raw.text or "", truncate, stride, raw.name)
-        if stride is not None:
+            if reading.longest is not None and reading.longest > self.manifest.limits.max_length:
+                raise UsageError(
+                    f"a window must have at most {self.manifest.limits.max_length} tokens, got {reading.longest}; choose fewer."
+                )
+            return self.tokenizer.encode(
+                raw.text or "", reading.truncate, reading.stride, raw.name, reading.longest, reading.cut
+            )
+        if reading.stride is not None:
             raise UsageError(
-                f"a stride is for models that read text, got {quoted(stride)} for a model of bytes; leave it out."
+                f"a stride is for models that read text, got {quoted(reading.stride)} for a model of bytes; leave it out."
             )
         return [preprocess.encode(raw, reader)]
 
-    def _open_tokenizer(self) -> Tokenizer:
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of a model that reads text."""
         with locked(self._lock):
             if self._tokenizer is None:
                 if names.TOKENIZER_FILE not in self.manifest.files:
@@ -257,10 +280,26 @@ class Predictor:
                         f"a bundle that reads text must list {names.TOKENIZER_FILE}, got none; export it again."
                     )
                 from edgexf_runtimes.inputs.text import Tokenizer
+                from edgexf_runtimes.inputs.tokenizer_settings import tidies
 
-                path = self.path / names.TOKENIZER_FILE
-                self._tokenizer = Tokenizer(path, self.manifest.limits.max_length)
+                path, longest = self.path / names.TOKENIZER_FILE, self.manifest.limits.max_length
+                self._tokenizer = Tokenizer(path, longest, tidies(self.path, self.manifest))
             return self._tokenizer
+
+    def named_token(self, use: str) -> str | None:
+        """The token that the tokenizer's settings name for a use, such as ``mask_token``; None for no token."""
+        return self._named_tokens.get(use)
+
+    def named_id(self, use: str) -> int | None:
+        """The id of `named_token`."""
+        token = self.named_token(use)
+        return None if token is None else self.tokenizer.vocabulary().get(token)
+
+    @cached_property
+    def _named_tokens(self) -> Mapping[str, str]:
+        from edgexf_runtimes.inputs.tokenizer_settings import named_tokens
+
+        return named_tokens(self.path, self.manifest)
 
     def baseline(self, chosen: str | int | None = None) -> Baseline:
         """The replacement for a token that is left out of an input. `chosen` is a token's text or its id."""
@@ -268,7 +307,7 @@ class Predictor:
 
         reader = self.reader
         if isinstance(reader, Text):
-            return of_text(self._open_tokenizer(), self.path, self.manifest, chosen)
+            return of_text(self.tokenizer, self.path, self.manifest, chosen)
         return of_bytes(reader, chosen)
 
     def encode(
@@ -282,7 +321,8 @@ class Predictor:
         """
         with self.graphs.calls.enter():
             read = [self.read(source) for source in preprocess.listed(inputs)]
-            windows = [window for raw in read for window in self.tokens(raw, truncate, stride)]
+            reading = self.task().reading(truncate, stride)
+            windows = [window for raw in read for window in self.windows(raw, reading)]
         if not windows:
             raise UsageError("rows to encode must be at least one, got no input; give one.")
         lengths = {self.manifest.limits.padded(len(window.ids)) for window in windows}
@@ -309,8 +349,13 @@ class Predictor:
         inputs.pop(names.DECODER_INPUT_IDS, None)
         return inputs
 
-    def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Prediction] | list[Features]:
-        """Answers in the order given. Windows of similar length run together if rows are independent."""
+    def predict_prepared(self, inputs: Sequence[Prepared]) -> list[Any]:
+        """Answers in the order given, without options."""
+        return self.answers(self.task(), [[given] for given in inputs])
+
+    def answers(self, task: Task, questions: Sequence[Sequence[Prepared]]) -> list[Any]:
+        """The answer to each question, in the order given. Windows of similar length run together if rows are independent."""
+        inputs = [given for question in questions for given in question]
         windows = [window for given in inputs for window in given.windows]
         rows = [row for given in inputs for row in given.rows]
         answers: dict[int, Answer] = {}
@@ -320,15 +365,15 @@ class Predictor:
             found = self.run_graph(names.PREDICT, feeds)
             ms = (time.perf_counter() - start) * 1e3
             answers.update(zip(batch, rows_of(found, len(batch), ms), strict=True))
-        return self.decoded(inputs, [answers[index] for index in range(len(windows))])
+        return self.decoded(task, questions, [answers[index] for index in range(len(windows))])
 
-    def decoded(self, inputs: Sequence[Prepared], answers: Iterable[Answer]) -> list[Prediction] | list[Features]:
-        """What the answers of all windows say about the inputs, both in one order."""
+    def decoded(self, task: Task, questions: Sequence[Sequence[Prepared]], answers: Iterable[Answer]) -> list[Any]:
+        """What the answers of all windows say about the questions, both in one order."""
         in_order = iter(answers)
-        mine = [[next(in_order) for _ in given.windows] for given in inputs]
-        if self.classifies:
-            return [prediction(self.manifest, given, found) for given, found in zip(inputs, mine, strict=True)]
-        return [features(self.manifest, given, found) for given, (found,) in zip(inputs, mine, strict=True)]
+        return [
+            task.answer(self, question, [[next(in_order) for _ in given.windows] for given in question])
+            for question in questions
+        ]
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """The places of inputs of these lengths that run together: what `preprocess.batches` allows, within the limits of
@@ -348,7 +393,7 @@ class Predictor:
         """The kind of the model's outputs, and the names of their columns."""
         from edgexf_runtimes.head import NamedHead
 
-        return NamedHead(self.manifest, self._open_tokenizer)
+        return NamedHead(self.manifest, lambda: self.tokenizer)
 
     @property
     def classifies(self) -> bool:
@@ -357,6 +402,8 @@ class Predictor:
 
     def prediction(self, given: Prepared, outputs: Mapping[str, Array], ms: float) -> Prediction:
         """A classifier's answer, from one row of outputs."""
+        from edgexf_runtimes.tasks.classification import prediction
+
         return prediction(self.manifest, given, [(dict(outputs), ms, 1)])
 
     @cached_property

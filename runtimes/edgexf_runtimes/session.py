@@ -30,13 +30,12 @@ from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.limits import CallLimits, limits_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks
-from edgexf_runtimes.predictor import Array, Pair, Predictor
+from edgexf_runtimes.predictor import Array, Inputs, Pair, Predictor
 from edgexf_runtimes.remembered import OnDisk, Remembered, read
 from edgexf_runtimes.stream import AHEAD, Stream
 
 if TYPE_CHECKING:  # a process that only predicts imports nothing of explanations
     from edgexf.report.explanation import Explanation
-    from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes.explain.target import Target
 
 
@@ -155,7 +154,7 @@ class Session(Predictor):
         method: str | None = None,
         truncate: bool = False,
         *,
-        position: int | None = None,
+        position: int | str | None = None,
         seed: int = 0,
         budget: int | None = None,
         span: int = 1,
@@ -247,11 +246,12 @@ class Session(Predictor):
         return await self.graphs.background.call(run, joined(given, inputs), timeout=timeout, cancel=cancel)
 
     async def predict_async(
-        self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None,
-        *, timeout: float | None = None, cancel: Cancel | None = None,
-    ) -> list[Prediction] | list[Features]:  # fmt: skip
+        self, inputs: Inputs = None, truncate: bool = False, stride: int | None = None,
+        *, timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
         """`predict`, awaited as `run_async`."""
-        return await self.graphs.background.call(self.predict, inputs, truncate, stride, timeout=timeout, cancel=cancel)
+        run = partial(self.predict, **options)
+        return await self.graphs.background.call(run, inputs, truncate, stride, timeout=timeout, cancel=cancel)
 
     async def explain_async(
         self, source: Source | Pair | Raw, target: Target = None, method: str | None = None, truncate: bool = False,

@@ -1,5 +1,6 @@
 """Explains a model's answer: each token of the input gets a score.
 
+    place                           the token whose answer is explained
     target                          what is explained of one input, for each kind of head
     integrated_gradients, graph     compiled methods: an explain graph of the bundle runs once, or along a path
     coalitions                      the value of an input in which some tokens are left out

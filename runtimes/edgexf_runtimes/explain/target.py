@@ -7,7 +7,7 @@ It also gives the names of what is explained.
     head                        target                                     explained
     labels of an input          a label, weights by label                  weighted logits
     labels or words of tokens   the same, at a `position`                  weighted logits at the position
-    an answer in the input      {"start": place, "end": place}             the sum of both logits
+    an answer in the input      its text, {"start": place, "end": place}   the sum of both logits
     vectors                     a text or a vector to be similar to        cosine of the target and the tokens' mean
 
 Without a target, what the model predicts is explained. For vectors, that is the direction of the input itself.
@@ -23,16 +23,21 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind, task_named
+from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind
 from edgexf.checks import is_choice
 from edgexf.errors import UsageError, quoted
 from edgexf.report.prediction import Prediction
+from edgexf_runtimes.explain.place import place, tokens_at
 from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs.convert import is_whole, shaped
+from edgexf_runtimes.inputs.text import NOWHERE
 from edgexf_runtimes.scores import best_places, softmax
+from edgexf_runtimes.tasks.question_answering import QuestionAnswering
+from edgexf_runtimes.tasks.spans import Span, best_spans
 
 if TYPE_CHECKING:
     from edgexf_runtimes.decoding import Prepared
+    from edgexf_runtimes.inputs.text import Encoded
     from edgexf_runtimes.predictor import Predictor
 
 Array = npt.NDArray[Any]
@@ -171,19 +176,34 @@ ENDS = dict(zip(("start", "end"), SPAN.outputs, strict=True))
 
 
 class Answer(ExplanationTarget):
-    """The target for the logits of an answer's start and end."""
+    """The target for the logits of an answer's start and end.
+
+    By default it is the best answer in the context, as `edgexf_runtimes.tasks.question_answering` finds it. A text is an
+    answer that the caller asks about: the first place where the context holds it.
+    """
 
     def __init__(self, predictor: Predictor, given: Prepared, target: Target, _: int | None = None) -> None:
         super().__init__(predictor, given)
         count = len(self.window.ids)
+        if isinstance(target, str):
+            self.places = dict(zip(ENDS, tokens_at(given, self.window, target, "target"), strict=True))
+            return
         places = dict(target) if isinstance(target, Mapping) else {}
         known = set(places) <= set(ENDS) and all(is_place(place, count) for place in places.values())
         if not known or not (target is None or places):
             raise UsageError(
-                f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, got {quoted(target)}; "
+                f"target of an answer must be the places of its start and end, each of 0 to {count - 1}, or its text, got {quoted(target)}; "
                 'give {"start": place, "end": place}, or leave it out.'
             )
-        self.places = {end: int(place) for end, place in places.items()}
+        self.places = {end: int(place) for end, place in places.items()} or self.best()
+
+    def best(self) -> dict[str, int]:
+        """The places of the best answer; nothing for a model that reads arrays, whose graph then finds the best ends."""
+        if self.window.source is None or NOWHERE not in self.window.places.texts:
+            return {}
+        outputs = {name: array[0] for name, array in self.predictor.run(self.given.rows[0]).items()}
+        span = best_answer(self.predictor, self.window, outputs)
+        return {} if span is None else {"start": span.first, "end": span.last}
 
     def chosen(self, outputs: Outputs) -> dict[str, int]:
         real = len(self.window.ids)
@@ -206,17 +226,23 @@ class Answer(ExplanationTarget):
         return lambda other: sum(float(other[ENDS[end]][place]) for end, place in places.items())
 
     def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
-        """The text from the best start to the best end. Its score is the product of their probabilities."""
-        real = len(self.window.ids)
-        (start, first), (end, last) = (
-            (int(scores.argmax()), float(scores.max()))
-            for scores in (softmax(outputs[name][:real]) for name in ENDS.values())
-        )
-        places = self.window.offsets[start][0], self.window.offsets[end][1]
-        text = self.given.data[places[0] : max(places)].decode("utf-8", "replace")
-        return Prediction(
-            self.given.raw.name, text, first * last, ((text, first * last),), self.given.truncated, ms
-        )  # fmt: skip
+        """The best answer in the context, with its score; no text where there is none."""
+        span = best_answer(self.predictor, self.window, outputs)
+        if span is None:
+            return None
+        offsets = self.window.offsets
+        text = self.given.data[offsets[span.first][0] : offsets[span.last][1]].decode("utf-8", "replace")
+        return Prediction(self.given.raw.name, text, span.score, ((text, span.score),), self.given.truncated, ms)
+
+
+def best_answer(predictor: Predictor, window: Encoded, outputs: Outputs) -> Span | None:
+    """The best answer in a window, among the tokens of the second text, or of all texts of an input that is no pair."""
+    texts, count = window.places.texts, len(window.ids)
+    allowed = texts == max(int(texts.max()), 0)
+    none_at = window.ids == predictor.named_id("cls_token")
+    start, end = (outputs[name][:count] for name in SPAN.outputs)
+    found = best_spans(start, end, allowed, none_at, 1, QuestionAnswering.max_answer_len)
+    return found[0] if found else None
 
 
 class Vector(ExplanationTarget):
@@ -273,32 +299,6 @@ def cosine(target: Array, read: Callable[[Outputs], Array], outputs: Outputs) ->
     return value
 
 
-def place(predictor: Predictor, given: Prepared, position: int | None) -> int:
-    """The index of the token whose answer is explained.
-
-    A negative `position` counts from the end. By default, it is the only mask token for a fill-mask model, and the last
-    token for a text-generation model. Raises UsageError for a position outside the input, and if there is no default.
-    """
-    (window,) = given.windows
-    count = len(window.ids)
-    task = task_named(predictor.manifest.task)
-    by_default = "" if task is None else task.default_position
-    if position is None and by_default == "last":
-        return count - 1
-    if position is None:
-        masks = np.flatnonzero(window.ids == predictor.baseline(None).token_id)
-        if by_default != "mask" or len(masks) != 1:
-            raise UsageError(
-                "an explanation of a model that answers at each token needs a position, got none; say which token's answer to explain."
-            )
-        return int(masks[0])
-    if not is_whole(position) or not -count <= position < count:
-        raise UsageError(
-            f"position must be a token's place, {-count} to {count - 1}, got {quoted(position)}; choose one."
-        )
-    return int(position) % count
-
-
 TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
     CLASSES: Labelled,
     TOKEN_CLASSES: Labelled,
@@ -307,7 +307,7 @@ TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
 }
 
 
-def target_of(predictor: Predictor, given: Prepared, target: Target, position: int | None) -> ExplanationTarget:
+def target_of(predictor: Predictor, given: Prepared, target: Target, position: int | str | None) -> ExplanationTarget:
     """What is explained of one input.
 
     Raises UsageError for a head without an explained value, for a position if the model does not answer at each token,

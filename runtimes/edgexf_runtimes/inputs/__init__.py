@@ -1,9 +1,11 @@
 """Turns what a caller gives into arrays that a graph takes.
 
     labelled     JSON lines become inputs with their labels
+    records      JSON lines, CSV and folders of many inputs
     arrays       an ``.npz`` becomes arrays by name
     preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
     text         text becomes windows of token ids, with the bundle's tokenizer
+    tokenizer_settings  what the files next to tokenizer.json say
     baseline     the token id that replaces a token which an explanation leaves out
     made         inputs of a wanted length, for measurements and to warm up
     limits       how much one call may bring

@@ -39,16 +39,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgexf import bundle
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes
 from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.inputs.convert import is_whole
 from edgexf_runtimes.inputs.text import Tokenizer, token_text
+from edgexf_runtimes.inputs.tokenizer_settings import named_tokens
 
-SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # these name a tokenizer's tokens by their use
 MASK_TOKENS = ("[MASK]", "<mask>")  # of BERT's and RoBERTa's families, if only tokenizer.json is there
 CLASS, PADDING = "[class]", "[padding]"
 
@@ -116,23 +114,6 @@ def stand_in(tokenizer: Tokenizer, named: Mapping[str, str], known: Mapping[str,
     unknown = [text for text in (named.get("unk_token"), tokenizer.unknown()) if text is not None]
     wanted = [text for text in (named.get("mask_token"), *masks, *unknown) if text in known]
     return wanted[0] if wanted else None
-
-
-def named_tokens(path: Path, manifest: Manifest) -> dict[str, str]:
-    """Tokens by their use (``mask_token``, ``unk_token``), from the files next to tokenizer.json."""
-    found: dict[str, str] = {}
-    for file in SETTINGS_FILES:
-        for use, value in (bundle.read_json(path / file) if file in manifest.files else {}).items():
-            text = content(value)
-            if text is not None:
-                found.setdefault(use, text)
-    return found
-
-
-def content(value: Any) -> str | None:
-    """The text of a token in these files, which hold either the text itself or a record of the token."""
-    text = value.get("content") if isinstance(value, Mapping) else value
-    return text if isinstance(text, str) else None
 
 
 def called(text: str, token_id: int) -> str:

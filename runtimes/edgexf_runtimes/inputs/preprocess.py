@@ -7,7 +7,7 @@ the arrays of a caller.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,18 @@ def read_text(source: Source | tuple[str, str], timeout: float = INPUT_TIMEOUT) 
     return Raw(name, data, False, text)
 
 
+def paired(given: str | Raw, other: str, before: bool = False) -> Raw:
+    """A text and another one as a pair; the other one stands before it if asked. The name stays that of the text.
+
+    UsageError for a `Raw` without a single text.
+    """
+    name, text = ("text", given) if isinstance(given, str) else (given.name, given.text)
+    if not isinstance(text, str):
+        raise UsageError(f"a text must be single to be paired, got {name} without one; give its text.")
+    pair = (other, text) if before else (text, other)
+    return Raw(name, as_bytes("\n".join(pair)), False, pair)
+
+
 def named(source: Source, size: int, timeout: float) -> tuple[str, bytes]:
     """The name and the bytes of a source, at most `size` bytes of a file. Raises InputError for an empty source."""
     if isinstance(source, str):
@@ -120,20 +132,30 @@ def wrong_source(source: Any, place: int | None = None) -> UsageError:
     )
 
 
-def listed(inputs: Any) -> list[Any]:
-    """The inputs as a list. A single input becomes a list of one. Raises UsageError for what is no input."""
-    kinds: Any = str | bytes | os.PathLike | tuple | Raw
-    if isinstance(inputs, kinds):
-        return [inputs]
-    sources = each(inputs)
+SINGLE: Any = str | bytes | os.PathLike | tuple | Raw
+OfDict = Callable[[Mapping[str, Any]], Any]
+
+
+def is_single(inputs: Any, of_dict: OfDict | None = None) -> bool:
+    """Whether a caller gave one input, and no list of them. A dict is one where `of_dict` makes an input of it."""
+    return isinstance(inputs, SINGLE) or (of_dict is not None and isinstance(inputs, Mapping))
+
+
+def listed(inputs: Any, of_dict: OfDict | None = None) -> list[Any]:
+    """The inputs as a list. A single input becomes a list of one. `of_dict` makes an input of a dict.
+
+    Raises UsageError for what is no input.
+    """
+    sources = iter([inputs]) if is_single(inputs, of_dict) else each(inputs)
     if sources is None:
         raise wrong_source(inputs)
     found: list[Any] = []
     for source in sources:
         go_on()  # what gives the inputs may take its time
-        if not isinstance(source, kinds):
-            raise wrong_source(source, len(found))
-        found.append(source)
+        given = of_dict(source) if of_dict is not None and isinstance(source, Mapping) else source
+        if not is_single(given):
+            raise wrong_source(given, len(found))
+        found.append(given)
     return found
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,25 @@ if TYPE_CHECKING:
 
 Tokens = npt.NDArray[np.int64]
 Text = str | tuple[str, str]
+FIRST, SECOND = "first", "second"  # the texts of a pair
+# What transformers' `clean_up_tokenization` takes out of a decoded text, in its order.
+TIDIED = tuple((f" {mark}", mark.rstrip()) for mark in (".", "?", "!", ",", "' ", "n't", "'m", "'s", "'ve", "'re"))
+NOWHERE = -1  # the text and the word of a token that stands in no text, such as a class token
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the tokens of one window stand in the texts.
+
+    Attributes:
+        texts: for each token 0 for the first text of an input, 1 for the second, `NOWHERE` for none, int64 [tokens].
+        spans: the [start, end) of each token in its text, in code points, int64 [tokens, 2].
+        words: the place of each token's word in its text, `NOWHERE` for none, int64 [tokens].
+    """
+
+    texts: Tokens
+    spans: Tokens
+    words: Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +61,7 @@ class Encoded:
         offsets: the [start, end) of each token in the bytes of the input. A token that stands for nothing in the input,
             such as a class token, has (0, 0).
         truncated: the input goes on after the last token.
+        source: what the package `tokenizers` said of this window; None for bytes.
     """
 
     ids: Tokens
@@ -47,12 +69,30 @@ class Encoded:
     tokens: tuple[str, ...]
     offsets: tuple[tuple[int, int], ...]
     truncated: bool = False
+    source: Encoding | None = None
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the tokens stand in the texts. UsageError for the tokens of bytes."""
+        if self.source is None:
+            raise UsageError("places in a text are for models that read text, got tokens of bytes; use the offsets.")
+        texts, words = self.source.sequence_ids, self.source.word_ids
+        return Places(
+            np.array([NOWHERE if text is None else text for text in texts], dtype=np.int64),
+            np.array(self.source.offsets, dtype=np.int64).reshape(-1, 2),
+            np.array([NOWHERE if word is None else word for word in words], dtype=np.int64),
+        )
 
 
 class Tokenizer:
-    """A bundle's tokenizer. Several threads may use it. `longest` is in tokens, special tokens included."""
+    """A bundle's tokenizer. Several threads may use it.
 
-    def __init__(self, path: Path, longest: int) -> None:
+    Attributes:
+        longest: the most tokens of a window, special tokens included.
+        tidies: decoding takes out the spaces before punctuation, as the tokenizer's settings ask.
+    """
+
+    def __init__(self, path: Path, longest: int, tidies: bool = False) -> None:
         try:
             import tokenizers
         except ModuleNotFoundError as error:
@@ -69,6 +109,7 @@ class Tokenizer:
         self._tokenizer.no_truncation()  # tokenizer.json may carry the settings of the training
         self._lock = threading.Lock()
         self.longest = longest
+        self.tidies = tidies and type(self._tokenizer.model).__name__ != "BPE"  # whose tokens keep their spaces
 
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id, special tokens and other added tokens included."""
@@ -92,16 +133,39 @@ class Tokenizer:
         found: str | None = model.get("unk_token")
         return found
 
+    @property
+    def continuation(self) -> str:
+        """What a token that continues a word begins with, such as ``##``; empty if no token says it."""
+        return getattr(self._tokenizer.model, "continuing_subword_prefix", None) or ""
+
+    def decode(self, ids: Sequence[int], keep_special: bool = True) -> str:
+        """The text of token ids."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not keep_special)
+        return tidied(text) if self.tidies else text
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """The text of tokens that stand one behind the other."""
+        decoder = self._tokenizer.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
+
+    def first_id(self, text: str) -> int | None:
+        """The id of the first token of a text, without special tokens; None for a text without tokens."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return int(ids[0]) if ids else None
+
     def encode(
-        self, text: Text, truncate: bool = False, stride: int | None = None, name: str = "text"
-    ) -> list[Encoded]:
+        self, text: Text, truncate: bool = False, stride: int | None = None, name: str = "text",
+        longest: int | None = None, cut: str = SECOND,
+    ) -> list[Encoded]:  # fmt: skip
         """Encodes a text into windows. `name` tells it from others in an error.
 
         If the text is too long, `truncate` keeps the first window. `stride` keeps all windows; each window shares
-        `stride` tokens with the window before it. Of a pair, only the second text is cut.
+        `stride` tokens with the window before it. A window has at most `longest` tokens, by default as many as the model
+        takes. Of a pair, only one text is cut: the ``second``, or the ``first``.
 
         Raises InputError for a text that is too long, if neither `truncate` nor `stride` is given.
         """
+        most = self.longest if longest is None else longest
         if stride is not None and not is_count(stride, 0):
             raise UsageError(f"a stride must be a whole number of tokens, got {quoted(stride)}; choose another.")
         if truncate and stride is not None:
@@ -109,33 +173,38 @@ class Tokenizer:
         pair = (text, None) if isinstance(text, str) else text
         start = offset_table(pair)
         whole = self._encode(pair)
-        if len(whole.ids) <= self.longest:
+        if len(whole.ids) <= most:
             return [encoded(whole, start)]
         if not truncate and stride is None:
             raise InputError(
-                f"a text must have at most {self.longest} tokens, got {len(whole.ids)} in {name}; shorten it, read only its beginning (--truncate, truncate=True), or predict it in windows (--stride N, stride=N)."
+                f"a text must have at most {most} tokens, got {len(whole.ids)} in {name}; shorten it, read only its beginning (--truncate, truncate=True), or predict it in windows (--stride N, stride=N)."
             )
-        fixed = sum(whole.special_tokens_mask) + (0 if pair[1] is None else whole.sequence_ids.count(0))
-        room = self.longest - fixed
+        kept = 1 if cut == FIRST else 0
+        fixed = sum(whole.special_tokens_mask) + (0 if pair[1] is None else whole.sequence_ids.count(kept))
+        room = most - fixed
         if room < 1:
+            whole_text, cut_text = (SECOND, FIRST) if cut == FIRST else (FIRST, SECOND)
             raise InputError(
-                f"the first of a pair must leave room for the second in {self.longest} tokens, got {fixed} without it; shorten it."
+                f"the {whole_text} of a pair must leave room for the {cut_text} in {most} tokens, got {fixed} without it; shorten it."
             )
         if stride is not None and stride >= room:
             raise UsageError(
                 f"a stride must be 0 to {room - 1} tokens for this model and text, got {quoted(stride)}; choose another."
             )
-        first = self._encode(pair, stride or 0)
+        strategy = "longest_first" if pair[1] is None else f"only_{cut}"
+        first = self._encode(pair, (most, stride or 0, strategy))
         windows = [first, *first.overflowing] if stride is not None else [first]
         return [encoded(window, start, truncate) for window in windows]
 
-    def _encode(self, pair: tuple[str, str | None], stride: int | None = None) -> Encoding:
-        """Encodes into windows if a stride is given. It changes the tokenizer's settings, so threads take turns."""
+    def _encode(self, pair: tuple[str, str | None], windows: tuple[int, int, str] | None = None) -> Encoding:
+        """Encodes into windows if their tokens, their stride and what is cut are given. It changes the tokenizer's
+        settings, so threads take turns.
+        """
         with locked(self._lock):
             try:
-                if stride is not None:
-                    strategy = "longest_first" if pair[1] is None else "only_second"
-                    self._tokenizer.enable_truncation(self.longest, stride=stride, strategy=strategy)
+                if windows is not None:
+                    most, stride, strategy = windows
+                    self._tokenizer.enable_truncation(most, stride=stride, strategy=strategy)
                 found: Encoding = self._tokenizer.encode(*pair)
                 return found
             except (TypeError, UnicodeError) as error:
@@ -163,7 +232,14 @@ def encoded(window: Encoding, start: tuple[npt.NDArray[np.int64], ...], truncate
         for text, (first, last) in zip(window.sequence_ids, window.offsets, strict=True)
     ]
     ids, types = (np.array(values, dtype=np.int64) for values in (window.ids, window.type_ids))
-    return Encoded(ids, types, tuple(window.tokens), tuple(offsets), truncated)
+    return Encoded(ids, types, tuple(window.tokens), tuple(offsets), truncated, window)
+
+
+def tidied(text: str) -> str:
+    """A decoded text without the spaces that stand before punctuation and in contractions of English."""
+    for spaced, close in TIDIED:
+        text = text.replace(spaced, close)
+    return text
 
 
 def token_text(byte: int) -> str:

@@ -149,7 +149,7 @@ def beginning(session: Session, text: str) -> Encoded:
     """The tokens of a text, as far as the model takes them. A long text is not read to its end."""
     most = CHARACTERS * session.manifest.limits.max_length
     while True:
-        (window,) = session.tokens(Raw("text", b"", False, text[:most]), truncate=True)
+        (window,) = session.tokenizer.encode(text[:most], truncate=True)
         if window.truncated or most >= len(text):
             return window
         most *= 2

@@ -30,7 +30,6 @@ from edgexf_runtimes.measure.latency.scenarios import Clock, Enough
 from edgexf_runtimes.session import Session
 
 if TYPE_CHECKING:
-    from edgexf.report.prediction import Features, Prediction
     from edgexf.report.words import Word
 
 TOKENIZATION, PREPARATION, RUN, DECODING = STAGES
@@ -131,9 +130,10 @@ def source_of(session: Session, case: Case) -> tuple[Source | None, str]:
     return None, "random token ids come from no text; name one with --input"
 
 
-def predicted(session: Session, source: Source, lap: Lap) -> Prediction | Features:
+def predicted(session: Session, source: Source, lap: Lap) -> Any:
     """What `Session.predict` does for one input, but for the time in the answer."""
-    raw, windows = session.tokenized(source)
+    task = session.task()
+    raw, windows, _ = session.tokenized(source, task=task)
     lap(TOKENIZATION)
     given = session.check_windows(raw, windows)
     (rows,) = session.batches([len(window.ids) for window in windows])
@@ -141,7 +141,7 @@ def predicted(session: Session, source: Source, lap: Lap) -> Prediction | Featur
     lap(PREPARATION)
     found = session.run_graph(names.PREDICT, inputs)
     lap(RUN)
-    (answer,) = session.decoded([given], rows_of(found, len(rows), 0.0))
+    (answer,) = session.decoded(task, [[given]], rows_of(found, len(rows), 0.0))
     lap(DECODING)
     return answer
 
@@ -151,7 +151,7 @@ def explained(session: Session, method: str, source: Source, position: int | Non
     from edgexf_runtimes.explain import graph
     from edgexf_runtimes.explain.target import target_of
 
-    raw, windows = session.tokenized(source)
+    raw, windows, _ = session.tokenized(source)
     lap(TOKENIZATION)
     given = session.check_windows(raw, windows)
     question = target_of(session, given, None, position)

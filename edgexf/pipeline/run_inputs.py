@@ -1,0 +1,88 @@
+"""The inputs of `edgexf run`, and their answers, some at a time.
+
+In: texts, files and folders, or a file of records; and the options of a task. Out: for each input its answer, or the error
+that concerns it alone, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgexf.errors import EdgexfError, TimedOut, UsageError
+
+if TYPE_CHECKING:
+    from edgexf_runtimes import Session
+    from edgexf_runtimes.decoding import Prepared
+    from edgexf_runtimes.tasks.task import Task
+
+AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and answers appear early
+LISTS = ("targets",)  # options that hold words with commas between them
+Given = Any  # a text, a path, a `Raw`, or the InputError of a record
+
+
+def task_from(session: Session, options: Mapping[str, Any]) -> Task:
+    """The task that the options of a command line ask for. UsageError for an option that the bundle's task does not take."""
+    given = {name: value for name, value in options.items() if value is not None}
+    split = {name: [word.strip() for word in given[name].split(",")] for name in LISTS if name in given}
+    return session.task(**{**given, **split})
+
+
+def inputs_of(
+    texts: Sequence[str], paths: Sequence[Path], jsonl: Path | None, csv: Path | None, text_field: str | None, pair_field: str | None
+) -> Iterator[Given]:  # fmt: skip
+    """All inputs: texts, then files and those in folders, then records. UsageError for none, and for fields without records."""
+    from edgexf_runtimes.inputs.records import Fields, csv_rows, files_in, json_lines
+
+    if not texts and not paths and jsonl is None and csv is None:
+        raise UsageError(
+            "a run needs an input, got none; name files or a folder, - for standard input, --text, --jsonl or --csv."
+        )
+    if paths.count(Path("-")) > 1:
+        raise UsageError("standard input can be read once, got - twice or more; name it once.")
+    if (text_field or pair_field) and jsonl is None and csv is None:
+        raise UsageError("a field is one of --jsonl or --csv, got neither; name the file, or leave the field out.")
+    fields = Fields(text_field or "text", pair_field)
+
+    def each() -> Iterator[Given]:
+        yield from texts
+        for path in paths:
+            yield from files_in(path) if path.is_dir() else [path]
+        if jsonl is not None:
+            yield from json_lines(jsonl, fields)
+        if csv is not None:
+            yield from csv_rows(csv, fields)
+
+    return each()
+
+
+def answered(
+    session: Session, task: Task, inputs: Iterator[Given], truncate: bool, stride: int | None, at_once: int = AT_ONCE
+) -> Iterator[tuple[list[Any], list[EdgexfError]]]:
+    """For each `at_once` inputs the answers to those that can be read, and the errors of the others.
+
+    Raises UsageError for a call that is wrong for all, and TimedOut.
+    """
+    while part := list(islice(inputs, at_once)):
+        questions: list[Sequence[Prepared]] = []
+        errors: list[EdgexfError] = []
+        for given in part:
+            try:
+                questions += prepared(session, task, given, truncate, stride)
+            except (UsageError, TimedOut):
+                raise
+            except EdgexfError as error:
+                errors.append(error)
+        yield session.answers(task, questions), errors
+
+
+def prepared(
+    session: Session, task: Task, given: Given, truncate: bool, stride: int | None
+) -> list[Sequence[Prepared]]:
+    """The questions of one input. Raises the error that stands in its place."""
+    if isinstance(given, EdgexfError):
+        raise given
+    asked = task.asked(session.read(given))
+    return [[session.prepare(source, truncate, stride, task) for source in sources] for sources in asked.questions]
