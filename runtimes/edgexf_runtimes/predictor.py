@@ -286,6 +286,11 @@ class Predictor:
                 self._tokenizer = Tokenizer(path, longest, tidies(self.path, self.manifest))
             return self._tokenizer
 
+    def json_file(self, name: str) -> Mapping[str, Any]:
+        """The values of a JSON file of the bundle; empty if it has no such file."""
+        found: Mapping[str, Any] = bundle.read_json(self.path / name) if name in self.manifest.files else {}
+        return found
+
     def named_token(self, use: str) -> str | None:
         """The token that the tokenizer's settings name for a use, such as ``mask_token``; None for no token."""
         return self._named_tokens.get(use)

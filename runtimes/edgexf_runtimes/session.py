@@ -192,6 +192,19 @@ class Session(Predictor):
                 return perturbation.explain(self, at_run_time, inputs, question, options, progress)
             return graph.explain(self, chosen, inputs, question, options, progress)
 
+    def rank(
+        self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False,
+        truncate: bool = False, stride: int | None = None, *, timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> Any:  # fmt: skip
+        """The documents in the order in which they answer the query, by a cross-encoder: a list of ``{"corpus_id", "score"}``.
+
+        See `edgexf_runtimes.tasks.reranking`, and `predict` for `truncate`, `stride`, `timeout` and `cancel`.
+        """
+        return self.predict(
+            query, truncate, stride, timeout=timeout, cancel=cancel,
+            documents=documents, top_k=top_k, return_documents=return_documents,
+        )  # fmt: skip
+
     def warmup(
         self, lengths: Iterable[int], methods: Iterable[str] = (), *, timeout: float | None = None, cancel: Cancel | None = None
     ) -> None:  # fmt: skip

@@ -15,13 +15,14 @@ from edgexf_runtimes.tasks.classification import Classification
 from edgexf_runtimes.tasks.features import FeatureExtraction
 from edgexf_runtimes.tasks.fill_mask import FillMask
 from edgexf_runtimes.tasks.question_answering import QuestionAnswering
+from edgexf_runtimes.tasks.reranking import Reranking
 from edgexf_runtimes.tasks.task import Task
 from edgexf_runtimes.tasks.token_classification import TokenClassification
 from edgexf_runtimes.tasks.zero_shot import ZeroShotClassification
 
 # The first that fits does it. Plain features fit every head, so they stand last.
 TASKS: tuple[type[Task], ...] = (
-    ZeroShotClassification, Classification, TokenClassification, QuestionAnswering, FillMask, FeatureExtraction,
+    ZeroShotClassification, Reranking, Classification, TokenClassification, QuestionAnswering, FillMask, FeatureExtraction,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ make code that takes any bundle impossible to write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from edgexf.checks import is_count, require_choice
@@ -41,6 +41,9 @@ class OpenBundle(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+    def json_file(self, name: str) -> Mapping[str, Any]:
+        """The values of a JSON file of the bundle; empty if it has no such file."""
 
     def named_token(self, use: str) -> str | None:
         """The token for a use, such as ``mask_token``; None for no token."""

@@ -170,8 +170,15 @@ def test_a_model_in_memory_takes_its_tokenizer_along_and_gives_features(tmp_path
     bundle = edgexf.export(model, tokenizer=tokenizer(), explain=(), output=tmp_path / "out", max_global=3)
     with edgexf.load(bundle.path) as session:
         one, pair = session.predict(["w1 w2 w3", ("w1", "day w2")])
-        with pytest.raises(UsageError, match="stride"):
-            session.predict("w1 " * 200, stride=4)
+        rows = session.encode("w1 w2 " * 100, stride=4)
+        long = session.predict("w1 w2 " * 100, stride=4)
+        windows = session.run(**rows)["last_hidden_state"]
+    assert long.tokens == ("<s>", *("w1", "w2") * 100, "</s>")
+    read = long.outputs["last_hidden_state"]  # of tokens in two windows, the one with more neighbours reads them
+    assert np.abs(read[:3] - windows[0, :3]).max() <= 1e-5
+    inside = int(rows["attention_mask"][0].sum()) - 2  # of the first window, without its special tokens
+    assert np.abs(read[inside - 1] - windows[0, inside - 1]).max() <= 1e-5
+    assert np.abs(read[inside] - windows[1, 4]).max() <= 1e-5
     assert one.tokens == ("<s>", "w1", "w2", "w3", "</s>")
     assert pair.tokens == ("<s>", "w1", "</s>", "</s>", "day", "w2", "</s>")
     assert [b"w1\nday w2"[start:end] for start, end in pair.offsets] == [b"", b"w1", b"", b"", b"day", b"w2", b""]

@@ -40,7 +40,7 @@ def test_features_of_real_text_are_the_eager_models(made: tuple[Any, Path, Path]
     with torch.no_grad():
         wanted = model(**encoded).last_hidden_state[0].numpy()
     with edgexf.load(bundle) as session:
-        (answer,) = session.predict(TEXT[:characters])
+        answer = session.predict(TEXT[:characters])
     found = answer.outputs["last_hidden_state"]
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
@@ -53,7 +53,7 @@ def test_a_document_of_the_full_length_is_read_and_a_longer_one_is_not_cut_in_si
     with edgexf.load(bundle) as session:
         with pytest.raises(InputError, match=f"at most {LONGEST} tokens"):
             session.predict(TEXT)
-        (answer,) = session.predict(TEXT, truncate=True)
+        answer = session.predict(TEXT, truncate=True)
         rows = session.encode(TEXT, stride=64)
         ids = session.encode(TEXT, truncate=True)["input_ids"]
         session.run(**{name: array[-1:] for name, array in rows.items()})
