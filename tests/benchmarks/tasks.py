@@ -124,9 +124,12 @@ def difference(ours: Any, theirs: Any) -> float:
 class Pipeline:
     """A pipeline in a child process."""
 
-    def __init__(self, python: str, task: str, checkpoint: Path, threads: int = 2) -> None:
+    def __init__(
+        self, python: str, task: str, checkpoint: Path, threads: int = 2, child: Path = CHILD, kind: str = ""
+    ) -> None:
+        more = [kind] if kind else []
         self.child = subprocess.Popen(
-            [python, str(CHILD), task, str(checkpoint), str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [python, str(child), task, str(checkpoint), str(threads), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip
         self.versions = self._read()

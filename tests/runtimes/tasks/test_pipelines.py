@@ -1,0 +1,236 @@
+"""Every task of text beside the pipeline of transformers, on the same weights.
+
+Question answering, whose pipeline transformers 5 has taken out, is beside the last 4.x release in
+tests/benchmarks/tasks.py; here `test_spans` compares with all pairs of ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import text_tasks
+
+import edgexf
+from edgexf.errors import EdgexfError
+from edgexf_runtimes.session import Session
+
+Opened = Callable[[str], tuple[Session, Path]]
+TEXTS = [
+    "Zoë of Käse & Co. met Anna-Maria in 東京 \N{GRINNING FACE}, said the Unbelievablenewspaper.",
+    "zero\N{ZERO WIDTH SPACE}width \N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN} and Привет",
+    "A short text.",
+]
+LONG = " ".join(f"Person {number} works for Company {number * 7} in Berlin." for number in range(12))
+TOLERANCE = 1e-4  # of a score, as the pipeline computes it in float32 by torch
+
+
+@pytest.fixture(scope="module")
+def opened(
+    kept: Callable[[str, Callable[[Path], object]], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Opened]:
+    sessions: dict[str, Session] = {}
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def open_(name: str) -> tuple[Session, Path]:
+        if name not in sessions:
+            bundle = kept(f"task-{name}", lambda path: text_tasks.export(name, folder, path))
+            checkpoint = folder / name
+            sessions[name] = edgexf.load(bundle)
+            if not checkpoint.is_dir():  # another process made the bundle
+                text_tasks.make(name, folder)
+        return sessions[name], folder / name
+
+    yield open_
+    for session in sessions.values():
+        session.close()
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two answers have the same shape, names and words, and scores within the tolerance."""
+    if isinstance(theirs, dict):
+        return (
+            isinstance(ours, dict) and set(ours) == set(theirs) and all(same(ours[key], theirs[key]) for key in theirs)
+        )
+    if isinstance(theirs, list):
+        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if isinstance(ours, float):
+        return abs(ours - float(theirs)) <= TOLERANCE
+    return bool(ours == theirs) and type(ours) is type(theirs)
+
+
+LABELS = {"candidate_labels": ["sports", "politics", "food"]}
+CASES: list[tuple[str, str, Any, dict[str, Any]]] = [
+    ("labels", "text-classification", TEXTS[0], {}),
+    ("labels", "text-classification", TEXTS, {}),
+    ("labels", "text-classification", TEXTS[0], {"top_k": 2}),
+    ("labels", "text-classification", TEXTS, {"top_k": None, "function_to_apply": "sigmoid"}),
+    ("labels", "text-classification", {"text": TEXTS[0], "text_pair": TEXTS[2]}, {}),
+    ("labels", "zero-shot-classification", TEXTS[0], LABELS),
+    ("labels", "zero-shot-classification", TEXTS, {**LABELS, "multi_label": True, "hypothesis_template": "It is {}"}),
+    ("labels", "zero-shot-classification", TEXTS[0], {"candidate_labels": "one"}),
+    *(("entities", "token-classification", TEXTS, {"aggregation_strategy": strategy, "ignore_labels": ignored})
+      for strategy in ("none", "simple", "first", "average", "max") for ignored in (["O"], [])),
+    ("entities", "token-classification", TEXTS[0], {}),
+    ("entities", "token-classification", LONG, {"aggregation_strategy": "simple", "stride": 10}),
+    ("words", "fill-mask", "The [MASK] of Paris.", {}),
+    ("words", "fill-mask", ["The [MASK] of [MASK]."], {"top_k": 2}),
+    ("words", "fill-mask", ["One [MASK].", "Two [MASK]!"], {"targets": ["the", "day"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "task", "inputs", "options"), CASES)
+def test_an_answer_is_that_of_the_pipeline(
+    opened: Opened, name: str, task: str, inputs: Any, options: dict[str, Any]
+) -> None:
+    from transformers import pipeline
+
+    session, checkpoint = opened(name)
+    theirs = pipeline(task, model=str(checkpoint))(inputs, **options)
+    ours = session.predict(inputs, **options)
+    assert same(ours, theirs), (ours, theirs)
+    assert json.loads(json.dumps(ours)) == ours
+
+
+def test_offsets_count_the_code_points_of_the_text_that_was_given(opened: Opened) -> None:
+    session, _ = opened("entities")
+    for entity in session.predict(TEXTS[0], ignore_labels=[]):
+        word = entity["word"].removeprefix("##")
+        assert (
+            TEXTS[0][entity["start"] : entity["end"]].lower().startswith(word[0])
+            or word[0] == "z"
+            or not word.isascii()
+        )
+
+
+def test_each_token_of_a_long_text_has_one_label(opened: Opened) -> None:
+    session, _ = opened("entities")
+    tokens = session.predict(LONG, stride=10, ignore_labels=[])
+    places = [token["start"] for token in tokens]
+    assert places == sorted(set(places))
+    assert [token["index"] for token in tokens] == list(range(1, len(tokens) + 1))
+    assert tokens.windows > 1
+    first = session.predict(LONG, truncate=True, ignore_labels=[])
+    alike = [one["entity"] == other["entity"] for one, other in zip(tokens, first, strict=False)]
+    assert all(alike[:40])  # the first window reads these tokens alone
+
+
+QUESTION = "Where does Person 3 work?"
+
+
+def test_an_answer_to_a_question_is_a_part_of_its_context(opened: Opened) -> None:
+    session, _ = opened("answers")
+    found = session.predict(question=QUESTION, context=TEXTS[0], top_k=3)
+    assert [set(answer) for answer in found] == [{"score", "start", "end", "answer"}] * 3
+    assert all(TEXTS[0][answer["start"] : answer["end"]] == answer["answer"] for answer in found)
+    scores = [answer["score"] for answer in found]
+    assert scores == sorted(scores, reverse=True)
+    best = session.predict(question=QUESTION, context=TEXTS[0])
+    assert best == found[0]
+    assert session.predict([(QUESTION, TEXTS[0])]) == [best]
+    assert session.predict({"question": QUESTION, "context": TEXTS[0]}) == best
+    assert session.predict(TEXTS[0], question=QUESTION) == best
+    assert session.predict(question=[QUESTION] * 2, context=TEXTS[0]) == [best, best]
+
+
+def test_no_answer_competes_where_it_is_allowed(opened: Opened) -> None:
+    session, _ = opened("answers")
+    found = session.predict(question=QUESTION, context=TEXTS[0], top_k=100, handle_impossible_answer=True)
+    assert {"score", "start", "end", "answer"} == set(found[0])
+    assert [answer for answer in found if not answer["answer"]] == [
+        {
+            "score": pytest.approx(next(one["score"] for one in found if not one["answer"])),
+            "start": 0,
+            "end": 0,
+            "answer": "",
+        }
+    ]
+
+
+def test_an_answer_in_a_long_context_has_its_place_in_the_whole(opened: Opened) -> None:
+    session, _ = opened("answers")
+    found = session.predict(question=QUESTION, context=LONG, stride=16, top_k=5)
+    assert found.windows > 1
+    assert all(LONG[answer["start"] : answer["end"]] == answer["answer"] for answer in found)
+    with pytest.raises(EdgexfError, match="at most 64 tokens"):
+        session.predict(question=QUESTION, context=LONG)
+
+
+def test_documents_are_ranked_as_a_cross_encoder_ranks_them(opened: Opened) -> None:
+    from sentence_transformers import CrossEncoder
+
+    session, checkpoint = opened("score")
+    theirs = CrossEncoder(str(checkpoint)).rank("Who is Zoë?", TEXTS, return_documents=True)
+    ours = session.rank("Who is Zoë?", TEXTS, return_documents=True)
+    assert same(ours, theirs), (ours, theirs)
+    assert session.rank("Who is Zoë?", TEXTS, top_k=1) == [{key: ours[0][key] for key in ("corpus_id", "score")}]
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("answers", {"question": "Who?"}, "context must be a text"),
+    ("answers", {"question": "", "context": "x"}, "question must hold text"),
+    ("answers", {"question": ["a", "b"], "context": ["c"]}, "2 questions and 1 contexts"),
+    ("answers", {"inputs": "a text alone"}, "a question and its context, got str"),
+    ("answers", {"inputs": {"question": "a"}}, "must hold question and context"),
+    ("answers", {"question": "a", "context": "b", "top_k": 0}, "top_k must be a whole number of at least 1"),
+    ("answers", {"question": "a", "context": "b", "max_seq_len": 1000}, "at most 64 tokens, got 1000"),
+    ("labels", {"inputs": "a", "top_k": "two"}, "top_k must be"),
+    ("labels", {"inputs": "a", "function_to_apply": "relu"}, "function_to_apply must be one of"),
+    ("labels", {"inputs": "a", "question": "b"}, "one of its own (top_k, function_to_apply), got question"),
+    ("labels", {"inputs": {"body": "a"}}, "must hold text"),
+    ("labels", {"inputs": "", "candidate_labels": "a"}, "at least one byte|must hold"),
+    ("labels", {"inputs": "a", "candidate_labels": []}, "candidate_labels must be"),
+    ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "none"}, "where the label goes"),
+    ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "{0} {1}"}, "where the label goes"),
+    (
+        "score",
+        {"inputs": "a", "candidate_labels": "b"},
+        "needs a model of entailment, whose labels name it, got relevance",
+    ),
+    ("labels", {"inputs": "a", "documents": ["b"]}, "needs a model with one score"),
+    ("score", {"inputs": "a", "documents": [""]}, "documents must be a list of texts"),
+    ("entities", {"inputs": "a", "aggregation_strategy": "best"}, "aggregation_strategy must be one of none, simple"),
+    ("entities", {"inputs": ("a", "b")}, "one text at a time"),
+    ("words", {"inputs": "no mask here"}, r"must hold a mask token, got none in text; write \[MASK\]"),
+    ("words", {"inputs": "[MASK]", "targets": []}, "targets must be"),
+]
+
+
+@pytest.mark.parametrize(("name", "call", "said"), WRONG)
+def test_a_wrong_call_is_told_in_one_sentence(opened: Opened, name: str, call: dict[str, Any], said: str) -> None:
+    session, _ = opened(name)
+    with pytest.raises(EdgexfError, match=said) as error:
+        session.predict(**call)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_target_is_read_by_its_first_token_and_said(opened: Opened) -> None:
+    session, _ = opened("words")
+    with pytest.warns(UserWarning, match="'snowflaking' has no token of its own"):
+        found = session.predict("A [MASK].", targets=["snowflaking"])
+    assert len(found) == 1
+
+
+def test_an_entity_and_an_answer_are_explained(opened: Opened) -> None:
+    session, _ = opened("entities")
+    entities = session.predict(TEXTS[0], aggregation_strategy="simple")
+    best = max(entities, key=lambda entity: entity["score"])
+    why = session.explain(TEXTS[0])
+    start = why.offsets[why.position][0]
+    assert TEXTS[0].encode()[start:].startswith(TEXTS[0][best["start"]].encode())
+    assert (
+        session.explain(TEXTS[0], position="Anna").tokens[session.explain(TEXTS[0], position="Anna").position] == "anna"
+    )
+
+    session, _ = opened("answers")
+    answer = session.predict(question=QUESTION, context=TEXTS[0], align_to_words=False)
+    why = session.explain((QUESTION, TEXTS[0]))
+    assert why.prediction.label == answer["answer"]
+    assert abs(why.prediction.score - answer["score"]) <= TOLERANCE
+    named = session.explain((QUESTION, TEXTS[0]), target="met Anna")
+    assert [name.split()[2] for name in named.target] == ["met", "anna"]
+    with pytest.raises(EdgexfError, match="part of the text"):
+        session.explain((QUESTION, TEXTS[0]), target="nowhere")

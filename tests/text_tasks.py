@@ -1,0 +1,51 @@
+"""Small models of every task of text, with a real tokenizer of English.
+
+The encoder is a BERT of one layer. Tests that compare with transformers' pipelines share its bundles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import minilm
+import torch
+import transformers
+from transformers import AutoTokenizer, BertConfig
+
+import edgexf
+
+LONGEST = 64  # tokens
+ENTAILMENT = {0: "contradiction", 1: "entailment", 2: "neutral"}
+TAGS = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-ORG", 4: "I-ORG"}
+HEADS: dict[str, tuple[str, dict[int, str]]] = {
+    "labels": ("BertForSequenceClassification", ENTAILMENT),
+    "score": ("BertForSequenceClassification", {0: "relevance"}),
+    "entities": ("BertForTokenClassification", TAGS),
+    "answers": ("BertForQuestionAnswering", {}),
+    "words": ("BertForMaskedLM", {}),
+}
+
+
+def make(name: str, folder: Path) -> Path:
+    """Writes the checkpoint of a head, and returns its folder. Its weights are large, so that answers differ."""
+    architecture, labels = HEADS[name]
+    tokenizer = AutoTokenizer.from_pretrained(minilm.source(), model_max_length=LONGEST)
+    named: dict[str, Any] = {"id2label": labels} if labels else {}
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=LONGEST, **named,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = getattr(transformers, architecture)(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(folder / name)
+    tokenizer.save_pretrained(folder / name)
+    return folder / name
+
+
+def export(name: str, folder: Path, path: Path) -> None:
+    """Exports the checkpoint of a head to `path`, with an explanation where one is asked for."""
+    edgexf.export(make(name, folder), output=path, explain=("gradient",) if name in ("entities", "answers") else ())
