@@ -34,6 +34,7 @@ FILES = {
     "explain": "explain",
     "bench": "bench",
     "compare": "compare",
+    "ort": "ort",
     "doctor": "info",
 }
 

@@ -7,6 +7,7 @@
     quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
                       decision)
+    ort_bundle        a bundle -> the same bundle with its graphs in ONNX Runtime's own format too, for phones
     answer_arrays     a bundle and an .npz of arrays -> its answer
     explain_arrays    a bundle and an .npz of arrays -> explanations of its samples
     explain_input     a bundle and an input -> explanations side by side

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from families import small
-from optimum.commands.register import register_edgexf
 
 import edgexf
 from edgexf.cli.export import export
 from edgexf.cli.options import SIZES
+from optimum.commands.register import register_edgexf
 
 Done = subprocess.CompletedProcess[str]
 SOURCES = {"variant", "module", "weights", "output"}  # options that stand for another source, and for OUT
@@ -75,7 +75,9 @@ def test_an_error_is_one_sentence_with_the_code_of_edgexf(
 def test_every_option_is_handed_on_as_it_was_given() -> None:
     parser = ArgumentParser()
     register_edgexf.EdgexfExportCommand.parse_args(parser)
-    line = "--model m --explain gradient --explain cplrp --quantize int8 --max-length 9 --image-size 8-16 --overwrite out"
+    line = (
+        "--model m --explain gradient --explain cplrp --quantize int8 --max-length 9 --image-size 8-16 --overwrite out"
+    )
     told = list(register_edgexf.arguments(parser.parse_args(line.split())))
     assert sorted(told) == [
         "--explain=cplrp", "--explain=gradient", "--image-size=8-16", "--max-length=9", "--model=m", "--output=out",
