@@ -75,7 +75,7 @@ def required_operators(files: Mapping[str, bytes]) -> bytes:
             paths.append(Path(folder, f"{place}.ort"))
             paths[-1].write_bytes(data)
         listed = Path(folder, "listed.config")
-        command = [sys.executable, "-c", TOOL, listed, *paths]
+        command = [sys.executable, "-c", TOOL, *map(str, (listed, *paths))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no argument from outside)
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
