@@ -30,6 +30,6 @@ def ort(bundle: Path, dtypes: tuple[str, ...], overwrite: bool) -> None:
     signed = (bundle / SIGNING_FILE).exists()
     files = to_ort(bundle, dtypes, overwrite, progress).manifest.files
     for path in (*names.ort_files(files)[:-1], names.OPERATORS_FILE):
-        say(f"{path} ({files[path]['bytes'] / 1e6:.2f} MB)")
+        say(f"{path} ({files[path]['bytes'] / 1e3:,.0f} kB)")
     if signed:
         click.echo(f"{SIGNING_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
