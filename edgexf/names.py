@@ -51,6 +51,7 @@ PREDICT_FILE = "onnx/model.onnx"
 WEIGHTS_FILE = "onnx/model.onnx_data"
 PROFILE_FILE = "profile.json"  # where the time of each graph goes
 QUANTIZE_FILE = "quantize_config.json"
+OPERATORS_FILE = "onnx/required_operators.config"  # what a reduced build of ONNX Runtime needs for the .ort files
 
 
 def relevance_of(method: str, first: bool) -> str:
@@ -68,3 +69,16 @@ def explain_files(methods: Iterable[str]) -> dict[str, str]:
         method: "onnx/explain.onnx" if place == 0 else f"onnx/explain_{method}.onnx"
         for place, method in enumerate(methods)
     }
+
+
+def ort_file(path: str) -> str:
+    """The path in a bundle of the .ort file of the graph at `path`."""
+    return f"{path.removesuffix('.onnx')}.ort"
+
+
+def ort_files(paths: Iterable[str]) -> list[str]:
+    """The .ort files among the paths, in order, and the list of their operators behind them; empty without such files."""
+    return [
+        *sorted(path for path in paths if path.endswith(".ort")),
+        *[path for path in paths if path == OPERATORS_FILE],
+    ]

@@ -78,7 +78,7 @@ def revise(
     remove_remains(folder)
     if checked(folder, verify=False).files != before.files:
         raise BundleError(
-            f"a bundle must stay as it is while it is quantized, got other files in {folder.name} than at the start; run it again."
+            f"a bundle must stay as it is while it changes, got other files in {folder.name} than at the start; run it again."
         )
     gone = {*dropped, names.MANIFEST_FILE, SIGNING_FILE}
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ FILES = {
     "explain": "explain",
     "bench": "bench",
     "compare": "compare",
+    "ort": "ort",
     "doctor": "info",
 }
 
@@ -69,21 +71,28 @@ class Commands(click.Group):
         """Runs a command. In standalone mode it ends the process with an exit code."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **extra)
-        sys.exit(self.code_of(args, prog_name, **extra))
+        sys.exit(code_of(partial(super().main, args, prog_name, standalone_mode=False, **extra)))
 
-    def code_of(self, args: Sequence[str] | None, prog_name: str | None, **extra: Any) -> int:
-        """Runs a command and shows its error. Returns the exit code of the process."""
-        with guarded_streams(), plain_warnings():
-            try:
-                code: int = super().main(args, prog_name, standalone_mode=False, **extra) or 0
-                click.echo(nl=False)  # flushes
-                return code
-            except click.Abort:  # click's name for Ctrl-C
-                return INTERRUPTED
-            except click.ClickException as error:
-                return shown(error)
-            except EdgexfError as error:
-                return shown(Refusal(error))
+
+def run_alone(command: click.Command, args: Sequence[str], prog_name: str) -> None:
+    """Runs one command without the group, as the program `prog_name`, and ends the process with an exit code."""
+    signal.signal(signal.SIGTERM, stop)
+    sys.exit(code_of(partial(command.main, args, prog_name, standalone_mode=False)))
+
+
+def code_of(run: Callable[[], Any]) -> int:
+    """Runs a command and shows its error. Returns the exit code of the process."""
+    with guarded_streams(), plain_warnings():
+        try:
+            code: int = run() or 0
+            click.echo(nl=False)  # flushes
+            return code
+        except click.Abort:  # click's name for Ctrl-C
+            return INTERRUPTED
+        except click.ClickException as error:
+            return shown(error)
+        except EdgexfError as error:
+            return shown(Refusal(error))
 
 
 def shown(error: click.ClickException) -> int:

@@ -56,7 +56,7 @@ def verify(bundle: Path, opening: Opening) -> None:
 
     verdict = verify(bundle, **opening.arguments)
     rows = [
-        (part.dtype, row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual)))
+        (part.name, row.cell, *map(difference_text, (row.outputs, row.relevance, row.residual)))
         for part in verdict.parts
         for row in part.rows
     ]
@@ -64,7 +64,7 @@ def verify(bundle: Path, opening: Opening) -> None:
     click.echo(f"{len(verdict.bundle.manifest.files)} files are as they were written")
     for part in verdict.parts:
         click.echo(
-            f"{part.dtype}: worst relative difference {part.worst:.1e}, tolerance {part.tolerance:g}: {'passed' if part.passed else 'FAILED'}"
+            f"{part.name}: worst relative difference {part.worst:.1e}, tolerance {part.tolerance:g}: {'passed' if part.passed else 'FAILED'}"
         )
     if not verdict.passed:
         raise click.exceptions.Exit(1)

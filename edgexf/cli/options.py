@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 MOST_BYTES = 256 << 20  # of a latency report
+MAX_LENGTH = "max-length"
+SIZES = {
+    "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
+    "context": "Tokens the n-gram context sees.", MAX_LENGTH: "Longest input in tokens.", "vocabulary": "Token ids.",
+    "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
+    "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
+}  # fmt: skip
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
@@ -177,14 +184,8 @@ report_options = all_of(
 
 def size_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds an option for each size of a reference model with custom weights. `--max-length` also bounds other models."""
-    sizes = {
-        "layers": "Encoder layers.", "width": "Hidden width.", "heads": "Attention heads.", "feedforward": "Feed-forward width.",
-        "context": "Tokens the n-gram context sees.", "max-length": "Longest input in tokens.", "vocabulary": "Token ids.",
-        "window": "longformer: tokens to each side.", "rank": "linformer: slots.", "buckets": "reformer: hash buckets.",
-        "rounds": "reformer: hash rounds.", "chunk": "reformer: tokens a chunk.",
-    }  # fmt: skip
-    for name, text in reversed(sizes.items()):
-        also = ", or with --model or --module" if name == "max-length" else ""
+    for name, text in reversed(SIZES.items()):
+        also = ", or with --model or --module" if name == MAX_LENGTH else ""
         command = click.option(f"--{name}", type=int, help=f"{text} With --variant and --weights{also}.")(command)
     return command
 

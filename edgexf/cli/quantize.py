@@ -74,6 +74,7 @@ def run_quantize(
     """Quantizes a bundle and shows the measurements, also for a refused mode, before its RefusedError. UsageError for data
     that can't be read.
     """
+    from edgexf import names
     from edgexf.bundle.folder import SIGNING_FILE
     from edgexf.cli.console import progress
     from edgexf.pipeline.quantize_bundle import AUTO, Request, quantize
@@ -93,6 +94,7 @@ def run_quantize(
     if "lengths" in options:
         options = {**options, "lengths": tuple(parse_lengths(options["lengths"]))}
     signed, refusal = (bundle / SIGNING_FILE).exists(), None
+    converted = (bundle / names.OPERATORS_FILE).exists()
     try:
         outcomes = quantize(bundle, Request(mode, **options), progress)
     except RefusedError as error:
@@ -110,6 +112,8 @@ def run_quantize(
             click.echo(f"{waiting} was not tried: it needs --calibration", err=True)
     if signed and refusal is None:
         click.echo(f"{SIGNING_FILE} spoke for the old files and is gone: sign the bundle again", err=True)
+    if converted and not (bundle / names.OPERATORS_FILE).exists():
+        click.echo("the .ort files were of the old graphs and are gone: run `edgexf ort` again", err=True)
     if "markdown" in files:
         write_text(files["markdown"], quantization.markdown(outcomes))
     if "html" in files:

@@ -339,6 +339,10 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     stays = [graph for graph in manifest.variants if graph.dtype not in anew]
     dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
     dropped += [path for dtype in anew if (path := in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files]
+    if any(names.ort_file(path) in manifest.files for path in dropped):
+        dropped += names.ort_files(
+            manifest.files
+        )  # they are of the old graphs, and their operators are listed together
     before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
     told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
     outcomes = [*{**before, **told}.values(), outcome]

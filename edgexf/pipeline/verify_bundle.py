@@ -1,29 +1,42 @@
 """Verify a bundle on disk on this device, without torch.
 
-bundle on disk -> hashes, contract -> golden outputs in every dtype -> Verdict
+bundle on disk -> hashes, contract -> golden outputs in every dtype, and by its .ort files -> Verdict
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgexf import bundle
+from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 
 if TYPE_CHECKING:
+    from edgexf_runtimes import Session
     from edgexf_runtimes.measure.golden import GoldenRow
+
+ORT = "ort"  # the form of a part
 
 
 @dataclass(frozen=True)
 class Part:
-    """The golden cells as one dtype computes them, and the tolerance that they must keep."""
+    """The golden cells as one dtype computes them, and the tolerance that they must keep. `form` is ``ort`` for the .ort
+    files of the dtype, and empty for its ONNX files.
+    """
 
     dtype: str
     rows: tuple[GoldenRow, ...]
     tolerance: float
+    form: str = ""
+
+    @property
+    def name(self) -> str:
+        """The dtype and the form, for people."""
+        return f"{self.dtype} .{self.form}" if self.form else self.dtype
 
     @property
     def worst(self) -> float:
@@ -36,7 +49,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verify` found on this device: a part for each dtype of the bundle, fp32 first."""
+    """What `verify` found on this device: a part for each dtype of the bundle, fp32 first, and behind it one for its .ort
+    files if the bundle holds some.
+    """
 
     bundle: Bundle
     parts: tuple[Part, ...]
@@ -75,5 +90,21 @@ def verify(
     parts = []
     for dtype in dict.fromkeys(graph.dtype for graph in found.variants):
         with load(path, dtype=dtype, verify="never", check="never", nan="flag", **how) as session:
-            parts.append(Part(dtype, tuple(golden.check(session)), tolerance(Path(path), found, dtype)))
+            most = tolerance(Path(path), found, dtype)
+            parts.append(Part(dtype, tuple(golden.check(session)), most))
+            if names.ort_file(session.manifest.variants[0].file) in found.files:
+                with ort_files(session):
+                    parts.append(Part(dtype, tuple(golden.check(session)), most, ORT))
     return Verdict(Bundle(Path(path), found), tuple(parts))
+
+
+@contextmanager
+def ort_files(session: Session) -> Iterator[None]:
+    """Runs the graphs of a session by their .ort files within the block."""
+    from edgexf_runtimes.device.providers import create
+
+    with ExitStack() as stack:
+        for graph in session.manifest.variants:
+            path = session.path / names.ort_file(graph.file)
+            stack.enter_context(session.graphs.replaced(graph.method, create(path, settings=session.settings)))
+        yield
