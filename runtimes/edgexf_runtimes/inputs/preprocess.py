@@ -38,12 +38,14 @@ class Raw(Record):
         data: the bytes of the input that the model reads.
         truncated: the input goes on after `data`.
         text: for a text model, the text itself or a pair of texts.
+        prompt: the beginning of the text that is a prompt; empty without one.
     """
 
     name: str
     data: bytes
     truncated: bool
     text: Text | None = None
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.data, bytes):
@@ -120,10 +122,14 @@ def wrong_source(source: Any, place: int | None = None) -> UsageError:
     )
 
 
+def is_single(inputs: Any) -> bool:
+    """Whether a value is one input, and not several."""
+    return isinstance(inputs, str | bytes | os.PathLike | tuple | Raw)
+
+
 def listed(inputs: Any) -> list[Any]:
     """The inputs as a list. A single input becomes a list of one. Raises UsageError for what is no input."""
-    kinds: Any = str | bytes | os.PathLike | tuple | Raw
-    if isinstance(inputs, kinds):
+    if is_single(inputs):
         return [inputs]
     sources = each(inputs)
     if sources is None:
@@ -131,7 +137,7 @@ def listed(inputs: Any) -> list[Any]:
     found: list[Any] = []
     for source in sources:
         go_on()  # what gives the inputs may take its time
-        if not isinstance(source, kinds):
+        if not is_single(source):
             raise wrong_source(source, len(found))
         found.append(source)
     return found

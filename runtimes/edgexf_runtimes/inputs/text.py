@@ -40,6 +40,7 @@ class Encoded:
         offsets: the [start, end) of each token in the bytes of the input. A token that stands for nothing in the input,
             such as a class token, has (0, 0).
         truncated: the input goes on after the last token.
+        prompt: the number of tokens at the beginning that a pooling leaves out.
     """
 
     ids: Tokens
@@ -47,6 +48,7 @@ class Encoded:
     tokens: tuple[str, ...]
     offsets: tuple[tuple[int, int], ...]
     truncated: bool = False
+    prompt: int = 0
 
 
 class Tokenizer:
