@@ -352,10 +352,7 @@ class Source:
         return {output.name: found[output.name] for output in self.outputs}
 
     def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Which tokens are no padding, bool [batch, sequence].
-
-        All tokens of a custom module count as real, because every answer is compared.
-        """
+        """Which tokens are no padding, bool [batch, sequence]; all of a custom module, of which every answer is compared."""
         if self.module_inputs is None:
             return inputs[names.ATTENTION_MASK] > 0
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
@@ -375,8 +372,7 @@ class Source:
     def mask(self) -> tuple[int, tuple[int, ...]] | None:
         """The place of the mask among the inputs, and the values that mark real tokens in it. None without a mask."""
         marks = {names.ATTENTION_MASK: 1} if self.module_inputs is None else self.module_inputs.real
-        pools_all = self.sentences is None or self.sentences.include_prompt
-        prompt = () if pools_all else (names.PROMPT_MARK,)
+        prompt = (names.PROMPT_MARK,) if self.sentences is not None and not self.sentences.include_prompt else ()
         places = [
             (place, (marks[one.name], *prompt))
             for place, one in enumerate(self.tensors)
