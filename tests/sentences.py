@@ -87,7 +87,7 @@ def save(
     tokens, and arguments of `SentenceTransformer`.
     """
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     base = folder.with_name(f"{folder.name}-base")
     model = bert() if model is None else model

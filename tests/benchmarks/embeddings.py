@@ -143,7 +143,7 @@ def long_row(work: Path, texts: list[str]) -> Row:
 
 def heads() -> Iterator[tuple[str, str, tuple[str, ...], list[Any], dict[str, Any]]]:
     """Yields (name of the model, what, ways of pooling, layers, settings) of random checkpoints."""
-    from sentence_transformers.models import Dense, LayerNorm, Normalize
+    from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize
     from torch import nn
 
     for mode in MODES:
@@ -194,9 +194,8 @@ def random(work: Path, texts: list[str]) -> Iterator[Row]:
         sentences.save(folder, modes, layers, model_of(family), longest=20, **settings)
         library, alone = sentences.library(folder), family in ALONE
         with edgexf.load(exported(folder)) as session:
-            prompts = session.manifest.embedding.prompts
             yield family, what, worst(library, session, texts, alone, truncate=True)
-            if prompts:
+            if "passage" in session.manifest.embedding.prompts:
                 asked = {"prompt_name": "passage", "truncate": True}
                 yield family, f"{what}, a prompt that is not pooled", worst(library, session, texts, alone, **asked)
 
