@@ -1,6 +1,6 @@
 """Compares embeddings of bundles with those of sentence-transformers on the same weights.
 
-    python tests/benchmarks/embeddings.py --output tests/benchmarks/results/embeddings.md
+    python tests/benchmarks/embeddings.py --output tests/benchmarks/results [--part real|random]
 
 Two parts:
 
@@ -24,7 +24,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from edgexf_runtimes.device.device import machine
 
 COUNT = 100
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-ALONE = ("BigBird", "Reformer")  # families whose answers depend on padding
+ALONE = ("BigBird",)  # families whose answers depend on padding
 Row = tuple[str, str, str]
 
 
@@ -158,7 +158,7 @@ def heads() -> Iterator[tuple[str, str, tuple[str, ...], list[Any], dict[str, An
         [LayerNorm(32), Dense(32, 20, use_residual=True)],
         {},
     )
-    for family in ("DistilBert", "Roberta", "MPNet", "Longformer", "BigBird", "ModernBert", "Reformer", "Funnel"):
+    for family in ("DistilBert", "Roberta", "MPNet", "Longformer", "BigBird", "ModernBert", "Funnel"):
         yield family, "mean, Normalize", ("mean",), [Normalize()], {}
     yield "Albert", "mean, Normalize", ("mean",), [Normalize()], {}
     yield "Qwen3", "lasttoken, Normalize", ("lasttoken",), [Normalize()], {}
@@ -200,24 +200,40 @@ def random(work: Path, texts: list[str]) -> Iterator[Row]:
                 yield family, f"{what}, a prompt that is not pooled", worst(library, session, texts, alone, **asked)
 
 
+def table(found: Mapping[str, list[Row]]) -> str:
+    """Returns the rows of all parts as Markdown."""
+    head = f"Largest difference from sentence-transformers over {COUNT} texts, on {machine()}.\n\n"
+    rows = [row for part in PARTS for row in found.get(part, ())]
+    return head + markdown_table(("model", "what", "largest difference"), rows)
+
+
+PARTS = {"real": (real, paragraphs), "random": (random, drawn)}
+
+
 @click.command()
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The table, as Markdown."
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of embeddings.json and .md.",
 )
-@click.option("--part", type=click.Choice(["real", "random"]), help="One part alone, which is printed and not written.")
-def main(output: Path, part: str | None) -> None:
-    """Compare, print each row, and write the table."""
+@click.option(
+    "--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="Measure this part anew; by default all."
+)
+def main(output: Path, parts: tuple[str, ...]) -> None:
+    """Compare, print each row, and write embeddings.json and embeddings.md."""
     transformers.logging.set_verbosity_error()
-    parts = {"real": (real, paragraphs()), "random": (random, drawn())}
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
-        for name, (measured, texts) in parts.items():
-            for row in measured(Path(folder), texts) if part in (None, name) else ():
+    file = output / "embeddings.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for part in parts or PARTS:
+        measured, texts = PARTS[part]
+        found[part] = []
+        with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
+            for row in measured(Path(folder), texts()):
                 print(*row, sep=" | ", flush=True)
-                rows.append(row)
-    if part is None:
-        head = f"Largest difference from sentence-transformers over {COUNT} texts, on {machine()}.\n\n"
-        output.write_text(head + markdown_table(("model", "what", "largest difference"), rows), encoding="utf-8")
+                found[part].append(row)
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (output / "embeddings.md").write_text(table(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
