@@ -19,10 +19,15 @@ START_LOGITS = "start_logits"  # float32 [batch, sequence], scores of the first 
 END_LOGITS = "end_logits"  # float32 [batch, sequence], scores of the last token of an answer
 LAST_HIDDEN_STATE = "last_hidden_state"  # float32 [batch, sequence, width]
 ENCODER_LAST_HIDDEN_STATE = "encoder_last_hidden_state"  # float32 [batch, sequence, width], of a model with a decoder
+SENTENCE_EMBEDDING = (
+    "sentence_embedding"  # float32 [batch, width], one vector for all tokens, as sentence-transformers pools
+)
 RELEVANCE = "relevance"  # float32 [batch, sequence], signed, raw, 0 at padding
 RESIDUAL = "residual"  # float32 [batch], the explained value minus the sum of relevance
 ATTENTION = "attention"  # float32 [batch, layers, heads, sequence], attention weights of the query that the value reads
 PATH_VALUES = "path_values"  # float32 [batch, steps], the explained value at each point of the path
+
+PROMPT_MARK = 2  # in attention_mask: a token that the model reads and the pooling leaves out
 
 SHARES = (
     "attention-rollout",

@@ -3,6 +3,8 @@
     formula      sizes that follow from other sizes
     signature    the inputs of a custom module, and how their axes vary
     preprocess   how text or bytes become token ids
+    embedding    how texts become embeddings: prompts, what is pooled, and how much of it is kept
+    dimensions   the names that dimensions had in earlier versions
     operations   the operations of a graph as formulas of the sizes of its inputs
     fitted       such formulas from counts at some sizes
     profile      where the time of each graph goes: modules of nodes, and operations

@@ -9,6 +9,8 @@ the outputs hold, and which arrays choose what an explanation explains. Standard
     SPAN            start_logits, end_logits [samples, tokens]   target_start . start_logits + target_end . end_logits
     VECTORS         last_hidden_state [samples, tokens, width]   cosine of target and the mean of the real tokens,
                                                                  or of target and a decoder's vector at the position
+    EMBEDDING       last_hidden_state, and                       cosine of target and sentence_embedding
+                    sentence_embedding [samples, width]
 
 A new task of an existing kind is a record in `TASKS`. A new kind is a `Kind` in this module, and the code that computes
 its explained value: in torch (`edgexf_exporters.targets`) and in numpy (`edgexf_runtimes.explain`).
@@ -32,10 +34,11 @@ class Kind(Record):
     Attributes:
         name: the kind in words.
         outputs: the names of the first outputs.
-        rank: the number of axes of each of these outputs.
+        rank: the number of axes of the first of these outputs.
         weights: the names of the arrays that weight the outputs in an explained value.
         positioned: an explanation also takes a position: the token at which the model answers.
         turns: samples may also be the second axis, as in modules whose first axis is the sequence.
+        pooled: the last of these outputs is one vector for each sample, [samples, width].
     """
 
     name: str
@@ -44,11 +47,14 @@ class Kind(Record):
     weights: tuple[str, ...] = (names.TARGET,)
     positioned: bool = False
     turns: bool = False
+    pooled: bool = False
 
     def fits(self, outputs: Sequence[Tensor]) -> bool:
         """Whether the first outputs have the names and the rank of this kind."""
         first = outputs[: len(self.outputs)]
-        return tuple(output.name for output in first) == self.outputs and len(first[0].shape) == self.rank
+        if tuple(output.name for output in first) != self.outputs or len(first[0].shape) != self.rank:
+            return False
+        return not self.pooled or (len(first[-1].shape) == 2 and first[-1].shape[0] == first[0].shape[0])
 
 
 CLASSES = Kind("logits of classes", (names.LOGITS,), 2)
@@ -57,7 +63,10 @@ SPAN = Kind(
     "logits of an answer's ends", (names.START_LOGITS, names.END_LOGITS), 2, (names.TARGET_START, names.TARGET_END)
 )
 VECTORS = Kind("a vector for each token", (names.LAST_HIDDEN_STATE,), 3)
-KINDS = (CLASSES, TOKEN_CLASSES, SPAN, VECTORS)
+EMBEDDING = Kind(
+    "a vector for each token and one for all", (names.LAST_HIDDEN_STATE, names.SENTENCE_EMBEDDING), 3, pooled=True
+)
+KINDS = (CLASSES, TOKEN_CLASSES, SPAN, EMBEDDING, VECTORS)  # the first that fits counts
 UNNAMED = (CLASSES, TOKEN_CLASSES)  # what a custom module's first output is taken for, if no kind knows its name
 
 
@@ -81,8 +90,8 @@ class Head(Record):
 
     @property
     def columns(self) -> int | str:
-        """The last axis of the first output: classes, words, or the width of a vector; the tokens of a span."""
-        return self.shape[-1]
+        """The columns of what is explained: classes, words, or the width of a vector; the tokens of a span."""
+        return self.outputs[-1 if self.kind.pooled else 0].shape[-1]
 
     @property
     def has_fixed_columns(self) -> bool:

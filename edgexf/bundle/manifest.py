@@ -12,6 +12,8 @@ from dataclasses import asdict, field, replace
 from typing import Any, Self
 
 from edgexf import names
+from edgexf.bundle.dimensions import with_new_dimensions
+from edgexf.bundle.embedding import Embedding
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.checks import is_count, require, require_text, wrong_keys
@@ -203,6 +205,7 @@ class Manifest(Record):
         segments: the rule for segments; None for a model without several token types.
         decoder: the limits of the decoder; None for a model that is not sequence-to-sequence.
         signature: the inputs of a custom module, which it describes instead of `limits`; None for other models.
+        embedding: how texts become embeddings; None for a model whose checkpoint says nothing of that.
         scores: how logits of classes become scores: ``softmax``, ``sigmoid`` (each class separately) or ``none`` (a
             number, not a class).
         files: the sha256 and the size in bytes of each listed file, by path.
@@ -223,6 +226,7 @@ class Manifest(Record):
     segments: Segments | None = None
     decoder: Decoder | None = None
     signature: Signature | None = None
+    embedding: Embedding | None = None
     scores: str = "softmax"
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -262,9 +266,13 @@ class Manifest(Record):
             require(not labelled or columns, "logits must have a column for each label", output.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """The values of the JSON without the `digest`, which is made of all other values."""
+        """The values of the JSON without the `digest`, which is made of all other values, and without an `embedding` that
+        is None, which earlier readers don't know.
+        """
         values = asdict(self)
         del values["digest"]
+        if self.embedding is None:
+            del values["embedding"]
         return values
 
     @classmethod
@@ -277,7 +285,7 @@ class Manifest(Record):
                 "load it with the edgexf that wrote it, or export it again."
             )
         try:
-            known = record(cls, values, left_out=("digest",))
+            known = record(cls, values, left_out=("digest",), may_lack=("embedding",))
             manifest: Manifest = cls(**restored(known))
             if any("profile" not in graph for graph in known["variants"]):  # a key that came with today's names
                 manifest = with_new_dimensions(manifest)
@@ -331,7 +339,7 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
     return {
         **known,
         "limits": Limits(**record(Limits, known["limits"], may_lack=("pads_left",))),
-        **{name: optional(kind, known[name]) for name, kind in OPTIONAL.items()},
+        **{name: optional(kind, known.get(name)) for name, kind in OPTIONAL.items()},
         "variants": tuple(
             Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})
             for graph in graphs
@@ -347,6 +355,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "segments": (Segments,),
     "decoder": (Decoder,),
     "signature": (Signature,),
+    "embedding": (Embedding,),
 }
 
 
@@ -363,28 +372,6 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
     named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
     chosen = (named or kinds)[0]
     return chosen(**record(chosen, values))
-
-
-def with_new_dimensions(manifest: Manifest) -> Manifest:
-    """The manifest of an earlier edgexf, with the names that dimensions have today. Its ONNX files keep the old names.
-
-    A name stays where its new name is taken: the user of a custom module may have called another axis so.
-    """
-    tensors = [tensor for graph in manifest.variants for tensor in (*graph.inputs, *graph.outputs)]
-    taken = {size for tensor in tensors for size in tensor.shape}
-    new = {old: name for old, name in names.OLD_DIMENSIONS.items() if name not in taken}
-
-    def renamed(old: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(replace(one, shape=tuple(new.get(str(size), size) for size in one.shape)) for one in old)
-
-    variants = tuple(
-        replace(one, inputs=renamed(one.inputs), outputs=renamed(one.outputs)) for one in manifest.variants
-    )
-    signature = manifest.signature
-    if signature is not None:
-        axes = tuple(replace(axis, name=new.get(axis.name, axis.name)) for axis in signature.axes)
-        signature = replace(signature, axes=axes, samples=new.get(signature.samples, signature.samples))
-    return replace(manifest, variants=variants, signature=signature)
 
 
 def record(cls: type, values: Any, left_out: tuple[str, ...] = (), may_lack: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 @click.argument("source", metavar="[INPUT]", type=click.Path(path_type=Path), required=False)
 @click.option("--text", help="Text to explain instead of a file.")
 @click.option("--question", help="Of question answering: what is asked of the input, which is its context.")
+@click.option("--similar-to", help="Of a model of embeddings: another text. Explain both sides of their cosine.")
+@click.option("--prompts", nargs=2, metavar="NAME NAME", help="With --similar-to: the bundle's prompts of both texts.")
 @truncate_option
 @click.option("--stride", type=int, hidden=True, expose_value=False, callback=refuse_stride)
 @target_options
@@ -48,12 +50,14 @@ def refuse_stride(_context: click.Context, _option: click.Parameter, value: int 
 )
 @session_options()
 def explain(
-    bundle: Path, source: Path | None, text: str | None, question: str | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: str | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, opening: Opening, **options: Any
+    bundle: Path, source: Path | None, text: str | None, question: str | None, similar_to: str | None, prompts: tuple[str, str] | None, truncate: bool, sample: int | None, targets: tuple[str, ...], against: str | None, position: str | None, methods: tuple[str, ...], evaluate: Path | None, html: Path | None, as_json: bool, truth: str, opening: Opening, **options: Any
 ) -> None:  # fmt: skip
     """Show why the model answers as it does for one file (- is standard input).
 
     Several methods or targets stand side by side. `--target c --against python` explains the logit of c minus the logit
     of python.
+
+    With `--similar-to`, what the tokens of both texts add to the cosine of their embeddings.
 
     A model that takes arrays reads them from an .npz file, by the names of its inputs. The tokens shown are its ids.
     """
@@ -72,7 +76,10 @@ def explain(
         place_of,
         text_of,
     )
+    from edgexf.pipeline.explain_similarity import check_alone as check_two
 
+    two = {"--target": targets, "--against": against, "--position": position is not None, "--evaluate": evaluate}
+    check_two(similar_to, prompts, **two, **{"--label": truth, "--sample": sample is not None})
     if line := left_out(methods):
         say(line, to_stderr=True)
     if evaluate is not None:
@@ -91,6 +98,8 @@ def explain(
         return show_evaluation(bundle, evaluate, methods, options, truncate, as_json, opening)
     given, wanted = only_input(text, source), chosen_targets(targets, against)
     check_page(html, source)
+    if similar_to is not None:
+        return show_similarity(bundle, (given, similar_to), prompts, methods, options, truncate, html, as_json, opening)
     with opened(bundle, opening) as session:
         if session.manifest.preprocess is None:
             check_array_call(session, **{"--text": text, "--question": question, "--truncate": truncate})
@@ -116,6 +125,27 @@ def explain(
     elif html is None:
         show(text_of(found, width()))
     return None
+
+
+def show_similarity(
+    bundle: Path, texts: tuple[str | Path, str], prompts: tuple[str, str] | None, methods: tuple[str, ...], options: dict[str, Any], truncate: bool, html: Path | None, as_json: bool, opening: Opening
+) -> None:  # fmt: skip
+    """Shows both sides of a similarity: a terminal view, JSON lines or a page."""
+    from edgexf.cli.console import show, told_progress, width
+    from edgexf.pipeline.explain_similarity import explain_similarity
+    from edgexf.report.html.similarity import similarity_page
+    from edgexf.report.terminal.similarity import similarity_text
+
+    with opened(bundle, opening) as session:
+        found = explain_similarity(session, texts, prompts, methods, options, truncate, told_progress)
+    if html is not None:
+        write_text(html, similarity_page(found))
+        say(f"wrote {html}", to_stderr=True)
+    if as_json:
+        for explanation in found.explanations:
+            click.echo(explanation.to_json())
+    elif html is None:
+        show(similarity_text(found, width()))
 
 
 def show_evaluation(

@@ -12,6 +12,7 @@
     answer_arrays     a bundle and an .npz of arrays -> its answer
     explain_arrays    a bundle and an .npz of arrays -> explanations of its samples
     explain_input     a bundle and an input -> explanations side by side
+                      (explain_similarity: of two texts that are alike)
     evaluate_methods  a bundle and labelled data -> how faithful its methods are
 
 A bundle goes from `export_model` to the device, where the other files use it. Public names are imported when they are

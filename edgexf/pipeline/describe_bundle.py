@@ -34,6 +34,7 @@ def make_manifest(source: Source, verdict: Verdict, opset: int) -> Manifest:
         decoder=source.decoder,
         signature=None if source.module_inputs is None else source.module_inputs.signature,
         scores=source.scores,
+        embedding=source.sentences,
         variants=(
             Graph("predict", "fp32", names.PREDICT_FILE, source.tensors, source.outputs, names.PROFILE_FILE),
             *(explain_graph(source, method, path) for method, path in names.explain_files(graphs.explain).items()),

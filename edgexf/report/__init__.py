@@ -5,6 +5,7 @@
     latency/                                a latency report, and what it says
     verdicts                                quantization in the words of a user
     comparison, ranks                       several explanations of one input
+    similarity                              explanations of two texts that are alike
     words, segments, relevance, runs        an explanation by words, tokens and bytes, and its strongest runs
     reading                                 checks of values that were read from JSON
     characters, colours, markdown           text and colours that every view shares

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from edgexf import names
 from edgexf.bundle import manifest as contract
+from edgexf.bundle.embedding import Embedding
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf_exporters.answers import named_outputs
@@ -208,6 +209,7 @@ class Source:
         multiple_choice: a row holds several inputs, and the model chooses one of them.
         has_argmax: a `torch.argmax` inside the module decides what else is computed.
         scores: as in `Manifest`.
+        sentences: how texts become embeddings, for a model that gives ``sentence_embedding``.
         files: the further files of the bundle, such as tokenizer.json, by path.
         settings: arguments of the module that are no tensors, by name.
         call_context: makes the context that surrounds each call of the module.
@@ -239,6 +241,7 @@ class Source:
     multiple_choice: bool = False
     has_argmax: bool = False
     scores: str = "softmax"
+    sentences: Embedding | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     call_context: Callable[[nn.Module], AbstractContextManager[None]] = nothing
@@ -349,10 +352,7 @@ class Source:
         return {output.name: found[output.name] for output in self.outputs}
 
     def real(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-        """Which tokens are no padding, bool [batch, sequence].
-
-        All tokens of a custom module count as real, because every answer is compared.
-        """
+        """Which tokens are no padding, bool [batch, sequence]; all of a custom module, of which every answer is compared."""
         if self.module_inputs is None:
             return inputs[names.ATTENTION_MASK] > 0
         return np.ones(next(iter(inputs.values())).shape[:2], dtype=bool)
@@ -365,16 +365,16 @@ class Source:
         if self.mask is None:
             sizes = inputs[self.inputs[0]].shape
             return np.ones([size for axis, size in enumerate(sizes) if axis != self.channels], dtype=bool)
-        place, mark = self.mask
-        shown: npt.NDArray[np.bool_] = inputs[self.inputs[place]] == mark
-        return shown
+        place, marks = self.mask
+        return np.isin(inputs[self.inputs[place]], marks)
 
     @cached_property
-    def mask(self) -> tuple[int, int] | None:
-        """The place of the mask among the inputs, and the value that marks real tokens in it. None without a mask."""
+    def mask(self) -> tuple[int, tuple[int, ...]] | None:
+        """The place of the mask among the inputs, and the values that mark real tokens in it. None without a mask."""
         marks = {names.ATTENTION_MASK: 1} if self.module_inputs is None else self.module_inputs.real
+        prompt = (names.PROMPT_MARK,) if self.sentences is not None and not self.sentences.include_prompt else ()
         places = [
-            (place, marks[one.name])
+            (place, (marks[one.name], *prompt))
             for place, one in enumerate(self.tensors)
             if one.name in marks and (self.module_inputs is None or one.shape == self.tensors[0].shape)
         ]

@@ -7,6 +7,7 @@ It computes the explained value f [samples] from the outputs and these tensors. 
     logits [samples, tokens, classes]     the same, position [samples]        f = target . logits at the position
     start_logits, end_logits              target_start, target_end            f = both dot products
     last_hidden_state                     target [samples, width]             f = cosine of target and the vector
+    ..., sentence_embedding               target [samples, width]             f = cosine of target and the embedding
 
 The vector of a sample is the mean of its real tokens' vectors; for a decoder it is the vector at the position. A target
 row of zeros stands for what the model predicts: the best class, or the best start and end. For vectors, a row of zeros
@@ -27,7 +28,7 @@ from torch import Tensor
 from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.formula import known
-from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Head, Kind, head_of
+from edgexf.bundle.heads import CLASSES, EMBEDDING, SPAN, TOKEN_CLASSES, VECTORS, Head, Kind, head_of
 
 Array = npt.NDArray[Any]
 TINY = 1e-12  # the least length of a vector, so that no division is by 0
@@ -44,6 +45,9 @@ class Target(Protocol):
 
         `real` is bool [samples, tokens], or None where every token is real.
         """
+
+    def on_path(self, resolved: Sequence[Tensor]) -> list[Tensor]:
+        """What `value` takes at the points of a path that ends at the input."""
 
     def value(self, outputs: Sequence[Tensor], resolved: Sequence[Tensor], real: Tensor | None) -> Tensor:
         """The explained value [samples]."""
@@ -74,8 +78,15 @@ def drawn_weights(rows: int, columns: int, seed: int) -> Array:
     return target
 
 
+class Fixed:
+    """A target whose value is of one form at every point of a path."""
+
+    def on_path(self, resolved: Sequence[Tensor]) -> list[Tensor]:
+        return list(resolved)
+
+
 @dataclass(frozen=True)
-class Classes:
+class Classes(Fixed):
     """Explains logits [samples, classes]."""
 
     head: Head
@@ -95,7 +106,7 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class TokenClasses:
+class TokenClasses(Fixed):
     """Explains logits at a token, from [samples, tokens, classes] or [tokens, samples, classes]."""
 
     head: Head
@@ -135,7 +146,7 @@ def drawn_position(sizes: Mapping[str, int], head: Head, seed: int, real: Array 
 
 
 @dataclass(frozen=True)
-class Span:
+class Span(Fixed):
     """Explains start_logits and end_logits."""
 
     head: Head
@@ -167,7 +178,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Direction:
+class Direction(Fixed):
     """Explains vectors [samples, tokens, width]: the mean over the real tokens, or a decoder's vector at a position."""
 
     head: Head
@@ -213,13 +224,29 @@ class Direction:
         return {names.TARGET: target, names.POSITION: position}
 
 
+class Embedding(Direction):
+    """Explains sentence_embedding [samples, width].
+
+    On a path, a target of zeros stands for the cosine with the embedding at the input, whose lengths are no constants: an
+    embedding of length 1 leaves no other value whose gradient adds up along the path.
+    """
+
+    def on_path(self, resolved: Sequence[Tensor]) -> list[Tensor]:
+        direction, length = resolved
+        return [direction, torch.zeros_like(length)]
+
+    def vector(self, outputs: Sequence[Tensor], _: Sequence[Tensor], __: Tensor | None) -> Tensor:
+        return outputs[1]
+
+
 TARGETS: dict[Kind, Callable[[Head], Target]] = {
     CLASSES: Classes,
     TOKEN_CLASSES: TokenClasses,
     SPAN: Span,
+    EMBEDDING: Embedding,
     VECTORS: Direction,
 }
-FIXED = (TOKEN_CLASSES, VECTORS)  # kinds whose last axis must have a fixed size
+FIXED = (TOKEN_CLASSES, EMBEDDING, VECTORS)  # kinds whose last axis must have a fixed size
 
 
 def target_of(outputs: Sequence[contract.Tensor], samples: str, axes: Collection[str] | None = None) -> Target | None:

@@ -15,6 +15,7 @@
     head         the kind of the outputs, and the names of their columns
     scores       logits become scores of labels
     explain/     a score for each token: from an explain graph, or from many runs of the predict graph
+    embeddings/  one vector for a text, and why two texts are alike
     session      `Session`, which predicts and explains
     rows         explains one sample of arrays, as tokens that a view shows
     measure/     figures about a session: latency, memory, agreement, faithfulness

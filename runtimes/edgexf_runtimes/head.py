@@ -36,6 +36,17 @@ class NamedHead:
         return (self.output.name,) if self.kind is None else self.kind.outputs
 
     @property
+    def compared(self) -> Tensor:
+        """The output whose columns an explanation names: the first one, or the one vector of each input."""
+        outputs = self.manifest.variants[0].outputs
+        return outputs[1] if self.pooled else outputs[0]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether an output is one vector for each input."""
+        return self.kind is not None and self.kind.pooled
+
+    @property
     def kind(self) -> Kind | None:
         """The kind of the first outputs, or None if no known kind fits."""
         found = head_of(self.manifest.variants[0].outputs, self.manifest.samples)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import bundle, names
+from edgexf.bundle.embedding import Embedding
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.preprocess import Bytes, Text
 from edgexf.checks import check_flag
@@ -228,8 +229,11 @@ class Predictor:
         """
         return Prepared(raw, windows, [self.arrays([window]) for window in windows], stride)
 
-    def read(self, source: Source | Pair | Raw) -> Raw:
-        """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
+    def read(self, source: Source | Pair | Raw, prompt: str | None = None) -> Raw:
+        """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is.
+
+        A model of embeddings reads it behind a `prompt`, by default the bundle's; see `edgexf_runtimes.inputs.prompts`.
+        """
         reader = self.reader
         if isinstance(source, Raw):
             if isinstance(reader, Text) and source.text is None:
@@ -238,10 +242,18 @@ class Predictor:
                 )
             return source
         if isinstance(reader, Text):
-            return preprocess.read_text(source, self.input_timeout)
+            return self._behind(prompt, preprocess.read_text(source, self.input_timeout))
         if isinstance(source, tuple):
             raise UsageError("a pair of texts is for models that read text, got one for a model of bytes; join them.")
         return preprocess.read_raw(source, reader.max_bytes, self.input_timeout)
+
+    def _behind(self, prompt: str | None, raw: Raw) -> Raw:
+        about = self.manifest.embedding
+        if about is None and not prompt:
+            return raw
+        from edgexf_runtimes.inputs import prompts
+
+        return prompts.put_before(raw, prompts.chosen(about or Embedding({}), prompt=prompt))
 
     @property
     def reader(self) -> Bytes | Text:
@@ -261,14 +273,23 @@ class Predictor:
                 raise UsageError(
                     f"a window must have at most {self.manifest.limits.max_length} tokens, got {reading.longest}; choose fewer."
                 )
-            return self.tokenizer.encode(
+            windows = self.tokenizer.encode(
                 raw.text or "", reading.truncate, reading.stride, raw.name, reading.longest, reading.cut
             )
+            return self._marked(windows, raw.prompt) if raw.prompt else windows
         if reading.stride is not None:
             raise UsageError(
                 f"a stride is for models that read text, got {quoted(reading.stride)} for a model of bytes; leave it out."
             )
         return [preprocess.encode(raw, reader)]
+
+    def _marked(self, windows: list[Encoded], prompt: str) -> list[Encoded]:
+        about = self.manifest.embedding
+        if about is None or about.include_prompt:
+            return windows
+        from edgexf_runtimes.inputs import prompts
+
+        return prompts.marked(windows, prompt, self.tokenizer)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -341,6 +362,9 @@ class Predictor:
         """The checked inputs of the graph, int64 [windows, longest]."""
         reader = self.reader
         ids, mask = preprocess.pad([window.ids for window in windows], reader.padding_id)
+        for row, window in enumerate(windows):
+            if window.prompt:
+                mask[row, : window.prompt] = names.PROMPT_MARK
         types, _ = preprocess.pad([window.types for window in windows], 0)
         given = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
         if self.manifest.signature is not None:  # a custom module has no rule for what a caller leaves out

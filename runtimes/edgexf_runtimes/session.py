@@ -205,6 +205,56 @@ class Session(Predictor):
             documents=documents, top_k=top_k, return_documents=return_documents,
         )  # fmt: skip
 
+    def embed(
+        self, inputs: Source | Pair | Iterable[Source | Pair], *, prompt_name: str | None = None, prompt: str | None = None,
+        dimensions: int | None = None, normalize: bool | None = None, truncate: bool = False, stride: int | None = None,
+        timeout: float | None = None, cancel: Cancel | None = None,
+    ) -> Array:  # fmt: skip
+        """Embeds texts: float32 [texts, dim], or [dim] for a single text.
+
+        The prompt named `prompt_name`, or the text `prompt`, stands before each text; by default the bundle's default
+        prompt. `dimensions` keeps so many leading values, which get the length 1 again if the model's vectors have it, or
+        as `normalize` says. `truncate` and `stride` are those of `predict`. See
+        `edgexf_runtimes.embeddings.embedding`, also for where this differs from sentence-transformers.
+
+        Raises UsageError for a bundle without ``sentence_embedding``, and the errors of `predict`.
+        """
+        from edgexf_runtimes.embeddings import embedding
+        from edgexf_runtimes.inputs import preprocess
+
+        with self.graphs.calls.enter(timeout, cancel) as call:
+            chosen, prepared = embedding.prompt_of(self, prompt_name, prompt), []
+            for source in preprocess.listed(inputs):
+                call.check()
+                prepared.append(self.prepare(self.read(source, chosen), truncate, stride))
+            found = embedding.embed(self, prepared, dimensions, normalize)
+            return found[0] if preprocess.is_single(inputs) else found
+
+    def similarity(self, first: Array, second: Array) -> Array:
+        """How alike two sets of embeddings are, float32 [first, second], by the measure that the bundle names.
+
+        Raises UsageError for embeddings of different sizes.
+        """
+        from edgexf_runtimes.embeddings import embedding
+
+        return embedding.similarity(embedding.about(self), first, second)
+
+    def explain_similarity(
+        self, first: Source | Raw, second: Source | Raw, method: str | None = None, truncate: bool = False, *,
+        prompt_names: tuple[str | None, str | None] = (None, None),
+        timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
+    ) -> tuple[Explanation, Explanation]:  # fmt: skip
+        """Explains why two texts are alike: what the tokens of each add to the cosine of both embeddings.
+
+        The first explanation is of the first text, whose target is the embedding of the second; the other is the reverse.
+        `prompt_names` are the prompts of both, by default the bundle's. The rest is as in `explain`.
+        """
+        from edgexf_runtimes.embeddings.similarity import explain_similarity
+
+        with self.graphs.calls.enter(timeout, cancel):
+            explain = partial(self.explain, method=method, truncate=truncate, **options)
+            return explain_similarity(self, explain, (first, second), prompt_names, truncate)
+
     def warmup(
         self, lengths: Iterable[int], methods: Iterable[str] = (), *, timeout: float | None = None, cancel: Cancel | None = None
     ) -> None:  # fmt: skip

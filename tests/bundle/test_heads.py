@@ -7,6 +7,7 @@ import pytest
 from edgexf import names
 from edgexf.bundle.heads import (
     CLASSES,
+    EMBEDDING,
     HIDDEN,
     KINDS,
     LABELS,
@@ -87,6 +88,14 @@ def test_a_decoders_vector_is_explained_at_a_position_and_an_encoders_as_a_mean(
         head = head_of([Tensor(names.LAST_HIDDEN_STATE, "float32", (names.BATCH, tokens, 8))], names.BATCH)
         assert head is not None
         assert (head.kind, head.positioned) == (VECTORS, positioned)
+
+
+def test_a_vector_for_each_sample_is_what_an_embedding_is_compared_by() -> None:
+    hidden = Tensor(names.LAST_HIDDEN_STATE, "float32", (names.BATCH, names.SEQUENCE, 8))
+    for shape, kind, columns in (((names.BATCH, 5), EMBEDDING, 5), ((names.BATCH, names.SEQUENCE, 5), VECTORS, 8)):
+        head = head_of([hidden, Tensor(names.SENTENCE_EMBEDDING, "float32", shape)], names.BATCH)
+        assert head is not None
+        assert (head.kind, head.columns, head.targets[0].shape) == (kind, columns, (names.BATCH, columns))
 
 
 def test_tasks_have_different_names_and_endings() -> None:

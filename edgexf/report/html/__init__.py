@@ -2,6 +2,7 @@
 
     explanation    the page of one explanation
     comparison     the page of several explanations of one input
+    similarity     the page of two texts that are alike
     quantization   the page of a quantization report
     latency/       the page of a latency report, or of several over each other
     views          the input by words, tokens, characters or bytes, in the colours of relevance

@@ -17,6 +17,7 @@ from edgexf.report.html.explanation import header, name_of
 from edgexf.report.html.views import chosen_of, excerpt, panes_of, safe, shade, switch
 from edgexf.report.relevance import SHARES_NOTE, answer_text, place_text, relevance_of, signed, target_text
 from edgexf.report.segments import strongest_units
+from edgexf.report.similarity import Similarity
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -29,7 +30,7 @@ def comparison_page(comparison: Comparison) -> str:
     return document(f"{name_of(first)}: {count} explanations", "\n".join(main))
 
 
-def overview(comparison: Comparison) -> str:
+def overview(comparison: Comparison | Similarity) -> str:
     """A row for each explanation: its method, its target, and the values that add up."""
     names = ["Method", "Target", "Baseline", "Explained", "Sum", "Residual", "Time, ms"]
     names += ["Model", "Answer"] if comparison.several_models else []
@@ -103,7 +104,7 @@ def units_section(comparison: Comparison) -> str:
     return section(f"Strongest {what}s", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", note)
 
 
-def columns(comparison: Comparison) -> str:
+def columns(comparison: Comparison | Similarity) -> str:
     """The input once for each explanation, with one switch of views for all."""
     chosen = chosen_of(comparison.explanations[0])
     unused = {"text": "hex", "hex": "text"}.get(chosen)  # beside another column, one view of single bytes is enough

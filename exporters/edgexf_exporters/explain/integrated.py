@@ -55,7 +55,7 @@ class IntegratedGradients(ExplainProgram):
         change = vectors - start
         with torch.no_grad():  # a prediction at the input, whose activations are not kept
             outputs = self.body(vectors, *inputs_and_target[: about.inputs])
-            resolved = about.target.resolved(outputs, flat[about.inputs :], real)
+            resolved = about.target.on_path(about.target.resolved(outputs, flat[about.inputs :], real))
             at_input = about.target.value(outputs, resolved, real)
         points = self.points(start, change, path).requires_grad_(True)
         given = [repeated(one, count, row) for one, row in zip(inputs_and_target, rows, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class ExplainSpec:
         inputs: the number of the model's inputs.
         target: the explained value.
         blocked: for each of all inputs, whether it comes as [..., blocks, block].
-        mask: the place of the mask among the inputs, and the value that marks real tokens in it; None without a mask.
+        mask: the place of the mask among the inputs, and the values that mark real tokens in it; None without a mask.
         rows: the axis of samples of each of all inputs; None for an input without samples.
         output_rows: the axis of samples of each output of the model.
         summed: the axis along which relevance is a sum: the width of a token or the channels of a pixel. None without
@@ -39,7 +40,7 @@ class ExplainSpec:
     inputs: int
     target: Target
     blocked: tuple[bool, ...]
-    mask: tuple[int, int] | None
+    mask: tuple[int, tuple[int, ...]] | None
     rows: tuple[int | None, ...]
     output_rows: tuple[int | None, ...]
     summed: int | None = -1
@@ -68,8 +69,8 @@ class ExplainSpec:
         """Which tokens are real: bool, in the shape of the first input. None without a mask."""
         if self.mask is None:
             return None
-        place, mark = self.mask
-        return inputs[place] == mark
+        place, marks = self.mask
+        return reduce(torch.logical_or, [inputs[place] == mark for mark in marks])
 
 
 class ExplainProgram(nn.Module):

@@ -8,6 +8,7 @@
     checkpoint   a model of transformers, from a folder, from the hub or from memory
     classes      the class of transformers to load, and whether its family is listed, for `checkpoint`
     general/     a model of transformers whose family or head is not listed, for `checkpoint`
+    sentences/   the pooling and the layers of a model of sentence-transformers, for `checkpoint`
     modules/     a custom module, from its example inputs or by the name of its factory
     heads        the task and the scores of a model of transformers, for `checkpoint` and `general`
     tokenizer    the files of a tokenizer, for `checkpoint`, `general` and `modules`

@@ -30,6 +30,8 @@ from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.notices import quiet
 from edgexf_exporters.sources.on_disk import check_config, check_model, read
 from edgexf_exporters.sources.request import check_task
+from edgexf_exporters.sources.sentences.described import described
+from edgexf_exporters.sources.sentences.source import with_embedding
 from edgexf_exporters.sources.tokenizer import (
     UNLIMITED,
     Carried,
@@ -41,6 +43,7 @@ from edgexf_exporters.sources.tokenizer import (
 )
 from edgexf_exporters.variant import Variant, load
 
+FEATURES = "feature-extraction"
 CONSTANTS = ("position_ids", "token_type_ids", "inv_freq")  # older versions of the library saved them
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 BASE = ("embeddings", "encoder", "decoder", "shared", "transformer")  # the parts of a base model, in any family
@@ -165,13 +168,33 @@ def from_checkpoint(
     image_size: int | tuple[int, int] | None = None,
 ) -> Source:  # fmt: skip
     """The source of a saved or published model. `task` defaults to the task of the class that the checkpoint names, and
-    `max_length` and `image_size` to what the model, its tokenizer and its image processor say.
+    `max_length` and `image_size` to what the model, its tokenizer and its image processor say. A checkpoint of
+    sentence-transformers is exported with its embedding, unless `task` is another one than feature-extraction.
 
     Raises UsageError for an unknown task, and ExportError for a checkpoint that can't be read, or whose weights and
     config don't fit each other. From a pickle file only tensors are loaded.
     """
     check_task(task)
     check_model(path_or_id)
+    found = described(path_or_id) if task in (None, FEATURES) else None
+    if found is None:
+        return from_transformers(path_or_id, task, max_global, max_length, image_size)
+    local = Path(path_or_id).is_dir()
+    alone = from_transformers(found.model, FEATURES, max_global, max_length, image_size)
+    origin = {"source": "a local checkpoint" if local else path_or_id}
+    return with_embedding(alone, found, name_of(path_or_id, local), origin)
+
+
+def name_of(path_or_id: str, local: bool) -> str:
+    """The name of a checkpoint: of its folder, or of its id without the owner."""
+    return Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
+
+
+def from_transformers(
+    path_or_id: str, task: str | None, max_global: int | None, max_length: int | None,
+    image_size: int | tuple[int, int] | None,
+) -> Source:  # fmt: skip
+    """The source of a checkpoint of transformers. See `from_checkpoint`."""
     local = Path(path_or_id).is_dir()
     where = f"{path_or_id}, " + ("a local folder" if local else "no local folder")
     config = config_of(path_or_id, local, where)
@@ -190,7 +213,7 @@ def from_checkpoint(
     ignored = check_weights(cls, report)
     origin = {"source": "a local checkpoint" if local else path_or_id, "ignored": ignored}
     revision = getattr(config, "_commit_hash", None)
-    name = Path(path_or_id).resolve().name if local else path_or_id.rpartition("/")[2]
+    name = name_of(path_or_id, local)
     with quiet(), about(cls) if listed(cls) is None else nullcontext():
         carried = of_checkpoint(path_or_id, local, vocabulary_of(config))
         processor = processor_of(path_or_id, local) if listed(cls) is None else {}

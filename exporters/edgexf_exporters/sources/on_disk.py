@@ -16,6 +16,7 @@ from edgexf import names
 from edgexf.errors import ExportError, first_three
 
 CONFIG, ADAPTER = names.CONFIG_FILE, "adapter_config.json"
+MODULES = "modules.json"  # what a checkpoint of sentence-transformers consists of
 WEIGHTS = ("*.safetensors", "*.bin")
 IN_MEMORY = "load it in Python and call edgexf.export(module, example_inputs=...)"
 # A file that users name as a model: what it is, and what to do instead.
@@ -75,6 +76,7 @@ def check_folder(folder: Path) -> None:
         raise ExportError(
             f"a model must be a folder that save_pretrained wrote, got {folder}, a bundle that is exported already; run it, or quantize it."
         )
+    folder = transformer_in(folder)
     whole = any(not path.name.startswith("adapter_") for pattern in WEIGHTS for path in folder.glob(pattern))
     if (folder / ADAPTER).is_file() and not ((folder / CONFIG).is_file() and whole):
         raise ExportError(
@@ -91,18 +93,43 @@ def check_folder(folder: Path) -> None:
     check_config(read(folder / CONFIG), str(folder))
 
 
-def read(path: Path) -> Mapping[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+def transformer_in(folder: Path) -> Path:
+    """The folder of the model of transformers: of a checkpoint of sentence-transformers it may be one below."""
+    if not (folder / MODULES).is_file() or (folder / CONFIG).is_file():
+        return folder
+    modules = parsed(folder / MODULES)
+    first = modules[0] if isinstance(modules, list) and modules else {}
+    return folder / folder_of(first) if isinstance(first, dict) else folder
+
+
+def folder_of(record: Mapping[str, Any]) -> str:
+    """The folder of a module in modules.json; empty for the checkpoint's own. Raises ExportError for one outside of it."""
+    folder = record.get("path", "")
+    if not isinstance(folder, str) or Path(folder).is_absolute() or ".." in Path(folder).parts:
         raise ExportError(
-            f"{path.name} of a model must be JSON that can be read, got {error} in {path.parent}; fetch or save it again."
-        ) from error
+            f"the path of a module in {MODULES} must be a folder of the checkpoint, got {folder!r}; save the model again."
+        )
+    return Path(folder).as_posix() if folder and folder != "." else ""
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """The object in a JSON file. Raises ExportError for a file that holds none."""
+    values = parsed(path)
     if not isinstance(values, dict):
         raise ExportError(
             f"{path.name} of a model must hold an object, got a {type(values).__name__} in {path.parent}; fetch or save it again."
         )
     return values
+
+
+def parsed(path: Path) -> Any:
+    """What a JSON file holds. Raises ExportError for a file that can't be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"{path.name} of a model must be JSON that can be read, got {error} in {path.parent}; fetch or save it again."
+        ) from error
 
 
 def check_config(values: Mapping[str, Any], where: str) -> None:

@@ -14,7 +14,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,14 @@ from edgexf.errors import ExportError, UsageError, in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
-SENTENCES = "sentence_bert_config.json"
+# The files of sentence-transformers' settings for a model; those behind the first are of its first versions.
+SENTENCES = (
+    "sentence_bert_config.json",
+    *(
+        f"sentence_{name}_config.json"
+        for name in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+)
 # They try case, accents, spaces, compatibility forms, an unknown sign, and a pair.
 PROBES = (("Hello World",), ("naïve café",), ("two  spaces, and\na line",), ("ﬁne ２",), ("☃",), ("one", "Two"))
 PLACES = ("name_or_path", "_name_or_path", "tokenizer_file", "special_tokens_map_file", "vocab_file", "merges_file")
@@ -81,19 +87,21 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
     files = {name: path.read_bytes() for name, path in found.items() if path is not None and name not in SLOW}
     made = of_tokenizer(tokenizer, vocabulary)
     came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
-    longest = min(made.longest, of_sentences(path_or_id, local), key=attrgetter("tokens"))
+    told = of_sentences(path_or_id, local)
+    longest = made.longest if told is UNLIMITED else told  # the library writes its own limit over the tokenizer's
     whole = checked({**made.files, **files}, vocabulary)
     return Carried(whole, made.segments, longest, note_of(came, made.files), made.padding)
 
 
 def of_sentences(path_or_id: str, local: bool) -> Longest:
     """The longest text of a model of sentence-transformers, which keeps a limit of its own."""
-    path = fetched(path_or_id, SENTENCES, local)
+    paths = (fetched(path_or_id, name, local) for name in SENTENCES)
+    path = next((path for path in paths if path is not None), None)
     if path is None:
         return UNLIMITED
-    with in_a_sentence(f"{SENTENCES} must be whole", "save the model again"):
+    with in_a_sentence(f"{path.name} must be whole", "save the model again"):
         found = json.loads(path.read_bytes()).get("max_seq_length")
-    return longest_of(found, f"max_seq_length of {SENTENCES}")
+    return longest_of(found, f"max_seq_length of {path.name}")
 
 
 def longest_of(found: Any, setting: str) -> Longest:

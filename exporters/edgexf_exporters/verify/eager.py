@@ -92,7 +92,9 @@ class EagerExplanation:
             with started_from(self.embedding, self.inputs, instead) as (inputs, leaves):
                 outputs = self.source.answer(inputs)
             values = tuple(outputs.values())
-            self.resolved = self.resolved or self.target.resolved(values, self.given, self.masked)
+            if not self.resolved:
+                found = self.target.resolved(values, self.given, self.masked)
+                self.resolved = self.target.on_path(found) if self.method.path else found
             value = self.target.value(values, self.resolved, self.masked)
             (gradient,) = torch.autograd.grad(value.sum(), leaves[0])  # the first: LED calls its embedding again to pad
         return outputs, value.detach(), leaves[0].detach(), gradient

@@ -9,6 +9,7 @@ It also gives the names of what is explained.
     labels or words of tokens   the same, at a `position`                  weighted logits at the position
     an answer in the input      its text, {"start": place, "end": place}   the sum of both logits
     vectors                     a text or a vector to be similar to        cosine of the target and the tokens' mean
+    an embedding                the same                                   cosine of the target and the embedding
 
 Without a target, what the model predicts is explained. For vectors, that is the direction of the input itself.
 """
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.heads import CLASSES, SPAN, TOKEN_CLASSES, VECTORS, Kind
+from edgexf.bundle.heads import CLASSES, EMBEDDING, SPAN, TOKEN_CLASSES, VECTORS, Kind
 from edgexf.checks import is_choice
 from edgexf.errors import UsageError, quoted
 from edgexf.report.prediction import Prediction
@@ -85,10 +86,10 @@ class ExplanationTarget(ABC):
 
 def columns(head: NamedHead) -> int:
     """The size of the output's last axis. Raises UsageError if the graph does not fix the size."""
-    last = head.output.shape[-1]
+    last = head.compared.shape[-1]
     if not isinstance(last, int):
         raise UsageError(
-            f"an explanation by name needs an output of fixed columns, got {list(head.output.shape)}; call session.run_explain with arrays."
+            f"an explanation by name needs an output of fixed columns, got {list(head.compared.shape)}; call session.run_explain with arrays."
         )
     return last
 
@@ -252,8 +253,9 @@ class Vector(ExplanationTarget):
         super().__init__(predictor, given)
         self.name, self.direction = ITSELF, np.zeros(columns(predictor.head), dtype=np.float64)
         if isinstance(target, str):
-            arrays = predictor.encode(target)
-            self.name, self.direction = target, mean(predictor.run(arrays)[predictor.head.output.name][0])
+            found = predictor.run(predictor.encode(target))
+            self.name = target
+            self.direction = self.vector({name: array[0] for name, array in found.items()})
         elif target is not None:
             width = columns(predictor.head)
             rule = f"a text or {width} finite numbers"
@@ -269,11 +271,23 @@ class Vector(ExplanationTarget):
         return {self.name: 1.0}
 
     def value(self, outputs: Outputs) -> Value:
-        name, count = self.predictor.head.output.name, len(self.window.ids)
-        return cosine(self.direction, lambda other: mean(other[name][:count]), outputs)
+        count = len(self.window.ids)
+        return cosine(self.direction, lambda other: self.vector(other, count), outputs)
+
+    def vector(self, outputs: Outputs, count: int | None = None) -> Array:
+        """The vector of a row, float64 [width]: of its first `count` tokens, if the row is padded."""
+        return mean(outputs[self.predictor.head.output.name][:count])
 
     def prediction(self, _: Outputs, __: float) -> Prediction | None:
         return None
+
+
+class Embedded(Vector):
+    """The target for embeddings, of which a row has one."""
+
+    def vector(self, outputs: Outputs, _: int | None = None) -> Array:
+        found: Array = outputs[names.SENTENCE_EMBEDDING].astype(np.float64)
+        return found
 
 
 def mean(vectors: Array) -> Array:
@@ -303,6 +317,7 @@ TARGETS: dict[Kind, type[Labelled | Answer | Vector]] = {
     CLASSES: Labelled,
     TOKEN_CLASSES: Labelled,
     SPAN: Answer,
+    EMBEDDING: Embedded,
     VECTORS: Vector,
 }
 

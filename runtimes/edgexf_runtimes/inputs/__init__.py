@@ -6,6 +6,7 @@
     preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
     text         text becomes windows of token ids, with the bundle's tokenizer
     tokenizer_settings  what the files next to tokenizer.json say
+    prompts      texts that stand before an input of a model of embeddings
     baseline     the token id that replaces a token which an explanation leaves out
     made         inputs of a wanted length, for measurements and to warm up
     limits       how much one call may bring

@@ -62,6 +62,7 @@ class TokenChecks:
         self._wanted = {tensor.name: len(tensor.shape) for tensor in manifest.variants[0].inputs}
         plain = {names.INPUT_IDS: 2, names.ATTENTION_MASK: 2}
         self._plain = self._wanted == plain
+        self._marks = manifest.embedding is not None and not manifest.embedding.include_prompt
         self._few = limits.rows(FEW)
         self._least, self._most, self._vocab = self._limits.min_length, self._limits.max_length, self._limits.vocab
 
@@ -149,8 +150,11 @@ class TokenChecks:
         ids = rows[names.INPUT_IDS]
         check_range(names.INPUT_IDS, ids, limits.vocab, shape, "encode the input as the bundle says")
         mask = rows.get(names.ATTENTION_MASK)
-        mask = np.ones_like(ids) if mask is None else check_mask(mask, shape, limits.pads_left)
+        mask = np.ones_like(ids) if mask is None else mask
         inputs = {names.INPUT_IDS: ids, names.ATTENTION_MASK: mask}
+        if self._marks:
+            mask = np.where(mask == names.PROMPT_MARK, 1, mask)
+        check_mask(mask, shape, limits.pads_left)
         if manifest.globals is not None:
             chosen = rows.get(names.GLOBAL_ATTENTION_MASK)
             if chosen is None:

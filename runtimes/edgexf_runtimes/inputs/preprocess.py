@@ -38,12 +38,14 @@ class Raw(Record):
         data: the bytes of the input that the model reads.
         truncated: the input goes on after `data`.
         text: for a text model, the text itself or a pair of texts.
+        prompt: the beginning of the text that is a prompt; empty without one.
     """
 
     name: str
     data: bytes
     truncated: bool
     text: Text | None = None
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.data, bytes):

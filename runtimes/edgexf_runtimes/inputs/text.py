@@ -62,6 +62,7 @@ class Encoded:
             such as a class token, has (0, 0).
         truncated: the input goes on after the last token.
         source: what the package `tokenizers` said of this window; None for bytes.
+        prompt: the number of tokens at the beginning that a pooling leaves out.
     """
 
     ids: Tokens
@@ -70,6 +71,7 @@ class Encoded:
     offsets: tuple[tuple[int, int], ...]
     truncated: bool = False
     source: Encoding | None = None
+    prompt: int = 0
 
     @cached_property
     def places(self) -> Places:

@@ -3,7 +3,8 @@
 In: the outputs of each window. Out: `Features`, whose only element are the rows of the first output, as the
 feature-extraction pipeline of transformers gives them.
 
-The windows of a long text are joined token by token: see `edgexf_runtimes.tasks.windows`.
+The windows of a long text are joined token by token: see `edgexf_runtimes.tasks.windows`. The embedding of a long text is
+the mean of its windows' embeddings, each as often as it has tokens, and has the length 1 again if they have it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from edgexf import names
 from edgexf.errors import UsageError
 from edgexf_runtimes.decoding import Answer, Prepared
 from edgexf_runtimes.tasks.task import Found, OpenBundle, Task
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from edgexf_runtimes.inputs.text import Encoded
 
 Array = npt.NDArray[Any]
+TINY = 1e-12  # the least length that a vector is divided by
 
 
 class FeatureExtraction(Task):
@@ -51,16 +54,30 @@ def features(manifest: Manifest, given: Prepared, answers: Sequence[Answer]) -> 
     if len(kept) == 1:
         (window,) = given.windows
         return Features(given.raw.name, window.tokens, window.offsets, kept[0], given.truncated, ms, batch)
-    lacking = [name for name, array in kept[0].items() if len(array) != len(given.windows[0].ids)]
+    order = in_order(given)
+    rows = {output.name for output in manifest.variants[0].outputs if output.has_tokens}
+    lacking = [name for name in kept[0] if name not in (*rows, names.SENTENCE_EMBEDDING)]
     if lacking:
         raise UsageError(
             f"a stride must be for outputs of tokens or labels, which windows can join, got {lacking[0]}; leave it out, or encode with it and run the rows."
         )
-    order = in_order(given)
-    joined = {name: np.stack([kept[window][name][place] for window, place in order]) for name in kept[0]}
+    joined = {
+        name: np.stack([kept[window][name][place] for window, place in order]) for name in kept[0] if name in rows
+    }
+    if names.SENTENCE_EMBEDDING in kept[0]:
+        vectors = np.stack([outputs[names.SENTENCE_EMBEDDING] for outputs in kept])
+        joined[names.SENTENCE_EMBEDDING] = mean_vector(manifest, given, vectors)
     tokens = tuple(given.windows[window].tokens[place] for window, place in order)
     offsets = tuple(given.windows[window].offsets[place] for window, place in order)
     return Features(given.raw.name, tokens, offsets, joined, given.truncated, ms, batch)
+
+
+def mean_vector(manifest: Manifest, given: Prepared, vectors: Array) -> Array:
+    """The mean of the windows' embeddings, float32 [dim], each as often as it has tokens; of length 1 if they are."""
+    found = np.average(vectors.astype(np.float64), axis=0, weights=[len(window.ids) for window in given.windows])
+    if manifest.embedding is not None and manifest.embedding.normalised:
+        found = found / max(float(np.linalg.norm(found)), TINY)
+    return found.astype(np.float32)
 
 
 def rows_of_tokens(manifest: Manifest, window: Encoded, answer: Answer) -> dict[str, Array]:

@@ -94,12 +94,13 @@ def test_a_weight_that_is_missing_or_of_another_shape_is_an_error(fault: str, tm
         (None, None, 130, "the model's positions"),
         (int(1e30), None, 130, "the model's positions"),
         (512, 1000, 130, "the model's positions"),
-        (40, 256, 40, "model_max_length of the tokenizer"),
+        (40, 256, 130, "the model's positions"),  # the library's own limit is read instead of the tokenizer's
+        (40, 60, 60, "max_seq_length of sentence_bert_config.json"),
         (40, 20, 20, "max_seq_length of sentence_bert_config.json"),
         (1, None, 2, "model_max_length of the tokenizer"),
     ],
 )
-def test_the_longest_input_is_the_smallest_limit_that_a_checkpoint_names(
+def test_the_longest_input_is_the_limit_that_a_checkpoint_names(
     tokenizer: int | None, sentences: int | None, longest: int, setting: str, tmp_path: Path
 ) -> None:
     small("Bert", "Model").save_pretrained(tmp_path)
