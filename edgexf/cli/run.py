@@ -41,7 +41,7 @@ AT_ONCE = 256  # inputs read before batching by length: bounds the memory, and a
 def run(
     bundle: Path, inputs: tuple[str, ...], texts: tuple[str, ...], truncate: bool, stride: int | None, output_arrays: Path | None, opening: Opening
 ) -> None:  # fmt: skip
-    """Classify files (- is standard input); a JSON line each, in the order given.
+    """Classify files (- is standard input); a JSON line each, in the order given. A model of images reads pictures.
 
     The key `ms` is the time of the input. Inputs of similar length run together: then `ms` is an equal share of their
     time, and the key `batch` says how many they are.
@@ -52,7 +52,7 @@ def run(
     check_sources(sources)
     failed = False
     with opened(bundle, opening) as session, advancing(len(sources)) as advance:
-        if session.manifest.preprocess is None:
+        if takes_arrays(session, sources):
             from edgexf.pipeline.answer_arrays import check_array_call
 
             check_array_call(session, **{"--text": texts, "--truncate": truncate, "--stride": stride})
@@ -71,6 +71,14 @@ def run(
     if failed:
         raise click.exceptions.Exit(1)
     return None
+
+
+def takes_arrays(session: Session, sources: Sequence[str | Path]) -> bool:
+    """Whether the inputs are files of arrays. A model of images reads pictures, and arrays where all files are ``.npz``."""
+    from edgexf.bundle.preprocess import Image
+
+    reader, files = session.manifest.preprocess, all(Path(one).suffix == ".npz" for one in sources)
+    return reader is None or (isinstance(reader, Image) and files)
 
 
 def advancing(total: int) -> AbstractContextManager[Callable[[int], None]]:

@@ -4,6 +4,7 @@ In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. The predict
 needed, so a process that only predicts never holds an explain graph.
 
     text, bytes, path -> read -> Raw -> tokens -> arrays -> Prepared -> predict graph -> Prediction or Features
+    picture           -> read -> Picture        -> arrays -> Prepared -> predict graph -> Prediction or Features
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from edgexf import bundle, names
 from edgexf.bundle.manifest import Manifest
-from edgexf.bundle.preprocess import Bytes, Text
+from edgexf.bundle.preprocess import Bytes, Image, Text
 from edgexf.checks import check_flag
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError, quoted
@@ -34,6 +35,7 @@ from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.finite import AUTO, refuses
 from edgexf_runtimes.graphs import Graphs
+from edgexf_runtimes import pictures
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.checks import checks_of
 from edgexf_runtimes.inputs.contract import Contract
@@ -48,6 +50,7 @@ if TYPE_CHECKING:  # an application waits for the imports of the runtime, so the
     from edgexf_runtimes.device.placement import Placement
     from edgexf_runtimes.head import NamedHead
     from edgexf_runtimes.inputs.baseline import Baseline
+    from edgexf_runtimes.inputs.image import Picture
     from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -175,7 +178,8 @@ class Predictor:
         self, inputs: Source | Pair | Iterable[Source | Pair], truncate: bool = False, stride: int | None = None,
         *, timeout: float | None = None, cancel: Cancel | None = None,
     ) -> list[Prediction] | list[Features]:  # fmt: skip
-        """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given.
+        """Answers texts, bytes, paths, and pairs of texts as tuples, in the order given. A model of images answers pictures;
+        see `inputs.image`.
 
         A classifier answers with labels and scores, another model with its outputs. A text model also takes `truncate`
         and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors, and `run` for
@@ -183,13 +187,15 @@ class Predictor:
         """
         with self.graphs.calls.enter(timeout, cancel) as call:
             prepared = []
-            for source in preprocess.listed(inputs):
+            for source in self.listed(inputs):
                 call.check()
                 prepared.append(self.prepare(source, truncate, stride))
             return self.predict_prepared(prepared)
 
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
+        if isinstance(self.manifest.preprocess, Image):
+            return pictures.prepared(self.manifest.preprocess, self._picture(source), stride, self._checks)
         return self.check_windows(*self.tokenized(source, truncate, stride))
 
     def tokenized(
@@ -213,8 +219,17 @@ class Predictor:
         """
         return Prepared(raw, windows, [self.arrays([window]) for window in windows])
 
+    def listed(self, inputs: Any) -> list[Any]:
+        """The inputs as a list. A single input becomes a list of one. Raises UsageError for what is no input."""
+        return pictures.listed(inputs) if isinstance(self.manifest.preprocess, Image) else preprocess.listed(inputs)
+
+    def _picture(self, source: Any) -> Picture:
+        return pictures.read(source, self.input_timeout)
+
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
+        if isinstance(self.manifest.preprocess, Image):
+            return self._picture(source)
         reader = self.reader
         if isinstance(source, Raw):
             if isinstance(reader, Text) and source.text is None:
@@ -233,9 +248,17 @@ class Predictor:
         """How this model reads its input. Raises UsageError for a model that takes token ids."""
         if self.manifest.preprocess is None:
             raise UsageError(
-                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays; call session.run with them, or name an .npz of them at the prompt."
+                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays{self._unread}; call session.run with them, or name an .npz of them at the prompt."
             )
+        if isinstance(self.manifest.preprocess, Image):
+            raise UsageError(f"tokens are for models of text or bytes, got {self.manifest.name}, which reads pictures; call predict.")
         return self.manifest.preprocess
+
+    @property
+    def _unread(self) -> str:
+        """Why a model of images reads no pictures, as its export said it, in brackets; empty for other models."""
+        reason = self.manifest.provenance.get(names.PICTURES, "")
+        return f" (pictures are {reason})" if reason else ""
 
     def tokens(self, raw: Raw, truncate: bool = False, stride: int | None = None) -> list[Encoded]:
         """Turns an input into windows of tokens: one window, or several if a stride is given."""
@@ -281,7 +304,9 @@ class Predictor:
         lengths: in one batch, such rows would change each other's answers.
         """
         with self.graphs.calls.enter():
-            read = [self.read(source) for source in preprocess.listed(inputs)]
+            read = [self.read(source) for source in self.listed(inputs)]
+            if isinstance(self.manifest.preprocess, Image):
+                return pictures.together([self.prepare(raw).rows[0] for raw in read], self._checks)
             windows = [window for raw in read for window in self.tokens(raw, truncate, stride)]
         if not windows:
             raise UsageError("rows to encode must be at least one, got no input; give one.")
@@ -314,9 +339,15 @@ class Predictor:
         windows = [window for given in inputs for window in given.windows]
         rows = [row for given in inputs for row in given.rows]
         answers: dict[int, Answer] = {}
-        for batch in self.batches([len(window.ids) for window in windows]):
+        of_images = isinstance(self.manifest.preprocess, Image)
+        for batch in self._picture_batches(rows) if of_images else self.batches([len(one.ids) for one in windows]):
             start = time.perf_counter()
-            feeds = rows[batch[0]] if len(batch) == 1 else self.arrays([windows[i] for i in batch])
+            if len(batch) == 1:
+                feeds = rows[batch[0]]
+            elif of_images:
+                feeds = pictures.together([rows[i] for i in batch], self._checks)
+            else:
+                feeds = self.arrays([windows[i] for i in batch])
             found = self.run_graph(names.PREDICT, feeds)
             ms = (time.perf_counter() - start) * 1e3
             answers.update(zip(batch, rows_of(found, len(batch), ms), strict=True))
@@ -334,9 +365,14 @@ class Predictor:
         """The places of inputs of these lengths that run together: what `preprocess.batches` allows, within the limits of
         a call and of the provider.
         """
-        row = 8 * len(self.manifest.variants[0].inputs) * max(lengths, default=1)  # bytes, of int64
+        row = 8 * len(self.manifest.variants[0].inputs) * (max(lengths, default=1) or 1)  # bytes, of int64
         alone = dtype_named(self.dtype).batch_dependent
         return list(preprocess.batches(lengths, self.manifest.limits, alone, self.most_rows(row)))
+
+    def _picture_batches(self, rows: Sequence[Mapping[str, Array]]) -> list[list[int]]:
+        """The places of pictures that run together: those of one size, within the limits of a call and of the provider."""
+        alone = dtype_named(self.dtype).batch_dependent or not self.manifest.samples
+        return pictures.batches(rows, alone, self.most_rows)
 
     def most_rows(self, size: int) -> int:
         """The rows, of `size` bytes each, that may run together within the limits of a call and of the provider."""

@@ -3,6 +3,8 @@
     labelled     JSON lines become inputs with their labels
     arrays       an ``.npz`` becomes arrays by name
     preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
+    image        a file, bytes or pixels become a `Picture`
+    pixels       a picture becomes the floats that a model of images reads
     text         text becomes windows of token ids, with the bundle's tokenizer
     baseline     the token id that replaces a token which an explanation leaves out
     made         inputs of a wanted length, for measurements and to warm up
