@@ -256,7 +256,7 @@ class Manifest(Record):
                 (names.DECODER_INPUT_IDS, self.decoder is not None),
             )
         ):
-            require((name in inputs) == there, f"{name} must be an input exactly where the limits speak of it", [*inputs])
+            require((name in inputs) == there, f"{name} must be an input exactly where limits speak of it", [*inputs])
         for output in self.variants[0].outputs:
             columns = output.shape[-1:] == (len(self.labels),)
             labelled = bool(self.labels) and output.name == names.LOGITS

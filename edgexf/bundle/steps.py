@@ -152,7 +152,8 @@ def step_of(values: Any) -> Step:
     assert kind is not None  # noqa: S101 (tells mypy: the line above raises)
     wrong = wrong_keys(kind, values)
     require(not wrong, f"a step {wrong}", values)
-    return kind(**{name: tuple(one) if isinstance(one, list) else one for name, one in values.items()})
+    given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+    return kind(**given)
 
 
 def size_of(steps: Sequence[Step]) -> tuple[int, int] | None:

@@ -52,9 +52,9 @@ def run(
     check_sources(sources)
     failed = False
     with opened(bundle, opening) as session, advancing(len(sources)) as advance:
-        if takes_arrays(session, sources):
-            from edgexf.pipeline.answer_arrays import check_array_call
+        from edgexf.pipeline.answer_arrays import check_array_call, takes_arrays
 
+        if takes_arrays(session, sources):
             check_array_call(session, **{"--text": texts, "--truncate": truncate, "--stride": stride})
             return run_arrays(session, list(map(Path, inputs)), output_arrays, advance)
         if output_arrays is not None:
@@ -71,14 +71,6 @@ def run(
     if failed:
         raise click.exceptions.Exit(1)
     return None
-
-
-def takes_arrays(session: Session, sources: Sequence[str | Path]) -> bool:
-    """Whether the inputs are files of arrays. A model of images reads pictures, and arrays where all files are ``.npz``."""
-    from edgexf.bundle.preprocess import Image
-
-    reader, files = session.manifest.preprocess, all(Path(one).suffix == ".npz" for one in sources)
-    return reader is None or (isinstance(reader, Image) and files)
 
 
 def advancing(total: int) -> AbstractContextManager[Callable[[int], None]]:

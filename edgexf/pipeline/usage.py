@@ -79,7 +79,7 @@ def python(manifest: Manifest) -> str:
         part = "patch" if reads_pictures(manifest) else "token"
         why = bool(manifest.methods) and head is not None and not head.positioned
         lines += [f"    given = {sample(manifest)}", "    print(session.predict([given])[0])"]
-        lines += ["    print(session.explain(given).scores)  # the relevance of each {part}"] if why else []
+        lines += [f"    print(session.explain(given).scores)  # the relevance of each {part}"] if why else []
     else:
         given = ", ".join(f"{one.name}={filled(manifest, one)}" for one in manifest.variants[0].inputs)
         lines[:1] = ["import edgexf", "import numpy as np"]

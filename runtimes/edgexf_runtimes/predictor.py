@@ -25,6 +25,7 @@ from edgexf.bundle.preprocess import Bytes, Image, Text
 from edgexf.checks import check_flag
 from edgexf.dtypes import dtype_named
 from edgexf.errors import BundleError, UsageError, quoted
+from edgexf_runtimes import pictures
 from edgexf_runtimes.calls.call import Call, locked
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.forking import LIVE
@@ -35,7 +36,6 @@ from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import threads_of
 from edgexf_runtimes.finite import AUTO, refuses
 from edgexf_runtimes.graphs import Graphs
-from edgexf_runtimes import pictures
 from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.checks import checks_of
 from edgexf_runtimes.inputs.contract import Contract
@@ -50,7 +50,6 @@ if TYPE_CHECKING:  # an application waits for the imports of the runtime, so the
     from edgexf_runtimes.device.placement import Placement
     from edgexf_runtimes.head import NamedHead
     from edgexf_runtimes.inputs.baseline import Baseline
-    from edgexf_runtimes.inputs.image import Picture
     from edgexf_runtimes.inputs.text import Encoded, Tokenizer
 
 Array = npt.NDArray[Any]
@@ -182,8 +181,7 @@ class Predictor:
         see `inputs.image`.
 
         A classifier answers with labels and scores, another model with its outputs. A text model also takes `truncate`
-        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw` and `preprocess.read_text` for errors, and `run` for
-        `timeout` and `cancel`.
+        and `stride`; see `Tokenizer.encode`. See `preprocess.read_raw`, `read_text` for errors, `run` for `timeout`, `cancel`.
         """
         with self.graphs.calls.enter(timeout, cancel) as call:
             prepared = []
@@ -195,7 +193,9 @@ class Predictor:
     def prepare(self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None) -> Prepared:
         """Reads and tokenizes an input for `predict_prepared`. Raises the errors that concern this input alone."""
         if isinstance(self.manifest.preprocess, Image):
-            return pictures.prepared(self.manifest.preprocess, self._picture(source), stride, self._checks)
+            return pictures.prepared(
+                self.manifest.preprocess, pictures.read(source, self.input_timeout), stride, self._checks
+            )
         return self.check_windows(*self.tokenized(source, truncate, stride))
 
     def tokenized(
@@ -223,13 +223,10 @@ class Predictor:
         """The inputs as a list. A single input becomes a list of one. Raises UsageError for what is no input."""
         return pictures.listed(inputs) if isinstance(self.manifest.preprocess, Image) else preprocess.listed(inputs)
 
-    def _picture(self, source: Any) -> Picture:
-        return pictures.read(source, self.input_timeout)
-
     def read(self, source: Source | Pair | Raw) -> Raw:
         """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is."""
         if isinstance(self.manifest.preprocess, Image):
-            return self._picture(source)
+            return pictures.read(source, self.input_timeout)
         reader = self.reader
         if isinstance(source, Raw):
             if isinstance(reader, Text) and source.text is None:
@@ -251,7 +248,9 @@ class Predictor:
                 f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays{self._unread}; call session.run with them, or name an .npz of them at the prompt."
             )
         if isinstance(self.manifest.preprocess, Image):
-            raise UsageError(f"tokens are for models of text or bytes, got {self.manifest.name}, which reads pictures; call predict.")
+            raise UsageError(
+                f"tokens are for models that read text or bytes, got {self.manifest.name}, which reads pictures; predict them, or explain them by a method of the bundle."
+            )
         return self.manifest.preprocess
 
     @property

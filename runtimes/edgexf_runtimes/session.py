@@ -36,6 +36,7 @@ from edgexf_runtimes.stream import AHEAD, Stream
 
 if TYPE_CHECKING:  # a process that only predicts imports nothing of explanations
     from edgexf.report.explanation import Explanation
+    from edgexf.report.picture import PictureExplanation
     from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes.explain.target import Target
 
@@ -164,10 +165,11 @@ class Session(Predictor):
         progress: Steps | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
-    ) -> Explanation:
+    ) -> Explanation | PictureExplanation:
         """Explains why the model answers as it does.
 
-        The input is a text, a pair of texts, bytes, a path, or a `Raw` that `read` returned.
+        The input is a text, a pair of texts, bytes, a path, or a `Raw` that `read` returned; of a model of images a picture,
+        as in `predict`.
 
         `target` is a label, or weights by label: ``{"c": 1, "python": -1}`` contrasts two labels. By default, what the
         model predicts is explained. See `edgexf_runtimes.explain.target` for heads without labels, and
@@ -256,7 +258,7 @@ class Session(Predictor):
     async def explain_async(
         self, source: Source | Pair | Raw, target: Target = None, method: str | None = None, truncate: bool = False,
         *, timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
-    ) -> Explanation:  # fmt: skip
+    ) -> Explanation | PictureExplanation:  # fmt: skip
         """`explain`, awaited as `run_async`. `options` are those of `explain`."""
         run = partial(self.explain, **options)
         return await self.graphs.background.call(run, source, target, method, truncate, timeout=timeout, cancel=cancel)

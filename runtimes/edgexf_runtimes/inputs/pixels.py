@@ -59,7 +59,7 @@ def resized(pixels: Array, step: Resize) -> Array:
     from PIL import Image
 
     height, width = SIZES[step.rule](pixels.shape[0], pixels.shape[1], *step.size)
-    if not (0 < height and 0 < width and height * width <= MOST_PIXELS):
+    if not 0 < height * width <= MOST_PIXELS:
         raise InputError(
             f"a picture must keep 1 to {MOST_PIXELS:,} pixels in the size that the model reads, got {pixels.shape[0]} x {pixels.shape[1]}, which becomes {height} x {width}; cut it."
         )

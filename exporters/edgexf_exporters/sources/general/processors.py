@@ -250,7 +250,7 @@ def named(values: Options, model_type: str) -> str:
 
 def by_model(model_type: str) -> str:
     """The image processor that transformers has for a type of model; empty if it has none."""
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto import image_processing_auto
 
-    found = IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type) or {}
+    found = vars(image_processing_auto)["IMAGE_PROCESSOR_MAPPING_NAMES"].get(model_type) or {}
     return found.get("pil") or found.get("torchvision") or ""

@@ -106,8 +106,16 @@ def answer_of(session: Session, case: Case) -> Answer:
     position = 0 if session.head.tagged else None
     return Answer(
         partial(explained, session, case.graph, source, position),
-        lambda: session.explain(source, method=case.graph, position=position).words,
+        partial(words, session, case.graph, source, position),
     )
+
+
+def words(session: Session, method: str, source: Source, position: int | None) -> Sequence[Word]:
+    from edgexf.report.explanation import Explanation
+
+    why = session.explain(source, method=method, position=position)
+    assert isinstance(why, Explanation)  # noqa: S101 (tells mypy: no source is a picture)
+    return why.words
 
 
 def source_of(session: Session, case: Case) -> tuple[Source | None, str]:
