@@ -35,9 +35,9 @@ def images(rows: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(rows, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(seed))
 
 
-def small_image_model(family: str, head: str = "ForImageClassification") -> Any:
-    """Builds a small model in eval mode."""
-    config = getattr(transformers, f"{family}Config")(image_size=PIXELS, num_labels=3, **SIZES[family])
+def small_image_model(family: str, head: str = "ForImageClassification", **sizes: Any) -> Any:
+    """Builds a small model in eval mode. `sizes` stand in place of those of the family."""
+    config = getattr(transformers, f"{family}Config")(image_size=PIXELS, num_labels=3, **SIZES[family] | sizes)
     torch.manual_seed(0)
     model = getattr(transformers, family + head)(config)
     with torch.no_grad():
