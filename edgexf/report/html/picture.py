@@ -26,7 +26,7 @@ from edgexf.report.html.explanation import (
     title_of,
     weights_line,
 )
-from edgexf.report.html.views import Pane, legend, shade, unit_of
+from edgexf.report.html.views import Pane, legend, safe, shade, unit_of
 from edgexf.report.picture import PictureExplanation
 from edgexf.report.png import Pixels, data_uri
 from edgexf.report.relevance import SHARES_NOTE, signed, target_text
@@ -98,7 +98,7 @@ def map_section(explanation: PictureExplanation, target: str) -> str:
         f"normalised: full at the largest |score| of a cell ({signed(explanation.peak).lstrip('+')}).</figcaption>"
     )
     return (
-        f"<section><h2>Relevance of every cell</h2>\n{legend(Pane('picture', explanation.peak, ''), target, caption)}"
+        f"<section><h2>Relevance of every cell by {safe(explanation.method)}</h2>\n{legend(Pane('picture', explanation.peak, ''), target, caption)}"
         f'<div class="seen"><figure>{over}<figcaption>The map over the picture</figcaption></figure>'
         f"<figure>{alone}<figcaption>What the model read</figcaption></figure></div></section>"
     )
