@@ -57,6 +57,8 @@ WEIGHTS_FILE = "onnx/model.onnx_data"
 PROFILE_FILE = "profile.json"  # where the time of each graph goes
 QUANTIZE_FILE = "quantize_config.json"
 OPERATORS_FILE = "onnx/required_operators.config"  # what a reduced build of ONNX Runtime needs for the .ort files
+PROCESSOR_FILE = "preprocessor_config.json"  # how pictures are read, as the model came; for transformers.js
+PICTURES = "pictures"  # the key of a manifest's provenance that says how pictures are read, or why they are not
 
 
 def relevance_of(method: str, first: bool) -> str:

@@ -31,13 +31,15 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def images(rows: int = 2, seed: int = 0) -> Tensor:
-    return torch.randn(rows, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(seed))
+def images(rows: int = 2, seed: int = 0, pixels: int = PIXELS) -> Tensor:
+    return torch.randn(rows, 3, pixels, pixels, generator=torch.Generator().manual_seed(seed))
 
 
-def small_image_model(family: str, head: str = "ForImageClassification") -> Any:
-    """Builds a small model in eval mode."""
-    config = getattr(transformers, f"{family}Config")(image_size=PIXELS, num_labels=3, **SIZES[family])
+def small_image_model(family: str, head: str = "ForImageClassification", **sizes: Any) -> Any:
+    """Builds a small model in eval mode. `sizes` stand in place of those of the family."""
+    config = getattr(transformers, f"{family}Config")(
+        **{"image_size": PIXELS, "num_labels": 3, **SIZES[family], **sizes}
+    )
     torch.manual_seed(0)
     model = getattr(transformers, family + head)(config)
     with torch.no_grad():
@@ -48,5 +50,5 @@ def small_image_model(family: str, head: str = "ForImageClassification") -> Any:
         for part in model.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.momentum = 1.0  # the statistics of this run alone
-        model.train()(pixel_values=images(16, seed=1))
+        model.train()(pixel_values=images(16, seed=1, pixels=config.image_size))
     return model.eval()

@@ -2,7 +2,8 @@
 
     formula      sizes that follow from other sizes
     signature    the inputs of a custom module, and how their axes vary
-    preprocess   how text or bytes become token ids
+    steps        what happens to a picture before a model reads it
+    preprocess   how text or bytes become token ids, and a picture numbers
     embedding    how texts become embeddings: prompts, what is pooled, and how much of it is kept
     dimensions   the names that dimensions had in earlier versions
     operations   the operations of a graph as formulas of the sizes of its inputs

@@ -14,8 +14,9 @@ from typing import Any, Self
 from edgexf import names
 from edgexf.bundle.dimensions import with_new_dimensions
 from edgexf.bundle.embedding import Embedding
-from edgexf.bundle.preprocess import Bytes, Text
+from edgexf.bundle.preprocess import Bytes, Image, Text
 from edgexf.bundle.signature import Axis, Signature, Within
+from edgexf.bundle.steps import steps_of
 from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import NAMES
 from edgexf.errors import BundleError, UsageError, enumerated
@@ -197,7 +198,7 @@ class Manifest(Record):
         task: what the model is used for.
         limits: what an input must keep to.
         labels: the names of the classes; empty if they have no names.
-        preprocess: how bytes or text become token ids; None for a model that takes arrays.
+        preprocess: how bytes, text or a picture becomes inputs; None for a model that takes arrays.
         variants: the graphs. The first graph predicts.
         tolerance: the bound of the relative difference from the eager model.
         grid, provenance: the result of the contract grid, and how the model was exported; for people, not interpreted.
@@ -217,7 +218,7 @@ class Manifest(Record):
     task: str
     limits: Limits
     labels: tuple[str, ...]
-    preprocess: Bytes | Text | None
+    preprocess: Bytes | Text | Image | None
     variants: tuple[Graph, ...]
     tolerance: float
     grid: dict[str, Any]
@@ -247,9 +248,9 @@ class Manifest(Record):
             self.variants,
         )
         require(self.scores in SCORES, f"scores must be one of {', '.join(SCORES)}", self.scores)
+        inputs = {tensor.name: tensor.shape for tensor in self.variants[0].inputs}
         if self.preprocess is not None:
-            self.preprocess.check(self.limits.vocab, self.limits.max_length)
-        inputs = [tensor.name for tensor in self.variants[0].inputs]
+            self.preprocess.check(self.limits.vocab, self.limits.max_length, inputs)
         for name, there in (
             ()
             if self.signature is not None
@@ -259,7 +260,7 @@ class Manifest(Record):
                 (names.DECODER_INPUT_IDS, self.decoder is not None),
             )
         ):
-            require((name in inputs) == there, f"{name} must be an input exactly where the limits speak of it", inputs)
+            require((name in inputs) == there, f"{name} must be an input exactly where limits speak of it", [*inputs])
         for output in self.variants[0].outputs:
             columns = output.shape[-1:] == (len(self.labels),)
             labelled = bool(self.labels) and output.name == names.LOGITS
@@ -350,7 +351,7 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
 
 
 OPTIONAL: dict[str, tuple[type, ...]] = {
-    "preprocess": (Bytes, Text),
+    "preprocess": (Bytes, Text, Image),
     "globals": (Globals,),
     "segments": (Segments,),
     "decoder": (Decoder,),
@@ -371,7 +372,8 @@ def optional(kinds: tuple[type, ...], values: Any) -> Any:
         return Signature(**{**known, **read, **said})
     named = [kind for kind in kinds if isinstance(values, Mapping) and values.get("kind") == kind.__name__.lower()]
     chosen = (named or kinds)[0]
-    return chosen(**record(chosen, values))
+    known = record(chosen, values)
+    return chosen(**known | ({"steps": steps_of(known["steps"])} if chosen is Image else {}))
 
 
 def record(cls: type, values: Any, left_out: tuple[str, ...] = (), may_lack: tuple[str, ...] = ()) -> dict[str, Any]:

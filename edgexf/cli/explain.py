@@ -5,8 +5,9 @@ In: a bundle, and an input or labelled data. Out: a terminal view, JSON lines or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from edgexf.cli.options import bundle_argument, method_options, target_options, 
 from edgexf.cli.session import Opening, opened, session_options
 from edgexf.cli.streams import say
 from edgexf.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgexf.pipeline.explain_input import Explained
 
 
 def refuse_stride(_context: click.Context, _option: click.Parameter, value: int | None) -> None:
@@ -59,10 +63,11 @@ def explain(
 
     With `--similar-to`, what the tokens of both texts add to the cosine of their embeddings.
 
-    A model that takes arrays reads them from an .npz file, by the names of its inputs. The tokens shown are its ids.
+    A model that takes arrays reads them from an .npz file, by the names of its inputs. The tokens shown are its ids. A
+    model of images reads a picture; the page lays the relevance of its patches over it.
     """
     from edgexf.cli.console import show, told_progress, width
-    from edgexf.pipeline.answer_arrays import check_array_call
+    from edgexf.pipeline.answer_arrays import check_array_call, takes_arrays
     from edgexf.pipeline.evaluate_methods import check_alone
     from edgexf.pipeline.explain_arrays import explain_arrays, without_baseline
     from edgexf.pipeline.explain_input import (
@@ -100,8 +105,9 @@ def explain(
     check_page(html, source)
     if similar_to is not None:
         return show_similarity(bundle, (given, similar_to), prompts, methods, options, truncate, html, as_json, opening)
+    found: Sequence[Explained]
     with opened(bundle, opening) as session:
-        if session.manifest.preprocess is None:
+        if takes_arrays(session, [given]):
             check_array_call(session, **{"--text": text, "--question": question, "--truncate": truncate})
             file = Path(given)
             if dropped := without_baseline(session, methods, options):

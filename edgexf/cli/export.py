@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgexf import names
 from edgexf.cli.options import size_options
 from edgexf.cli.streams import say
 from edgexf.dtypes import MODES
@@ -97,6 +98,8 @@ def export(
         say(f"weights of the checkpoint that change no answer: {first_three(origin['ignored'])}")
     if "tokenizer" in origin:
         say(f"tokenizer: {origin['tokenizer']}")
+    if names.PICTURES in origin:
+        say(f"pictures: {origin[names.PICTURES]}")
     size = sum(entry["bytes"] for entry in bundle.manifest.files.values())
     say(f"wrote {output or bundle.path.name} ({size / 1e6:.1f} MB)")
     quantize_each(bundle.path, modes)

@@ -42,7 +42,8 @@ def run(
 ) -> None:  # fmt: skip
     """Answer files (- is standard input), folders, or records; a JSON line each, in the order given.
 
-    The answer is that of the bundle's task: a label, entities, the answer to a --question, the words for a mask token.
+    The answer is that of the bundle's task: a label, entities, the answer to a --question, the words for a mask token. A
+    model of images reads pictures.
 
     The key `ms` is the time of the input. Inputs of similar length run together: then `ms` is an equal share of their
     time, and the key `batch` says how many they are.
@@ -55,9 +56,9 @@ def run(
     total = None if jsonl or csv or any(Path(path).is_dir() for path in inputs) else len(texts) + len(inputs)
     failed = False
     with opened(bundle, opening) as session, advancing(total) as advance:
-        if session.manifest.preprocess is None:
-            from edgexf.pipeline.answer_arrays import check_array_call
+        from edgexf.pipeline.answer_arrays import check_array_call, takes_arrays
 
+        if takes_arrays(session, inputs):
             options = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             check_array_call(
                 session, **{"--text": texts, "--jsonl": jsonl, "--csv": csv, "--truncate": truncate, "--stride": stride, **options}

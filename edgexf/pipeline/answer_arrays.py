@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgexf.bundle.preprocess import Image
 from edgexf.errors import InputError, UsageError
 from edgexf.report.prediction import rounded
 
@@ -86,6 +87,12 @@ def answer(session: Session, path: Path) -> ArrayAnswer:
     start = time.perf_counter()
     outputs = session.run_graph("predict", inputs)
     return ArrayAnswer(str(path), outputs, (time.perf_counter() - start) * 1e3)
+
+
+def takes_arrays(session: Session, sources: Sequence[str | Path]) -> bool:
+    """Whether the inputs are files of arrays. A model of images reads pictures, and arrays where all files are ``.npz``."""
+    reader, files = session.manifest.preprocess, all(Path(one).suffix == ".npz" for one in sources)
+    return reader is None or (isinstance(reader, Image) and files)
 
 
 def check_array_call(session: Session, **others: object) -> None:

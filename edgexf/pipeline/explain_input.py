@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from edgexf.report.explanation import Explanation
+    from edgexf.report.picture import PictureExplanation
     from edgexf_runtimes import Session
+
+    Explained = Explanation | PictureExplanation
 
 EACH = "each"
 
@@ -135,22 +138,24 @@ def explain_each(
     position: int | str | None = None,
     truth: str = "",
     question: str | None = None,
-) -> list[Explanation]:
+) -> list[Explained]:
     """An explanation for each target and method, in their order. All explain the same input: the source is read once.
 
     `bar` opens a progress bar from its title. `truth` is the true label, if the caller knows it.
     With a `question`, the source is its context.
     """
+    from edgexf.bundle.preprocess import gives_tokens
     from edgexf_runtimes.explain.methods import takes
 
-    chosen = chosen_methods(methods, session.manifest.methods, installed())
+    of_tokens = gives_tokens(session.manifest.preprocess)
+    chosen = chosen_methods(methods, session.manifest.methods, installed() if of_tokens else ())
     own = given_options(options, {method: takes(method) for method in chosen})
     check_names(session, targets, chosen)
     raw = session.read(source)
     if question is not None:
         ((raw,),) = session.task(question=question).asked(raw).questions
     each: list[str | None] = [*chosen] or [None]
-    found = []
+    found: list[Explained] = []
     for target, method in product(targets, each):
         with nullcontext() if bar is None else bar(method or "") as told:
             why = session.explain(
@@ -179,19 +184,37 @@ def check_names(session: Session, targets: Sequence[Target], methods: Sequence[s
                 column_of(session.head, label)
 
 
-def page_of(explanations: Sequence[Explanation]) -> str:
-    """The HTML page of one explanation, or of several side by side."""
+def page_of(explanations: Sequence[Explained]) -> str:
+    """The HTML page of one explanation, or of several: side by side, or of a picture below each other."""
     from edgexf.report.comparison import Comparison
+    from edgexf.report.html.picture import picture_page
 
-    return explanations[0].to_html() if len(explanations) == 1 else Comparison(tuple(explanations)).to_html()
+    pictures, texts = parted(explanations)
+    if pictures:
+        return picture_page(pictures)
+    return texts[0].to_html() if len(texts) == 1 else Comparison(tuple(texts)).to_html()
 
 
-def text_of(explanations: Sequence[Explanation], width: int) -> RenderableType:
-    """The terminal view of one explanation, or of several side by side."""
+def text_of(explanations: Sequence[Explained], width: int) -> RenderableType:
+    """The terminal view of one explanation, or of several as on the page."""
+    from rich.console import Group
+
     from edgexf.report.comparison import Comparison
     from edgexf.report.terminal.comparison import comparison_text
     from edgexf.report.terminal.explanation import explanation_text
+    from edgexf.report.terminal.picture import picture_text
 
-    if len(explanations) == 1:
-        return explanation_text(explanations[0], width)
-    return comparison_text(Comparison(tuple(explanations)), width)
+    pictures, texts = parted(explanations)
+    if pictures:
+        return Group(*map(picture_text, pictures))
+    if len(texts) == 1:
+        return explanation_text(texts[0], width)
+    return comparison_text(Comparison(tuple(texts)), width)
+
+
+def parted(explanations: Sequence[Explained]) -> tuple[list[PictureExplanation], list[Explanation]]:
+    """The explanations of pictures, and the others. One of both lists is empty: all explain one input."""
+    from edgexf.report.picture import PictureExplanation
+
+    pictures = [one for one in explanations if isinstance(one, PictureExplanation)]
+    return pictures, [one for one in explanations if not isinstance(one, PictureExplanation)]

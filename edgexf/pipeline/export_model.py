@@ -133,10 +133,11 @@ def export(
                 chosen, graphs, partial(graph_files, chosen), create, grid, asked, partial(stage, verifying)
             )
         with chosen.quiet():
-            manifest, path = written(verdict, folder, grid, opset, overwrite, stage)
+            _, path = written(verdict, folder, grid, opset, overwrite, stage)
+    manifest = bundle.read(path)
     for note in notes(manifest, explained=explain is None or bool(methods)):
         warnings.warn(note, ExportWarning, stacklevel=2)
-    return Bundle(path, bundle.read(path))
+    return Bundle(path, manifest)
 
 
 @contextmanager
@@ -180,6 +181,8 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
             f"forward goes another way while it is traced, {manifest.provenance[TRACING_BRANCH]}, and the graph goes this "
             "way: a sample of inputs agrees with the model, not all; compute without asking whether a trace runs"
         )
+    if names.PROCESSOR_FILE in manifest.files and manifest.preprocess is None:
+        yield f"the bundle takes arrays and no pictures, {manifest.provenance[names.PICTURES]}"
     for axis in said(manifest, NARROWED):
         yield f"the contract keeps to fewer sizes than the module answers: {axis}; branch on no size to keep them all"
     if manifest.signature is not None:

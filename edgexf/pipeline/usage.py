@@ -11,7 +11,7 @@ from edgexf import names
 from edgexf.bundle.formula import size_of
 from edgexf.bundle.heads import head_of
 from edgexf.bundle.manifest import Manifest, Tensor
-from edgexf.bundle.preprocess import Text
+from edgexf.bundle.preprocess import Image, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf.report.markdown import markdown_table
 
@@ -30,7 +30,7 @@ PADDING = {
 def usage(manifest: Manifest) -> str:
     """The section that shows how to run a bundle."""
     return (
-        f"## Use\n\nIn this folder, with `pip install 'edgexf[cpu{',text' if reads_text(manifest) else ''}]'`:\n\n"
+        f"## Use\n\nIn this folder, with `pip install 'edgexf[cpu{extra(manifest)}]'`:\n\n"
         f"{python(manifest)}\n{command(manifest)}\nIn a browser or in Node, with the package onnxruntime-web:\n\n"
         f"{browser(manifest)}\n### Inputs\n\n{inputs(manifest)}\n### Outputs\n\n{outputs(manifest)}"
     )
@@ -40,8 +40,17 @@ def reads_text(manifest: Manifest) -> bool:
     return isinstance(manifest.preprocess, Text)
 
 
+def reads_pictures(manifest: Manifest) -> bool:
+    return isinstance(manifest.preprocess, Image)
+
+
+def extra(manifest: Manifest) -> str:
+    """The extra that a reader of text or pictures needs, with a comma before it."""
+    return ",text" if reads_text(manifest) else ",image" if reads_pictures(manifest) else ""
+
+
 def answers(manifest: Manifest) -> bool:
-    """Whether `predict` answers a text or a file; other models take arrays."""
+    """Whether `predict` answers a text, a file or a picture; other models take arrays."""
     return manifest.preprocess is not None and manifest.decoder is None and not choices(manifest)
 
 
@@ -58,6 +67,8 @@ def sample(manifest: Manifest) -> str:
     """An input for `predict`, in Python."""
     if pairs(manifest):
         return '("a question", "a text with its answer")'
+    if reads_pictures(manifest):
+        return '"picture.png"'
     return '"a text"' if reads_text(manifest) else 'b"some bytes"'
 
 
@@ -65,9 +76,10 @@ def python(manifest: Manifest) -> str:
     lines = ["import edgexf", "", 'with edgexf.load(".") as session:']
     if answers(manifest):
         head = head_of(manifest.variants[0].outputs, manifest.samples)
+        part = "patch" if reads_pictures(manifest) else "token"
         why = bool(manifest.methods) and head is not None and not head.positioned
         lines += [f"    given = {sample(manifest)}", "    print(session.predict([given])[0])"]
-        lines += ["    print(session.explain(given).scores)  # the relevance of each token"] if why else []
+        lines += [f"    print(session.explain(given).scores)  # the relevance of each {part}"] if why else []
     else:
         given = ", ".join(f"{one.name}={filled(manifest, one)}" for one in manifest.variants[0].inputs)
         lines[:1] = ["import edgexf", "import numpy as np"]
@@ -79,7 +91,8 @@ def python(manifest: Manifest) -> str:
 def command(manifest: Manifest) -> str:
     if not answers(manifest) or pairs(manifest):
         return fenced("sh", ["edgexf verify ."])
-    return fenced("sh", ['edgexf run . --text "a text"' if reads_text(manifest) else "edgexf run . README.md"])
+    given = "picture.png" if reads_pictures(manifest) else '--text "a text"' if reads_text(manifest) else "README.md"
+    return fenced("sh", [f"edgexf run . {given}"])
 
 
 def browser(manifest: Manifest) -> str:

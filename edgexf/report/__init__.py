@@ -4,6 +4,7 @@
     prediction, explanation, quantization   computed and measured values, with their JSON and Markdown
     latency/                                a latency report, and what it says
     verdicts                                quantization in the words of a user
+    picture, png                            the explanation of a picture, and how it is stored
     comparison, ranks                       several explanations of one input
     similarity                              explanations of two texts that are alike
     words, segments, relevance, runs        an explanation by words, tokens and bytes, and its strongest runs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edgexf.report.latency.tables import LATENCY_HEADER as LATENCY_HEADER
     from edgexf.report.latency.tables import latency_cells as latency_cells
     from edgexf.report.markdown import markdown_table as markdown_table
+    from edgexf.report.picture import PictureExplanation as PictureExplanation
     from edgexf.report.prediction import Features as Features
     from edgexf.report.prediction import Prediction as Prediction
     from edgexf.report.prediction import score_text as score_text
@@ -39,6 +41,7 @@ PUBLIC = {
     "Explanation": "explanation",
     "Features": "prediction",
     "LatencyReport": "latency",
+    "PictureExplanation": "picture",
     "Prediction": "prediction",
     "latency_cells": "latency.tables",
     "markdown_table": "markdown",
@@ -51,6 +54,7 @@ __all__ = [
     "Explanation",
     "Features",
     "LatencyReport",
+    "PictureExplanation",
     "Prediction",
     "latency_cells",
     "markdown_table",

@@ -109,3 +109,27 @@ class AnswerList(Told, list[Any]):
 
     def to_line(self) -> dict[str, Any]:
         return self.facts.line({self.name: list(self)})
+
+
+class Labels(AnswerList):
+    """Labels with their scores, best first. A line shows them as that of a `Prediction` does."""
+
+    def __init__(self, values: Iterable[Any], facts: Facts) -> None:
+        super().__init__(values, facts, "labels")
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return str(self[0]["label"])
+
+    @property
+    def score(self) -> float:
+        """The score of the best label."""
+        return float(self[0]["score"])
+
+    @property
+    def top(self) -> tuple[tuple[str, float], ...]:
+        return tuple((row["label"], row["score"]) for row in self)
+
+    def to_line(self) -> dict[str, Any]:
+        return self.facts.line({"label": self.label, "score": self.score, "top": list(self.top)})

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edgexf.report.characters import decoded, encoded, is_plain, visible
 from edgexf.report.explanation import Explanation
+from edgexf.report.picture import PictureExplanation
 from edgexf.report.prediction import Prediction
 
 NAMED = 4  # the most labels that the text of a target names
@@ -159,8 +160,10 @@ def answer_text(prediction: Prediction) -> str:
     return f"{prediction.score:.2%}" if prediction.probabilities else signed(prediction.score)
 
 
-def place_text(explanation: Explanation) -> str:
+def place_text(explanation: Explanation | PictureExplanation) -> str:
     """The token whose logits are explained, in words; empty for a model with one answer to its input."""
+    if isinstance(explanation, PictureExplanation):
+        return ""
     place = explanation.position
     return "" if place is None else f"at token {place} (“{visible(explanation.tokens[place])}”)"
 

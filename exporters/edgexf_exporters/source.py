@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from edgexf import names
 from edgexf.bundle import manifest as contract
 from edgexf.bundle.embedding import Embedding
-from edgexf.bundle.preprocess import Bytes, Text
+from edgexf.bundle.preprocess import Bytes, Image, Text
 from edgexf.bundle.signature import Axis, Signature
 from edgexf_exporters.answers import named_outputs
 from edgexf_exporters.own_code import has_own_code
@@ -201,7 +201,7 @@ class Source:
         outputs: the outputs of the graph, in order.
         limits: what an input must keep to. `limits.block` is 1: the lowering says which block it needs.
         labels: the names of the classes; empty if they have no names.
-        preprocess: how bytes or text become token ids; None for a model that takes arrays.
+        preprocess: how bytes, text or a picture becomes inputs; None for a model that takes arrays.
         first_id: the id of the first token of every input of the grid.
         padding_id: the id of the tokens behind the real tokens.
         globals, segments, decoder: as in `Manifest`.
@@ -231,7 +231,7 @@ class Source:
     outputs: tuple[contract.Tensor, ...]
     limits: contract.Limits
     labels: tuple[str, ...]
-    preprocess: Bytes | Text | None
+    preprocess: Bytes | Text | Image | None
     first_id: int
     padding_id: int
     globals: contract.Globals | None = None

@@ -9,6 +9,8 @@
     opening      opens a graph for the first time, and checks it where it was not verified
     graphs       opens the graphs of a bundle, and runs them
     decoding     an input with its tokens, and the outputs of each window
+    pictures     pictures on their way to a graph
+    reading      reads and tokenizes the inputs of a bundle
     tasks/       outputs become answers, in the shapes of pipelines
     predictor    answers with the predict graph
     stream       answers an iterator of inputs

@@ -26,7 +26,7 @@ class Prepared(Record):
 
     Attributes:
         raw: the input as it was read.
-        windows: its tokens: one window, or several if the caller gave a stride.
+        windows: its tokens: one window, or several if the caller gave a stride. A picture has one window without tokens.
         rows: the checked inputs of the graph for each window, as they run where it runs alone.
         stride: the tokens that each window shares with the window before it.
     """
@@ -43,7 +43,7 @@ class Prepared(Record):
     @property
     def data(self) -> bytes:
         """The bytes of the input that the model read."""
-        last = max(end for window in self.windows for _, end in window.offsets)
+        last = max((end for window in self.windows for _, end in window.offsets), default=len(self.raw.data))
         return self.raw.data[:last] if self.truncated else self.raw.data
 
 

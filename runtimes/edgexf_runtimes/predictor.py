@@ -4,6 +4,7 @@ In: a bundle's folder, its manifest and a dtype. Out: a `Predictor`. The predict
 needed, so a process that only predicts never holds an explain graph.
 
     text, bytes, path -> read -> Raw -> tokens -> arrays -> Prepared -> predict graph -> the task's answer
+    picture           -> read -> Picture        -> arrays -> Prepared -> predict graph -> the task's answer
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import bundle, names
-from edgexf.bundle.embedding import Embedding
 from edgexf.bundle.manifest import Manifest
-from edgexf.bundle.preprocess import Bytes, Text
-from edgexf.checks import check_flag
+from edgexf.bundle.preprocess import Image, Text
 from edgexf.dtypes import dtype_named
-from edgexf.errors import BundleError, UsageError, quoted
-from edgexf_runtimes.calls.call import Call, locked
+from edgexf.errors import UsageError
+from edgexf_runtimes import pictures
+from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.forking import LIVE
 from edgexf_runtimes.calls.runs import OnRun
@@ -39,25 +39,24 @@ from edgexf_runtimes.inputs import preprocess
 from edgexf_runtimes.inputs.checks import checks_of
 from edgexf_runtimes.inputs.contract import Contract
 from edgexf_runtimes.inputs.convert import joined
-from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, check_timeout
+from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.limits import CallLimits
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks, Opening
+from edgexf_runtimes.reading import InputReader, Pair
 
 if TYPE_CHECKING:  # an application waits for the imports of the runtime, so these are imported at their first use
     from edgexf.report.prediction import Prediction
     from edgexf_runtimes.device.placement import Placement
     from edgexf_runtimes.head import NamedHead
-    from edgexf_runtimes.inputs.baseline import Baseline
-    from edgexf_runtimes.inputs.text import Encoded, Tokenizer
-    from edgexf_runtimes.tasks.task import Reading, Task
+    from edgexf_runtimes.inputs.text import Encoded
+    from edgexf_runtimes.tasks.task import Task
 
 Array = npt.NDArray[Any]
-Pair = tuple[str, str]
 Inputs = Source | Pair | Mapping[str, Any] | Iterable[Source | Pair | Mapping[str, Any]] | None
 
 
-class Predictor:
+class Predictor(InputReader):
     """An open bundle that answers; a context manager.
 
     Several threads may use it at a time. `close` waits for their calls.
@@ -76,14 +75,10 @@ class Predictor:
         checks: Checks | None = None,
         call: Call | None = None,
     ) -> None:
-        self.path = path.absolute()  # graphs open later, perhaps from another working directory
-        self.input_timeout = check_timeout(input_timeout)
+        super().__init__(path, manifest.in_dtype(dtype), input_timeout)
         self.whole = manifest  # of the whole bundle; `manifest` holds only the graphs in this session's dtype
-        self.manifest = manifest.in_dtype(dtype)
         self.dtype = dtype
         self.settings = settings
-        self._tokenizer: Tokenizer | None = None
-        self._lock = threading.Lock()
         self.limits = limits or CallLimits()
         self._checks = checks_of(self.manifest, self.limits, Contract(self.path, self.manifest))
         self._opening = Opening(self.path, manifest, dtype, settings, checks)
@@ -209,6 +204,10 @@ class Predictor:
         self, source: Source | Pair | Raw, truncate: bool = False, stride: int | None = None, task: Task | None = None
     ) -> Prepared:
         """Reads and tokenizes an input for `answers`. Raises the errors that concern this input alone."""
+        if isinstance(self.manifest.preprocess, Image):
+            return pictures.prepared(
+                self.manifest.preprocess, pictures.read(source, self.input_timeout), stride, self._checks
+            )
         return self.check_windows(*self.tokenized(source, truncate, stride, task))
 
     def tokenized(
@@ -229,113 +228,6 @@ class Predictor:
         """
         return Prepared(raw, windows, [self.arrays([window]) for window in windows], stride)
 
-    def read(self, source: Source | Pair | Raw, prompt: str | None = None) -> Raw:
-        """Reads the part of a source that the model uses. A `Raw` is already read and stays as it is.
-
-        A model of embeddings reads it behind a `prompt`, by default the bundle's; see `edgexf_runtimes.inputs.prompts`.
-        """
-        reader = self.reader
-        if isinstance(source, Raw):
-            if isinstance(reader, Text) and source.text is None:
-                raise UsageError(
-                    f"a Raw for a model of text must hold its text, got {source.name} without; call read of this session."
-                )
-            return source
-        if isinstance(reader, Text):
-            return self._behind(prompt, preprocess.read_text(source, self.input_timeout))
-        if isinstance(source, tuple):
-            raise UsageError("a pair of texts is for models that read text, got one for a model of bytes; join them.")
-        return preprocess.read_raw(source, reader.max_bytes, self.input_timeout)
-
-    def _behind(self, prompt: str | None, raw: Raw) -> Raw:
-        about = self.manifest.embedding
-        if about is None and not prompt:
-            return raw
-        from edgexf_runtimes.inputs import prompts
-
-        return prompts.put_before(raw, prompts.chosen(about or Embedding({}), prompt=prompt))
-
-    @property
-    def reader(self) -> Bytes | Text:
-        """How this model reads its input. Raises UsageError for a model that takes token ids."""
-        if self.manifest.preprocess is None:
-            raise UsageError(
-                f"files and text are for models with a tokenizer, got {self.manifest.name}, which takes token ids or other arrays; call session.run with them, or name an .npz of them at the prompt."
-            )
-        return self.manifest.preprocess
-
-    def windows(self, raw: Raw, reading: Reading) -> list[Encoded]:
-        """Turns an input into windows of tokens: one window, or several if a stride is given."""
-        check_flag("truncate", reading.truncate)
-        reader = self.reader
-        if isinstance(reader, Text):
-            if reading.longest is not None and reading.longest > self.manifest.limits.max_length:
-                raise UsageError(
-                    f"a window must have at most {self.manifest.limits.max_length} tokens, got {reading.longest}; choose fewer."
-                )
-            windows = self.tokenizer.encode(
-                raw.text or "", reading.truncate, reading.stride, raw.name, reading.longest, reading.cut
-            )
-            return self._marked(windows, raw.prompt) if raw.prompt else windows
-        if reading.stride is not None:
-            raise UsageError(
-                f"a stride is for models that read text, got {quoted(reading.stride)} for a model of bytes; leave it out."
-            )
-        return [preprocess.encode(raw, reader)]
-
-    def _marked(self, windows: list[Encoded], prompt: str) -> list[Encoded]:
-        about = self.manifest.embedding
-        if about is None or about.include_prompt:
-            return windows
-        from edgexf_runtimes.inputs import prompts
-
-        return prompts.marked(windows, prompt, self.tokenizer)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer of a model that reads text."""
-        with locked(self._lock):
-            if self._tokenizer is None:
-                if names.TOKENIZER_FILE not in self.manifest.files:
-                    raise BundleError(
-                        f"a bundle that reads text must list {names.TOKENIZER_FILE}, got none; export it again."
-                    )
-                from edgexf_runtimes.inputs.text import Tokenizer
-                from edgexf_runtimes.inputs.tokenizer_settings import tidies
-
-                path, longest = self.path / names.TOKENIZER_FILE, self.manifest.limits.max_length
-                self._tokenizer = Tokenizer(path, longest, tidies(self.path, self.manifest))
-            return self._tokenizer
-
-    def json_file(self, name: str) -> Mapping[str, Any]:
-        """The values of a JSON file of the bundle; empty if it has no such file."""
-        found: Mapping[str, Any] = bundle.read_json(self.path / name) if name in self.manifest.files else {}
-        return found
-
-    def named_token(self, use: str) -> str | None:
-        """The token that the tokenizer's settings name for a use, such as ``mask_token``; None for no token."""
-        return self._named_tokens.get(use)
-
-    def named_id(self, use: str) -> int | None:
-        """The id of `named_token`."""
-        token = self.named_token(use)
-        return None if token is None else self.tokenizer.vocabulary().get(token)
-
-    @cached_property
-    def _named_tokens(self) -> Mapping[str, str]:
-        from edgexf_runtimes.inputs.tokenizer_settings import named_tokens
-
-        return named_tokens(self.path, self.manifest)
-
-    def baseline(self, chosen: str | int | None = None) -> Baseline:
-        """The replacement for a token that is left out of an input. `chosen` is a token's text or its id."""
-        from edgexf_runtimes.inputs.baseline import of_bytes, of_text
-
-        reader = self.reader
-        if isinstance(reader, Text):
-            return of_text(self.tokenizer, self.path, self.manifest, chosen)
-        return of_bytes(reader, chosen)
-
     def encode(
         self, inputs: Source | Pair | Iterable[Source | Pair | Raw], truncate: bool = False, stride: int | None = None
     ) -> dict[str, Array]:
@@ -346,7 +238,9 @@ class Predictor:
         lengths: in one batch, such rows would change each other's answers.
         """
         with self.graphs.calls.enter():
-            read = [self.read(source) for source in preprocess.listed(inputs)]
+            read = [self.read(source) for source in self.listed(inputs)]
+            if isinstance(self.manifest.preprocess, Image):
+                return pictures.together([self.prepare(raw).rows[0] for raw in read], self._checks)
             reading = self.task().reading(truncate, stride)
             windows = [window for raw in read for window in self.windows(raw, reading)]
         if not windows:
@@ -388,9 +282,15 @@ class Predictor:
         windows = [window for given in inputs for window in given.windows]
         rows = [row for given in inputs for row in given.rows]
         answers: dict[int, Answer] = {}
-        for batch in self.batches([len(window.ids) for window in windows]):
+        of_images = isinstance(self.manifest.preprocess, Image)
+        for batch in self._picture_batches(rows) if of_images else self.batches([len(one.ids) for one in windows]):
             start = time.perf_counter()
-            feeds = rows[batch[0]] if len(batch) == 1 else self.arrays([windows[i] for i in batch])
+            if len(batch) == 1:
+                feeds = rows[batch[0]]
+            elif of_images:
+                feeds = pictures.together([rows[i] for i in batch], self._checks)
+            else:
+                feeds = self.arrays([windows[i] for i in batch])
             found = self.run_graph(names.PREDICT, feeds)
             ms = (time.perf_counter() - start) * 1e3
             answers.update(zip(batch, rows_of(found, len(batch), ms), strict=True))
@@ -408,9 +308,14 @@ class Predictor:
         """The places of inputs of these lengths that run together: what `preprocess.batches` allows, within the limits of
         a call and of the provider.
         """
-        row = 8 * len(self.manifest.variants[0].inputs) * max(lengths, default=1)  # bytes, of int64
+        row = 8 * len(self.manifest.variants[0].inputs) * (max(lengths, default=1) or 1)  # bytes, of int64
         alone = dtype_named(self.dtype).batch_dependent
         return list(preprocess.batches(lengths, self.manifest.limits, alone, self.most_rows(row)))
+
+    def _picture_batches(self, rows: Sequence[Mapping[str, Array]]) -> list[list[int]]:
+        """The places of pictures that run together: those of one size, within the limits of a call and of the provider."""
+        alone = dtype_named(self.dtype).batch_dependent or not self.manifest.samples
+        return pictures.batches(rows, alone, self.most_rows)
 
     def most_rows(self, size: int) -> int:
         """The rows, of `size` bytes each, that may run together within the limits of a call and of the provider."""

@@ -30,12 +30,14 @@ from edgexf_runtimes.inputs.files import INPUT_TIMEOUT
 from edgexf_runtimes.inputs.limits import CallLimits, limits_of
 from edgexf_runtimes.inputs.preprocess import Raw, Source
 from edgexf_runtimes.opening import Checks
-from edgexf_runtimes.predictor import Array, Inputs, Pair, Predictor
+from edgexf_runtimes.predictor import Array, Inputs, Predictor
+from edgexf_runtimes.reading import Pair
 from edgexf_runtimes.remembered import OnDisk, Remembered, read
 from edgexf_runtimes.stream import AHEAD, Stream
 
 if TYPE_CHECKING:  # a process that only predicts imports nothing of explanations
     from edgexf.report.explanation import Explanation
+    from edgexf.report.picture import PictureExplanation
     from edgexf_runtimes.explain.target import Target
 
 
@@ -163,10 +165,11 @@ class Session(Predictor):
         progress: Steps | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
-    ) -> Explanation:
+    ) -> Explanation | PictureExplanation:
         """Explains why the model answers as it does.
 
-        The input is a text, a pair of texts, bytes, a path, or a `Raw` that `read` returned.
+        The input is a text, a pair of texts, bytes, a path, or a `Raw` that `read` returned; of a model of images a picture,
+        as in `predict`.
 
         `target` is a label, or weights by label: ``{"c": 1, "python": -1}`` contrasts two labels. By default, what the
         model predicts is explained. See `edgexf_runtimes.explain.target` for heads without labels, and
@@ -252,7 +255,7 @@ class Session(Predictor):
         from edgexf_runtimes.embeddings.similarity import explain_similarity
 
         with self.graphs.calls.enter(timeout, cancel):
-            explain = partial(self.explain, method=method, truncate=truncate, **options)
+            explain: Any = partial(self.explain, method=method, truncate=truncate, **options)
             return explain_similarity(self, explain, (first, second), prompt_names, truncate)
 
     def warmup(
@@ -319,7 +322,7 @@ class Session(Predictor):
     async def explain_async(
         self, source: Source | Pair | Raw, target: Target = None, method: str | None = None, truncate: bool = False,
         *, timeout: float | None = None, cancel: Cancel | None = None, **options: Any,
-    ) -> Explanation:  # fmt: skip
+    ) -> Explanation | PictureExplanation:  # fmt: skip
         """`explain`, awaited as `run_async`. `options` are those of `explain`."""
         run = partial(self.explain, **options)
         return await self.graphs.background.call(run, source, target, method, truncate, timeout=timeout, cancel=cancel)

@@ -22,7 +22,8 @@ from edgexf_runtimes.inputs.preprocess import Source
 if TYPE_CHECKING:
     from edgexf.report.prediction import Features, Prediction
     from edgexf_runtimes.decoding import Prepared
-    from edgexf_runtimes.predictor import Pair, Predictor
+    from edgexf_runtimes.predictor import Predictor
+    from edgexf_runtimes.reading import Pair
 
 AHEAD = 64  # inputs
 ON_ERROR = ("raise", "return")

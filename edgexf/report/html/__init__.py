@@ -1,6 +1,7 @@
 """The HTML pages of results. Each page is one self-contained file, without script or network.
 
     explanation    the page of one explanation
+    picture        the page of a picture that is explained
     comparison     the page of several explanations of one input
     similarity     the page of two texts that are alike
     quantization   the page of a quantization report

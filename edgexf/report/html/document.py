@@ -12,13 +12,16 @@ from edgexf.report.html.style import STYLE
 from edgexf.report.html.views import SIDEWAYS, palette
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+OWN_PICTURES = "; img-src data:"  # those inside the page
 
 
-def document(title: str, main: str, style: str = "", scheme: str = "light") -> str:
-    """A page. `style` stands behind the sheet of every page; `scheme` names the colours that it has: light, dark or both."""
+def document(title: str, main: str, style: str = "", scheme: str = "light", pictures: bool = False) -> str:
+    """A page. `style` stands behind the sheet of every page; `scheme` names the colours that it has: light, dark or both.
+    Only with `pictures` the page may show pictures that it holds itself.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}{OWN_PICTURES if pictures else ""}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="{scheme}">\n'
         f"<title>{title}</title>\n<style>{STYLE}{palette()}{style}</style>\n</head>\n<body>\n<main>\n{main}\n</main>\n</body>\n</html>\n"

@@ -15,6 +15,7 @@ from edgexf.report.characters import ascii_of
 from edgexf.report.explanation import Explanation
 from edgexf.report.html.document import document
 from edgexf.report.html.views import caption_of, chosen_of, panes_of, safe, shade, switch
+from edgexf.report.picture import PictureExplanation
 from edgexf.report.prediction import Prediction
 from edgexf.report.relevance import (
     SHARES_NOTE,
@@ -28,6 +29,8 @@ from edgexf.report.relevance import (
 )
 from edgexf.report.runs import Run, strongest_runs
 from edgexf.report.segments import in_runs, reads_bytes
+
+Explained = Explanation | PictureExplanation
 
 RUNS = 10  # rows in a table of the strongest runs
 WEIGHTS = 20  # the most labels of a target that the page lists
@@ -48,7 +51,7 @@ def explanation_page(explanation: Explanation) -> str:
     return document(title_of(explanation), "\n".join(main))
 
 
-def title_of(explanation: Explanation) -> str:
+def title_of(explanation: Explained) -> str:
     answer = explanation.prediction
     return f"{safe(explanation.input)}: {safe(explanation.method if answer is None else answer.label)}"
 
@@ -61,11 +64,11 @@ def header(explanation: Explanation, relevance: Relevance, kicker: str = "Releva
     )
 
 
-def name_of(explanation: Explanation) -> str:
+def name_of(explanation: Explained) -> str:
     return "standard input" if explanation.input == "-" else safe(explanation.input)
 
 
-def answer_sentence(explanation: Explanation) -> str:
+def answer_sentence(explanation: Explained) -> str:
     """The answer of the model; for a model without labels, the explained value."""
     answer, place = explanation.prediction, place_text(explanation)
     if answer is None:
@@ -75,7 +78,7 @@ def answer_sentence(explanation: Explanation) -> str:
     return f"The model answers <strong>{safe(answer.label)}</strong>{where} with {kind} {answer_text(answer)}.{truth_sentence(explanation)}"
 
 
-def truth_sentence(explanation: Explanation) -> str:
+def truth_sentence(explanation: Explained) -> str:
     """The true label; empty if it is not known."""
     return f" The true label is <strong>{safe(explanation.truth)}</strong>." if explanation.truth else ""
 
@@ -121,7 +124,7 @@ def value_card(explanation: Explanation, relevance: Relevance, target: str) -> s
     return card(f"Explained: {escape(target)}", f"{table}{weights_line(explanation)}{note}")
 
 
-def weights_line(explanation: Explanation) -> str:
+def weights_line(explanation: Explained) -> str:
     """The label and the weight of every target, at most the first `WEIGHTS`."""
     if not explanation.target:
         return ""
@@ -130,7 +133,7 @@ def weights_line(explanation: Explanation) -> str:
     return f"<p>Target (label, weight): {weights}{rest}</p>"
 
 
-def model_card(explanation: Explanation) -> str:
+def model_card(explanation: Explained) -> str:
     facts = [
         ("Model", safe(explanation.model)),
         ("Method", safe(explanation.method)),

@@ -20,6 +20,7 @@ from itertools import groupby
 from edgexf.report.characters import ascii_of, encoded, is_plain, visible
 from edgexf.report.colours import LEVELS, colour, colour_level, hex_colour
 from edgexf.report.explanation import Explanation
+from edgexf.report.picture import PictureExplanation
 from edgexf.report.relevance import Piece, Relevance, described, lines_of, relevance_of, signed
 from edgexf.report.segments import Segment, peak_of, reads_bytes, special_tokens, token_segments, word_segments
 
@@ -91,7 +92,7 @@ def region(key: str, view: str) -> str:
     return f'<div class="view view-{key}" role="region" aria-label="Input as {key}" tabindex="0">{view}</div>'
 
 
-def unit_of(explanation: Explanation) -> str:
+def unit_of(explanation: Explanation | PictureExplanation) -> str:
     return "in logits" if explanation.prediction is not None else "in units of the explained value"
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from edgexf.report.characters import ascii_of, visible
 from edgexf.report.colours import INK, colour, colour_level, hex_colour
 from edgexf.report.explanation import Explanation
+from edgexf.report.picture import PictureExplanation
 from edgexf.report.relevance import (
     Piece,
     Relevance,
@@ -53,7 +54,7 @@ def explanation_text(explanation: Explanation, width: int = 80, lines: int = 16)
     return text.append(balance(explanation, relevance))
 
 
-def head(explanation: Explanation, target: str) -> Text:
+def head(explanation: Explanation | PictureExplanation, target: str) -> Text:
     """The head line: the answer, the input, the method and the explained value."""
     truncated = ", truncated" if explanation.truncated else ""
     place = " ".join(filter(None, (target, place_text(explanation))))
@@ -61,7 +62,7 @@ def head(explanation: Explanation, target: str) -> Text:
     return text.append(f"{visible(explanation.method)} of {place}\n", SOFT)
 
 
-def answer(explanation: Explanation) -> Text:
+def answer(explanation: Explanation | PictureExplanation) -> Text:
     """The label and its score; empty for a model that gives no label."""
     found = explanation.prediction
     return Text() if found is None else Text().append(visible(found.label), BOLD).append(f" {answer_text(found)}  ")

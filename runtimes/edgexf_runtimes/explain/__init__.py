@@ -7,8 +7,9 @@
     occlusion, lime, kernel_shap    run-time methods: score features from the values of coalitions
     methods                         the list of the run-time methods
     perturbation                    runs a run-time method on one row
+    picture                         what an explain graph says about a picture
     arrays                          runs a run-time method on arrays of several samples
 
 Data passes from top to bottom. Compiled methods need an explain graph, run-time methods only the predict graph.
-`graph` and `perturbation` return an `Explanation`, `arrays` returns arrays.
+`graph` and `perturbation` return an `Explanation`, of a picture a `PictureExplanation`, `arrays` returns arrays.
 """

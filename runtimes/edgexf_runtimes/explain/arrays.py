@@ -20,6 +20,7 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.heads import SPAN, UNNAMED, head_of
 from edgexf.bundle.manifest import Manifest, Tensor
+from edgexf.bundle.preprocess import gives_tokens
 from edgexf.errors import InputError, UsageError, quoted
 from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.explain import methods
@@ -75,7 +76,7 @@ def attribute(
             f"a method that leaves tokens out needs token ids first, and samples along the first axis, got {first.name} {first.dtype} {list(first.shape)}; explain by a compiled method."
         )
     given = check_given(dict({} if targets is None else targets), arrays, manifest, wanted(manifest, samples))
-    token_id = predictor.baseline().token_id if baseline is None and manifest.preprocess is not None else baseline
+    token_id = predictor.baseline().token_id if baseline is None and gives_tokens(manifest.preprocess) else baseline
     if (
         not isinstance(token_id, int | np.integer)
         or isinstance(token_id, bool)

@@ -1,6 +1,6 @@
 """Explains with an explain graph of the bundle: one run, or a few along a path.
 
-In: a predictor, the inputs of one row and a target. Out: an `Explanation`.
+In: a predictor, the inputs of one row and a target. Out: an `Explanation`, of a picture a `PictureExplanation`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf import names
+from edgexf.bundle.preprocess import Image
 from edgexf.progress import Steps
 from edgexf.report.explanation import Explanation
 from edgexf_runtimes.device.device import machine, now
@@ -24,6 +25,7 @@ from edgexf_runtimes.explain.target import ExplanationTarget
 from edgexf_runtimes.inputs.targets import check_targets
 
 if TYPE_CHECKING:
+    from edgexf.report.picture import PictureExplanation
     from edgexf_runtimes.predictor import Predictor
 
 Array = npt.NDArray[Any]
@@ -80,25 +82,43 @@ def explain(
     question: ExplanationTarget,
     options: Options,
     progress: Steps | None = None,
-) -> Explanation:
+) -> Explanation | PictureExplanation:
     """Explains the `question` about one row, whose checked arrays are `inputs`. Raises UsageError for options that the
     method does not take.
     """
     path = along_a_path(predictor, method)
     options.check(method, PATH_OPTIONS if path else ())
-    (window,) = question.given.windows
     start, baseline = time.perf_counter(), ""
     settings: dict[str, Any] = {}
     targets, run = question.arrays(), partial(run_checked, predictor, method, inputs)
     if path:
-        replacement = predictor.baseline(options.baseline)
-        ids = inputs[names.INPUT_IDS].copy()
-        ids[0, real_places(window.offsets)] = replacement.token_id
-        targets[names.BASELINE], baseline = ids, replacement.name
+        targets[names.BASELINE], baseline = baseline_of(predictor, inputs, question, options)
         found, settings = integrate(run, targets, options.budget, options.time_limit, progress)
     else:
         found = run(targets)
-    return explanation(predictor, method, question, found, (time.perf_counter() - start) * 1e3, baseline, settings)
+    ms = (time.perf_counter() - start) * 1e3
+    reader = predictor.manifest.preprocess
+    if isinstance(reader, Image):
+        from edgexf_runtimes.explain.picture import picture_explanation
+
+        return picture_explanation(predictor, reader, method, question, found, ms, baseline, settings)
+    return explanation(predictor, method, question, found, ms, baseline, settings)
+
+
+def baseline_of(
+    predictor: Predictor, inputs: Mapping[str, Array], question: ExplanationTarget, options: Options
+) -> tuple[Array, str]:
+    """Where the path of a row begins, and its name: the row with other tokens, or a picture of one colour."""
+    reader, (window,) = predictor.manifest.preprocess, question.given.windows
+    if isinstance(reader, Image):
+        from edgexf_runtimes.explain import picture
+        from edgexf_runtimes.inputs.image import read_picture
+
+        return picture.baseline(reader, read_picture(question.given.raw), options.baseline)
+    replacement = predictor.baseline(options.baseline)
+    ids = inputs[names.INPUT_IDS].copy()
+    ids[0, real_places(window.offsets)] = replacement.token_id
+    return ids, replacement.name
 
 
 def explanation(

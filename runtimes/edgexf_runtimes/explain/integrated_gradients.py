@@ -14,6 +14,7 @@ Source: Sundararajan et al. 2017, section 5 (20 to 300 steps, within 5 %).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,7 +46,7 @@ class Path:
 
     def __init__(self, run: Run, feeds: Mapping[str, Array]) -> None:
         self.run, self.feeds = run, dict(feeds)
-        self.together = max(round(PATH_TOKENS / self.feeds[names.BASELINE].shape[-1]), 1)
+        self.together = max(round(PATH_TOKENS / math.prod(self.feeds[names.BASELINE].shape[1:])), 1)
         self.rows = 0
         self.found: dict[str, Array] = {}
 

@@ -212,7 +212,7 @@ def explain(
     options.check(method.name, method.takes)
     manifest, start = predictor.manifest, time.perf_counter()
     given, (window,) = question.given, question.given.windows
-    places, replacement = real_places(window.offsets), predictor.baseline(options.baseline)
+    replacement, places = predictor.baseline(options.baseline), real_places(window.offsets)
     found = attribute_row(predictor, method, inputs, places, replacement, question.value, options, progress)
     ms = (time.perf_counter() - start) * 1e3
     return Explanation(

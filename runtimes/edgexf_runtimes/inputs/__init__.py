@@ -4,6 +4,8 @@
     records      JSON lines, CSV and folders of many inputs
     arrays       an ``.npz`` becomes arrays by name
     preprocess   a file, bytes or text becomes a `Raw`; token ids become padded arrays
+    image        a file, bytes or pixels become a `Picture`
+    pixels       a picture becomes the floats that a model of images reads
     text         text becomes windows of token ids, with the bundle's tokenizer
     tokenizer_settings  what the files next to tokenizer.json say
     prompts      texts that stand before an input of a model of embeddings

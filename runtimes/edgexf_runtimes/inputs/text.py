@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from edgexf.checks import is_count
 from edgexf.errors import BundleError, InputError, MissingExtraError, UsageError, quoted
+from edgexf.records import Record
 from edgexf_runtimes.calls.call import locked
 
 if TYPE_CHECKING:
@@ -33,6 +34,22 @@ FIRST, SECOND = "first", "second"  # the texts of a pair
 # What transformers' `clean_up_tokenization` takes out of a decoded text, in its order.
 TIDIED = tuple((f" {mark}", mark.rstrip()) for mark in (".", "?", "!", ",", "' ", "n't", "'m", "'s", "'ve", "'re"))
 NOWHERE = -1  # the text and the word of a token that stands in no text, such as a class token
+
+
+class Reading(Record):
+    """How an input becomes windows. See `Tokenizer.encode`.
+
+    Attributes:
+        truncate: only the first window of a long text is read.
+        stride: the tokens that windows share; None for one window.
+        longest: the most tokens of a window; None for the most that the model takes.
+        cut: which text of a pair is cut into windows.
+    """
+
+    truncate: bool = False
+    stride: int | None = None
+    longest: int | None = None
+    cut: str = SECOND
 
 
 @dataclass(frozen=True, eq=False)

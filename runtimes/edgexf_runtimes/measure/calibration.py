@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edgexf import names
-from edgexf.bundle.preprocess import Text
+from edgexf.bundle.preprocess import Image, Text
 from edgexf.errors import InputError, UsageError
 from edgexf_runtimes.inputs.arrays import RULE, Arrays, read_arrays
 from edgexf_runtimes.inputs.files import check_regular
@@ -79,7 +79,7 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
     """One input as the graph takes it. A text that is too long is cut. Raises InputError for arrays that the model does
     not take.
     """
-    if given.arrays is None and (session.manifest.preprocess is not None or not isinstance(given.source, Path)):
+    if given.arrays is None and not holds_arrays(session, given.source):
         return session.checked(session.encode([given.source], truncate=True))
     found = given.arrays
     if found is None:
@@ -89,6 +89,13 @@ def arrays_of(session: Session, given: Labelled) -> Arrays:
         return session.checked(found)
     except UsageError as error:  # wrong names are an error of the data, not of the call
         raise InputError(str(error)) from error
+
+
+def holds_arrays(session: Session, source: object) -> bool:
+    """Whether a source is a file of arrays: each file for a model that reads nothing else, an ``.npz`` for one of images."""
+    reader = session.manifest.preprocess
+    of_images = isinstance(reader, Image) and str(source).endswith(".npz")
+    return isinstance(source, Path) and (reader is None or of_images)
 
 
 def whole(session: Session, arrays: Arrays) -> Arrays:

@@ -14,6 +14,7 @@ from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.tasks.classification import Classification
 from edgexf_runtimes.tasks.features import FeatureExtraction
 from edgexf_runtimes.tasks.fill_mask import FillMask
+from edgexf_runtimes.tasks.image_classification import ImageClassification, ImageFeatures
 from edgexf_runtimes.tasks.question_answering import QuestionAnswering
 from edgexf_runtimes.tasks.reranking import Reranking
 from edgexf_runtimes.tasks.task import Task
@@ -22,7 +23,8 @@ from edgexf_runtimes.tasks.zero_shot import ZeroShotClassification
 
 # The first that fits does it. Plain features fit every head, so they stand last.
 TASKS: tuple[type[Task], ...] = (
-    ZeroShotClassification, Reranking, Classification, TokenClassification, QuestionAnswering, FillMask, FeatureExtraction,
+    ImageClassification, ImageFeatures, ZeroShotClassification, Reranking, Classification, TokenClassification,
+    QuestionAnswering, FillMask, FeatureExtraction,
 )  # fmt: skip
 
 

@@ -65,13 +65,13 @@ class Classification(Task):
         best = prediction(bundle.manifest, given[0], found[0], self.function_to_apply)
         if self.top_k == BEST:
             return best
-        from edgexf.report.answers import AnswerList
+        from edgexf.report.answers import Labels
 
         scores = scores_of(bundle.manifest, found[0], self.function_to_apply)
         count = len(scores) if self.top_k is None else int(self.top_k)
         labels = bundle.manifest.labels
         rows = [{"label": labels[place], "score": float(scores[place])} for place in best_places(scores, count)]
-        return AnswerList(rows, facts_of(given, found), "labels")
+        return Labels(rows, facts_of(given, found))
 
 
 def pair_of(given: Mapping[str, Any]) -> Any:

@@ -22,8 +22,9 @@ from edgexf.checks import check_flag, is_count, require_choice
 from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.decoding import Answer, Prepared
 from edgexf_runtimes.inputs import preprocess
+from edgexf_runtimes.inputs.text import Reading
 from edgexf_runtimes.tasks.spans import Span, best_spans, no_answer
-from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Reading, Task, check_count, facts_of
+from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Task, check_count, facts_of
 
 if TYPE_CHECKING:
     from edgexf_runtimes.head import NamedHead

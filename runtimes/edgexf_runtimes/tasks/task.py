@@ -19,7 +19,7 @@ from edgexf.checks import is_count, require_choice
 from edgexf.records import Record
 from edgexf_runtimes.decoding import Answer, Prepared
 from edgexf_runtimes.inputs import preprocess
-from edgexf_runtimes.inputs.text import SECOND
+from edgexf_runtimes.inputs.text import Reading
 
 if TYPE_CHECKING:
     from edgexf.bundle.manifest import Manifest
@@ -50,22 +50,6 @@ class OpenBundle(Protocol):
 
     def named_id(self, use: str) -> int | None:
         """The id of `named_token`."""
-
-
-class Reading(Record):
-    """How the sources of a task become windows. See `edgexf_runtimes.inputs.text.Tokenizer.encode`.
-
-    Attributes:
-        truncate: only the first window of a long text is read.
-        stride: the tokens that windows share; None for one window.
-        longest: the most tokens of a window; None for the most that the model takes.
-        cut: which text of a pair is cut into windows.
-    """
-
-    truncate: bool = False
-    stride: int | None = None
-    longest: int | None = None
-    cut: str = SECOND
 
 
 class Asked(Record):

@@ -20,9 +20,9 @@ from edgexf.checks import check_flag, require_choice
 from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.decoding import Prepared
 from edgexf_runtimes.inputs import preprocess
-from edgexf_runtimes.inputs.text import FIRST
+from edgexf_runtimes.inputs.text import FIRST, Reading
 from edgexf_runtimes.scores import softmax
-from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Reading, Task, facts_of
+from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Task, facts_of
 
 if TYPE_CHECKING:
     from edgexf_runtimes.head import NamedHead

@@ -35,6 +35,7 @@ from edgexf_exporters.source import Source
 from edgexf_exporters.sources.calls import in_float32
 from edgexf_exporters.sources.general import sizes
 from edgexf_exporters.sources.general.inputs import IMAGE, VIDEO, WRITTEN, Given, inputs_of
+from edgexf_exporters.sources.general.pictures import with_pictures
 from edgexf_exporters.sources.heads import labels_of, portable, scores_of
 from edgexf_exporters.sources.modules.memory import fresh_copy
 from edgexf_exporters.sources.modules.module import from_module
@@ -101,7 +102,7 @@ def from_any_model(
         found = as_transformers(source, model, name, longest)
         if isinstance(image_size, int) and IMAGE_SIZE in found.config:  # which readers of config.json go by
             found = replace(found, config={**found.config, IMAGE_SIZE: image_size})
-        return with_tokenizer(found, carried)
+        return with_pictures(with_tokenizer(found, carried), processor, image_size)
 
 
 def tokens_of(source: Source) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from edgexf import names
-from edgexf.bundle.preprocess import Bytes
+from edgexf.bundle.preprocess import Bytes, gives_tokens
 from edgexf.errors import EdgexfError
 from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.measured.stages import STAGES, WHOLE
@@ -105,8 +105,16 @@ def answer_of(session: Session, case: Case) -> Answer:
     position = 0 if session.head.tagged else None
     return Answer(
         partial(explained, session, case.graph, source, position),
-        lambda: session.explain(source, method=case.graph, position=position).words,
+        partial(words, session, case.graph, source, position),
     )
+
+
+def words(session: Session, method: str, source: Source, position: int | None) -> Sequence[Word]:
+    from edgexf.report.explanation import Explanation
+
+    why = session.explain(source, method=method, position=position)
+    assert isinstance(why, Explanation)  # noqa: S101 (tells mypy: no source is a picture)
+    return why.words
 
 
 def source_of(session: Session, case: Case) -> tuple[Source | None, str]:
@@ -114,8 +122,8 @@ def source_of(session: Session, case: Case) -> tuple[Source | None, str]:
     from edgexf_runtimes.explain import graph
 
     manifest = session.manifest
-    if manifest.preprocess is None:
-        return None, "this model takes arrays, no text"
+    if not gives_tokens(manifest.preprocess):
+        return None, "what is measured of this model are arrays"
     if manifest.decoder is not None:
         return None, "a model with a decoder answers token by token"
     if names.CHOICES in manifest.variants[0].inputs[0].shape:
