@@ -11,6 +11,8 @@ from typing import Any
 import minilm
 import torch
 import transformers
+from sentence_transformers import CrossEncoder
+from torch import nn
 from transformers import AutoTokenizer, BertConfig
 
 import edgexf
@@ -31,7 +33,8 @@ def make(name: str, folder: Path) -> Path:
     """Writes the checkpoint of a head, and returns its folder. Its weights are large, so that answers differ."""
     architecture, labels = HEADS[name]
     tokenizer = AutoTokenizer.from_pretrained(minilm.source(), model_max_length=LONGEST)
-    named: dict[str, Any] = {"id2label": labels} if labels else {}
+    both = {"id2label": labels, "label2id": {label: place for place, label in labels.items()}}
+    named: dict[str, Any] = both if labels else {}
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=LONGEST, **named,
@@ -48,4 +51,7 @@ def make(name: str, folder: Path) -> Path:
 
 def export(name: str, folder: Path, path: Path) -> None:
     """Exports the checkpoint of a head to `path`, with an explanation where one is asked for."""
-    edgexf.export(make(name, folder), output=path, explain=("gradient",) if name in ("entities", "answers") else ())
+    checkpoint = make(name, folder)
+    if name == "score":
+        CrossEncoder(str(checkpoint), activation_fn=nn.Identity()).save_pretrained(str(checkpoint))
+    edgexf.export(checkpoint, output=path, explain=("gradient",) if name in ("entities", "answers") else ())

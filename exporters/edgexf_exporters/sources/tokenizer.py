@@ -25,6 +25,7 @@ from edgexf.errors import ExportError, UsageError, in_a_sentence
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+CROSS_ENCODER = "config_sentence_transformers.json"
 # The files of sentence-transformers' settings for a model; those behind the first are of its first versions.
 SENTENCES = (
     "sentence_bert_config.json",
@@ -89,8 +90,19 @@ def of_checkpoint(path_or_id: str, local: bool, vocabulary: int) -> Carried:
     came = files.pop(names.TOKENIZER_FILE, made.files[names.TOKENIZER_FILE])
     told = of_sentences(path_or_id, local)
     longest = made.longest if told is UNLIMITED else told  # the library writes its own limit over the tokenizer's
-    whole = checked({**made.files, **files}, vocabulary)
+    whole = {**checked({**made.files, **files}, vocabulary), **of_cross_encoder(path_or_id, local)}
     return Carried(whole, made.segments, longest, note_of(came, made.files), made.padding)
+
+
+def of_cross_encoder(path_or_id: str, local: bool) -> dict[str, bytes]:
+    """The settings of a cross-encoder of sentence-transformers, which name the function of its score; nothing of others."""
+    path = fetched(path_or_id, CROSS_ENCODER, local)
+    if path is None:
+        return {}
+    with in_a_sentence(f"{CROSS_ENCODER} must be whole", "save the model again"):
+        data = path.read_bytes()
+        kind = json.loads(data).get("model_type")
+    return {CROSS_ENCODER: data} if kind == "CrossEncoder" else {}
 
 
 def of_sentences(path_or_id: str, local: bool) -> Longest:

@@ -94,6 +94,8 @@ def paired(given: str | Raw, other: str, before: bool = False) -> Raw:
     name, text = ("text", given) if isinstance(given, str) else (given.name, given.text)
     if not isinstance(text, str):
         raise UsageError(f"a text must be single to be paired, got {name} without one; give its text.")
+    if not text:
+        raise InputError(f"an input must hold at least one byte, got {name}, which is empty; leave it out.")
     pair = (other, text) if before else (text, other)
     return Raw(name, as_bytes("\n".join(pair)), False, pair)
 

@@ -161,9 +161,12 @@ def test_an_answer_in_a_long_context_has_its_place_in_the_whole(opened: Opened) 
 
 def test_documents_are_ranked_as_a_cross_encoder_ranks_them(opened: Opened) -> None:
     from sentence_transformers import CrossEncoder
+    from torch import nn
 
     session, checkpoint = opened("score")
-    theirs = CrossEncoder(str(checkpoint)).rank("Who is Zoë?", TEXTS, return_documents=True)
+    theirs = CrossEncoder(str(checkpoint), activation_fn=nn.Identity()).rank(
+        "Who is Zoë?", TEXTS, return_documents=True
+    )
     ours = session.rank("Who is Zoë?", TEXTS, return_documents=True)
     assert same(ours, theirs), (ours, theirs)
     assert session.rank("Who is Zoë?", TEXTS, top_k=1) == [{key: ours[0][key] for key in ("corpus_id", "score")}]
@@ -179,9 +182,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("answers", {"question": "a", "context": "b", "max_seq_len": 1000}, "at most 64 tokens, got 1000"),
     ("labels", {"inputs": "a", "top_k": "two"}, "top_k must be"),
     ("labels", {"inputs": "a", "function_to_apply": "relu"}, "function_to_apply must be one of"),
-    ("labels", {"inputs": "a", "question": "b"}, "one of its own (top_k, function_to_apply), got question"),
+    ("labels", {"inputs": "a", "question": "b"}, r"one of its own \(top_k, function_to_apply\), got question"),
     ("labels", {"inputs": {"body": "a"}}, "must hold text"),
-    ("labels", {"inputs": "", "candidate_labels": "a"}, "at least one byte|must hold"),
+    ("labels", {"inputs": "", "candidate_labels": "a"}, "at least one byte"),
     ("labels", {"inputs": "a", "candidate_labels": []}, "candidate_labels must be"),
     ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "none"}, "where the label goes"),
     ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "{0} {1}"}, "where the label goes"),
