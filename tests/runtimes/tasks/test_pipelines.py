@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import text_tasks
+from small import prompt
 
 import edgexf
+from edgexf.cli.app import main
 from edgexf.errors import EdgexfError
 from edgexf_runtimes.session import Session
 
@@ -237,3 +239,48 @@ def test_an_entity_and_an_answer_are_explained(opened: Opened) -> None:
     assert [name.split()[2] for name in named.target] == ["met", "anna"]
     with pytest.raises(EdgexfError, match="part of the text"):
         session.explain((QUESTION, TEXTS[0]), target="nowhere")
+
+
+def lines(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    """The exit code of a command, the JSON lines that it prints, and its errors."""
+    found = prompt().invoke(main, list(arguments))
+    return found.exit_code, [json.loads(line) for line in found.stdout.splitlines()], found.stderr
+
+
+def test_the_prompt_answers_questions_records_and_folders(opened: Opened, tmp_path: Path) -> None:
+    session, _ = opened("answers")
+    bundle = str(session.path)
+    (tmp_path / "texts").mkdir()
+    for place, text in enumerate(TEXTS):
+        (tmp_path / "texts" / f"{place}.txt").write_text(text, encoding="utf-8")
+    code, found, _ = lines("run", bundle, str(tmp_path / "texts"), "--question", QUESTION)
+    wanted = [session.predict(question=QUESTION, context=text) for text in TEXTS]
+    assert code == 0
+    assert [Path(line["input"]).name for line in found] == ["0.txt", "1.txt", "2.txt"]
+    assert [(line["answer"], line["start"], line["end"]) for line in found] == [
+        (answer["answer"], answer["start"], answer["end"]) for answer in wanted
+    ]
+    records = tmp_path / "asked.jsonl"
+    asked = [{"q": QUESTION, "body": TEXTS[0]}, {"q": QUESTION}, {"q": QUESTION, "body": TEXTS[2]}]
+    records.write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
+    code, found, said = lines("run", bundle, "--jsonl", str(records), "--text-field", "q", "--pair-field", "body")
+    assert code == 1
+    assert [line["input"] for line in found] == [f"{records}:1", f"{records}:3"]
+    assert [line["answer"] for line in found] == [wanted[0]["answer"], wanted[2]["answer"]]
+    assert said.startswith("Error: body must hold text, got no such field in")
+    assert said.count("\n") == 1
+    code, _, said = lines("run", bundle, "--text", "a text alone")
+    assert (code, "needs a question and its context" in said) == (2, True)
+
+
+def test_the_prompt_explains_an_answer_and_an_entity(opened: Opened, tmp_path: Path) -> None:
+    session, _ = opened("answers")
+    page = tmp_path / "why.html"
+    code, _, _ = lines("explain", str(session.path), "--question", QUESTION, "--text", TEXTS[0], "--html", str(page))
+    assert code == 0
+    answer = session.predict(question=QUESTION, context=TEXTS[0], align_to_words=False)["answer"]
+    assert answer.split()[0] in page.read_text(encoding="utf-8")
+    session, _ = opened("entities")
+    code, found, _ = lines("explain", str(session.path), "--text", TEXTS[0], "--position", "Anna", "--json")
+    assert code == 0
+    assert found[0]["tokens"][found[0]["position"]] == "anna"
