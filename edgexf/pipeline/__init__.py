@@ -8,6 +8,7 @@
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
                       decision)
     ort_bundle        a bundle -> the same bundle with its graphs in ONNX Runtime's own format too, for phones
+                      (ort_format: the files, and the operators that they need)
     answer_arrays     a bundle and an .npz of arrays -> its answer
     explain_arrays    a bundle and an .npz of arrays -> explanations of its samples
     explain_input     a bundle and an input -> explanations side by side
