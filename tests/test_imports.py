@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,12 +79,21 @@ def test_edgexf_alone_loads_neither_numpy_nor_onnxruntime() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["variants", "doctor", "verify BUNDLE", "run BUNDLE FILE", "explain BUNDLE FILE", "bench BUNDLE --lengths 16"],
+    [
+        "variants",
+        "doctor",
+        "verify BUNDLE",
+        "run BUNDLE FILE",
+        "explain BUNDLE FILE",
+        "bench BUNDLE --lengths 16",
+        "ort COPY",
+    ],
 )
-def test_no_command_but_export_loads_torch(command: str, linformer: Exported) -> None:
-    parts = [
-        {"BUNDLE": str(linformer.bundle.path), "FILE": str(Path(__file__))}.get(part, part) for part in command.split()
-    ]
+def test_no_command_but_export_loads_torch(command: str, linformer: Exported, tmp_path: Path) -> None:
+    places = {"BUNDLE": str(linformer.bundle.path), "FILE": str(Path(__file__)), "COPY": str(tmp_path / "copy")}
+    if "COPY" in command:  # the command changes its bundle
+        shutil.copytree(linformer.bundle.path, places["COPY"])
+    parts = [places.get(part, part) for part in command.split()]
     assert loaded(f"from edgexf.cli import main; main({parts!r})", *HEAVY) == []
 
 

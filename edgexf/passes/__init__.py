@@ -10,7 +10,6 @@
     operations          how many additions and multiplications the products of a graph need
     tidy                drops what the exporter leaves behind
     ir_version          the lowest IR version that a graph needs
-    ort_format          a graph in ONNX Runtime's own format, for reduced builds
     quantize/           weights in fewer bits
 
 A pass is an `onnx_ir.passes` pass: ``pass_(model) -> PassResult(model, modified)``. A new pass is a file, its test, and

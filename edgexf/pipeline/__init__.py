@@ -9,6 +9,7 @@
                       decision)
     run_inputs        a bundle and texts, files, folders or records -> their answers
     ort_bundle        a bundle -> the same bundle with its graphs in ONNX Runtime's own format too, for phones
+                      (ort_format: the files, and the operators that they need)
     answer_arrays     a bundle and an .npz of arrays -> its answer
     explain_arrays    a bundle and an .npz of arrays -> explanations of its samples
     explain_input     a bundle and an input -> explanations side by side

@@ -5,7 +5,7 @@
     onnx/model.ort, onnx/explain.ort, ...   one for each graph of the chosen dtypes, with its weights inside
     onnx/required_operators.config          what a reduced build must hold
 
-This needs no torch, so a device can do it. It is a step of its own on a bundle, as quantization is. Two alternatives were
+This needs onnxruntime alone, so a device can do it. It is a step of its own on a bundle, as quantization is. Two alternatives were
 weighed. An option of `edgexf export` would convert only what was just exported, and not what a device quantizes later. A
 folder of its own for the .ort files would need a second manifest to be checked by. The files are listed in the manifest,
 and belong to the graph of the same name, so the manifest needs no new key and older readers take the bundle too.
@@ -42,7 +42,7 @@ def to_ort(
     be converted. The old .ort files all go, so that the list of operators tells of those that are there.
     """
     require_onnxruntime()
-    from edgexf.passes.ort_format import in_ort_format, required_operators
+    from edgexf.pipeline.ort_format import in_ort_format, required_operators
 
     folder = Path(path).resolve()
     bundle.remove_remains(folder)

@@ -340,9 +340,8 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
     dropped += [path for dtype in anew if (path := in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files]
     if any(names.ort_file(path) in manifest.files for path in dropped):
-        dropped += names.ort_files(
-            manifest.files
-        )  # they are of the old graphs, and their operators are listed together
+        # They are of the old graphs. All go, since one file lists the operators of all.
+        dropped += names.ort_files(manifest.files)
     before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
     told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
     outcomes = [*{**before, **told}.values(), outcome]

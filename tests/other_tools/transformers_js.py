@@ -65,7 +65,7 @@ def rows_of(name: str, folder: Path, package: Path) -> Iterator[Row]:
     for job, answer in zip(jobs, answers(package, jobs, folder), strict=True):
         error = answer.get("error", "")
         worst = "-" if error else f"{difference(job, answer):.1e}"
-        yield name, job.loader, job.file, worst, error.removeprefix("Error: ")[:120]
+        yield name, job.loader, job.file, worst, error.removeprefix("Error: ").partition(' at "')[0][:160]
 
 
 def summary(rows: list[Row]) -> str:

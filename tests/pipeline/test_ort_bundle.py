@@ -16,8 +16,8 @@ from small import prompt, random_ids, small_encoder
 import edgexf
 from edgexf import bundle, names
 from edgexf.cli import main
-from edgexf.passes.ort_format import in_ort_format
 from edgexf.pipeline.ort_bundle import to_ort
+from edgexf.pipeline.ort_format import in_ort_format
 
 SAME = 1e-6  # of the largest logit: ONNX files are optimized further at load, which rounds otherwise
 LEVELS = ort.GraphOptimizationLevel
