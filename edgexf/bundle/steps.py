@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgexf.checks import is_count, require, wrong_keys
+from edgexf.checks import is_choice, is_count, require, wrong_keys
 from edgexf.records import Record
 
 FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # in the order of Pillow's numbers for them
@@ -147,9 +147,9 @@ def steps_of(values: Any) -> tuple[Step, ...]:
 
 
 def step_of(values: Any) -> Step:
-    kind = STEPS.get(values.get("step", "")) if isinstance(values, Mapping) else None
-    require(kind is not None, f"a step must be one of {', '.join(STEPS)}", values)
-    assert kind is not None  # noqa: S101 (tells mypy: the line above raises)
+    name = values.get("step") if isinstance(values, Mapping) else None
+    require(is_choice(name, STEPS), f"a step must be one of {', '.join(STEPS)}", values)
+    kind = STEPS[str(name)]
     wrong = wrong_keys(kind, values)
     require(not wrong, f"a step {wrong}", values)
     given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}

@@ -90,7 +90,15 @@ def answer(session: Session, path: Path) -> ArrayAnswer:
 
 
 def takes_arrays(session: Session, sources: Sequence[str | Path]) -> bool:
-    """Whether the inputs are files of arrays. A model of images reads pictures, and arrays where all files are ``.npz``."""
+    """Whether the inputs are files of arrays. A model of images reads pictures, and arrays where all files are ``.npz``.
+
+    UsageError for a text for a model of images, which would take it for the path of a picture.
+    """
+    texts = [one for one in sources if isinstance(one, str)]
+    if isinstance(session.manifest.preprocess, Image) and texts:
+        raise UsageError(
+            f"--text is for models that read text, got it for {session.manifest.name}, which reads pictures; name a file."
+        )
     reader, files = session.manifest.preprocess, all(Path(one).suffix == ".npz" for one in sources)
     return reader is None or (isinstance(reader, Image) and files)
 

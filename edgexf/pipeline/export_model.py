@@ -182,7 +182,7 @@ def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
             "way: a sample of inputs agrees with the model, not all; compute without asking whether a trace runs"
         )
     if names.PROCESSOR_FILE in manifest.files and manifest.preprocess is None:
-        yield f"the bundle takes arrays and no pictures, {manifest.provenance[names.PICTURES]}"
+        yield f"the bundle takes arrays alone, pictures are {manifest.provenance[names.PICTURES]}"
     for axis in said(manifest, NARROWED):
         yield f"the contract keeps to fewer sizes than the module answers: {axis}; branch on no size to keep them all"
     if manifest.signature is not None:

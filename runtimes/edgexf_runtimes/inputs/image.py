@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgexf.checks import each
-from edgexf.errors import InputError, MissingExtraError, UsageError, said_by
+from edgexf.errors import InputError, UsageError, said_by
 from edgexf_runtimes.calls.call import go_on
 from edgexf_runtimes.inputs.files import INPUT_TIMEOUT, read_file
+from edgexf_runtimes.inputs.pixels import pillow
 from edgexf_runtimes.inputs.preprocess import Raw
 
 if TYPE_CHECKING:
@@ -141,17 +142,6 @@ def opened(name: str, data: bytes) -> Picture:
             f"an input of this model must be a picture that Pillow reads, got {name}, which is none; convert it."
         ) from error
     return decoded(name, picture)
-
-
-def pillow() -> Any:
-    """The module `PIL.Image`. Raises MissingExtraError where Pillow is not installed."""
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "pictures need the extra `image`, got no Pillow in this environment; install it with: pip install 'edgexf[image]'."
-        ) from error
-    return Image
 
 
 def decoded(name: str, picture: Image.Image) -> Picture:

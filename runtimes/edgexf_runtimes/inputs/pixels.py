@@ -29,12 +29,23 @@ from edgexf.bundle.steps import (
     Resize,
     Step,
 )
-from edgexf.errors import InputError
+from edgexf.errors import InputError, MissingExtraError
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
 MOST_PIXELS = 1 << 26  # of a picture behind a resize: a long and narrow one grows by a resize of its shorter side
+
+
+def pillow() -> Any:
+    """The module `PIL.Image`. Raises MissingExtraError where Pillow is not installed."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "pictures need the extra `image`, got no Pillow in this environment; install it with: pip install 'edgexf[image]'."
+        ) from error
+    return Image
 
 
 def pixel_values(pixels: Pixels, steps: Sequence[Step]) -> npt.NDArray[np.float32]:
@@ -56,14 +67,14 @@ def seen(pixels: Pixels, steps: Sequence[Step]) -> Pixels:
 
 
 def resized(pixels: Array, step: Resize) -> Array:
-    from PIL import Image
-
+    module = pillow()
     height, width = SIZES[step.rule](pixels.shape[0], pixels.shape[1], *step.size)
     if not 0 < height * width <= MOST_PIXELS:
         raise InputError(
             f"a picture must keep 1 to {MOST_PIXELS:,} pixels in the size that the model reads, got {pixels.shape[0]} x {pixels.shape[1]}, which becomes {height} x {width}; cut it."
         )
-    picture = Image.fromarray(pixels).resize((width, height), resample=Image.Resampling(FILTERS.index(step.filter)))
+    resample = module.Resampling(FILTERS.index(step.filter))
+    picture = module.fromarray(pixels).resize((width, height), resample=resample)
     return np.asarray(picture)
 
 

@@ -165,6 +165,10 @@ def test_the_command_line_reads_pictures(exported: Path, files: list[Path], tmp_
     )
     assert done.exit_code == 0, done.output
     assert done.stdout.count("cells of 8 x 8 pixels") == 2
+    for command in ("run", "explain"):
+        done = CliRunner().invoke(main, [command, str(exported), "--text", str(files[0])])
+        assert done.exit_code == 2
+        assert "--text is for models that read text" in done.output
 
 
 def test_arrays_stay_an_input(exported: Path, session: Session, files: list[Path], tmp_path: Path) -> None:

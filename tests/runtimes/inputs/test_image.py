@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from pictures import pixels, saved
 from PIL import Image
 from transformers.image_utils import load_image
 
-from edgexf.errors import EdgexfError, InputError, UsageError
+from edgexf.bundle.steps import Resize
+from edgexf.errors import EdgexfError, InputError, MissingExtraError, UsageError
 from edgexf_runtimes.inputs.image import listed, read_picture
+from edgexf_runtimes.inputs.pixels import pixel_values
 
 PLAIN = Image.fromarray(pixels(20, 30))
 
@@ -121,6 +124,17 @@ def test_a_large_picture_in_memory_is_refused_too(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(InputError, match="at most 100 pixels"):
         read_picture(PLAIN)
+
+
+def test_without_pillow_a_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array needs it too, for a resize."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    for call in (
+        lambda: read_picture(FILES["rgb"]),
+        lambda: pixel_values(pixels(4, 5), (Resize("resize", "exact", (2, 2), "bicubic"),)),
+    ):
+        with pytest.raises(MissingExtraError, match="pip install 'edgexf\\[image\\]'"):
+            call()
 
 
 def test_one_picture_is_a_list_of_one_and_an_array_of_four_axes_holds_several() -> None:
