@@ -51,9 +51,10 @@ def run(
     A model that takes arrays reads them from .npz files, by the names of its inputs, and answers with its outputs.
     """
     from edgexf.pipeline.run_inputs import answered, inputs_of, task_from
+    from edgexf_runtimes.inputs.records import is_folder
 
     given = inputs_of(texts, list(map(Path, inputs)), jsonl, csv, text_field, pair_field)
-    total = None if jsonl or csv or any(Path(path).is_dir() for path in inputs) else len(texts) + len(inputs)
+    total = None if jsonl or csv or any(map(is_folder, map(Path, inputs))) else len(texts) + len(inputs)
     failed = False
     with opened(bundle, opening) as session, advancing(total) as advance:
         from edgexf.pipeline.answer_arrays import check_array_call, takes_arrays

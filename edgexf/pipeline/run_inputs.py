@@ -34,7 +34,7 @@ def inputs_of(
     texts: Sequence[str], paths: Sequence[Path], jsonl: Path | None, csv: Path | None, text_field: str | None, pair_field: str | None
 ) -> Iterator[Given]:  # fmt: skip
     """All inputs: texts, then files and those in folders, then records. UsageError for none, and for fields without records."""
-    from edgexf_runtimes.inputs.records import Fields, csv_rows, files_in, json_lines
+    from edgexf_runtimes.inputs.records import Fields, csv_rows, files_in, is_folder, json_lines
 
     if not texts and not paths and jsonl is None and csv is None:
         raise UsageError(
@@ -49,7 +49,7 @@ def inputs_of(
     def each() -> Iterator[Given]:
         yield from texts
         for path in paths:
-            yield from files_in(path) if path.is_dir() else [path]
+            yield from files_in(path) if is_folder(path) else [path]
         if jsonl is not None:
             yield from json_lines(jsonl, fields)
         if csv is not None:

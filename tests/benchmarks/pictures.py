@@ -101,7 +101,7 @@ def measured(case: str, files: list[Path]) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             bundle = edgexf.export(folder, output=Path(folder) / "bundle", explain=())
         with edgexf.load(bundle.path) as session:
-            mine = [session.predict(file)[0].top for file in files]
+            mine = [session.predict(file).top for file in files]
             logits = [session.run(session.encode(file))["logits"][0].astype(float) for file in files]
     known = getattr(transformers, f"{processor}Pil")(**values)
     pipeline = transformers.pipeline("image-classification", model=model, image_processor=known)

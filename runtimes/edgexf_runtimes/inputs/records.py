@@ -110,6 +110,14 @@ def not_text(path: Path, error: UnicodeDecodeError) -> InputError:
     return InputError(f"a file of records must be UTF-8 text, got {path} with {error.reason}; convert it.")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is that of a folder. A path that no folder can have is none; reading it says what is wrong with it."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
+
+
 def files_in(path: Path) -> list[Path]:
     """The files in a folder and below it, sorted. Hidden files, and what links point to, are left out.
 

@@ -76,7 +76,7 @@ class Classification(Task):
 
 def pair_of(given: Mapping[str, Any]) -> Any:
     """The text, or the pair of texts, in a dict of the pipeline. UsageError for other keys."""
-    if set(given) != set(PAIR[: len(given)]):
+    if not given or set(given) != set(PAIR[: len(given)]):
         raise UsageError(f"a dict must hold text and, for a pair, text_pair, got {quoted(dict(given))}; name them so.")
     return given["text"] if len(given) == 1 else (given["text"], given["text_pair"])
 
