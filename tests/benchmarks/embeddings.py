@@ -100,7 +100,7 @@ def real(work: Path, texts: list[str]) -> Iterator[Row]:
                     yield "all-MiniLM-L6-v2", kind, worst(library, session, texts, truncate=True, **options)
                 yield "all-MiniLM-L6-v2", "a prompt", worst(library, session, texts, truncate=True, prompt="query: ")
                 long = [" ".join(texts)]
-                yield "all-MiniLM-L6-v2", "1 text of 10,000 words, cut", worst(library, session, long, truncate=True)
+                yield "all-MiniLM-L6-v2", "all of them as one text, cut", worst(library, session, long, truncate=True)
             else:
                 named = {"prompt_name": "passage"}
                 yield "all-MiniLM-L6-v2", "the other prompt", worst(library, session, texts, truncate=True, **named)

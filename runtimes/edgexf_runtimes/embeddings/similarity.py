@@ -1,7 +1,7 @@
 """Why two texts are alike: an explanation of each, whose target is the embedding of the other.
 
-In: a predictor, its `explain` and two texts. Out: two explanations. Both explain the same number, the cosine of the two embeddings; each
-says what the tokens of its own text add to it.
+In: a predictor, its `explain` and two texts. Out: two explanations. Both explain the same number, the cosine of the two
+embeddings; each says what the tokens of its own text add to it.
 """
 
 from __future__ import annotations
