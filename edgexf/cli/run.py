@@ -59,7 +59,7 @@ def run(
     with opened(bundle, opening) as session, advancing(total) as advance:
         from edgexf.pipeline.answer_arrays import check_array_call, takes_arrays
 
-        if takes_arrays(session, inputs):
+        if takes_arrays(session, [*texts, *map(Path, inputs)]):
             options = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
             check_array_call(
                 session, **{"--text": texts, "--jsonl": jsonl, "--csv": csv, "--truncate": truncate, "--stride": stride, **options}

@@ -165,13 +165,12 @@ def pair_of(given: Mapping[str, Any]) -> Any:
 
 def pair(source: Any) -> Any:
     """A question and its context, both with text. UsageError for other inputs."""
-    if isinstance(source, preprocess.Raw):
-        return source
-    if not isinstance(source, tuple):
+    texts = source.text if isinstance(source, preprocess.Raw) else source
+    if not isinstance(texts, tuple):
         raise UsageError(
-            f"question answering needs a question and its context, got {type(source).__name__}; give question=... and context=..., or pairs."
+            f"question answering needs a question and its context, got {type(texts).__name__}; give question=... and context=..., or pairs."
         )
-    for name, text in zip(("question", "context"), source, strict=False):
+    for name, text in zip(("question", "context"), texts, strict=False):
         if isinstance(text, str) and not text:
             raise UsageError(f"a {name} must hold text, got none; write it.")
     return source
