@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edgexf import names
 from edgexf.checks import require
 from edgexf.errors import InputError
 from edgexf.records import Record
@@ -189,11 +190,21 @@ class Features:
         }
 
     def to_line(self) -> dict[str, Any]:
-        """What `edgexf run` prints: rounded values, and `batch` only where inputs ran together."""
+        """What `edgexf run` prints: rounded values, and `batch` only where inputs ran together. Where there is one vector for
+        the whole input, it stands alone.
+        """
         values = self.to_dict()
+        pooled = self.outputs.get(names.SENTENCE_EMBEDDING)
+        if pooled is None:
+            shown = {
+                **{name: values[name] for name in ("tokens", "offsets")},
+                "outputs": {name: rounded(array.tolist()) for name, array in self.outputs.items()},
+            }
+        else:
+            shown = {names.SENTENCE_EMBEDDING: rounded(pooled.tolist())}
         return {
-            **{name: values[name] for name in ("input", "tokens", "offsets")},
-            "outputs": {name: rounded(array.tolist()) for name, array in self.outputs.items()},
+            "input": self.input,
+            **shown,
             "truncated": self.truncated,
             "ms": round(self.ms, 3),
             **({"batch": self.batch} if self.batch > 1 else {}),

@@ -96,6 +96,19 @@ def test_a_long_text_is_an_error_or_its_beginning(session: Any, library: Any) ->
     assert np.isfinite(asked).all() == np.isfinite(wanted).all()
 
 
+def test_a_long_text_in_windows_has_the_mean_of_their_embeddings(session: Any) -> None:
+    found = session.embed([LONG, TEXTS[0]], stride=4)
+    rows = session.encode(LONG, stride=4)
+    vectors, tokens = session.run(rows)[names.SENTENCE_EMBEDDING], (rows["attention_mask"] > 0).sum(axis=1)
+    mean = (vectors * tokens[:, None]).sum(axis=0) / tokens.sum()
+    assert len(tokens) > 1
+    assert apart(found[0], mean / np.linalg.norm(mean)) <= TOLERANCE
+    assert apart(found[1], session.embed(TEXTS[0])) <= TOLERANCE
+    (answer,) = session.predict([LONG], stride=4)
+    assert apart(answer.outputs[names.SENTENCE_EMBEDDING], found[0]) <= TOLERANCE
+    assert set(answer.to_line()) >= {"input", names.SENTENCE_EMBEDDING, "truncated", "ms"}
+
+
 def test_fewer_dimensions_are_the_librarys_and_have_the_length_1_again(session: Any, library: Any) -> None:
     cut = session.embed(TEXTS, dimensions=6)
     assert apart(np.linalg.norm(cut, axis=1), 1) <= TOLERANCE
