@@ -46,12 +46,12 @@ def make(name: str, folder: Path) -> Path:
             parameter.add_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder / name)
     tokenizer.save_pretrained(folder / name)
+    if name == "score":
+        settings = {"activation_fn": nn.Identity(), "prompts": {"asked": "query: "}, "default_prompt_name": "asked"}
+        CrossEncoder(str(folder / name), **settings).save_pretrained(str(folder / name))
     return folder / name
 
 
 def export(name: str, folder: Path, path: Path) -> None:
     """Exports the checkpoint of a head to `path`, with an explanation where one is asked for."""
-    checkpoint = make(name, folder)
-    if name == "score":
-        CrossEncoder(str(checkpoint), activation_fn=nn.Identity()).save_pretrained(str(checkpoint))
-    edgexf.export(checkpoint, output=path, explain=("gradient",) if name in ("entities", "answers") else ())
+    edgexf.export(make(name, folder), output=path, explain=("gradient",) if name in ("entities", "answers") else ())

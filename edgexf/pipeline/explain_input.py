@@ -153,7 +153,7 @@ def explain_each(
     check_names(session, targets, chosen)
     raw = session.read(source)
     if question is not None:
-        ((raw,),) = session.task(question=question).asked(raw).questions
+        ((raw,),) = session.task(question=question).asked(session, raw).questions
     each: list[str | None] = [*chosen] or [None]
     found: list[Explained] = []
     for target, method in product(targets, each):

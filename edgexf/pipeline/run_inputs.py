@@ -6,12 +6,13 @@ that concerns it alone, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgexf.errors import EdgexfError, TimedOut, UsageError
+from edgexf.errors import AnswerError, EdgexfError, InputError, TimedOut, UsageError
 
 if TYPE_CHECKING:
     from edgexf_runtimes import Session
@@ -46,14 +47,20 @@ def inputs_of(
         raise UsageError("a field is one of --jsonl or --csv, got neither; name the file, or leave the field out.")
     fields = Fields(text_field or "text", pair_field)
 
+    def inside(path: Path) -> Iterable[Given]:
+        return files_in(path) if is_folder(path) else [path]
+
+    sources: list[Callable[[], Iterable[Given]]] = [partial(inside, path) for path in paths]
+    sources += [partial(json_lines, jsonl, fields)] if jsonl is not None else []
+    sources += [partial(csv_rows, csv, fields)] if csv is not None else []
+
     def each() -> Iterator[Given]:
         yield from texts
-        for path in paths:
-            yield from files_in(path) if is_folder(path) else [path]
-        if jsonl is not None:
-            yield from json_lines(jsonl, fields)
-        if csv is not None:
-            yield from csv_rows(csv, fields)
+        for source in sources:
+            try:
+                yield from source()
+            except InputError as error:  # of the file or the folder, which has no further inputs
+                yield error
 
     return each()
 
@@ -75,7 +82,24 @@ def answered(
                 raise
             except EdgexfError as error:
                 errors.append(error)
-        yield session.answers(task, questions), errors
+        yield together(session, task, questions, errors), errors
+
+
+def together(session: Session, task: Task, questions: list[Sequence[Prepared]], errors: list[EdgexfError]) -> list[Any]:
+    """The answers to questions that run together. Where one of them can't be answered, each is asked alone, and `errors` gets
+    the error in its place.
+    """
+    try:
+        return session.answers(task, questions)
+    except (InputError, AnswerError):
+        pass  # of one of them: which, the next runs tell
+    answers: list[Any] = []
+    for question in questions:
+        try:
+            answers += session.answers(task, [question])
+        except (InputError, AnswerError) as error:
+            errors.append(error)
+    return answers
 
 
 def prepared(
@@ -84,5 +108,5 @@ def prepared(
     """The questions of one input. Raises the error that stands in its place."""
     if isinstance(given, EdgexfError):
         raise given
-    asked = task.asked(session.read(given))
+    asked = task.asked(session, session.read(given))
     return [[session.prepare(source, truncate, stride, task) for source in sources] for sources in asked.questions]

@@ -149,6 +149,7 @@ class Features:
         truncated: whether the input continues behind the part that the model read.
         ms: the time in milliseconds; of inputs that ran together, each has an equal share of their time.
         batch: the number of inputs that ran together.
+        windows: the number of windows in which the model read the input.
     """
 
     input: str
@@ -158,6 +159,7 @@ class Features:
     truncated: bool
     ms: float
     batch: int = 1
+    windows: int = 1
 
     def __eq__(self, other: object) -> bool:
         """Whether all values are equal, those of the outputs to the last bit. What is no finite number equals another one."""
@@ -179,25 +181,27 @@ class Features:
     __hash__ = None  # type: ignore[assignment]  # outputs can change
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields in types that JSON has. Each number of an output has the digits that tell its float32. What is no
-        finite number becomes null, which `from_dict` reads as NaN.
+        """All fields in types that JSON has; `windows` only where they are several, since earlier readers don't know it. Each
+        number of an output has the digits that tell its float32. What is no finite number becomes null, which `from_dict`
+        reads as NaN.
         """
         return {
             **{name: getattr(self, name) for name in ("input", "truncated", "ms", "batch")},
+            **({"windows": self.windows} if self.windows > 1 else {}),
             "tokens": list(self.tokens),
             "offsets": [list(offset) for offset in self.offsets],
             "outputs": {name: shortest(array) for name, array in self.outputs.items()},
         }
 
     def to_line(self) -> dict[str, Any]:
-        """What `edgexf run` prints: rounded values, and `batch` only where inputs ran together. Where there is one vector for
-        the whole input, it stands alone.
+        """What `edgexf run` prints: rounded values; `windows` and `batch` only where they are more than one. Where there is
+        one vector for the whole input, it stands alone.
         """
-        values = self.to_dict()
         pooled = self.outputs.get(names.SENTENCE_EMBEDDING)
         if pooled is None:
             shown = {
-                **{name: values[name] for name in ("tokens", "offsets")},
+                "tokens": list(self.tokens),
+                "offsets": [list(offset) for offset in self.offsets],
                 "outputs": {name: rounded(array.tolist()) for name, array in self.outputs.items()},
             }
         else:
@@ -207,7 +211,7 @@ class Features:
             **shown,
             "truncated": self.truncated,
             "ms": round(self.ms, 3),
-            **({"batch": self.batch} if self.batch > 1 else {}),
+            **{name: value for name in ("windows", "batch") if (value := getattr(self, name)) > 1},
         }
 
     def to_json(self) -> str:
@@ -221,8 +225,9 @@ class Features:
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         """The inverse of `to_dict`. ValueError for other values."""
+        values = {"windows": 1, **values} if isinstance(values, dict) else values
         check_keys(cls, values)
-        for name, kind in (("input", str), ("truncated", bool), ("batch", int), ("outputs", dict)):
+        for name, kind in (("input", str), ("truncated", bool), ("batch", int), ("windows", int), ("outputs", dict)):
             of_kind(values, name, kind)
         return cls(
             **{

@@ -39,12 +39,14 @@ def read(source: Any, timeout: float) -> Picture:
     return image.read_picture(source, timeout)
 
 
-def prepared(reader: Image, picture: Picture, stride: int | None, check: Check) -> Prepared:
+def prepared(reader: Image, picture: Picture, truncate: bool, stride: int | None, check: Check) -> Prepared:
     """A picture with the checked inputs of the graph. Raises InputError for a picture of a size that the model does not
-    take, and UsageError for a stride.
+    take, and UsageError for a stride, or where it is to be truncated.
     """
     from edgexf_runtimes.inputs.pixels import pixel_values
 
+    if truncate:
+        raise UsageError("a text is truncated, got truncate=True for pictures, which are read whole; leave it out.")
     if stride is not None:
         raise UsageError(f"a stride is for models that read text, got {quoted(stride)} for pictures; leave it out.")
     try:

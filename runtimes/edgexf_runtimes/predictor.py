@@ -177,7 +177,7 @@ class Predictor(InputReader):
         the bundle's task answers them.
 
         A list of inputs gives a list of answers. A single input gives its answer, of a classifier in a list, as the
-        pipeline does. `options` are those of the task, such as ``top_k``, ``aggregation_strategy``, ``question`` and
+        pipeline does; a dict gives its answer alone. `options` are those of the task, such as ``top_k``, ``aggregation_strategy``, ``question`` and
         ``context``, or ``candidate_labels``; see `edgexf_runtimes.tasks`. Every answer also has attributes: ``input``,
         ``truncated``, ``ms``, ``windows``, ``batch``.
 
@@ -187,7 +187,7 @@ class Predictor(InputReader):
         """
         with self.graphs.calls.enter(timeout, cancel) as call:
             task = self.task(**options)
-            asked = task.asked(inputs)
+            asked = task.asked(self, inputs)
             questions = []
             for sources in asked.questions:
                 call.check()
@@ -206,7 +206,7 @@ class Predictor(InputReader):
         """Reads and tokenizes an input for `answers`. Raises the errors that concern this input alone."""
         if isinstance(self.manifest.preprocess, Image):
             return pictures.prepared(
-                self.manifest.preprocess, pictures.read(source, self.input_timeout), stride, self._checks
+                self.manifest.preprocess, pictures.read(source, self.input_timeout), truncate, stride, self._checks
             )
         return self.check_windows(*self.tokenized(source, truncate, stride, task))
 

@@ -101,12 +101,12 @@ class InputReader:
         check_flag("truncate", reading.truncate)
         reader = self.reader
         if isinstance(reader, Text):
-            if reading.longest is not None and reading.longest > self.manifest.limits.max_length:
-                raise UsageError(
-                    f"a window must have at most {self.manifest.limits.max_length} tokens, got {reading.longest}; choose fewer."
-                )
+            most, longest = self.manifest.limits.max_length, reading.longest
+            if longest is not None and longest > most and not reading.clipped:
+                raise UsageError(f"a window must have at most {most} tokens, got {longest}; choose fewer.")
+            longest = None if longest is None else min(longest, most)
             windows = self.tokenizer.encode(
-                raw.text or "", reading.truncate, reading.stride, raw.name, reading.longest, reading.cut
+                raw.text or "", reading.truncate, reading.stride, raw.name, longest, reading.cut
             )
             return self._marked(windows, raw.prompt) if raw.prompt else windows
         if reading.stride is not None:
@@ -151,7 +151,7 @@ class InputReader:
     def named_id(self, use: str) -> int | None:
         """The id of `named_token`."""
         token = self.named_token(use)
-        return None if token is None else self.tokenizer.vocabulary().get(token)
+        return None if token is None else self.tokenizer.id_of(token)
 
     @cached_property
     def _named_tokens(self) -> Mapping[str, str]:

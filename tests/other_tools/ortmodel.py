@@ -57,7 +57,7 @@ CLASSES = (
 NOTES = """
 - A class of a head passes on `input_ids`, `attention_mask` and `token_type_ids`, or `pixel_values`. A graph of Longformer also
   takes `global_attention_mask`, as the export of optimum-onnx for this family does, so only `ORTModelForCustomTasks` runs it.
-- The heads of BART and mBART take `decoder_input_ids` in a bundle, which `edgexf.load` fills in as the library does. The class of
+- The heads of BART and mBART take `decoder_input_ids` in a bundle, which every caller gives, of `session.run` too. The class of
   the head passes none on, so `ORTModelForCustomTasks` runs them.
 - `ORTModelForSeq2SeqLM` wants an encoder and a decoder with a cache in files of their own. The graph of a bundle computes
   both at once without a cache, so `ORTModelForCustomTasks` runs it.

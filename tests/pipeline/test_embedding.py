@@ -96,9 +96,14 @@ def test_a_long_text_is_an_error_or_its_beginning(session: Any, library: Any) ->
     assert np.isfinite(asked).all() == np.isfinite(wanted).all()
 
 
-def test_a_long_text_in_windows_has_the_mean_of_their_embeddings(session: Any) -> None:
+def test_a_long_text_in_windows_has_the_mean_of_their_embeddings(session: Any, library: Any) -> None:
     found = session.embed([LONG, TEXTS[0]], stride=4)
     rows = session.encode(LONG, stride=4)
+    mask = np.minimum(rows["attention_mask"], 1)
+    mask[0, : len(library.tokenizer(sentences.PROMPTS["query"])["input_ids"]) - 1] = (
+        2  # the prompt is in one window alone
+    )
+    assert (rows["attention_mask"] == mask).all()
     vectors, tokens = session.run(rows)[names.SENTENCE_EMBEDDING], (rows["attention_mask"] > 0).sum(axis=1)
     mean = (vectors * tokens[:, None]).sum(axis=0) / tokens.sum()
     assert len(tokens) > 1

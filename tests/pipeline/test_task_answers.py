@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import text_tasks
 from small import prompt
@@ -138,18 +139,34 @@ def test_an_answer_to_a_question_is_a_part_of_its_context(opened: Opened) -> Non
     assert session.predict(question=[QUESTION] * 2, context=TEXTS[0]) == [best, best]
 
 
+def of_no_answer(outputs: dict[str, Any], row: int, context: range) -> float:
+    """The probability that an answer starts and ends at the class token, among it and the context's tokens."""
+    score = 1.0
+    for name in ("start_logits", "end_logits"):
+        logits = outputs[name][row].astype(float)[[0, *context]]
+        score *= np.exp(logits[0]) / np.exp(logits).sum()
+    return score
+
+
+def test_the_score_of_no_answer_is_the_least_of_the_windows(opened: Opened) -> None:
+    session, _ = opened("answers")
+    for context, stride in ((TEXTS[0], None), (LONG, 16)):
+        rows = session.encode((QUESTION, context), stride=stride)
+        outputs = session.run(rows)
+        ends = rows["attention_mask"].sum(axis=1) - 1  # of the context, behind which stands a separator
+        begin = int(np.flatnonzero(rows["token_type_ids"][0])[0])
+        wanted = min(of_no_answer(outputs, row, range(begin, int(end))) for row, end in enumerate(ends))
+        found = session.predict(
+            question=QUESTION, context=context, stride=stride, top_k=500, handle_impossible_answer=True
+        )
+        assert [one["score"] for one in found if not one["answer"]] == [pytest.approx(wanted, abs=1e-6)]
+
+
 def test_no_answer_competes_where_it_is_allowed(opened: Opened) -> None:
     session, _ = opened("answers")
     found = session.predict(question=QUESTION, context=TEXTS[0], top_k=100, handle_impossible_answer=True)
     assert {"score", "start", "end", "answer"} == set(found[0])
-    assert [answer for answer in found if not answer["answer"]] == [
-        {
-            "score": pytest.approx(next(one["score"] for one in found if not one["answer"])),
-            "start": 0,
-            "end": 0,
-            "answer": "",
-        }
-    ]
+    assert [(answer["start"], answer["end"]) for answer in found if not answer["answer"]] == [(0, 0)]
 
 
 def test_an_answer_in_a_long_context_has_its_place_in_the_whole(opened: Opened) -> None:
@@ -159,18 +176,17 @@ def test_an_answer_in_a_long_context_has_its_place_in_the_whole(opened: Opened) 
     assert all(LONG[answer["start"] : answer["end"]] == answer["answer"] for answer in found)
     with pytest.raises(EdgexfError, match="at most 64 tokens"):
         session.predict(question=QUESTION, context=LONG)
+    assert session.predict(question=QUESTION, context=LONG, doc_stride=16, top_k=5) == found  # windows of what it takes
 
 
 def test_documents_are_ranked_as_a_cross_encoder_ranks_them(opened: Opened) -> None:
     from sentence_transformers import CrossEncoder
-    from torch import nn
 
     session, checkpoint = opened("score")
-    theirs = CrossEncoder(str(checkpoint), activation_fn=nn.Identity()).rank(
-        "Who is Zoë?", TEXTS, return_documents=True
-    )
+    theirs = CrossEncoder(str(checkpoint)).rank("Who is Zoë?", TEXTS, return_documents=True)
     ours = session.rank("Who is Zoë?", TEXTS, return_documents=True)
     assert same(ours, theirs), (ours, theirs)
+    assert session.rank("w " * 100, [TEXTS[0]], truncate=True)  # the longer text is cut
     assert session.rank("Who is Zoë?", TEXTS, top_k=1) == [{key: ours[0][key] for key in ("corpus_id", "score")}]
 
 
@@ -190,6 +206,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("labels", {"inputs": "a", "candidate_labels": []}, "candidate_labels must be"),
     ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "none"}, "where the label goes"),
     ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "{0} {1}"}, "where the label goes"),
+    ("labels", {"inputs": "a", "candidate_labels": "b", "hypothesis_template": "{[x]}"}, "where the label goes"),
+    ("answers", {"inputs": {"question": "a", "context": None}}, "context must be a text, got NoneType"),
     (
         "score",
         {"inputs": "a", "candidate_labels": "b"},
@@ -269,6 +287,10 @@ def test_the_prompt_answers_questions_records_and_folders(opened: Opened, tmp_pa
     assert [line["answer"] for line in found] == [wanted[0]["answer"], wanted[2]["answer"]]
     assert said.startswith("Error: body must hold text, got no such field in")
     assert said.count("\n") == 1
+    session, _ = opened("words")
+    (tmp_path / "empty").mkdir()
+    code, found, said = lines("run", str(session.path), "--text", "a [MASK]", "--text", "none", str(tmp_path / "empty"))
+    assert (code, len(found), said.count("Error: ")) == (1, 1, 2)  # what can be answered is
     code, _, said = lines("run", bundle, "--text", "a text alone")
     assert (code, "needs a question and its context" in said) == (2, True)
 

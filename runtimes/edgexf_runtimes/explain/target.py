@@ -26,19 +26,17 @@ import numpy.typing as npt
 from edgexf import names
 from edgexf.bundle.heads import CLASSES, EMBEDDING, SPAN, TOKEN_CLASSES, VECTORS, Kind
 from edgexf.checks import is_choice
-from edgexf.errors import UsageError, quoted
+from edgexf.errors import InputError, UsageError, quoted
 from edgexf.report.prediction import Prediction
 from edgexf_runtimes.explain.place import place, tokens_at
 from edgexf_runtimes.head import NamedHead
 from edgexf_runtimes.inputs.convert import is_whole, shaped
-from edgexf_runtimes.inputs.text import NOWHERE
 from edgexf_runtimes.scores import best_places, softmax
 from edgexf_runtimes.tasks.question_answering import QuestionAnswering
 from edgexf_runtimes.tasks.spans import Span, best_spans
 
 if TYPE_CHECKING:
     from edgexf_runtimes.decoding import Prepared
-    from edgexf_runtimes.inputs.text import Encoded
     from edgexf_runtimes.predictor import Predictor
 
 Array = npt.NDArray[Any]
@@ -200,11 +198,15 @@ class Answer(ExplanationTarget):
 
     def best(self) -> dict[str, int]:
         """The places of the best answer; nothing for a model that reads arrays, whose graph then finds the best ends."""
-        if self.window.source is None or NOWHERE not in self.window.places.texts:
+        if self.window.source is None:
             return {}
         outputs = {name: array[0] for name, array in self.predictor.run(self.given.rows[0]).items()}
-        span = best_answer(self.predictor, self.window, outputs)
-        return {} if span is None else {"start": span.first, "end": span.last}
+        span = best_answer(self.predictor, self.given, outputs)
+        if span is None:
+            raise InputError(
+                f"an explained answer must be in the context, got {self.given.raw.name} without a token there; give another context."
+            )
+        return {"start": span.first, "end": span.last}
 
     def chosen(self, outputs: Outputs) -> dict[str, int]:
         real = len(self.window.ids)
@@ -228,7 +230,7 @@ class Answer(ExplanationTarget):
 
     def prediction(self, outputs: Outputs, ms: float) -> Prediction | None:
         """The best answer in the context, with its score; no text where there is none."""
-        span = best_answer(self.predictor, self.window, outputs)
+        span = None if self.window.source is None else best_answer(self.predictor, self.given, outputs)
         if span is None:
             return None
         offsets = self.window.offsets
@@ -236,10 +238,11 @@ class Answer(ExplanationTarget):
         return Prediction(self.given.raw.name, text, span.score, ((text, span.score),), self.given.truncated, ms)
 
 
-def best_answer(predictor: Predictor, window: Encoded, outputs: Outputs) -> Span | None:
-    """The best answer in a window, among the tokens of the second text, or of all texts of an input that is no pair."""
-    texts, count = window.places.texts, len(window.ids)
-    allowed = texts == max(int(texts.max()), 0)
+def best_answer(predictor: Predictor, given: Prepared, outputs: Outputs) -> Span | None:
+    """The best answer among the tokens of the context, or of the whole text of an input that is no pair."""
+    (window,) = given.windows
+    count = len(window.ids)
+    allowed = window.places.texts == int(isinstance(given.raw.text, tuple))
     none_at = window.ids == predictor.named_id("cls_token")
     start, end = (outputs[name][:count] for name in SPAN.outputs)
     found = best_spans(start, end, allowed, none_at, 1, QuestionAnswering.max_answer_len)

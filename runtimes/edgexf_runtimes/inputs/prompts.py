@@ -52,7 +52,7 @@ def put_before(raw: Raw, prompt: str) -> Raw:
 
 
 def marked(windows: Sequence[Encoded], prompt: str, tokenizer: Tokenizer) -> list[Encoded]:
-    """The windows, which say how many of their first tokens the pooling leaves out.
+    """The windows, of which the first says how many of its first tokens the pooling leaves out: only there the prompt stands.
 
     That many tokens has the prompt alone, without a special token at its end. A tokenizer that joins the end of the prompt
     and the beginning of the text makes fewer; the library counts in the same way.
@@ -60,4 +60,5 @@ def marked(windows: Sequence[Encoded], prompt: str, tokenizer: Tokenizer) -> lis
     (alone,) = tokenizer.encode(prompt, truncate=True)
     count = len(alone.tokens)
     count -= count > 0 and alone.tokens[-1] in tokenizer.special()
-    return [replace(window, prompt=min(count, len(window.tokens))) for window in windows]
+    first, *others = windows
+    return [replace(first, prompt=min(count, len(first.tokens))), *others]

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from edgexf.errors import InputError, UsageError
 from edgexf.records import Record
 from edgexf_runtimes.calls.call import go_on
-from edgexf_runtimes.inputs.preprocess import MAX_TEXT, Raw, as_bytes
+from edgexf_runtimes.inputs.preprocess import MAX_TEXT, Raw
 
 csv.field_size_limit(MAX_TEXT)
 Read = Raw | InputError
@@ -44,24 +44,21 @@ class Fields(Record):
                 got = "no such field" if name not in record else "none" if value in ("", None) else type(value).__name__
                 return InputError(f"{name} must hold text, got {got} in {where}; correct it, or name another field.")
             texts.append(value)
+        data = "\n".join(texts)
         try:
-            if len(texts) == 1:
-                return Raw(where, as_bytes(texts[0]), False, texts[0])
-            return Raw(where, as_bytes("\n".join(texts)), False, (texts[0], texts[1]))
-        except InputError as error:
-            return error
+            read = data.encode("utf-8")
+        except UnicodeEncodeError:
+            return InputError(f"a field must be valid UTF-8, got {where} with other bytes; convert it.")
+        return Raw(where, read, False, texts[0] if len(texts) == 1 else (texts[0], texts[1]))
 
 
 def json_lines(path: Path, fields: Fields) -> Iterator[Read]:
     """The inputs of a file of JSON lines. Blank lines are none. Raises InputError for a file that can't be read."""
     with opened(path) as file:
-        try:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_TEXT), ""), 1):
-                go_on()
-                if line.strip():
-                    yield one_line(line, f"{path}:{number}", fields)
-        except UnicodeDecodeError as error:
-            raise not_text(path, error) from error
+        for number, line in enumerate(iter(lambda: file.readline(MAX_TEXT), ""), 1):
+            go_on()
+            if line.strip():
+                yield one_line(line, f"{path}:{number}", fields)
 
 
 def one_line(line: str, where: str, fields: Fields) -> Read:
@@ -92,22 +89,18 @@ def csv_rows(path: Path, fields: Fields) -> Iterator[Read]:
                 yield fields.raw(row, f"{path}:{rows.line_num}")
         except csv.Error as error:
             raise InputError(f"a file must be CSV, got {path}:{rows.line_num} ({error}); correct it.") from error
-        except UnicodeDecodeError as error:
-            raise not_text(path, error) from error
 
 
 def opened(path: Path) -> TextIO:
-    """A file of records, which may begin with a byte order mark. InputError for one that can't be read."""
+    """A file of records, which may begin with a byte order mark. Bytes that are no UTF-8 become surrogates, so that only the
+    record that holds them is refused. InputError for a file that can't be read.
+    """
     if not path.is_file():
         raise InputError(f"a file of records must be a file, got {path}, which is none; check the path.")
     try:
-        return path.open(encoding="utf-8-sig", newline="")
+        return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     except OSError as error:
         raise InputError(f"a file of records must be readable, got {path} ({error.strerror}); check it.") from error
-
-
-def not_text(path: Path, error: UnicodeDecodeError) -> InputError:
-    return InputError(f"a file of records must be UTF-8 text, got {path} with {error.reason}; convert it.")
 
 
 def is_folder(path: Path) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Tokens = npt.NDArray[np.int64]
 Text = str | tuple[str, str]
-FIRST, SECOND = "first", "second"  # the texts of a pair
+FIRST, SECOND, LONGER = "first", "second", "longer"  # of the texts of a pair
 # What transformers' `clean_up_tokenization` takes out of a decoded text, in its order.
 TIDIED = tuple((f" {mark}", mark.rstrip()) for mark in (".", "?", "!", ",", "' ", "n't", "'m", "'s", "'ve", "'re"))
 NOWHERE = -1  # the text and the word of a token that stands in no text, such as a class token
@@ -43,12 +43,14 @@ class Reading(Record):
         truncate: only the first window of a long text is read.
         stride: the tokens that windows share; None for one window.
         longest: the most tokens of a window; None for the most that the model takes.
-        cut: which text of a pair is cut into windows.
+        clipped: a `longest` that is more than the model takes means what it takes.
+        cut: which text of a pair is cut: the ``first``, the ``second``, or, where it is truncated, always the ``longer``.
     """
 
     truncate: bool = False
     stride: int | None = None
     longest: int | None = None
+    clipped: bool = False
     cut: str = SECOND
 
 
@@ -140,6 +142,11 @@ class Tokenizer:
         found: str | None = self._tokenizer.id_to_token(token_id)
         return found
 
+    def id_of(self, token: str) -> int | None:
+        """The id of a token, or None for a text that is no token."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
     def special(self) -> set[str]:
         """The tokens that the tokenizer marks as special, such as a class token."""
         return {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
@@ -180,7 +187,8 @@ class Tokenizer:
 
         If the text is too long, `truncate` keeps the first window. `stride` keeps all windows; each window shares
         `stride` tokens with the window before it. A window has at most `longest` tokens, by default as many as the model
-        takes. Of a pair, only one text is cut: the ``second``, or the ``first``.
+        takes. Of a pair, only one text is cut: the ``second``, or the ``first``. With ``longer``, `truncate` takes tokens
+        from whichever is longer, and a stride cuts the second.
 
         Raises InputError for a text that is too long, if neither `truncate` nor `stride` is given.
         """
@@ -198,19 +206,17 @@ class Tokenizer:
             raise InputError(
                 f"a text must have at most {most} tokens, got {len(whole.ids)} in {name}; shorten it, read only its beginning (--truncate, truncate=True), or predict it in windows (--stride N, stride=N)."
             )
-        kept = 1 if cut == FIRST else 0
-        fixed = sum(whole.special_tokens_mask) + (0 if pair[1] is None else whole.sequence_ids.count(kept))
-        room = most - fixed
-        if room < 1:
-            whole_text, cut_text = (SECOND, FIRST) if cut == FIRST else (FIRST, SECOND)
-            raise InputError(
-                f"the {whole_text} of a pair must leave room for the {cut_text} in {most} tokens, got {fixed} without it; shorten it."
-            )
-        if stride is not None and stride >= room:
+        special = sum(whole.special_tokens_mask)
+        if stride is not None and stride >= most - special:
             raise UsageError(
-                f"a stride must be 0 to {room - 1} tokens for this model and text, got {quoted(stride)}; choose another."
+                f"a stride must be 0 to {most - special - 1} tokens for this model, got {quoted(stride)}; choose another."
             )
-        strategy = "longest_first" if pair[1] is None else f"only_{cut}"
+        if pair[1] is None or (truncate and cut == LONGER):
+            strategy = "longest_first"
+        else:
+            cut = FIRST if cut == FIRST else SECOND
+            strategy = f"only_{cut}"
+            check_room(most - special - whole.sequence_ids.count(1 if cut == FIRST else 0), cut, most, stride, name)
         first = self._encode(pair, (most, stride or 0, strategy))
         windows = [first, *first.overflowing] if stride is not None else [first]
         return [encoded(window, start, truncate) for window in windows]
@@ -230,6 +236,16 @@ class Tokenizer:
                 raise InputError("a text must be valid Unicode, got lone surrogates in it; decode it again.") from error
             finally:
                 self._tokenizer.no_truncation()
+
+
+def check_room(room: int, cut: str, most: int, stride: int | None, name: str) -> None:
+    """Raises InputError where the text of a pair that is not cut leaves no room in a window of `most` tokens."""
+    whole = SECOND if cut == FIRST else FIRST
+    if room < 1 or (stride is not None and stride >= room):
+        shared = "" if stride is None else f" and share {stride}"
+        raise InputError(
+            f"the {whole} of a pair must leave room for the {cut} in windows that have {most} tokens{shared}, got room for {max(room, 0)} in {name}; shorten it."
+        )
 
 
 def offset_table(pair: tuple[str, str | None]) -> tuple[npt.NDArray[np.int64], ...]:

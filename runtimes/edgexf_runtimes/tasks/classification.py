@@ -17,6 +17,7 @@ from edgexf.checks import is_choice, require_choice
 from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.decoding import Answer, Prepared
 from edgexf_runtimes.inputs import preprocess
+from edgexf_runtimes.inputs.text import LONGER, Reading
 from edgexf_runtimes.scores import SCORES, best_places
 from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Task, check_count, facts_of
 
@@ -54,7 +55,10 @@ class Classification(Task):
     def fits(cls, head: NamedHead) -> bool:
         return head.classifies
 
-    def asked(self, inputs: Any) -> Asked:
+    def reading(self, truncate: bool, stride: int | None) -> Reading:
+        return Reading(truncate, stride, cut=LONGER)
+
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
         sources = preprocess.listed(inputs, pair_of)
         alone = isinstance(inputs, Mapping) or (self.top_k != BEST and preprocess.is_single(inputs))
         return Asked(

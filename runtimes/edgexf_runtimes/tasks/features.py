@@ -69,7 +69,7 @@ def features(manifest: Manifest, given: Prepared, answers: Sequence[Answer]) -> 
         joined[names.SENTENCE_EMBEDDING] = mean_vector(manifest, given, vectors)
     tokens = tuple(given.windows[window].tokens[place] for window, place in order)
     offsets = tuple(given.windows[window].offsets[place] for window, place in order)
-    return Features(given.raw.name, tokens, offsets, joined, given.truncated, ms, batch)
+    return Features(given.raw.name, tokens, offsets, joined, given.truncated, ms, batch, len(kept))
 
 
 def mean_vector(manifest: Manifest, given: Prepared, vectors: Array) -> Array:

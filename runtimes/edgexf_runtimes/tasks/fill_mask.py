@@ -100,7 +100,7 @@ class FillMask(Task):
 def target_id(bundle: OpenBundle, word: str) -> int | None:
     """The id of a word. A word without a token of its own is read by its first token, which a warning says."""
     tokenizer = bundle.tokenizer
-    known = tokenizer.vocabulary().get(word)
+    known = tokenizer.id_of(word)
     if known is not None:
         return known
     first = tokenizer.first_id(word)

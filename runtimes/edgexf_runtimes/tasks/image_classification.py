@@ -12,7 +12,7 @@ from edgexf.bundle.preprocess import Image
 from edgexf_runtimes.inputs import image
 from edgexf_runtimes.tasks.classification import Classification
 from edgexf_runtimes.tasks.features import FeatureExtraction
-from edgexf_runtimes.tasks.task import Asked
+from edgexf_runtimes.tasks.task import Asked, OpenBundle
 
 if TYPE_CHECKING:
     from edgexf_runtimes.head import NamedHead
@@ -29,7 +29,7 @@ class ImageClassification(Classification):
     def fits(cls, head: NamedHead) -> bool:
         return head.classifies and isinstance(head.manifest.preprocess, Image)
 
-    def asked(self, inputs: Any) -> Asked:
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
         return of_pictures(inputs)
 
 
@@ -43,7 +43,7 @@ class ImageFeatures(FeatureExtraction):
     def fits(cls, head: NamedHead) -> bool:
         return isinstance(head.manifest.preprocess, Image)
 
-    def asked(self, inputs: Any) -> Asked:
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
         return of_pictures(inputs)
 
 

@@ -77,10 +77,11 @@ class QuestionAnswering(Task):
     def reading(self, truncate: bool, stride: int | None) -> Reading:
         if stride is not None and self.doc_stride is not None:
             raise UsageError("a stride must be given once, got stride and doc_stride; leave one out.")
-        window = PIPELINE_WINDOW if self.doc_stride is not None and self.max_seq_len is None else self.max_seq_len
-        return Reading(truncate, stride if self.doc_stride is None else self.doc_stride, window)
+        if self.doc_stride is None:
+            return Reading(truncate, stride, self.max_seq_len)
+        return Reading(truncate, self.doc_stride, self.max_seq_len or PIPELINE_WINDOW, clipped=self.max_seq_len is None)
 
-    def asked(self, inputs: Any) -> Asked:
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
         if self.question is None and self.context is None:
             sources = preprocess.listed(inputs, pair_of)
             return Asked([[pair(source)] for source in sources], preprocess.is_single(inputs, pair_of))
@@ -160,6 +161,9 @@ def pair_of(given: Mapping[str, Any]) -> Any:
     """The pair in a dict of the pipeline. UsageError for other keys."""
     if set(given) != {"question", "context"}:
         raise UsageError(f"a dict must hold question and context, got {quoted(dict(given))}; name both.")
+    for name, text in given.items():
+        if not isinstance(text, str):
+            raise UsageError(f"a {name} must be a text, got {type(text).__name__}; give its text.")
     return given["question"], given["context"]
 
 

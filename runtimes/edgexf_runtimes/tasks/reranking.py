@@ -4,12 +4,15 @@ In: a query, and documents. Out: a list of ``{"corpus_id", "score"}``, the best 
 `CrossEncoder.rank` of sentence-transformers gives them. The score is the model's only logit, through the function that the
 model was saved with: sigmoid unless it names another.
 
+A default prompt of the model stands before the query, as there.
+
 The windows of a long document are joined by the mean of their logits. The query is whole in each window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +21,7 @@ from edgexf.checks import check_flag, require_choice
 from edgexf.errors import UsageError, quoted
 from edgexf_runtimes.decoding import Prepared
 from edgexf_runtimes.inputs import preprocess
+from edgexf_runtimes.inputs.text import LONGER, Reading
 from edgexf_runtimes.scores import SCORES
 from edgexf_runtimes.tasks.task import Asked, Found, OpenBundle, Task, check_count, facts_of
 
@@ -63,12 +67,16 @@ class Reranking(Task):
     def fits(cls, head: NamedHead) -> bool:
         return head.classifies and head.manifest.preprocess is not None
 
-    def asked(self, inputs: Any) -> Asked:
+    def reading(self, truncate: bool, stride: int | None) -> Reading:
+        return Reading(truncate, stride, cut=LONGER)
+
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:
         queries = preprocess.listed(inputs)
         for query in queries:
             if not isinstance(query, str | preprocess.Raw):
                 raise UsageError(f"a query must be a text, got {type(query).__name__}; read it first.")
-        pairs = [[preprocess.paired(query, document) for document in self.documents] for query in queries]
+        prompted = [with_prompt(query, default_prompt(bundle)) for query in queries]
+        pairs = [[preprocess.paired(query, document) for document in self.documents] for query in prompted]
         return Asked(pairs, preprocess.is_single(inputs))
 
     def answer(self, bundle: OpenBundle, given: Sequence[Prepared], found: Found) -> Any:
@@ -88,6 +96,20 @@ class Reranking(Task):
     def row(self, place: int, score: float) -> dict[str, Any]:
         text = {"text": self.documents[place]} if self.return_documents else {}
         return {"corpus_id": place, "score": score, **text}
+
+
+def default_prompt(bundle: OpenBundle) -> str:
+    """The text that stands before each query by default; empty for a cross-encoder without one."""
+    settings = bundle.json_file(SETTINGS_FILE)
+    prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
+    found = prompts.get(name) if isinstance(prompts, Mapping) and isinstance(name, str) else None
+    return found if isinstance(found, str) else ""
+
+
+def with_prompt(query: str | preprocess.Raw, prompt: str) -> str | preprocess.Raw:
+    if not prompt or (isinstance(query, preprocess.Raw) and not isinstance(query.text, str)):
+        return query
+    return prompt + query if isinstance(query, str) else replace(query, text=f"{prompt}{query.text}")
 
 
 def activation(bundle: OpenBundle) -> Callable[[Any], Any]:

@@ -86,8 +86,8 @@ class Task(Record):
         """How the sources are read."""
         return Reading(truncate, stride)
 
-    def asked(self, inputs: Any) -> Asked:
-        """The questions in the inputs of a call. UsageError for what is no input."""
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
+        """The questions to a bundle in the inputs of a call. UsageError for what is no input."""
         return Asked([[source] for source in preprocess.listed(inputs)], preprocess.is_single(inputs))
 
     def answer(self, bundle: OpenBundle, given: Sequence[Prepared], found: Found) -> Any:

@@ -69,7 +69,7 @@ class ZeroShotClassification(Task):
         """The hypothesis for a label. UsageError for a template that does not take one label."""
         try:
             found = self.hypothesis_template.format(label)
-        except (AttributeError, IndexError, KeyError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise self.wrong_template() from error
         if found == self.hypothesis_template:
             raise self.wrong_template()
@@ -83,7 +83,7 @@ class ZeroShotClassification(Task):
     def reading(self, truncate: bool, stride: int | None) -> Reading:
         return replace(super().reading(truncate, stride), cut=FIRST)
 
-    def asked(self, inputs: Any) -> Asked:
+    def asked(self, bundle: OpenBundle, inputs: Any) -> Asked:  # noqa: ARG002 (of other tasks)
         sources = preprocess.listed(inputs)
         for source in sources:
             if not isinstance(source, str | preprocess.Raw):
