@@ -152,7 +152,7 @@ CALLS: Calls = {
     "encode with a stride": ("tokens", lambda s, v: s.encode(WORDS, stride=v), {"none", "zero", "five", "huge"}),
     "read": ("tokens", lambda s, v: s.read(v), {"text", "line break", "null", "bytes"}),
     "explain": ("linformer", lambda s, v: s.explain(v), TEXTS),
-    "position": ("tokens", lambda s, v: s.explain(WORDS, position=v), {"zero", "negative", "numpy int"}),
+    "position": ("tokens", lambda s, v: s.explain(WORDS, position=v), {"none", "zero", "negative", "numpy int"}),
     "run by position": ("linformer", lambda s, v: s.run(v), set()),
     "run": ("linformer", lambda s, v: s.run(input_ids=v), set()),
     "run with a mask": ("linformer", lambda s, v: s.run(input_ids=IDS, attention_mask=v), {"none"}),

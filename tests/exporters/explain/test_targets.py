@@ -100,8 +100,13 @@ def test_a_tokens_logits_are_explained_at_a_position(bundles: Bundles) -> None:
         assert why.target == {"LABEL_1": 1.0}
         assert why.prediction is not None
         assert why.prediction.label in ("LABEL_0", "LABEL_1")
-        with pytest.raises(UsageError, match="position"):
-            session.explain("w1 w2 w3")
+        with pytest.raises(UsageError, match="a part of the text"):
+            session.explain("w1 w2 w3", position="w9")
+        assert session.explain("w1 w2 w3", position="w2 w3").position == 2
+        best = max(session.predict("w1 w2 w3", aggregation_strategy="simple"), key=lambda entity: entity["score"])
+        assert "w1 w2 w3"[best["start"] :].startswith(
+            session.explain("w1 w2 w3").tokens[session.explain("w1 w2 w3").position]
+        )
         occluded = session.explain("w1 w2 w3", "LABEL_1", "occlusion", position=-2)
     assert occluded.explained == pytest.approx(why.explained, rel=1e-4)
 
@@ -125,8 +130,10 @@ def test_an_answer_is_explained_by_its_ends(bundles: Bundles) -> None:
         best = session.explain(("w1 w2", "w3 w4 w5"))
         assert best.explained >= why.explained
         assert best.explained == pytest.approx(float(best.scores.sum()) + best.residual, rel=1e-4)
+        named = session.explain(("w1 w2", "w3 w4 w5"), "w4 w5")
+        assert set(named.target) == {"start at w4 (5)", "end at w5 (6)"}
         for wrong in ({"start": 99}, {"middle": 1}, "w1", {}):
-            with pytest.raises(UsageError, match="start and end"):
+            with pytest.raises(UsageError, match=r"start and end|part of the text"):
                 session.explain(("w1 w2", "w3 w4 w5"), wrong)
 
 

@@ -241,8 +241,11 @@ def test_a_tokenizer_that_was_changed_or_is_text_no_more_is_refused(tmp_path: Pa
         Tokenizer(path, 10).encode(("w1 " * 20, "w2"), truncate=True)
     windows = Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=5)
     assert all(len(window.ids) <= 20 for window in windows)
-    for stride in (6, 7, -1, "3", True):
-        with pytest.raises(UsageError, match=r"0 to 5 tokens|a whole number of tokens, got (-1|'3'|True)"):
+    for stride in (6, 7):  # of this text alone: the first of the pair takes the rest
+        with pytest.raises(InputError, match=f"must leave room for the second .* share {stride}, got room for 6"):
+            Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=stride)
+    for stride in (16, -1, "3", True):
+        with pytest.raises(UsageError, match=r"0 to 15 tokens|a whole number of tokens, got (-1|'3'|True)"):
             Tokenizer(path, 20).encode(("w1 " * 10, "w2 " * 60), stride=stride)  # type: ignore[arg-type]
 
 

@@ -67,7 +67,7 @@ def test_each_stage_gets_its_own_time_and_whole_calls_take_turns_with_them() -> 
 def test_the_stages_answer_as_the_session_does(name: str, source: Any) -> None:
     laps: list[str] = []
     with edgexf.load(BUNDLES / name, dtype="fp32") as session:
-        (wanted,) = session.predict(source)
+        (wanted,) = session.predict([source])
         answer = predicted(session, source, laps.append)
         assert without_ms(answer) == without_ms(wanted)
         position = 0 if name == "tokens" else None
@@ -78,7 +78,7 @@ def test_the_stages_answer_as_the_session_does(name: str, source: Any) -> None:
 
 
 def without_ms(answer: Any) -> dict[str, Any]:
-    return {**answer.to_dict(), "ms": 0}
+    return {**answer.to_line(), "ms": 0}
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def without_ms(answer: Any) -> dict[str, Any]:
     [
         ("features", "predict", "random token ids come from no text; name one with --input"),
         ("features", "attnlrp", "random token ids come from no text; name one with --input"),
-        ("answers", "attnlrp", "this model takes arrays, no text"),
-        ("choices", "predict", "this model takes arrays, no text"),
-        ("decoder", "predict", "this model takes arrays, no text"),
-        ("module", "attnlrp", "this model takes arrays, no text"),
+        ("answers", "attnlrp", "what is measured of this model are arrays"),
+        ("choices", "predict", "what is measured of this model are arrays"),
+        ("decoder", "predict", "what is measured of this model are arrays"),
+        ("module", "attnlrp", "what is measured of this model are arrays"),
     ],
 )
 def test_what_has_no_text_has_a_reason_in_place_of_tokenization(name: str, graph: str, reason: str) -> None:
