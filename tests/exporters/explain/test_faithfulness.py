@@ -23,7 +23,8 @@ from edgexf.spec import CLASS_ID, FullAttentionSpec
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
+HARDEST = "order"  # of the tasks; all of them, with more seeds, are in benchmarks/synthetic.py
 FAITHFUL = ("attnlrp", "cplrp")
 COMPARED = ("gradient", *FAITHFUL)
 ENOUGH = 0.95
@@ -68,9 +69,9 @@ def assert_answers(logits: np.ndarray, encoder: Encoder, ids: np.ndarray) -> Non
     assert np.abs(logits - wanted).max() <= AGREES * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("task", DECISIVE)
-def test_the_decisive_tokens_are_the_most_relevant(trained: Trained, task: str) -> None:
-    """Tests three seeds. The graph computes the relevance, and its logits show that it holds the right weights."""
+def test_the_decisive_tokens_are_the_most_relevant(trained: Trained) -> None:
+    """Tests two seeds. The graph computes the relevance, and its logits show that it holds the right weights."""
+    task = HARDEST
     rows = telling(task, 400, seed=1_000)
     found: dict[str, list[float]] = {method: [] for method in (*COMPARED, "random")}
     for seed in SEEDS:
