@@ -13,6 +13,7 @@ import onnxruntime as ort
 from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.modes import BuildInputs, modes
 from edgexf.passes.quantize.walk import Scheme
+from edgexf_runtimes.device.device import saturates
 
 FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
 ROUNDING = 1e-5  # relative error of float32 sums in another order
@@ -20,9 +21,11 @@ CHANCE = np.random.default_rng(0)
 WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
 TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
 INPUTS = CHANCE.normal(size=(2, 7, 64)).astype(np.float32)
+SATURATES = saturates()  # sums of signed bytes would overflow here, so weights in bytes are unsigned, as in `quantize`
+int8 = partial(Int8, unsigned=SATURATES)
 # By the mode's name: a new scheme of each mode that stores weights and finds no ranges beforehand.
 SCHEMES: dict[str, Callable[[], Scheme]] = {
-    name: partial(mode.scheme, BuildInputs())
+    name: partial(mode.scheme, BuildInputs(unsigned=SATURATES))
     for name, mode in modes().items()
     if mode.scheme is not None and not mode.needs_calibration
 }

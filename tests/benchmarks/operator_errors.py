@@ -62,9 +62,10 @@ def main() -> None:
     warnings.simplefilter("ignore")  # torch deprecates some of these operators
     table = rows.table()
     errors = {name: measured(row) for name, row in table.items()}
-    bad = [name for name, found in errors.items() if not found.exact and name not in listed.APART]
-    apart = [(f"`{name}`", shown(errors[name].graph), why) for name, why in listed.APART.items()]
-    exact = {name: found for name, found in errors.items() if name not in listed.APART}
+    different = listed.APART | listed.BY_KERNEL
+    bad = [name for name, found in errors.items() if not found.exact and name not in different]
+    apart = [(f"`{name}`", shown(errors[name].graph), why) for name, why in different.items()]
+    exact = {name: found for name, found in errors.items() if name not in different}
     whole = sum(found.graph == 0 for found in exact.values())
     RESULTS.write_text(
         f"# Operators\n\n`python tests/benchmarks/operator_errors.py`, {describe()['processor']}: the worst error of {len(exact)} rows, each an operator on "

@@ -193,7 +193,7 @@ def whole() -> dict[str, Row]:
         "log(softmax)": lambda x: (x * 20).softmax(-1).log(), "log(1 + exp)": lambda x: torch.log(1 + torch.exp(x * 20)), "xlogx": lambda x: (x.softmax(-1) * x.log_softmax(-1)).sum(-1),
         "complex abs": lambda x: torch.view_as_complex(x.reshape(-1, 4, 2)).abs(), "angle": lambda x: torch.angle(x), "fft": lambda x: torch.fft.rfft(x).abs(),
         "fft of two": lambda x: torch.fft.fft2(x).real, "std of columns": lambda x: x.std(0), "cov": lambda x: (x.T @ x) / (x.shape[0] - 1), "tensordot": lambda x: torch.tensordot(x, x, ([1], [1])),
-        "logdet": lambda x: torch.logdet(x.T @ x), "det": lambda x: torch.linalg.det(x.T @ x),
+        "logdet": lambda x: torch.logdet(x @ x.T), "det": lambda x: torch.linalg.det(x @ x.T),
         "nonzero": lambda x: (x > 0).nonzero(), "masked_select": lambda x: x[x > 0], "unique": lambda x: torch.unique(x), "isin": lambda x: torch.isin(x.round(), torch.tensor([0.0, 1.0], dtype=x.dtype)),
         "bincount": lambda x: torch.bincount(ids.flatten()) * x[0, 0], "histc": lambda x: torch.histc(x, 5, -1, 1), "isclose": lambda x: torch.isclose(x, x + 1e-7),
     }  # fmt: skip

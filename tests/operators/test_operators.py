@@ -23,7 +23,7 @@ def quiet() -> None:
     warnings.simplefilter("ignore")  # torch deprecates some of these operators
 
 
-GROUPS = together({name: row for name, row in TABLE.items() if name not in listed.APART})
+GROUPS = together({name: row for name, row in TABLE.items() if name not in listed.APART | listed.BY_KERNEL})
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: f"{next(iter(group))} and {len(group) - 1} more")
@@ -35,6 +35,12 @@ def test_an_operator_answers_as_pytorch_does_on_hard_values(group: dict[str, Row
 @pytest.mark.parametrize("name", listed.APART)
 def test_a_row_listed_as_different_still_differs(name: str) -> None:
     assert not measured(TABLE[name]).exact
+
+
+@pytest.mark.parametrize("name", listed.BY_KERNEL)
+def test_a_row_that_depends_on_the_processor_follows_the_formula(name: str) -> None:
+    (found,), (given,) = in_graph(TABLE[name]), TABLE[name].inputs
+    torch.testing.assert_close(found, TABLE[name].does(given.double()).float(), equal_nan=True)
 
 
 @pytest.mark.parametrize("name", listed.REFUSED)
