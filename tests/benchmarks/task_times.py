@@ -3,7 +3,9 @@
     python tests/benchmarks/task_times.py --reference-python PYTHON [--count 60] [--models FOLDER]
 
 A worker process for each environment answers requests over pipes, one at a time, and takes the time itself. The workers
-take turns with the same inputs. `--reference-python` is a Python of an environment with ``pip install
+take turns with the same inputs, in an order drawn for each input, and rest before each request: idle threads of ONNX
+Runtime spin for about 30 ms after a run, and would take a processor from the next worker. edgexf is measured twice. In its
+default profile idle threads sleep; in profile `latency` they spin, as those of optimum's session do. `--reference-python` is a Python of an environment with ``pip install
 "optimum-onnx[onnxruntime]==0.1.0" "transformers==4.57.*" "torch>=2.13,<2.14"``: it runs optimum's pipelines on the bundle's
 own ONNX files, and question answering of transformers, which transformers 5 has taken out. Results go to
 results/task_times.md.
@@ -15,6 +17,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+import time
 import warnings
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -29,6 +32,7 @@ from edgexf_runtimes.device.device import machine
 
 TOKENS = 128
 WARM = 5  # requests before any is counted
+REST = 0.1  # seconds before each request
 RESULTS = Path(__file__).parent / "results" / "task_times.md"
 WORKER = Path(__file__).with_name("task_worker.py")
 CASES = (
@@ -75,21 +79,25 @@ def row(model: str, task: str, options: dict[str, Any], old: str, models: Path, 
             stack.enter_context(closing(Pipeline(python, task, path, child=WORKER, kind=kind)))
             for python, path, kind in (
                 (sys.executable, bundle, "edgexf"),
+                (sys.executable, bundle, "edgexf latency"),
                 (old if task == QA else sys.executable, checkpoint, "transformers"),
                 (old, bundle, "optimum"),
             )
         ]
-        times: list[list[float]] = [[], [], []]
+        times: list[list[float]] = [[] for _ in workers]
+        orders = np.random.default_rng(0)
         for turn, text in enumerate([*texts[:WARM], *texts]):
             args, kwargs = request(task, text)
-            for place in np.roll(range(3), turn).tolist():  # who begins takes turns
+            for place in orders.permutation(len(workers)).tolist():
+                time.sleep(REST)
                 seconds, _ = workers[place](args, {**kwargs, **options})
                 if turn >= WARM:
                     times[place].append(seconds)
         versions = [worker.versions for worker in workers]
+    own, latency, eager, optimum = times
     return [
-        task, f"{statistics.median(times[0]) * 1e3:.1f}", ratios(times[0], times[1]), versions[1]["version"],
-        ratios(times[0], times[2]), versions[2]["version"],
+        task, f"{statistics.median(own) * 1e3:.1f}", ratios(own, eager), ratios(own, optimum), ratios(latency, eager),
+        ratios(latency, optimum), versions[2]["version"], versions[3]["version"],
     ]  # fmt: skip
 
 
@@ -106,7 +114,10 @@ def main() -> None:
         for model, task, options in CASES:
             rows.append(row(model, task, options, chosen.reference_python, models, chosen.count))
             print(" | ".join(rows[-1]), flush=True)
-    header = ["task", "edgexf ms", "transformers / edgexf", "of", "optimum's pipeline / edgexf", "of"]
+    header = [
+        "task", "edgexf ms", "transformers / edgexf", "optimum's pipeline / edgexf", "transformers / edgexf, latency",
+        "optimum's pipeline / edgexf, latency", "transformers", "optimum's onnxruntime",
+    ]  # fmt: skip
     RESULTS.write_text(
         f"# Time of each task at {TOKENS} tokens\n\n"
         f"`python tests/benchmarks/task_times.py --reference-python PYTHON --count {chosen.count}` on {machine()}. Six layers of width\n"

@@ -12,14 +12,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 
-def edgexf_session(_task: str, path: str, threads: int) -> tuple[Callable[..., Any], str]:
+def edgexf_session(_task: str, path: str, threads: int, profile: str = "balanced") -> tuple[Callable[..., Any], str]:
     import edgexf
 
-    return edgexf.load(path, threads=threads).predict, f"edgexf {edgexf.__version__}"
+    return edgexf.load(path, threads=threads, profile=profile).predict, f"edgexf {edgexf.__version__}"
 
 
 def transformers_pipeline(task: str, path: str, threads: int) -> tuple[Callable[..., Any], str]:
@@ -50,7 +51,7 @@ def optimum_pipeline(task: str, path: str, threads: int) -> tuple[Callable[..., 
     return transformers.pipeline(task, model=model, tokenizer=tokenizer), f"onnxruntime {onnxruntime.__version__}"
 
 
-KINDS = {"edgexf": edgexf_session, "transformers": transformers_pipeline, "optimum": optimum_pipeline}
+KINDS = {"edgexf": edgexf_session, "edgexf latency": partial(edgexf_session, profile="latency"), "transformers": transformers_pipeline, "optimum": optimum_pipeline}
 
 
 def main(task: str, path: str, threads: str, kind: str) -> None:

@@ -88,10 +88,10 @@ def installed(package: str) -> str:
 
 @cache
 def machine() -> str:
-    """The device in a line, for a report: its processor, system and versions."""
+    """The device in a line, for a report: its processor with its instruction sets, its system, and versions."""
     facts = describe()
     runtime = ", ".join(f"{package} {installed(package)}" for package in RUNTIME)
-    return f"{facts['processor']}, {facts['system']}, {runtime}"
+    return f"{facts['processor']} ({' '.join(facts['instruction sets'])}), {facts['system']}, {runtime}"
 
 
 def now() -> str:
