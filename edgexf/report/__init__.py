@@ -2,6 +2,7 @@
 
     answers                                 answers in the shapes of pipelines, with how they came about
     prediction, explanation, quantization   computed and measured values, with their JSON and Markdown
+    scored                                  what explanations of texts and of pictures have in common
     latency/                                a latency report, and what it says
     verdicts                                quantization in the words of a user
     picture, png                            the explanation of a picture, and how it is stored

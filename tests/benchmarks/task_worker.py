@@ -51,7 +51,12 @@ def optimum_pipeline(task: str, path: str, threads: int) -> tuple[Callable[..., 
     return transformers.pipeline(task, model=model, tokenizer=tokenizer), f"onnxruntime {onnxruntime.__version__}"
 
 
-KINDS = {"edgexf": edgexf_session, "edgexf latency": partial(edgexf_session, profile="latency"), "transformers": transformers_pipeline, "optimum": optimum_pipeline}
+KINDS = {
+    "edgexf": edgexf_session,
+    "edgexf latency": partial(edgexf_session, profile="latency"),
+    "transformers": transformers_pipeline,
+    "optimum": optimum_pipeline,
+}
 
 
 def main(task: str, path: str, threads: str, kind: str) -> None:

@@ -24,8 +24,10 @@ from edgexf.report.terminal.picture import picture_text
 SCORES = np.array([[0.5, -1.0, 0.0], [0.01, 0.25, -0.5]], dtype=np.float32)
 TOP = (("cat", 0.75), ("dog", 0.25))
 WHY = PictureExplanation(
-    "<b>cat.png</b>", pixels(14, 20), SCORES, 8, {"cat": 1.0}, 1.5, 1.5 - float(SCORES.sum()), "attnlrp",
-    Prediction("<b>cat.png</b>", "cat", 0.75, TOP, False, 1.0), "model", "a" * 64, "b" * 64, 2.0, False,
+    input="<b>cat.png</b>", pixels=pixels(14, 20), scores=SCORES, cell=8, target={"cat": 1.0}, explained=1.5,
+    residual=1.5 - float(SCORES.sum()), method="attnlrp",
+    prediction=Prediction("<b>cat.png</b>", "cat", 0.75, TOP, False, 1.0), model="model", model_sha256="a" * 64,
+    graph_sha256="b" * 64, ms=2.0, truncated=False,
 )  # fmt: skip
 
 
