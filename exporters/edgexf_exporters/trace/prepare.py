@@ -41,7 +41,7 @@ from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.operators import experts, imaginary
 from edgexf_exporters.trace.operators.small import keep_small
 from edgexf_exporters.trace.resize import RESIZED
-from edgexf_exporters.trace.retrace import LEFT, Decompositions, retraced
+from edgexf_exporters.trace.retrace import LEFT, Decompositions, retraced, without_stacks
 from edgexf_exporters.trace.sizes import as_python_computes
 
 aten = torch.ops.aten
@@ -263,7 +263,8 @@ def functional(program: ExportedProgram, opset: int) -> ExportedProgram:
     for node in program.graph.find_nodes(op="call_function", target=aten.view.default):
         node.target = aten.reshape.default
     program.graph_module.recompile()
-    return program.run_decompositions(dict(without_views(opset)))  # type: ignore[no-any-return]
+    with without_stacks():
+        return program.run_decompositions(dict(without_views(opset)))  # type: ignore[no-any-return]
 
 
 def is_plain(graph: Graph) -> bool:

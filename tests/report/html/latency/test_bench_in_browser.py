@@ -1,4 +1,4 @@
-"""What `edgexf bench` writes of each reference bundle, fp32 and int8, an answer and an explanation, in a real browser."""
+"""What `edgexf bench` writes of two reference bundles, fp32 and int8, an answer and an explanation, in a real browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from browser import LACKING, Browser, found
 from click.testing import CliRunner
-from conftest import Exported
+from conftest import export_once
 
 from edgexf.cli import main
 from edgexf.pipeline import measure_mode
@@ -19,10 +19,10 @@ from edgexf.pipeline.quantize_bundle import Request, quantize
 from edgexf.report.latency.report import LatencyReport
 from edgexf_runtimes.measure.latency import collected
 
-pytestmark = pytest.mark.skipif(found() is None, reason=LACKING)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(found() is None, reason=LACKING)]
 
 QUICK = ("--queries", "2", "--seconds", "0", "--processes", "1", "--operators")
-LENGTHS = {"linformer": "16,64"}  # of the others one length, which takes less time
+LENGTHS = {"linformer": "16,64", "reformer": "16"}  # a chart has a point for each length, or is one point
 METHOD, DTYPES = "attnlrp", ("fp32", "q8")
 FIGURES = """[...document.querySelectorAll("figure")].map(figure => {
     const drawings = [...figure.querySelectorAll("svg")].filter(svg => svg.getBoundingClientRect().width);
@@ -47,9 +47,10 @@ class Made:
     report: LatencyReport
 
 
-@pytest.fixture(scope="module")
-def made(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Made:
+@pytest.fixture(scope="module", params=LENGTHS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Of a copy of the bundle, which holds int8 too. Few cases and processes are enough: no page depends on their number."""
+    exported = export_once(request.param, request.config, tmp_path_factory)
     folder = tmp_path_factory.mktemp(exported.name)
     copy, inputs = shutil.copytree(exported.bundle.path, folder / "bundle"), folder / "inputs.jsonl"
     inputs.write_text('{"text": "one"}\n{"text": "two"}\n')
@@ -61,7 +62,7 @@ def made(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Made:
         "--evaluate",
         inputs,
         "--lengths",
-        LENGTHS.get(exported.name, "16"),
+        LENGTHS[exported.name],
     ]
     views = ["--html", folder / "page.html", "--json", folder / "report.json"]
     with pytest.MonkeyPatch.context() as patch:
