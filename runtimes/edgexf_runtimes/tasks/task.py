@@ -12,8 +12,11 @@ make code that takes any bundle impossible to write.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy.typing as npt
 
 from edgexf.checks import is_count, require_choice
 from edgexf.records import Record
@@ -64,7 +67,7 @@ class Asked(Record):
     single: bool
 
 
-class Task(Record):
+class Task(Record, ABC):
     """What is asked of a bundle. The fields of a subclass are the options that a caller may give.
 
     Attributes:
@@ -78,9 +81,9 @@ class Task(Record):
     joins: ClassVar[str] = ""
 
     @classmethod
+    @abstractmethod
     def fits(cls, head: NamedHead) -> bool:
         """Whether a bundle with this head does the task."""
-        raise NotImplementedError
 
     def reading(self, truncate: bool, stride: int | None) -> Reading:
         """How the sources are read."""
@@ -90,28 +93,30 @@ class Task(Record):
         """The questions to a bundle in the inputs of a call. UsageError for what is no input."""
         return Asked([[source] for source in preprocess.listed(inputs)], preprocess.is_single(inputs))
 
+    @abstractmethod
     def answer(self, bundle: OpenBundle, given: Sequence[Prepared], found: Found) -> Any:
         """The answer to one question, from the windows of each of its sources and what the graph answered to each."""
-        raise NotImplementedError
 
     def shaped(self, answers: list[Any], single: bool) -> Any:
         """The answers as the pipeline returns them."""
         return answers[0] if single else answers
 
 
-def facts_of(given: Sequence[Prepared], found: Found) -> Facts:
-    """How the answer to one question came about."""
+def facts_of(given: Sequence[Prepared], found: Found, numbers: Iterable[npt.NDArray[Any]] | None = None) -> Facts:
+    """How the answer to one question came about. It is made of these `numbers`, by default of all that the graph answered."""
     from edgexf.report.answers import Facts
-    from edgexf_runtimes.finite import not_finite
+    from edgexf_runtimes.finite import is_finite
 
     answers = [answer for each in found for answer in each]
+    if numbers is None:
+        numbers = [array for outputs, _, _ in answers for array in outputs.values()]
     return Facts(
         given[0].raw.name,
         any(one.truncated for one in given),
         sum(ms for _, ms, _ in answers),
         len(answers),
         max(batch for _, _, batch in answers),
-        all(not_finite(outputs) is None for outputs, _, _ in answers),
+        all(map(is_finite, numbers)),
     )
 
 
