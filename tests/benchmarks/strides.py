@@ -126,7 +126,7 @@ def main() -> None:
         "# What reading in windows costs\n\n"
         f"`python tests/benchmarks/strides.py --count {chosen.count} --stride {chosen.stride}` on {machine()}. Documents of {LENGTHS[0]} to\n"
         f"{LENGTHS[1]} tokens, read whole and in windows of {WINDOW} that share {chosen.stride}, by the encoder of all-MiniLM-L6-v2 with random\n"
-        "heads. A head that was trained is surer of its answers than these are, so its share of equal answers is larger.\n\n"
+        "heads, whose answers lie close to each other. What it costs a head that was trained is not measured.\n\n"
         + table
     )
 
