@@ -1,6 +1,6 @@
 """Small models of every task of text, with a real tokenizer of English.
 
-The encoder is a BERT of one layer. Tests that compare with transformers' pipelines share its bundles.
+The encoder is a BERT of one layer, or a BART of one. Tests that compare with transformers' pipelines share its bundles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder
 from torch import nn
-from transformers import AutoTokenizer, BertConfig
+from transformers import AutoTokenizer, BartConfig, BertConfig, PreTrainedConfig
 
 import edgexf
 
@@ -22,11 +22,30 @@ ENTAILMENT = {0: "contradiction", 1: "entailment", 2: "neutral"}
 TAGS = {0: "O", 1: "B-PER", 2: "I-PER", 3: "B-ORG", 4: "I-ORG"}
 HEADS: dict[str, tuple[str, dict[int, str]]] = {
     "labels": ("BertForSequenceClassification", ENTAILMENT),
+    "bart": ("BartForSequenceClassification", ENTAILMENT),
     "score": ("BertForSequenceClassification", {0: "relevance"}),
     "entities": ("BertForTokenClassification", TAGS),
     "answers": ("BertForQuestionAnswering", {}),
     "words": ("BertForMaskedLM", {}),
 }
+
+
+def bert(tokenizer: Any, named: dict[str, Any]) -> PreTrainedConfig:
+    return BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=LONGEST, **named,
+    )  # fmt: skip
+
+
+def bart(tokenizer: Any, named: dict[str, Any]) -> PreTrainedConfig:
+    """Its decoder reads the text again, shifted by one token; the last separator answers."""
+    end = tokenizer.sep_token_id
+    return BartConfig(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=LONGEST,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.cls_token_id, eos_token_id=end,
+        decoder_start_token_id=end, forced_eos_token_id=end, **named,
+    )  # fmt: skip
 
 
 def make(name: str, folder: Path) -> Path:
@@ -35,10 +54,7 @@ def make(name: str, folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(minilm.source(), model_max_length=LONGEST)
     both = {"id2label": labels, "label2id": {label: place for place, label in labels.items()}}
     named: dict[str, Any] = both if labels else {}
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=LONGEST, **named,
-    )  # fmt: skip
+    config = (bart if name == "bart" else bert)(tokenizer, named)
     torch.manual_seed(0)
     model = getattr(transformers, architecture)(config).eval()
     with torch.no_grad():

@@ -75,6 +75,8 @@ CASES: list[tuple[str, str, Any, dict[str, Any]]] = [
     ("labels", "zero-shot-classification", TEXTS[0], LABELS),
     ("labels", "zero-shot-classification", TEXTS, {**LABELS, "multi_label": True, "hypothesis_template": "It is {}"}),
     ("labels", "zero-shot-classification", TEXTS[0], {"candidate_labels": "one"}),
+    ("bart", "text-classification", TEXTS, {}),
+    ("bart", "zero-shot-classification", TEXTS, {**LABELS, "multi_label": True}),
     *(("entities", "token-classification", TEXTS, {"aggregation_strategy": strategy, "ignore_labels": ignored})
       for strategy in ("none", "simple", "first", "average", "max") for ignored in (["O"], [])),
     ("entities", "token-classification", TEXTS[0], {}),
