@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import tempfile
 import time
 import warnings
@@ -19,10 +20,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import minilm
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import minilm
 
 import edgexf
 from edgexf.report.markdown import markdown_table
