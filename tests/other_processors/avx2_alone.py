@@ -1,0 +1,55 @@
+"""Runs a command as on a processor with AVX2 alone, without AVX-512, VNNI and AMX.
+
+    python tests/other_processors/avx2_alone.py python -m pytest tests/passes/quantize tests/operators
+
+onnxruntime and torch choose their kernels by the instruction CPUID, and edgexf reads ``/proc/cpuinfo``. In the command both
+lack these instruction sets: a preloaded library answers CPUID, and another file lies over ``/proc/cpuinfo`` in a mount
+namespace of the command. Its kernels are those of AVX2, at the speed of this processor. Processes that the command starts
+are changed too.
+
+Needs Linux on an x86-64 processor that can refuse CPUID (``cpuid_fault`` in ``/proc/cpuinfo``, as Intel's can since Ivy
+Bridge), a C compiler, and ``unshare``, as root or where users may have namespaces. Two alternatives were weighed. An emulator
+such as QEMU runs everywhere, but a hundred times slower. The libraries themselves have no setting for this: MLAS has none,
+and ATEN_CPU_CAPABILITY changes torch's own kernels alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).with_suffix(".c")
+CPU_INFO = Path("/proc/cpuinfo")
+HIDDEN = re.compile(r" (avx512\w*|avx_vnni\w*|avx_ifma|avx_ne_convert|avx10\w*|amx_\w+)")
+MOUNT = 'mount --bind "$0" /proc/cpuinfo && exec env LD_PRELOAD="$1" "${@:2}"'
+
+
+def check() -> None:
+    """Raises RuntimeError where a command can't be changed."""
+    if sys.platform != "linux" or "cpuid_fault" not in CPU_INFO.read_text(encoding="utf-8"):
+        raise RuntimeError("the processor must be able to refuse CPUID (cpuid_fault), got one without; take another.")
+    lacking = [name for name in ("cc", "unshare", "bash") if shutil.which(name) is None]
+    if lacking:
+        raise RuntimeError(f"a C compiler, unshare and bash must be installed, got no {lacking[0]}; install it.")
+
+
+def run(command: list[str]) -> int:
+    """The exit code of the changed command."""
+    check()
+    with tempfile.TemporaryDirectory() as made:
+        library, facts = Path(made, "avx2_alone.so"), Path(made, "cpuinfo")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
+        facts.write_text(HIDDEN.sub("", CPU_INFO.read_text(encoding="utf-8")), encoding="utf-8")
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        return subprocess.run(
+            ["unshare", "--mount", *user, "bash", "-c", MOUNT, facts, library, *command], check=False
+        ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
