@@ -51,7 +51,7 @@ class Graphs:
         self._opener, self._provider = opener, provider
         self._most = most
         self._on_run = on_run
-        self._refuses = refuses
+        self.refuses = refuses
         self._running = 0
         first = manifest.variants[0].inputs[0]
         self._tokens = (first.name, first.shape.index(names.SEQUENCE)) if names.SEQUENCE in first.shape else ("", 0)
@@ -105,7 +105,7 @@ class Graphs:
         if self._on_run is not None:
             return self._told(call, purpose, feeds, self._on_run)
         found = self._run(call, purpose, feeds)
-        odd = not_finite(found) if self._refuses else None
+        odd = not_finite(found) if self.refuses else None
         if odd is not None:
             raise self._refusal(purpose, found, odd)
         return found
@@ -121,7 +121,7 @@ class Graphs:
         try:
             found = self._run(call, purpose, feeds, times)
             odd = not_finite(found)
-            if odd is not None and self._refuses:
+            if odd is not None and self.refuses:
                 raise self._refusal(purpose, found, odd)
             return found
         except BaseException as error:

@@ -330,6 +330,11 @@ class Predictor(InputReader):
         return NamedHead(self.manifest, lambda: self.tokenizer)
 
     @property
+    def refuses_nan(self) -> bool:
+        """Whether an answer that is no finite numbers is refused; see `edgexf_runtimes.finite`."""
+        return self.graphs.refuses
+
+    @property
     def classifies(self) -> bool:
         """Whether the model gives each input a label, from logits [batch, labels]."""
         return self.head.classifies

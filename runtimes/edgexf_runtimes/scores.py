@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 TOP = 3  # the number of labels that a prediction lists
-MANY = 100  # labels for each that is asked for, from which the rest is left unsorted
+MANY = 100  # where there are so many times more scores than are asked for, only the best are sorted
 
 
 def softmax(logits: Array) -> Array:
@@ -35,9 +35,10 @@ SCORES: dict[str, Callable[[Array], Array]] = {"softmax": softmax, "sigmoid": si
 def best_places(scores: Array, count: int = TOP) -> Array:
     """The indices of the `count` largest scores, best first. Equal scores keep their order, and NaN stands last.
 
-    Of a vocabulary only the scores that reach the last of them are sorted: sorting 30,000 takes 2 ms.
+    The function sorts few scores of a vocabulary: those that are no smaller than the last of the best. To sort all 30,000
+    takes 2 ms.
     """
-    if 0 < count < len(scores) // MANY:
+    if 0 < count <= len(scores) // MANY:
         last = np.partition(scores, -count)[-count]
         among = np.flatnonzero(scores >= last)  # none if that is NaN, which stands behind the largest
         if len(among) >= count:

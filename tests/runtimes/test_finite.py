@@ -70,6 +70,18 @@ def test_a_flagged_answer_passes_and_says_so() -> None:
     assert not Prediction.from_json(answer.to_json()).finite
 
 
+@pytest.mark.usefixtures("broken")
+def test_the_answer_of_a_task_says_so_too() -> None:
+    with edgexf.load(BUNDLE, dtype="fp32", nan="flag") as session:
+        assert not session.predict("text", top_k=2).finite
+
+
+def test_a_finite_answer_of_a_task_is_not_flagged() -> None:
+    for choice in ("raise", "flag"):
+        with edgexf.load(BUNDLE, dtype="fp32", nan=choice) as session:
+            assert session.predict("text", top_k=2).finite
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_json_of_outputs_has_null_for_what_is_no_finite_number(value: float) -> None:
     """Python's own NaN is no JSON, and other readers stop at it."""

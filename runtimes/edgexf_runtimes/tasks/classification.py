@@ -75,7 +75,7 @@ class Classification(Task):
         count = len(scores) if self.top_k is None else int(self.top_k)
         labels = bundle.manifest.labels
         rows = [{"label": labels[place], "score": float(scores[place])} for place in best_places(scores, count)]
-        return Labels(rows, facts_of(given, found))
+        return Labels(rows, facts_of(bundle, given, found))
 
 
 def pair_of(given: Mapping[str, Any]) -> Any:

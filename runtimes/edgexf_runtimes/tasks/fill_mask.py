@@ -64,7 +64,7 @@ class FillMask(Task):
         ids, logits = masked(bundle, one, answers)
         among = self.among(bundle)
         rows = [self.fills(bundle, ids, place, logits[place], among, len(logits) == 1) for place in logits]
-        return AnswerList(rows[0] if len(rows) == 1 else rows, facts_of(given, found, logits.values()), "fills")
+        return AnswerList(rows[0] if len(rows) == 1 else rows, facts_of(bundle, given, found), "fills")
 
     def fills(
         self, bundle: OpenBundle, ids: Ids, place: int, logits: npt.NDArray[Any], among: Ids | None, alone: bool

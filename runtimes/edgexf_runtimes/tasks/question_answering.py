@@ -118,7 +118,7 @@ class QuestionAnswering(Task):
         if self.handle_impossible_answer:
             rows.append({"score": nothing, "start": 0, "end": 0, "answer": ""})
         best = sorted(rows, key=lambda row: -row["score"])[: self.top_k]
-        facts = facts_of(given, found)
+        facts = facts_of(bundle, given, found)
         return AnswerDict(best[0], facts) if len(best) == 1 else AnswerList(best, facts, "answers")
 
     def spans(

@@ -91,7 +91,7 @@ class Reranking(Task):
         scores = function(logits)
         order = np.argsort(-scores, kind="stable")[: self.top_k]
         rows = [self.row(int(place), float(scores[place])) for place in order]
-        return AnswerList(rows, facts_of(given, found), "ranking")
+        return AnswerList(rows, facts_of(bundle, given, found), "ranking")
 
     def row(self, place: int, score: float) -> dict[str, Any]:
         text = {"text": self.documents[place]} if self.return_documents else {}

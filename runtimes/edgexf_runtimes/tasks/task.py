@@ -13,10 +13,8 @@ make code that takes any bundle impossible to write.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-
-import numpy.typing as npt
 
 from edgexf.checks import is_count, require_choice
 from edgexf.records import Record
@@ -44,6 +42,10 @@ class OpenBundle(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def refuses_nan(self) -> bool:
+        """Whether the bundle refuses an answer that is no finite numbers; see `edgexf_runtimes.finite`."""
 
     def json_file(self, name: str) -> Mapping[str, Any]:
         """The values of a JSON file of the bundle; empty if it has no such file."""
@@ -102,21 +104,19 @@ class Task(Record, ABC):
         return answers[0] if single else answers
 
 
-def facts_of(given: Sequence[Prepared], found: Found, numbers: Iterable[npt.NDArray[Any]] | None = None) -> Facts:
-    """How the answer to one question came about. It is made of these `numbers`, by default of all that the graph answered."""
+def facts_of(bundle: OpenBundle, given: Sequence[Prepared], found: Found) -> Facts:
+    """How the answer to one question came about. A bundle that refuses other than finite numbers has looked for them."""
     from edgexf.report.answers import Facts
-    from edgexf_runtimes.finite import is_finite
+    from edgexf_runtimes.finite import not_finite
 
     answers = [answer for each in found for answer in each]
-    if numbers is None:
-        numbers = [array for outputs, _, _ in answers for array in outputs.values()]
     return Facts(
         given[0].raw.name,
         any(one.truncated for one in given),
         sum(ms for _, ms, _ in answers),
         len(answers),
         max(batch for _, _, batch in answers),
-        all(map(is_finite, numbers)),
+        bundle.refuses_nan or all(not_finite(outputs) is None for outputs, _, _ in answers),
     )
 
 

@@ -62,7 +62,7 @@ class TokenClassification(Task):
             raise UsageError(f"{self.name} reads one text at a time, got a pair; give its texts one by one.")
         rows = self.entities(bundle, one, answers)
         kept = [row for row in rows if row.get("entity", row.get("entity_group")) not in self.ignore_labels]
-        return AnswerList(joined(kept) if self.merges(one) else kept, facts_of(given, found), "entities")
+        return AnswerList(joined(kept) if self.merges(one) else kept, facts_of(bundle, given, found), "entities")
 
     def merges(self, given: Prepared) -> bool:
         """Whether the entities of windows may overlap."""

@@ -106,7 +106,7 @@ class ZeroShotClassification(Task):
             "labels": [self.labels[place] for place in order],
             "scores": scores[order].tolist(),
         }
-        return AnswerDict(values, facts_of(given, found))
+        return AnswerDict(values, facts_of(bundle, given, found))
 
     def scores(self, logits: Any, entails: int) -> Any:
         """The scores of the labels, float64 [labels], from logits [labels, classes of entailment]."""
