@@ -4,9 +4,11 @@
 
 A worker process for each environment answers requests over pipes, one at a time, and takes the time itself. The workers
 take turns with the same inputs, in an order drawn for each input. Before each turn all rest, since idle threads of ONNX
-Runtime spin for about 30 ms after a run, and would take a processor from the next worker. A rest empties the caches, so
-a worker answers each input twice, and the second time counts. edgexf is measured twice: in its default profile, where idle
-threads sleep, and in profile `latency`, where they spin as those of optimum's session do. `--reference-python` is a Python of an environment with ``pip install
+Runtime spin for about 30 ms after a run, and would take a processor from the next worker. The first request after a rest
+takes up to twice as long, so a worker answers each input twice, and the second time counts. edgexf is measured twice: in its default profile, where idle
+threads sleep, and in profile `latency`, where they spin as those of optimum's session do.
+
+`--reference-python` is a Python of an environment with ``pip install
 "optimum-onnx[onnxruntime]==0.1.0" "transformers==4.57.*" "torch>=2.13,<2.14"``: it runs optimum's pipelines on the bundle's
 own ONNX files, and question answering of transformers, which transformers 5 has taken out. Results go to
 results/task_times.md.

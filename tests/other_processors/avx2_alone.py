@@ -9,7 +9,7 @@ are changed too, where they keep the variable LD_PRELOAD.
 
 Needs Linux on an x86-64 processor that can refuse CPUID (``cpuid_fault`` in ``/proc/cpuinfo``, as Intel's can since Ivy
 Bridge), a C compiler, and ``unshare``, as root or where users may have namespaces. Two alternatives were weighed. An emulator
-such as QEMU runs everywhere, but a hundred times slower. The libraries themselves have no setting for this: MLAS has none,
+such as QEMU runs everywhere, but translates every instruction. The libraries themselves have no setting for this: MLAS has none,
 and ATEN_CPU_CAPABILITY changes torch's own kernels alone.
 """
 
