@@ -27,9 +27,11 @@ import torch
 from onnx import numpy_helper
 from torch.nn import functional as F
 
+from edgexf.bundle.manifest import Limits
 from edgexf.models import build
 from edgexf.models.encoder import Encoder, sinusoids
 from edgexf.spec import CLASS_ID, AttentionSpec, EncoderSpec
+from edgexf_exporters.lowerings.swap import lowered
 
 LENGTH = 24
 LABELS = ("0", "1", "2", "3")  # the same for all tasks, so that their models differ only in weights
@@ -107,6 +109,13 @@ def precision(relevance: npt.NDArray[np.float32], rows: Rows, count: int) -> flo
     return float((most[:, :, None] == rows.places[:, None, :]).any(axis=2).mean())
 
 
+def derived(encoder: Encoder) -> list[torch.Tensor]:
+    """What lowered attentions compute from weights beforehand, such as hash rotations in both directions."""
+    with lowered(encoder, Limits(1, 1, 1, 1, 0, "none")):
+        modules = [module for module in encoder.modules() if hasattr(module, "original")]
+        return [value for module in modules for _, value in module.named_buffers(recurse=False)]
+
+
 def reweighted(graph: Path, old: Encoder, new: Encoder) -> ort.InferenceSession:
     """Puts the weights of `new` into the graph exported from `old`. Both encoders have the same shape.
 
@@ -120,6 +129,8 @@ def reweighted(graph: Path, old: Encoder, new: Encoder) -> ort.InferenceSession:
     for one, other in zip(old.state_dict().values(), new.state_dict().values(), strict=True):
         for axes in permutations(range(one.ndim)):
             known[one.permute(axes).numpy().tobytes()] = other.permute(axes).numpy()
+    for one, other in zip(derived(old), derived(new), strict=True):
+        known[one.numpy().tobytes()] = other.numpy()
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         weight = known.get(values.tobytes())

@@ -216,7 +216,7 @@ def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
     canonical_weights(models, ((name, weight.detach().cpu().numpy()) for name, weight in weights.items()))
     files, known = share_weights(models, names.WEIGHTS_FILE), dict(source.module.named_modules()).__contains__
     profile = {
-        path: graph_profile(files[path], modules_of(model, known), regions_of(source, edges))
+        path: graph_profile(files[path], modules_of(model, known), regions_of(source, edges, graphs.step))
         for path, model in models.items()
     }
     return {**files, names.PROFILE_FILE: written_profile(profile)}

@@ -66,10 +66,11 @@ def at_slices(region: Region) -> list[Region]:
     return [Region({**region.sizes, names.SEQUENCE: (least, ROWS, step)}, region.factors), longer]
 
 
-def regions_of(source: Source, edges: Edges) -> list[Region]:
+def regions_of(source: Source, edges: Edges, step: int = 1) -> list[Region]:
     """The sizes of the inputs of a source's graphs. Operations are polynomials of these sizes, or of their blocks.
 
-    What is rounded to blocks is what `edgexf.passes.edges` rounds.
+    What is rounded to blocks is what `edgexf.passes.edges` rounds. Modules may round the length to a `step` by themselves,
+    while the rest of the graph does not.
     """
     free = dict.fromkeys((names.BATCH, names.CHOICES, names.STEPS), (1, MANY, 1))
     if source.module_inputs is not None:
@@ -78,10 +79,11 @@ def regions_of(source: Source, edges: Edges) -> list[Region]:
     decoder = {} if source.decoder is None else {names.DECODER_SEQUENCE: (1, source.decoder.max_length, 1)}
     least, most, length, block = source.limits.min_length, source.limits.max_length, names.SEQUENCE, edges.block
     tokens = [(least, most, f"({length} + {block - 1}) // {block}" if block > 1 else length)]
+    rounded = (f"({length} + {step - 1}) // {step}",) if step > block else ()
     if edges.switch >= least:
         tokens = [(least, edges.switch, f"({length} + 1) // 2"), (edges.switch + 1, most, tokens[0][2])]
     return [
-        Region({**free, **decoder, length: (first, last, 1)}, (*free, *decoder, factor))
+        Region({**free, **decoder, length: (first, last, 1)}, (*free, *decoder, factor, *rounded))
         for first, last, factor in tokens
         if first <= last
     ]

@@ -36,6 +36,8 @@ class Graphs:
         unexplained: why nothing can be explained, or why no explain graph could be made; otherwise empty.
         padding_mark: the value of ``attention_mask`` behind the end of an input.
         guards: the conditions on sizes under which the trace holds.
+        step: the number of tokens at whose multiples the model meets another number of blocks; the block, or more where
+            modules cut blocks by themselves.
         tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
             trace; else empty.
     """
@@ -47,6 +49,7 @@ class Graphs:
     unexplained: str = ""
     padding_mark: int = 0
     guards: tuple[Condition, ...] = ()
+    step: int = 1
     tracing_branch: str = ""
 
 
@@ -70,7 +73,7 @@ def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
             reason = str(error)
     return Graphs(
         predict, explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark, captured.guards,
-        captured.tracing_branch,
+        lowering.step, captured.tracing_branch,
     )  # fmt: skip
 
 

@@ -294,6 +294,12 @@ def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     return rules.weighed(op, given, found)
 
 
+def attention_weights(rules: Rules, op: Operator, scores: Tensor) -> Any:
+    """A softmax and its normaliser, as an operator of a lowered model."""
+    found = op(scores)
+    return tuple(one.detach() for one in found) if rules.constant_softmax else found
+
+
 def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     """The first step of a softmax in two steps: logsumexp."""
     found = op(*given, **named)
@@ -385,6 +391,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("softmax log_softmax", softmax),
     ("scaled_dot_product_attention", attention),
     ("sliced", sliced),
+    ("attention_weights", attention_weights),
     ("lstm gru rnn_tanh rnn_relu", recurrent.layer_rule),
     ("recurrent", recurrent.lowered_rule),
     ("logsumexp", normaliser),
@@ -395,6 +402,6 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d", plain),
     ("add rsub neg sum mean cumsum cat stack concat hstack vstack pad constant_pad_nd repeat repeat_interleave tile roll flip tril triu", plain),
     ("unsqueeze squeeze transpose clone contiguous to type_as copy lift_fresh_copy _pack_padded_sequence _pad_packed_sequence dropout embedding fill zero detach reshape flatten unflatten new_zeros mixing", plain),
-    ("where masked_fill gather index index_select index_put index_add scatter scatter_add select_scatter slice_scatter", plain),
+    ("where masked_fill gather index index_select index_put index_add rows scatter scatter_add select_scatter slice_scatter", plain),
 )  # fmt: skip
 RULES: Mapping[str, Rule] = {name: rule for names, rule in reversed(TABLE) for name in names.split()}

@@ -105,11 +105,13 @@ class Lowered:
         variable_block_modules: the modules that take blocks of any size; their attribute `frame` holds the number of
             blocks and the tokens of a block.
         padding_mark: the value of ``attention_mask`` behind the end of an input.
+        inner_block: the tokens of the blocks that modules cut by themselves, whatever the length is.
     """
 
     block: int
     variable_block_modules: tuple[Any, ...]
     padding_mark: int = 0
+    inner_block: int = 1
 
     @classmethod
     def of(cls, modules: Iterable[Any]) -> Lowered:
@@ -117,7 +119,14 @@ class Lowered:
         modules = list(modules)
         variable = tuple(module for module in modules if hasattr(module, "frame"))
         padding_mark = min((getattr(module, "padding_mark", 0) for module in modules), default=0)
-        return cls(math.lcm(*(module.block for module in modules)), variable, padding_mark)
+        block = math.lcm(*(module.block for module in modules))
+        inner_block = math.lcm(*(getattr(module, "inner_block", 1) for module in modules))
+        return cls(block, variable, padding_mark, inner_block)
+
+    @property
+    def step(self) -> int:
+        """The number of tokens at whose multiples the model meets another number of blocks."""
+        return math.lcm(self.block, self.inner_block)
 
     @property
     def variable_block(self) -> bool:

@@ -23,6 +23,7 @@ from edgexf_exporters import VARIANTS
 from edgexf_exporters.lowerings.swap import variants_in
 from edgexf_exporters.source import Source
 from edgexf_exporters.variant import Variant
+from edgexf_exporters.variant import load as import_reference
 
 TASK = "content-kind"
 
@@ -82,6 +83,7 @@ def source(encoder: Encoder, variant: Variant, origin: Mapping[str, str], card: 
         config=config(spec, variant.name),
         provenance={**origin, "spec": spec.to_dict()},
         card=card,
+        sliced=getattr(import_reference(variant.lowering), "sliced", False),
     )
 
 

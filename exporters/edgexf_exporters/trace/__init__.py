@@ -3,6 +3,7 @@
     eager      lets the trace take the ways of eager PyTorch, for `export`
     export     captures a module, and translates a captured program
     attention  scaled dot-product attention in operators that ONNX has, for `prepare` and the rules of explanations
+    attention_weights  a softmax of scores of which many are hidden, as a single operator
     blocks     an operator that cuts an input of any length into whole blocks
     diagnose   finds the line at which a capture stopped
     deadline   the time limit of a capture
@@ -13,6 +14,7 @@
     prepare    decomposes a captured program into operators that have a translation
     resize     resizing to the nearest entry, for `prepare`
     retrace    traces a function over the inputs of a captured program
+    rows       rows by an index, as a single operator whose reverse pass scatters nothing
     sliced     full attention a slice of the queries at a time, as a single operator, and its translation
     simplify   removes what a translated graph does not need
     sizes      arithmetic of sizes as Python computes it, for `prepare`

@@ -10,12 +10,15 @@ set also drops a summand up to 1e-8 as if it were zero, but such a summand prote
 
 from __future__ import annotations
 
+import math
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
+SMALL = 1024  # entries of a constant that may grow
 ROUNDS = 2  # the second round finds what the first round uncovered
 RULES = (
     rules.materialize_reshape_shape_rule,
@@ -33,7 +36,7 @@ def simplify(model: ir.Model) -> None:
     """Simplifies the model in place. Constants become initializers, and equal constants become one initializer."""
     common.InlinePass()(model)
     for _ in range(ROUNDS):
-        optimizer.fold_constants_ir(model, onnx_shape_inference=True)
+        optimizer.fold_constants_ir(model, onnx_shape_inference=True, should_fold=shrinks)
         RewritePass(RULES)(model)
         common.RemoveUnusedNodesPass()(model)
     ir.passes.Sequential(
@@ -45,3 +48,19 @@ def simplify(model: ir.Model) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+
+
+def shrinks(node: ir.Node) -> bool | None:
+    """False for a node whose result would make the file larger; None, for the usual choice, for others.
+
+    A runtime computes such a constant when it loads the graph.
+    """
+    made, given = (sum(map(entries, values)) for values in (node.outputs, node.inputs))
+    return False if made > max(SMALL, given) else None
+
+
+def entries(value: ir.Value | None) -> int:
+    """The entries of a value; 0 where the shape is not known."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return 0
+    return math.prod(value.shape.numpy())

@@ -11,7 +11,6 @@ VARIANTS = (
         lowering="edgexf_exporters.lowerings.reference.full:Full",
         source="Vaswani et al. 2017",
         mixing=OWN,
-        subquadratic=False,
         measured_error=9.2e-06,
     ),
     Variant(

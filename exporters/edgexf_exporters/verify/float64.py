@@ -35,7 +35,7 @@ def worst_difference(source: Source) -> float:
     worst = 0.0
     with frozen(module), torch.no_grad():
         with lowered(program, wide.limits) as lowering:
-            block = lowering.block
+            block = lowering.step
         for cell in cells(source, block, "quick"):
             feeds = cell.feeds(source)
             wanted = reference(wide, feeds)

@@ -104,9 +104,9 @@ def compared(
         if found.wrong:  # at such sizes ONNX Runtime may stop with words of its own
             return source, GridResult(grid, variant.tolerance, checks={OUTSIDE: found.wrong}), b""
         asked = choosing if source.has_argmax else None
-        result, references = compare(source, predict, explain, grid, graphs.block, variant.tolerance, asked, steps)
-        result.checks |= check_behaviour(source, graphs.block, predict, explain)
-        whole = math.lcm(graphs.block, ROWS) if source.sliced else graphs.block  # lengths without a rest of a slice
+        result, references = compare(source, predict, explain, grid, graphs.step, variant.tolerance, asked, steps)
+        result.checks |= check_behaviour(source, graphs.step, predict, explain)
+        whole = math.lcm(graphs.step, ROWS) if source.sliced else graphs.step  # lengths without a rest of a slice
         for path in sessions:
             graph = onnx.load(str(Path(folder, path)), load_external_data=False)
             result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)

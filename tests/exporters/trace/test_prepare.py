@@ -84,7 +84,6 @@ def untranslated(x: Tensor) -> tuple[Tensor, ...]:
         x.argsort(dim=1, descending=True),
         (x * 2).detach_() + 1,
         x.T @ torch.eye(x.shape[0]),
-        x.index_add(1, torch.tensor([2, 0]), x[:, :2], alpha=2),
         torch.rsub(x, 1).square(),
         x.to(torch.float64) + x.to(torch.float32),
         (x.square() + torch.tensor([1.0, 2, 3, 4, 5, 6])).to(torch.int64),

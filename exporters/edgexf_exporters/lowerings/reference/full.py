@@ -1,7 +1,8 @@
 """Full attention as MatMul and Softmax.
 
     before  scaled_dot_product_attention(Q, K, V, mask)
-    after   Softmax([Q / sqrt(d), 1] [K, b]^T) V       b = 0 where the key is real, -1e30 elsewhere
+    after   Softmax([Q / sqrt(d), 1] [K, b]^T) V       b = 0 where the key is real, -1e30 elsewhere,
+                                                       a slice of the queries at a time
 
 No opset below 23 has the fused operator, and its reverse pass can't be traced. The mask is an additional column of
 queries and keys, because a Where is one more pass over all scores, and so is the gradient of a Where.
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from edgexf.bundle.manifest import Limits
 from edgexf.models.full import FullAttention, join_heads, split_heads
+from edgexf_exporters.trace.sliced import sliced
 
 HIDDEN = -1e30  # added to a score, so that its softmax weight is exactly 0; finite, so that no difference is NaN
 
@@ -47,6 +49,7 @@ def attend(query: Tensor, key_transposed: Tensor, value: Tensor, bias: Tensor | 
 
 class Full(nn.Module):
     block = 1
+    sliced = True  # no tensor of queries x keys is ever whole
 
     def __init__(self, original: FullAttention, _: Limits) -> None:
         super().__init__()
@@ -56,6 +59,5 @@ class Full(nn.Module):
         own = self.original
         query, key, value = (split_heads(project(hidden), own.heads) for project in (own.query, own.key, own.value))
         query, key = hide(query / math.sqrt(query.shape[-1]), key, mask[:, None])
-        mixed = attend(query, key.transpose(-1, -2), value)
-        joined: Tensor = own.output(join_heads(mixed))
+        joined: Tensor = own.output(join_heads(sliced(query, key, value, causal=False)))
         return joined

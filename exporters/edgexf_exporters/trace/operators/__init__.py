@@ -14,6 +14,7 @@ In: the arguments of an aten operator. Out: what the operator answers, by operat
     distance     cdist
     convolution  conv3d without a bias
     gathered     scatter_reduce to a mean
+    adding       index_put that adds
     bags         embedding_bag
     experts      products of groups of rows, each with its own matrix
     parts        roll and split of an axis of free length
@@ -37,6 +38,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgexf_exporters.trace.operators import (
+    adding,
     bags,
     convolution,
     distance,
@@ -68,6 +70,7 @@ def joined(*tables: Table) -> dict[Any, Callable[..., Any]]:
 
 
 OPERATORS = joined(
+    adding.OPERATORS,
     bags.OPERATORS,
     convolution.OPERATORS,
     distance.OPERATORS,
