@@ -31,8 +31,8 @@ def rows(tokens: Tensor, index: Tensor, readers: Tensor) -> Tensor:  # noqa: ARG
     Args:
         tokens: [..., width].
         index: int64, rows of `tokens` counted over all axes but the last.
-        readers: int64 [..., any], for each row of `tokens` the places of `index` that hold it, counted over all axes;
-            the number of places stands for none. A place that is left out passes no gradient.
+        readers: int64 [..., any], for each row of `tokens`, whose axes may be joined, the places of `index` that hold
+            it, counted over all axes; the number of places stands for none. A place that is left out passes no gradient.
     """
     return tokens.flatten(0, -2)[index]
 
@@ -43,13 +43,14 @@ def _(tokens: Tensor, index: Tensor, readers: Tensor) -> Tensor:  # noqa: ARG001
 
 
 def remember(ctx: Any, inputs: Sequence[Tensor], output: Tensor) -> None:  # noqa: ARG001
+    ctx.shape = inputs[0].shape
     ctx.save_for_backward(inputs[2])
 
 
 def reverse(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     (readers,) = ctx.saved_tensors
     found = F.pad(gradient.flatten(0, -2), (0, 0, 0, 1))  # a row of zeros for no reader
-    return found[readers].sum(dim=-2), None, None
+    return found[readers].sum(dim=-2).reshape(ctx.shape), None, None
 
 
 rows.register_autograd(reverse, setup_context=remember)

@@ -2,7 +2,7 @@
 
     before  a boolean mask [batch, 1, sequence, sequence] for scaled_dot_product_attention, in every layer
     after   Softmax([Q / sqrt(d), 1] [K, b]^T) V, where the mask is a column of the keys, as in
-            `edgexf_exporters.lowerings.reference.full`
+            `edgexf_exporters.lowerings.reference.full`; of long inputs a slice of the queries at a time
 
 The embeddings, output projections, norms and feed-forward layers are the library's modules. Two alternatives were
 weighed. To choose the library's eager attention for the duration of a call, edgexf would write to the user's config;
@@ -37,6 +37,9 @@ from edgexf.errors import ExportError
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.reference.full import attend, hide
 from edgexf_exporters.source import Family
+from edgexf_exporters.trace.sliced import sliced
+
+LONG = 1024  # tokens: a model for longer inputs attends a slice of its queries at a time
 
 
 def mixed(
@@ -48,8 +51,9 @@ def mixed(
     bias: Tensor | None = None,
     rotation: tuple[Tensor, Tensor] | None = None,
     empty: bool = False,
+    long: bool = False,
 ) -> Tensor:
-    """Mixed values, float32 [batch, sequence, width]; every token attends to the real tokens.
+    """Mixed values, float32 [batch, sequence, width]; every token attends to the real tokens, `long` by slices of the queries.
 
     In a row without real tokens, a token attends to all tokens alike, or with `empty` to none: its mixed values are 0.
 
@@ -63,7 +67,10 @@ def mixed(
         query, key = apply_rotary_pos_emb(query, key, *rotation)
     if attention_mask is not None:
         query, key = hide(query, key, (attention_mask > 0)[:, None])
-    found = join_heads(attend(query, key.transpose(-1, -2), value, bias))
+    if long and bias is None:
+        found = join_heads(sliced(query, key, value, causal=False))
+    else:
+        found = join_heads(attend(query, key.transpose(-1, -2), value, bias))
     if attention_mask is None or not empty:
         return found
     return where((attention_mask > 0).any(dim=1)[:, None, None], found, 0.0)
@@ -75,9 +82,10 @@ class Encoder(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: BertModel | RobertaModel, _: Limits) -> None:
+    def __init__(self, original: BertModel | RobertaModel, limits: Limits) -> None:
         super().__init__()
         self.original = original
+        self.long = limits.max_length > LONG
         layers: Any = original.encoder.layer
         self.layers = layers
 
@@ -94,7 +102,9 @@ class Encoder(nn.Module):
         for layer in self.layers:
             core = layer.attention.self
             query, key, value = core.query(hidden), core.key(hidden), core.value(hidden)
-            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask, empty=self.empty)
+            gathered = mixed(
+                query, key, value, core.num_attention_heads, attention_mask, empty=self.empty, long=self.long
+            )
             hidden = layer.feed_forward_chunk(layer.attention.output(gathered, hidden))
         pooled = None if own.pooler is None else own.pooler(hidden)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled)
@@ -106,9 +116,10 @@ class Distilled(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: DistilBertModel, _: Limits) -> None:
+    def __init__(self, original: DistilBertModel, limits: Limits) -> None:
         super().__init__()
         self.original = original
+        self.long = limits.max_length > LONG
         layers: Any = original.transformer.layer
         self.layers = layers
 
@@ -117,7 +128,7 @@ class Distilled(nn.Module):
         for layer in self.layers:
             core = layer.attention
             query, key, value = core.q_lin(hidden), core.k_lin(hidden), core.v_lin(hidden)
-            gathered = mixed(query, key, value, core.n_heads, attention_mask, empty=self.empty)
+            gathered = mixed(query, key, value, core.n_heads, attention_mask, empty=self.empty, long=self.long)
             hidden = layer.sa_layer_norm(core.out_lin(gathered) + hidden)
             hidden = layer.output_layer_norm(layer.ffn.ff_chunk(hidden) + hidden)
         return BaseModelOutput(last_hidden_state=hidden)
@@ -156,9 +167,10 @@ class Rotated(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: EsmModel, _: Limits) -> None:
+    def __init__(self, original: EsmModel, limits: Limits) -> None:
         super().__init__()
         self.original = original
+        self.long = limits.max_length > LONG
         layers: Any = original.encoder.layer
         self.layers = layers
 
@@ -173,7 +185,9 @@ class Rotated(nn.Module):
         for layer in self.layers:
             core, normed = layer.attention.self, layer.attention.LayerNorm(hidden)
             query, key, value = core.query(normed), core.key(normed), core.value(normed)
-            gathered = mixed(query, key, value, core.num_attention_heads, attention_mask, None, rotation, self.empty)
+            gathered = mixed(
+                query, key, value, core.num_attention_heads, attention_mask, None, rotation, self.empty, self.long
+            )
             hidden = layer.feed_forward_chunk(layer.attention.output(gathered, hidden))
         hidden = own.encoder.emb_layer_norm_after(hidden)
         pooled = None if own.pooler is None else own.pooler(hidden)
@@ -199,7 +213,9 @@ def describe(model: PreTrainedModel) -> Family:
             f"the positions of a dense encoder must be {' or '.join(known)}, got position_embedding_type {kind!r}, which this "
             f"transformers ignores; export a model that was trained with {known[0]} ones."
         )
-    return Family(config.max_position_embeddings - first_position(model))
+    reach = config.max_position_embeddings - first_position(model)
+    distances = any(isinstance(module, MPNetModel) for module in model.modules())
+    return Family(reach, sliced=reach > LONG and not distances)
 
 
 def position_kinds(model: PreTrainedModel) -> tuple[str, ...]:

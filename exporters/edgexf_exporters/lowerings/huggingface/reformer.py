@@ -48,6 +48,8 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.huggingface.reformer_rotations import as_exported, factors, rotations, seed_of
 from edgexf_exporters.lowerings.reference.full import HIDDEN
 from edgexf_exporters.source import SHORTEST, Family
+from edgexf_exporters.trace.attention_weights import attention_weights
+from edgexf_exporters.trace.rows import rows
 
 MASKED, ITSELF = -1e9, -1e5  # the library's scores of a hidden key, and of a token for itself
 
@@ -61,15 +63,27 @@ class Ring:
     def __init__(self, attention: LocalSelfAttention | LSHSelfAttention, chunks: int, rounds: int = 1) -> None:
         place = torch.arange(chunks)
         count = place.amax(dim=0) + 1
+        self.steps = range(-attention.num_chunks_before, attention.num_chunks_after + 1)
         self.single = count == rounds  # each round is one chunk, which is full attention
         self.sources = [
-            torch.where(count > abs(step), (place + step) % count, place) if step else None
-            for step in range(-attention.num_chunks_before, attention.num_chunks_after + 1)
+            torch.where(count > abs(step), (place + step) % count, place) if step else None for step in self.steps
         ]
+        self.readers = [torch.where(count > abs(step), (place - step) % count, place) for step in self.steps]
 
     def seen(self, chunks: Tensor) -> list[Tensor]:
         """The chunks that each chunk sees, [batch, heads, chunks, ...] for each step."""
         return [chunks if source is None else chunks.index_select(2, source) for source in self.sources]
+
+    def joined(self, chunks: Tensor) -> Tensor:
+        """The tokens that each chunk sees, [batch, heads, chunks, steps * chunk, head_width]."""
+        batch, heads, count, size, width = chunks.shape
+        first = torch.arange(batch * heads).view(batch, heads, 1, 1)
+        own = torch.arange(count)
+        sources = torch.stack([own if source is None else source for source in self.sources], dim=-1)
+        readers = torch.stack(self.readers, dim=-1) * len(self.steps) + torch.arange(len(self.steps))
+        found: Tensor = rows(chunks.flatten(3), first * count + sources, first * (count * len(self.steps)) + readers)
+        found = found.unflatten(4, (size, width))
+        return found.flatten(3, 4)
 
     def places(self, place: Tensor) -> Tensor:
         """The positions of the keys, [batch, heads, chunks, 1, keys]; -1 for further copies of a single chunk."""
@@ -77,24 +91,31 @@ class Ring:
         return torch.cat(parts, dim=-1).unsqueeze(-2)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
-    ) -> tuple[Tensor, Tensor]:
+        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool,
+        twice: bool = False,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Mixed values and the logarithm of the sum of their weights, [batch, heads, chunks, chunk, head_width and 1].
 
         query, key and value [batch, heads, chunks, chunk, head_width]; `place`, the position of a token, and `real`,
         bool, are [..., chunks, chunk]. `shared`: queries and keys come from one projection, so the score of a token
-        for itself is set low.
+        for itself is set low. `twice`: a token may meet itself several times.
         """
         key_place = self.places(place)
-        scores = query @ torch.cat(self.seen(key.transpose(-1, -2)), dim=-1)  # [batch, heads, chunks, chunk, keys]
+        scores = query @ self.joined(key).transpose(-1, -2)  # [batch, heads, chunks, chunk, keys]
         visible = torch.cat(self.seen(real), dim=-1).unsqueeze(-2) & (key_place >= 0)
         if causal:
             visible = visible & (place.unsqueeze(-1) >= key_place)
-        scores = torch.where(visible, scores, MASKED)
+            scores = torch.where(visible, scores, MASKED)
+        else:  # the same keys are hidden from all queries of a chunk, so a sum passes once over the scores
+            scores = scores + torch.where(visible, 0.0, MASKED)
         if shared:
             scores = torch.where(place.unsqueeze(-1) == key_place, ITSELF, scores)
-        normaliser = scores.logsumexp(dim=-1, keepdim=True)
-        return (scores - normaliser).exp() @ torch.cat(self.seen(value), dim=-2), normaliser
+        if twice:
+            normaliser = scores.logsumexp(dim=-1, keepdim=True)
+            weights = (scores - normaliser).exp()  # with the library's rounding; see the top of this file
+        else:
+            weights, normaliser = attention_weights(scores)
+        return weights @ self.joined(value), normaliser
 
 
 class LocalAttention(nn.Module):
@@ -126,9 +147,11 @@ class HashedAttention(nn.Module):
 
     rotations: Tensor
 
-    def __init__(self, original: LSHSelfAttention) -> None:
+    def __init__(self, original: LSHSelfAttention, twice: bool = True) -> None:
+        """`twice`: a token may meet itself several times."""
         super().__init__()
         self.original = original
+        self.twice = twice
         self.factors = factors(original)
         by_round = rotations(original).permute(0, 2, 1, 3).to(original.query_key.weight.dtype)
         self.register_buffer("rotations", by_round, persistent=False)  # [heads, rounds, head_width, sum of factors / 2]
@@ -137,13 +160,21 @@ class HashedAttention(nn.Module):
         own: Any = self.original
         query, value = (split_heads(project(hidden), own.num_attention_heads) for project in (own.query_key, own.value))
         order, back = self.sort(query, real)
-        query, value, place = (self.chunks(tokens) for tokens in (take(query, order), take(value, order), order))
+        first = torch.arange(order[..., 0].numel()).view(*order.shape[:2], 1)  # of a head
+        index, last = (first * size + places for size, places in ((hidden.shape[1], order), (order.shape[2], back)))
+        readers = last.unflatten(2, (own.num_hashes, -1)).transpose(2, 3)
+        sources = first * order.shape[2] + self.by_round(order)
+        query, value, place = (
+            self.chunks(tokens) for tokens in (rows(query, index, readers), rows(value, index, readers), order)
+        )
         kept = torch.arange(hidden.shape[1]) < real.sum(dim=-1, keepdim=True)  # hidden tokens are sorted last
         kept = self.chunks(kept[:, None].expand(-1, own.num_hashes, -1).flatten(1).unsqueeze(1))
         ring = Ring(own, query.shape[2], own.num_hashes)
-        key = query * torch.rsqrt(query.square().mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
-        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
-        unsorted = (take(tokens.flatten(2, 3), back) for tokens in (mixed, normaliser))
+        key = (
+            query * torch.rsqrt((query * query).mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
+        )
+        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True, twice=self.twice)
+        unsorted = (rows(tokens, last, sources.unsqueeze(-1)) for tokens in (mixed, normaliser))
         mixed, weight = (
             tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
         )  # [..., rounds, sequence, any]
@@ -157,6 +188,13 @@ class HashedAttention(nn.Module):
     def chunks(self, tokens: Tensor) -> Any:
         """[batch, heads, rounds * sequence, ...] -> [batch, heads, chunks, chunk, ...]."""
         return tokens.unflatten(2, (-1, self.original.chunk_length))
+
+    def by_round(self, order: Tensor) -> Tensor:
+        """Positions of each round counted over all rounds, int64 [batch, heads, rounds * sequence]."""
+        by_round = order.unflatten(2, (self.original.num_hashes, -1))
+        rounds, sequence = by_round.shape[2:]
+        found: Tensor = by_round + torch.arange(rounds).unsqueeze(1) * sequence
+        return found.flatten(2)
 
     def sort(self, query: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """The positions in the sorted order of each round, and the place of each token in that order.
@@ -176,11 +214,6 @@ class HashedAttention(nn.Module):
         return order.flatten(2), back.flatten(2)
 
 
-def take(tokens: Tensor, place: Tensor) -> Tensor:
-    """[batch, heads, sequence, head_width] at `place` [batch, heads, places] -> [batch, heads, places, head_width]."""
-    return tokens.gather(2, place.unsqueeze(-1).expand(-1, -1, -1, tokens.shape[-1]))
-
-
 class Reformer(nn.Module):
     """`ReformerModel` with lowered attention, over lengths that are multiples of `block`."""
 
@@ -191,8 +224,14 @@ class Reformer(nn.Module):
         self.layers = layers
         attentions = [layer.attention.self_attention for layer in layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
-        kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
-        self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
+        self.attentions = nn.ModuleList(
+            [
+                HashedAttention(own, meets_itself(own, self.block // own.chunk_length))
+                if isinstance(own, LSHSelfAttention)
+                else LocalAttention(own)
+                for own in attentions
+            ]
+        )
 
     def forward(
         self,

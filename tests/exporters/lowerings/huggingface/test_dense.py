@@ -8,6 +8,7 @@ from typing import Any
 
 import minilm
 import numpy as np
+import onnx
 import pytest
 import torch
 import transformers
@@ -22,10 +23,12 @@ import edgexf
 from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
 from edgexf.errors import ExportError, VerificationError
+from edgexf.products import ROWS
 from edgexf_exporters.lowerings.huggingface import dense
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.verify.eager import answers
 from edgexf_exporters.verify.float64 import worst_difference
+from edgexf_exporters.verify.graph_checks import quadratic_tensors
 
 pytestmark = pytest.mark.slow  # exports or runs many models
 
@@ -160,6 +163,20 @@ def test_relevance_is_autograds_and_the_model_stays_as_it_was(family: str, tmp_p
             assert np.abs(found["logits"] - logits).max() <= 1e-4 * np.abs(logits).max()
             assert np.abs(found["relevance"] - wanted).max() <= 1e-4 * np.abs(wanted).max()
             assert not found["relevance"][given["attention_mask"].numpy() == 0].any()
+
+
+@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Esm"])
+def test_a_long_model_never_holds_all_pairs_of_tokens(family: str, tmp_path: Path) -> None:
+    changes = {"position_embedding_type": "rotary", "pad_token_id": 1} if family == "Esm" else {}
+    model = built(family, "ForSequenceClassification", max_position_embeddings=dense.LONG + 100, **changes)
+    bundle = edgexf.export(model, output=tmp_path / "out")
+    assert any(row["length"] == ROWS + 1 for row in bundle.manifest.grid["rows"])
+    for variant in bundle.manifest.variants:
+        path = bundle.path / variant.file
+        assert "Scan" in {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
+        inputs = [one for one in variant.inputs if one.dtype == "int64"]
+        if variant.method is None:
+            assert quadratic_tensors(path, inputs, ROWS, bundle.manifest.limits) == ""
 
 
 def test_a_model_of_two_positions_is_a_model_too(tmp_path: Path) -> None:

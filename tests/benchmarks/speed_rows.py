@@ -1,0 +1,141 @@
+"""One row of `speed.py`: contestants in turns, and whether the row counts.
+
+In: the contestants of a model at a length, as functions. Out: `Row`, with the medians of their times, and why it is INVALID.
+
+    1 thread    processor time of this process, which no neighbour takes from
+    2 threads   wall time
+
+A row counts only if other processes took under 3 % of the processors meanwhile, time that a hypervisor took among it, and if
+the eager model's median in the first half of the rounds is within 5 % of that in the second half.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from speed_models import Product
+
+MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
+LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
+EAGER, FLOOR = "eager", "floor"
+Run = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds by contestant, in the median.
+
+    Attributes:
+        key: what was measured: model, layers, length, batch and threads.
+        seconds: the median of each contestant.
+        ratios: the median over rounds of eager / contestant.
+        rounds: how often each contestant ran.
+        invalid: why the row does not count; empty if it does.
+    """
+
+    key: Mapping[str, Any]
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+    rounds: int
+    invalid: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def session(model: str | bytes, threads: int) -> ort.InferenceSession:
+    """A session with the settings of edgexf's runtime, for files of any maker."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.enable_mem_pattern, options.log_severity_level = threads, False, 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def of_graph(model: str | bytes, given: Mapping[str, Any], threads: int, outputs: list[str] | None = None) -> Run:
+    opened = session(model, threads)
+    kept = {value.name: given[value.name] for value in opened.get_inputs()}
+    return lambda: opened.run(outputs, kept)
+
+
+class Floor:
+    """The time of products alone: each shape runs once a round, and counts as often as the model needs it."""
+
+    def __init__(self, products: list[Product], threads: int) -> None:
+        self.runs = [(product.count, product_run(product, threads)) for product in products]
+
+    def seconds(self, clock: Callable[[], float]) -> float:
+        total = 0.0
+        for count, run in self.runs:
+            start = clock()
+            run()
+            total += count * (clock() - start)
+        return total
+
+
+def product_run(product: Product, threads: int) -> Run:
+    """A single MatMul. The right operand of a linear layer is a constant, as weights are."""
+    chance = np.random.default_rng(0)
+    left = chance.standard_normal((product.batch, product.rows, product.inner)).astype(np.float32)
+    right = chance.standard_normal((product.batch, product.inner, product.columns)).astype(np.float32)
+    weight = product.batch == 1
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    kinds = {"x": left} if weight else {"x": left, "w": right}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape) for name, value in kinds.items()]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    constants = [numpy_helper.from_array(right[0], "w")] if weight else []
+    graph = helper.make_graph([node], "product", inputs, [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return of_graph(model.SerializeToString(), kinds, threads)
+
+
+def busy() -> tuple[float, float]:
+    """Seconds that all processors worked or were taken away since the start of the machine, and those of this process."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    # user nice system idle iowait irq softirq steal
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / ticks, time.process_time()
+
+
+def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], threads: int) -> Row:
+    """Runs all contestants in turns. The eager model is one of them."""
+    torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
+
+    def once(contestant: Run | Floor) -> float:
+        if isinstance(contestant, Floor):
+            return contestant.seconds(clock)
+        start = clock()
+        contestant()
+        return clock() - start
+
+    warm = [max(once(contestant) for _ in range(2)) for contestant in contestants.values()]
+    rounds = int(min(MOST, max(LEAST, SECONDS // max(max(warm), 1e-3))))
+    (before, own_before), start = busy(), time.perf_counter()
+    times = [[once(contestant) for contestant in contestants.values()] for _ in range(rounds)]
+    elapsed, (after, own_after) = time.perf_counter() - start, busy()
+    by_name = dict(zip(contestants, zip(*times, strict=True), strict=True))
+    foreign = max(0.0, (after - before) - (own_after - own_before)) / (elapsed * (os.cpu_count() or 1))
+    halves = by_name[EAGER][: rounds // 2], by_name[EAGER][rounds // 2 :]
+    first, second = map(statistics.median, halves)
+    drift = abs(first / second - 1)
+    reasons = []
+    if foreign > MOST_FOREIGN:
+        reasons.append(f"other processes took {foreign:.0%} of the processors")
+    if drift > MOST_DRIFT:
+        reasons.append(f"the eager model's halves differ by {drift:.0%}")
+    medians = {name: statistics.median(values) for name, values in by_name.items()}
+    ratios = {
+        name: statistics.median(eager / value for eager, value in zip(by_name[EAGER], values, strict=True))
+        for name, values in by_name.items()
+    }
+    return Row(dict(key), medians, ratios, rounds, "; ".join(reasons))
