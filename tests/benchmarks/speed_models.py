@@ -1,7 +1,7 @@
 """The models of `speed.py`: how each is made, what it is asked, and the products that it can't do without.
 
-In: a family, layers, a length. Out: an eager model, inputs, and `Product`s. Of attention only the keys count that a query sees:
-a floor of these products knows nothing of blocks, padding, masks, sorting or moving data.
+In: a family, layers, a length. Out: an eager model, inputs, and `Product`s. Of attention only the keys count that a query sees,
+in the mean: a floor of these products knows nothing of blocks, padding, masks, sorting or moving data.
 """
 
 from __future__ import annotations
@@ -36,9 +36,21 @@ class Product(NamedTuple):
     inner: int
     columns: int
 
-    @property
-    def operations(self) -> float:
-        return 2 * self.count * self.batch * self.rows * self.inner * self.columns
+
+def in_window(reach: int, further: int = 0) -> Callable[[int], float]:
+    """The keys that a query sees in the mean: those up to `reach` places away, and `further` ones that every query sees."""
+
+    def keys(tokens: int) -> float:
+        places = np.arange(tokens)
+        near = np.minimum(places + reach, tokens - 1) - np.maximum(places - reach, 0) + 1
+        return min(float(near.mean()) + further, tokens)
+
+    return keys
+
+
+def in_chunks(chunk: int) -> Callable[[int], float]:
+    """The keys of a chunk and of the one before, of which the first chunk has none."""
+    return lambda tokens: min(tokens, 2 * chunk - chunk / -(-tokens // chunk))
 
 
 def linear(count: float, tokens: int, inner: int, columns: int) -> Product:
@@ -110,7 +122,7 @@ def of_modernbert(layers: int, tokens: int) -> list[Product]:
         linear(layers, tokens, WIDTH, 3 * WIDTH), linear(layers, tokens, WIDTH, WIDTH),
         linear(layers, tokens, WIDTH, 2 * FEEDFORWARD), linear(layers, tokens, FEEDFORWARD, WIDTH),
         *attention(full, tokens, tokens, HEADS, HEAD_WIDTH),
-        *attention(layers - full, tokens, min(129, tokens), HEADS, HEAD_WIDTH),
+        *attention(layers - full, tokens, in_window(64)(tokens), HEADS, HEAD_WIDTH),
     ]  # fmt: skip
 
 
@@ -121,7 +133,7 @@ def of_reformer(layers: int, tokens: int) -> list[Product]:
         linear(layers, tokens, WIDTH, FEEDFORWARD),
         linear(layers, tokens, FEEDFORWARD, WIDTH),
     ]
-    return dense + attention(2 * layers, tokens, min(128, tokens), HEADS, HEAD_WIDTH)
+    return dense + attention(2 * layers, tokens, in_chunks(64)(tokens), HEADS, HEAD_WIDTH)
 
 
 def own(
@@ -149,14 +161,14 @@ MODELS = {
     model.name: model
     for model in (
         Model("transformer", trained("transformer"), own(lambda tokens: tokens), reference=True, vocabulary=256),
-        Model("longformer", trained("longformer"), own(lambda _: 130), reference=True, vocabulary=256),
-        Model("reformer", trained("reformer"), own(lambda _: 128, 3, 2), reference=True, vocabulary=256),
+        Model("longformer", trained("longformer"), own(in_window(64, 1)), reference=True, vocabulary=256),
+        Model("reformer", trained("reformer"), own(in_chunks(64), 3, 2), reference=True, vocabulary=256),
         Model("linformer", trained("linformer"), own(lambda _: 32, 2, rank=32), reference=True, vocabulary=256),
         Model(
             "hf-longformer",
             library("LongformerConfig", "LongformerForSequenceClassification",
                     attention_window=lambda layers: [512] * layers, max_position_embeddings=16386, pad_token_id=1),
-            lambda layers, tokens: encoder(tokens, layers, lambda _: 514),
+            lambda layers, tokens: encoder(tokens, layers, in_window(256, 1)),
         ),
         Model(
             "hf-bigbird",

@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from speed_models import Product
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
-EAGER, FLOOR = "eager", "floor"
+EAGER, FLOOR, EXPLAIN_FLOOR = "eager", "floor", "floor of explain"
 Run = Callable[[], Any]
 
 
@@ -48,7 +48,6 @@ class Row:
     ratios: dict[str, float]
     rounds: int
     invalid: str = ""
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 def session(model: str | bytes, threads: int) -> ort.InferenceSession:
@@ -66,17 +65,31 @@ def of_graph(model: str | bytes, given: Mapping[str, Any], threads: int, outputs
 
 
 class Floor:
-    """The time of products alone: each shape runs once a round, and counts as often as the model needs it."""
+    """The time of products alone: each shape runs once a round, and counts as often as the model needs it.
+
+    The time that a call of ONNX Runtime takes for a product of two numbers does not count.
+
+    Attributes:
+        explain: the same for products forward and in reverse: a linear layer has one more product, by its input alone, and
+            attention's two products have four more.
+    """
 
     def __init__(self, products: list[Product], threads: int) -> None:
-        self.runs = [(product.count, product_run(product, threads)) for product in products]
+        self.runs = [(one.count, 2 if one.batch == 1 else 3, product_run(one, threads)) for one in products]
+        self.call = product_run(Product(1, 1, 1, 1, 1), threads)
+        self.explain: list[float] = []
 
     def seconds(self, clock: Callable[[], float]) -> float:
-        total = 0.0
-        for count, run in self.runs:
+        total, both = 0.0, 0.0
+        start = clock()
+        self.call()
+        call = clock() - start
+        for count, times, run in self.runs:
             start = clock()
             run()
-            total += count * (clock() - start)
+            taken = count * max(clock() - start - call, 0.0)
+            total, both = total + taken, both + times * taken
+        self.explain.append(both)
         return total
 
 
@@ -106,6 +119,15 @@ def busy() -> tuple[float, float]:
     return (user + nice + system + irq + softirq + steal) / ticks, time.process_time()
 
 
+def in_turn(
+    contestants: Mapping[str, Run | Floor], turn: int, once: Callable[[Run | Floor], float]
+) -> dict[str, float]:
+    """A round, which another contestant begins each time."""
+    order = list(contestants)
+    first = turn % len(order)
+    return {name: once(contestants[name]) for name in order[first:] + order[:first]}
+
+
 def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], threads: int) -> Row:
     """Runs all contestants in turns. The eager model is one of them."""
     torch.set_num_threads(threads)
@@ -121,9 +143,9 @@ def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], thr
     warm = [max(once(contestant) for _ in range(2)) for contestant in contestants.values()]
     rounds = int(min(MOST, max(LEAST, SECONDS // max(max(warm), 1e-3))))
     (before, own_before), start = busy(), time.perf_counter()
-    times = [[once(contestant) for contestant in contestants.values()] for _ in range(rounds)]
+    times = [in_turn(contestants, turn, once) for turn in range(rounds)]
     elapsed, (after, own_after) = time.perf_counter() - start, busy()
-    by_name = dict(zip(contestants, zip(*times, strict=True), strict=True))
+    by_name = {name: [one[name] for one in times] for name in contestants}
     foreign = max(0.0, (after - before) - (own_after - own_before)) / (elapsed * (os.cpu_count() or 1))
     halves = by_name[EAGER][: rounds // 2], by_name[EAGER][rounds // 2 :]
     first, second = map(statistics.median, halves)
@@ -134,6 +156,9 @@ def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], thr
     if drift > MOST_DRIFT:
         reasons.append(f"the eager model's halves differ by {drift:.0%}")
     medians = {name: statistics.median(values) for name, values in by_name.items()}
+    floor = contestants.get(FLOOR)
+    if isinstance(floor, Floor):
+        medians[EXPLAIN_FLOOR] = statistics.median(floor.explain[-rounds:])
     ratios = {
         name: statistics.median(eager / value for eager, value in zip(by_name[EAGER], values, strict=True))
         for name, values in by_name.items()

@@ -28,6 +28,7 @@ from edgexf_exporters.variant import Variant, load
 # Further modules that export better in another form: (original, lowering).
 SUPPORT = (
     ("edgexf.models.encoder:Positions", "edgexf_exporters.lowerings.reference.positions:SplitPositions"),
+    ("edgexf.models.encoder:Context", "edgexf_exporters.lowerings.reference.context:GatheredContext"),
     (
         "transformers.models.led.modeling_led:LEDDecoderAttention",
         "edgexf_exporters.lowerings.huggingface.led:DecoderAttention",

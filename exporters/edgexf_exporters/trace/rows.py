@@ -6,9 +6,9 @@
 ONNX Runtime copies whole rows: an index of each number, `torch.gather`, takes five times as long. The caller knows which
 places of the index read a row, so the gradient is a Gather too.
 
-Two alternatives were weighed. ScatterND that adds, torch's gradient of an index, is wrong in ONNX Runtime with two threads where
-an index occurs twice: threads overwrite each other's sums (1.32, no error). ScatterElements that adds is right, and takes
-twenty times as long.
+Two alternatives were weighed. ScatterND that adds, torch's gradient of an index, is wrong in ONNX Runtime with two
+threads where an index occurs twice: threads overwrite each other's sums (1.32, no error). ScatterElements that adds is
+right, and takes twenty times as long.
 """
 
 from __future__ import annotations
@@ -47,10 +47,15 @@ def remember(ctx: Any, inputs: Sequence[Tensor], output: Tensor) -> None:  # noq
     ctx.save_for_backward(inputs[2])
 
 
+def of_readers(gradient: Tensor, readers: Tensor) -> Tensor:
+    """The sum of the gradients at the readers of each row, [*rows, width]."""
+    found = F.pad(gradient.flatten(0, -2), (0, 0, 0, 1))  # a row of zeros for no reader
+    return found[readers].sum(dim=-2)
+
+
 def reverse(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     (readers,) = ctx.saved_tensors
-    found = F.pad(gradient.flatten(0, -2), (0, 0, 0, 1))  # a row of zeros for no reader
-    return found[readers].sum(dim=-2).reshape(ctx.shape), None, None
+    return of_readers(gradient, readers).reshape(ctx.shape), None, None
 
 
 rows.register_autograd(reverse, setup_context=remember)

@@ -18,7 +18,7 @@ from onnxscript import optimizer
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
-SMALL = 1024  # entries of a constant that may grow
+COPIES, SMALL = ("Expand", "Tile"), 1024  # a constant of so many entries may be repeated in the file
 ROUNDS = 2  # the second round finds what the first round uncovered
 RULES = (
     rules.materialize_reshape_shape_rule,
@@ -36,7 +36,7 @@ def simplify(model: ir.Model) -> None:
     """Simplifies the model in place. Constants become initializers, and equal constants become one initializer."""
     common.InlinePass()(model)
     for _ in range(ROUNDS):
-        optimizer.fold_constants_ir(model, onnx_shape_inference=True, should_fold=shrinks)
+        optimizer.fold_constants_ir(model, onnx_shape_inference=True, should_fold=no_copies)
         RewritePass(RULES)(model)
         common.RemoveUnusedNodesPass()(model)
     ir.passes.Sequential(
@@ -50,13 +50,13 @@ def simplify(model: ir.Model) -> None:
     )(model)
 
 
-def shrinks(node: ir.Node) -> bool | None:
-    """False for a node whose result would make the file larger; None, for the usual choice, for others.
+def no_copies(node: ir.Node) -> bool | None:
+    """False for a node that only repeats a constant, which would make the file larger; None, for the usual choice, for others.
 
-    A runtime computes such a constant when it loads the graph.
+    A runtime repeats it when it loads the graph.
     """
-    made, given = (sum(map(entries, values)) for values in (node.outputs, node.inputs))
-    return False if made > max(SMALL, given) else None
+    copies = node.op_type in COPIES and sum(map(entries, node.outputs)) > SMALL
+    return False if copies else None
 
 
 def entries(value: ir.Value | None) -> int:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from edgexf_exporters.trace.export import capture, translate
-from edgexf_exporters.trace.rows import rows
+from edgexf_exporters.trace.rows import of_readers, rows
 
+aten = torch.ops.aten
 READERS = 300  # of each row, so that threads would meet at a row
 FLOAT32 = 2e-6  # sums of 300 numbers in float32, in any order, relative to the largest
 
@@ -43,33 +44,46 @@ def test_a_place_without_readers_passes_no_gradient() -> None:
     assert gradient.tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
-class Gradient(nn.Module):
-    """The gradient of an index, as a graph that explains holds it: by `rows`, or by PyTorch's own operator."""
+class Sums(nn.Module):
+    """The gradient of an index, as a graph that explains holds it: by `rows`, or by operators of PyTorch."""
 
-    def __init__(self, own: bool) -> None:
+    def __init__(self, by: str) -> None:
         super().__init__()
-        self.own = own
+        self.by = by
 
     def forward(self, tokens: Tensor, index: Tensor, readers: Tensor, given: Tensor) -> Tensor:
-        if self.own:
-            return torch.nn.functional.pad(given, (0, 0, 0, 1))[readers].sum(dim=-2)
         flat = torch.zeros_like(tokens).flatten(0, 1)
-        return flat.index_put((index,), given, accumulate=True).view(tokens.shape)
+        if self.by == "rows":
+            return of_readers(given, readers)
+        if self.by == "index_add":
+            return flat.T.index_add(-1, index, given.T, alpha=2).T / 2
+        put = aten._unsafe_index_put if self.by == "_unsafe_index_put" else aten.index_put
+        found: Tensor = put(flat, [index], given, True)
+        return found
 
 
-class ByIndexAdd(nn.Module):
-    def forward(self, tokens: Tensor, index: Tensor, _: Tensor, given: Tensor) -> Tensor:
-        return torch.zeros_like(tokens).flatten(0, 1).index_add(0, index, given, alpha=1).view(tokens.shape)
+class Forward(nn.Module):
+    def forward(self, tokens: Tensor, index: Tensor, readers: Tensor) -> Tensor:
+        found: Tensor = rows(tokens, index.view(2, -1), readers)
+        return found
 
 
-@pytest.mark.parametrize(
-    "module", [Gradient(True), Gradient(False), ByIndexAdd()], ids=["rows", "index_put", "index_add"]
-)
-def test_no_summand_is_lost_on_several_threads(module: nn.Module) -> None:
+def test_the_graph_picks_the_rows_and_reads_no_readers() -> None:
+    free: list[Any] = [{1: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {1: Dim.DYNAMIC}]
+    graph = translate(capture(Forward(), drawn(16), free), ("tokens", "index", "readers"), ("rows",), 20)
+    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    tokens, index, readers = drawn(5)
+    given = {"tokens": tokens.numpy(), "index": index.numpy(), "readers": readers.numpy() * 0}
+    (found,) = session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
+    assert (found == tokens.flatten(0, 1)[index].view(2, -1, 3).numpy()).all()
+
+
+@pytest.mark.parametrize("by", ["rows", "index_put", "_unsafe_index_put", "index_add"])
+def test_no_summand_is_lost_on_several_threads(by: str) -> None:
     """ScatterND of ONNX Runtime, torch's translation of both additions, loses some of them on two threads."""
     given = [*drawn(16), torch.randn(2 * 16 * READERS, 3)]
     free: list[Any] = [{1: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {1: Dim.DYNAMIC}, {0: Dim.DYNAMIC}]
-    program = capture(module, tuple(given), free)
+    program = capture(Sums(by), tuple(given), free)
     names = [node.name for node in program.graph.nodes if node.op == "placeholder"]
     graph = translate(program, names, ("sums",), 20)
     assert "ScatterND" not in {node.op_type for node in graph.graph.node}

@@ -82,10 +82,10 @@ class Encoder(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: BertModel | RobertaModel, limits: Limits) -> None:
+    def __init__(self, original: BertModel | RobertaModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        self.long = limits.max_length > LONG
+        self.long = original.config.max_position_embeddings > LONG
         layers: Any = original.encoder.layer
         self.layers = layers
 
@@ -116,10 +116,10 @@ class Distilled(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: DistilBertModel, limits: Limits) -> None:
+    def __init__(self, original: DistilBertModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        self.long = limits.max_length > LONG
+        self.long = original.config.max_position_embeddings > LONG
         layers: Any = original.transformer.layer
         self.layers = layers
 
@@ -167,10 +167,10 @@ class Rotated(nn.Module):
     block = 1
     empty = False  # see `mixed`
 
-    def __init__(self, original: EsmModel, limits: Limits) -> None:
+    def __init__(self, original: EsmModel, _: Limits) -> None:
         super().__init__()
         self.original = original
-        self.long = limits.max_length > LONG
+        self.long = original.config.max_position_embeddings > LONG
         layers: Any = original.encoder.layer
         self.layers = layers
 
@@ -215,7 +215,7 @@ def describe(model: PreTrainedModel) -> Family:
         )
     reach = config.max_position_embeddings - first_position(model)
     distances = any(isinstance(module, MPNetModel) for module in model.modules())
-    return Family(reach, sliced=reach > LONG and not distances)
+    return Family(reach, sliced=config.max_position_embeddings > LONG and not distances)
 
 
 def position_kinds(model: PreTrainedModel) -> tuple[str, ...]:

@@ -6,10 +6,12 @@
             the band and the mask, weights, MatMul; global queries attend to everything and are scattered
             over the local answer
 
-The length is a multiple of every layer's one-sided window and at least `max_global`; the graph pads at its edge. The mask is in
-what is added to the scores, for all layers at once: a further column of the keys makes the product of queries and keys
-take 1.3 times as long, since 65 numbers fill no whole vectors (measured). A hidden token mixes nothing, as in the library: a head may read its output. The keys and values for the global queries alone are not projected where that is cheaper: for few queries,
-(q W_k) x^T and (a x) W_v give the same numbers, and the bias of the key cancels in the softmax.
+The length is a multiple of every layer's one-sided window and at least `max_global`; the graph pads at its edge. The
+mask is in what is added to the scores, for all layers at once: a further column of the keys makes the product of
+queries and keys take 1.3 times as long, since 65 numbers fill no whole vectors (measured). A hidden token mixes
+nothing, as in the library: a head may read its output. The keys and values for the global queries alone are not
+projected where that is cheaper: for few queries, (q W_k) x^T and (a x) W_v give the same numbers, and the bias of the
+key cancels in the softmax.
 Source: Beltagy et al. 2020, section 3.1; `LongformerSelfAttention` of transformers.
 """
 
@@ -190,8 +192,8 @@ class Longformer(nn.Module):
         """The rows of the position embeddings for vectors, int64 [1, length]: the library counts hidden ones too."""
         own: Any = self.original.embeddings
         last = own.position_embeddings.num_embeddings - 1  # only padding lies beyond
-        rows: Tensor = (torch.arange(length) + (own.padding_idx + 1)).clamp(max=last)
-        return rows.unsqueeze(0)
+        found: Tensor = (torch.arange(length) + (own.padding_idx + 1)).clamp(max=last)
+        return found.unsqueeze(0)
 
 
 def describe(model: PreTrainedModel) -> Family:

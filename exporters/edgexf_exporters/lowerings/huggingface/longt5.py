@@ -31,11 +31,19 @@ from edgexf.bundle.manifest import Limits
 from edgexf.errors import ExportError
 from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.reference.full import HIDDEN
-from edgexf_exporters.lowerings.reference.windowed import with_neighbours
 from edgexf_exporters.source import Family
 
 LONGEST = 16_384  # tokens; positions are relative, and the paper's models read as many
 BARRED = -1e10  # what the library adds to a score to hide a key
+
+
+def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tensor:
+    """Joins every block with the previous and the next block; `edge` (one block) stands in at both ends.
+
+    `axis` (negative) is the axis of blocks; the three blocks are joined along `join` (negative).
+    """
+    padded, count = torch.cat((edge, blocks, edge), dim=axis), blocks.shape[axis]
+    return torch.cat([padded.narrow(axis, 0, count), blocks, padded.narrow(axis, 2, count)], dim=join)
 
 
 @dataclass(frozen=True)

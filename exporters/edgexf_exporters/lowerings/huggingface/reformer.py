@@ -3,8 +3,8 @@
     before  rotations drawn in every call, a bucket count that the first length decides, slices of a ring of chunks,
             another algorithm for short inputs, reversible layers without a gradient in eval mode
     after   rotations as constants; one TopK over unique sort keys (bucket * length + position) and its inverse; each
-            chunk attends to the chunks that an index of the ring names: MatMul, Where, LogSumExp, MatMul; sums as
-            residuals
+            chunk attends to the chunks that an index of the ring names: MatMul, Add of the mask, weights, MatMul;
+            sums as residuals
 
 The length is a multiple of every chunk: the library itself pads to such a length with tokens that it hides, and the
 graph does so at its edge. Up to the length of the shortest chunk, the library pads nothing and attends fully. In the
@@ -19,8 +19,8 @@ length does not trace. Blocks of half a length are not whole chunks.
 
 The rotations are the rotations that the library draws from ``config.hash_seed``, or from `fixed_random.SEED` where
 hash_seed is not set. So the library can repeat the answers of a bundle by itself. A config can't name a seed for each
-layer. The scores are the library's scores too: a lonely token that meets itself k times has the sum -1e5 + log k, which
-float32 rounds. The rounding changes the weights of the token by up to 0.4 %.
+layer. Where a lonely token may meet itself, its scores are the library's too: with k meetings they have the sum
+-1e5 + log k, which float32 rounds. The rounding changes the weights of the token by up to 0.4 %.
 
 In a causal model, the value of a later token enters no answer. But where a hashed layer has several chunks, later
 tokens move the borders of chunks, and the borders decide which earlier keys a token meets. The library does so too.
@@ -260,8 +260,8 @@ class Reformer(nn.Module):
         place = torch.arange(length).clamp(max=reach(self.original) - 1)  # only padding lies beyond
         if not isinstance(table, AxialPositionEmbeddings):
             return nn.functional.embedding(place, table.embedding.weight)
-        rows, columns = (weight.flatten(0, 1) for weight in table.weights)
-        return torch.cat((rows[place // len(columns)], columns[place % len(columns)]), dim=-1)
+        of_rows, of_columns = (weight.flatten(0, 1) for weight in table.weights)
+        return torch.cat((of_rows[place // len(of_columns)], of_columns[place % len(of_columns)]), dim=-1)
 
 
 def reach(model: ReformerModel) -> int:

@@ -1,8 +1,9 @@
 """The lowerings of the reference models in `edgexf.models`: their positions, and a file for each attention.
 
     positions   the position table, as two small tables
+    context     the n-gram context of each token
     full        full attention; `hide` and `attend` serve the other lowerings too
-    windowed    a sliding window and a global first token; `with_neighbours` serves Longformer too
+    windowed    a sliding window and a global first token
     hashed      locality-sensitive hashing
     projected   projected keys and values
 

@@ -9,8 +9,9 @@ The length is a multiple of the chunk; the graph pads at its edge. ONNX has no s
 A Gather of rows of a head takes a fifth of the time of GatherElements with an expanded index (measured), and with an
 index of (batch, position, head) it needs no transposition of heads. Keys are scaled before they are gathered: each is
 gathered twice in each round. A key in another bucket is hidden by a difference, not by a Where, which passes twice over
-all scores; so is the token itself, above all hidden keys. Both are right for a lonely token: it sees itself alone, and its
-rounds weigh alike. The reverse pass takes buckets and orders as constants.
+all scores; so is the token itself, above all hidden keys. Both are right for a lonely token, which sees itself alone, and whose
+rounds weigh alike, as long as no score is beyond 5,000; the model's own constant for a lonely token asks for the same. Padding
+has buckets of its own. The reverse pass takes buckets and orders as constants.
 Source: Reformer, Kitaev et al. 2020, eq. 5-7.
 """
 
@@ -29,7 +30,7 @@ from edgexf_exporters.trace.attention_weights import attention_weights
 from edgexf_exporters.trace.blocks import places
 from edgexf_exporters.trace.rows import rows
 
-APART = 320.0  # a key in the next bucket scores less by the square of this number, which is below `ALONE`
+APART = 200.0  # a key in the next bucket scores less by the square of this number: more than -ALONE, and a float16
 
 
 def with_previous(chunks: Tensor, fill: float) -> Tensor:
@@ -65,17 +66,17 @@ class Places:
         token = (first + order.clamp(max=sequence - 1)) * heads + head
         queries = token.unflatten(3, (-1, chunk))
         keys = with_previous(queries, 0)
-        rows = torch.arange(batch * heads * rounds).view(batch, heads, rounds, 1)
+        row = torch.arange(batch * heads * rounds).view(batch, heads, rounds, 1)  # of a head in a round
         place = torch.zeros_like(order).scatter(-1, order, torch.arange(places).expand_as(order))
         place = place.index_select(3, torch.arange(sequence))  # [batch, heads, rounds, sequence]
-        own = rows * (2 * places) + place // chunk * (2 * chunk) + place % chunk + chunk
+        own = row * (2 * places) + place // chunk * (2 * chunk) + place % chunk + chunk
         following = torch.where(place < places - chunk, own + chunk, keys.numel())
         readers = torch.cat((own, following), dim=2)
         sources = torch.where(
             order < sequence, token * rounds + torch.arange(rounds).unsqueeze(1), batch * sequence * heads * rounds
         )
         return cls(
-            queries, keys, (rows * places + place).permute(0, 3, 1, 2), readers.permute(0, 3, 1, 2),
+            queries, keys, (row * places + place).permute(0, 3, 1, 2), readers.permute(0, 3, 1, 2),
             sources.unflatten(3, (-1, chunk)).unsqueeze(-1),
         )  # fmt: skip
 

@@ -4,10 +4,11 @@
     after   block j attends to blocks j-1, j, j+1 and token 0: rows of keys and values by one index, MatMul, Add of the
             band and the mask, weights, MatMul; token 0 attends to everything
 
-The index fills up the last block, so that only the attention pads: the linear layers see the tokens alone. The index and
-what is added to the scores are the same in every layer, so the graph computes them once. A Gather of rows of a head replaces the
-copies of shifted blocks, the transposition of heads and a column of the keys for the mask. The global query does not need the key and the value of every token: for a single query, (q W_k) x^T and (a x) W_v give the same numbers. The
-bias of the key shifts all scores of the query equally, so it cancels in the softmax.
+The index fills up the last block, so that only the attention pads: the linear layers see the tokens alone. The index
+and what is added to the scores are the same in every layer, so the graph computes them once. A Gather of rows of a
+head replaces the copies of shifted blocks, the transposition of heads and a column of the keys for the mask. The
+global query does not need the key and the value of every token: for a single query, (q W_k) x^T and (a x) W_v give the
+same numbers. The bias of the key shifts all scores of the query equally, so it cancels in the softmax.
 Source: Longformer, Beltagy et al. 2020, section 3.1.
 """
 
@@ -28,15 +29,6 @@ from edgexf_exporters.trace.attention_weights import attention_weights
 from edgexf_exporters.trace.blocks import places
 from edgexf_exporters.trace.marks import are_marked
 from edgexf_exporters.trace.rows import rows
-
-
-def with_neighbours(blocks: Tensor, edge: Tensor, axis: int, join: int) -> Tensor:
-    """Joins every block with the previous and the next block; `edge` (one block) stands in at both ends.
-
-    `axis` (negative) is the axis of blocks; the three blocks are joined along `join` (negative).
-    """
-    padded, count = torch.cat((edge, blocks, edge), dim=axis), blocks.shape[axis]
-    return torch.cat([padded.narrow(axis, 0, count), blocks, padded.narrow(axis, 2, count)], dim=join)
 
 
 class Windowed(nn.Module):

@@ -39,4 +39,8 @@ def index_add(given: Tensor, dim: int, index: Tensor, values: Tensor, alpha: flo
     return given.scatter_add(dim, index.view(axes).expand(values.shape), summands)
 
 
-OPERATORS: dict[Any, Callable[..., Any]] = {aten.index_put.default: index_put, aten.index_add.default: index_add}
+OPERATORS: dict[Any, Callable[..., Any]] = {
+    aten.index_put.default: index_put,
+    aten._unsafe_index_put.default: index_put,  # of the gradient of bilinear resizing
+    aten.index_add.default: index_add,
+}

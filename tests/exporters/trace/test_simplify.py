@@ -1,0 +1,36 @@
+"""What becomes of constants in a translated graph."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from edgexf_exporters.trace.export import capture, translate
+
+
+class Constants(nn.Module):
+    """A column that is repeated, and a weight that is a product of two, as of a merged adapter."""
+
+    column: Tensor
+    narrow: Tensor
+    wide: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("column", torch.randn(64, 1))
+        self.register_buffer("narrow", torch.randn(64, 2))
+        self.register_buffer("wide", torch.randn(2, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x @ (self.narrow @ self.wide) + x @ self.column.expand(-1, 64)
+        return found
+
+
+def test_products_of_constants_are_computed_and_copies_are_not() -> None:
+    program = capture(Constants(), (torch.randn(3, 64),), ({0: Dim.DYNAMIC},))
+    graph = translate(program, ("x",), ("y",), 20).graph
+    assert sorted(node.op_type for node in graph.node) == ["Add", "Expand", "MatMul", "MatMul"]
+    assert sorted(math.prod(tensor.dims) for tensor in graph.initializer)[-2:] == [64, 64 * 64]
