@@ -3,7 +3,7 @@
     before  rotations drawn in every call, a bucket count that the first length decides, slices of a ring of chunks,
             another algorithm for short inputs, reversible layers without a gradient in eval mode
     after   rotations as constants; one TopK over unique sort keys (bucket * length + position) and its inverse; each
-            chunk attends to the chunks that an index of the ring names: MatMul, Add of the mask, weights, MatMul;
+            chunk attends to the chunks that an index of the ring names: MatMul, Min with the mask, weights, MatMul;
             sums as residuals
 
 The length is a multiple of every chunk: the library itself pads to such a length with tokens that it hides, and the
@@ -19,8 +19,9 @@ length does not trace. Blocks of half a length are not whole chunks.
 
 The rotations are the rotations that the library draws from ``config.hash_seed``, or from `fixed_random.SEED` where
 hash_seed is not set. So the library can repeat the answers of a bundle by itself. A config can't name a seed for each
-layer. Where a lonely token may meet itself, its scores are the library's too: with k meetings they have the sum
--1e5 + log k, which float32 rounds. The rounding changes the weights of the token by up to 0.4 %.
+layer. The weights have the library's rounding too: a lonely token that meets itself k times has the sum -1e5 + log k, which
+float32 rounds. The rounding changes the weights of the token by up to 0.4 %, and those of a row that sees hidden keys alone by
+the number of its keys.
 
 In a causal model, the value of a later token enters no answer. But where a hashed layer has several chunks, later
 tokens move the borders of chunks, and the borders decide which earlier keys a token meets. The library does so too.
@@ -91,14 +92,13 @@ class Ring:
         return torch.cat(parts, dim=-1).unsqueeze(-2)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool,
-        twice: bool = False,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self, query: Tensor, key: Tensor, value: Tensor, place: Tensor, real: Tensor, causal: bool, shared: bool
+    ) -> tuple[Tensor, Tensor]:
         """Mixed values and the logarithm of the sum of their weights, [batch, heads, chunks, chunk, head_width and 1].
 
         query, key and value [batch, heads, chunks, chunk, head_width]; `place`, the position of a token, and `real`,
         bool, are [..., chunks, chunk]. `shared`: queries and keys come from one projection, so the score of a token
-        for itself is set low. `twice`: a token may meet itself several times.
+        for itself is set low.
         """
         key_place = self.places(place)
         scores = query @ self.joined(key).transpose(-1, -2)  # [batch, heads, chunks, chunk, keys]
@@ -106,16 +106,23 @@ class Ring:
         if causal:
             visible = visible & (place.unsqueeze(-1) >= key_place)
             scores = torch.where(visible, scores, MASKED)
-        else:  # the same keys are hidden from all queries of a chunk, so a sum passes once over the scores
-            scores = scores + torch.where(visible, 0.0, MASKED)
+        else:  # the same keys are hidden from all queries of a chunk, so a minimum passes once over the scores
+            scores = torch.minimum(scores, torch.where(visible, -HIDDEN, MASKED).to(scores.dtype))
         if shared:
             scores = torch.where(place.unsqueeze(-1) == key_place, ITSELF, scores)
-        if twice:
-            normaliser = scores.logsumexp(dim=-1, keepdim=True)
-            weights = (scores - normaliser).exp()  # with the library's rounding; see the top of this file
-        else:
-            weights, normaliser = attention_weights(scores)
-        return weights @ self.joined(value), normaliser
+        weights, normaliser = attention_weights(scores)
+        return weights @ self.joined(value) * rounding(scores, weights, normaliser), normaliser
+
+
+def rounding(scores: Tensor, weights: Tensor, normaliser: Tensor) -> Tensor:
+    """How much larger the library's weights are, [..., queries, 1]: it computes exp(s - normaliser) in float32.
+
+    The factor is 1 but for the rounding of a normaliser near -1e5 or -1e9: up to 1.004 for a lonely token that meets itself, and
+    the number of keys where all of them are hidden.
+    """
+    largest = scores.detach().amax(dim=-1, keepdim=True)
+    log_sum = -weights.detach().amax(dim=-1, keepdim=True).log()
+    return (largest - normaliser.detach() + log_sum).exp()
 
 
 class LocalAttention(nn.Module):
@@ -147,11 +154,9 @@ class HashedAttention(nn.Module):
 
     rotations: Tensor
 
-    def __init__(self, original: LSHSelfAttention, twice: bool = True) -> None:
-        """`twice`: a token may meet itself several times."""
+    def __init__(self, original: LSHSelfAttention) -> None:
         super().__init__()
         self.original = original
-        self.twice = twice
         self.factors = factors(original)
         by_round = rotations(original).permute(0, 2, 1, 3).to(original.query_key.weight.dtype)
         self.register_buffer("rotations", by_round, persistent=False)  # [heads, rounds, head_width, sum of factors / 2]
@@ -173,7 +178,7 @@ class HashedAttention(nn.Module):
         key = (
             query * torch.rsqrt((query * query).mean(dim=-1, keepdim=True) + 1e-6) / math.sqrt(own.attention_head_size)
         )
-        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True, twice=self.twice)
+        mixed, normaliser = ring.attend(query, key, value, place, kept, own.is_decoder, shared=True)
         unsorted = (rows(tokens, last, sources.unsqueeze(-1)) for tokens in (mixed, normaliser))
         mixed, weight = (
             tokens.unflatten(2, (own.num_hashes, -1)) for tokens in unsorted
@@ -224,14 +229,8 @@ class Reformer(nn.Module):
         self.layers = layers
         attentions = [layer.attention.self_attention for layer in layers]
         self.block = math.lcm(*(attention.chunk_length for attention in attentions))
-        self.attentions = nn.ModuleList(
-            [
-                HashedAttention(own, meets_itself(own, self.block // own.chunk_length))
-                if isinstance(own, LSHSelfAttention)
-                else LocalAttention(own)
-                for own in attentions
-            ]
-        )
+        kinds: Any = (HashedAttention if isinstance(own, LSHSelfAttention) else LocalAttention for own in attentions)
+        self.attentions = nn.ModuleList([kind(own) for kind, own in zip(kinds, attentions, strict=True)])
 
     def forward(
         self,

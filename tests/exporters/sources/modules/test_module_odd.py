@@ -253,7 +253,7 @@ def test_a_module_without_examples_is_asked_for_them() -> None:
         edgexf.export(modules.Classifier())
 
 
-def test_an_attention_alone_that_takes_whole_blocks_is_refused_inside_a_module(tmp_path: Path) -> None:
+def test_an_attention_alone_that_fills_blocks_by_itself_takes_any_length(tmp_path: Path) -> None:
     class Headed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -265,8 +265,15 @@ def test_an_attention_alone_that_takes_whole_blocks_is_refused_inside_a_module(t
             answer: Tensor = self.attention(self.embed(ids), torch.ones_like(ids, dtype=torch.bool))
             return answer
 
-    with pytest.raises(ExportError, match="an attention alone that takes whole blocks"):
-        exports(Headed(), (ids(2, 16, 40),), tmp_path)
+    module = Headed().eval()
+    manifest = edgexf.export(module, example_inputs=(ids(2, 17, 40),), output=tmp_path / "bundle", explain=()).manifest
+    assert manifest.limits.block == 1
+    with edgexf.load(tmp_path / "bundle") as session:
+        for length in (2, 7, 8, 9, 41):
+            given = ids(3, length, 40)
+            found = session.run({"ids": given.numpy()})
+            wanted = module(given).detach().numpy()
+            assert np.abs(next(iter(found.values())) - wanted).max() <= 1e-5 * np.abs(wanted).max()  # float32 sums
 
 
 def test_axes_of_few_sizes_are_served_first() -> None:
