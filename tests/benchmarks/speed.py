@@ -21,7 +21,6 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from speed_rows import EAGER, EXPLAIN_FLOOR, FLOOR, Floor, Row, Run, measured, o
 
 import edgexf
 from edgexf import names
-from edgexf.errors import EdgexfError
+from edgexf.errors import RefusedError
 from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.device.device import machine
 
@@ -67,11 +66,13 @@ def prepare(bundles: Path, quick: bool) -> None:
                         model.make(layers),
                         output=target,
                         overwrite=True,
-                        max_global=1 if "longformer" in model.name else None,
+                        max_global=model.max_global,
                     )
             if not any(target.glob("onnx/model_quantized.onnx")):
-                with suppress(EdgexfError):  # a refused mode leaves its column empty
+                try:
                     edgexf.quantize(target, "int8", force=True)
+                except RefusedError as error:  # leaves its column empty
+                    click.echo(f"{target.name}: {error}", err=True)
 
 
 def cases(quick: bool) -> Iterator[tuple[Model, int, int, int]]:

@@ -74,6 +74,7 @@ class Model:
         products: what it needs at a number of layers and of tokens, for one row.
         reference: whether it is one of edgexf's own, which has one number of layers.
         vocabulary: token ids are drawn below this number.
+        max_global: how many tokens of a row the exported graph lets be global; None for a family without global tokens.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Model:
     products: Callable[[int, int], list[Product]]
     reference: bool = False
     vocabulary: int = 1000
+    max_global: int | None = None
 
     def inputs(self, batch: int, length: int) -> dict[str, Array]:
         """The inputs of the model's graph: every token is real."""
@@ -169,6 +171,7 @@ MODELS = {
             library("LongformerConfig", "LongformerForSequenceClassification",
                     attention_window=lambda layers: [512] * layers, max_position_embeddings=16386, pad_token_id=1),
             lambda layers, tokens: encoder(tokens, layers, in_window(256, 1)),
+            max_global=1,
         ),
         Model(
             "hf-bigbird",

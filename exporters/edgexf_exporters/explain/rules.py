@@ -39,6 +39,7 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgexf.errors import ExportError
@@ -196,7 +197,7 @@ def plain(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
 
 def stopped(_: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     """No relevance passes."""
-    return op(*given, **named).detach()
+    return tree_map(torch.detach, op(*given, **named))
 
 
 def product(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
@@ -294,12 +295,6 @@ def softmax(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     return rules.weighed(op, given, found)
 
 
-def attention_weights(rules: Rules, op: Operator, scores: Tensor) -> Any:
-    """A softmax and its normaliser, as an operator of a lowered model."""
-    found = op(scores)
-    return tuple(one.detach() for one in found) if rules.constant_softmax else found
-
-
 def normaliser(rules: Rules, op: Operator, *given: Any, **named: Any) -> Any:
     """The first step of a softmax in two steps: logsumexp."""
     found = op(*given, **named)
@@ -388,10 +383,9 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     ("batch_norm", batch_norm),
     ("gelu", gelu),
     (" ".join(ACTIVATIONS), activation),
-    ("softmax log_softmax", softmax),
+    ("softmax log_softmax attention_weights", softmax),
     ("scaled_dot_product_attention", attention),
     ("sliced", sliced),
-    ("attention_weights", attention_weights),
     ("lstm gru rnn_tanh rnn_relu", recurrent.layer_rule),
     ("recurrent", recurrent.lowered_rule),
     ("logsumexp", normaliser),

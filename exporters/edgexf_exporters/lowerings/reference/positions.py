@@ -8,8 +8,8 @@
 Both factors of a position come from small tables: [sine, cosine] of a times cosine of b, and [cosine, -sine] of a
 times sine of b. Two tables of about 64 rows each replace a table of thousands of rows (2.1 MB of 5.4 MB in the
 reference models), with the same float32 accuracy. Multiplying positions by frequencies in the graph would need even
-less space, but near position 4,096 the angle would have an error of 1e-4 in float32. The sums are over whole rows of
-sines and cosines: to pick the sines out of a row copies numbers one by one, and takes four times as long (measured).
+less space, but near position 4,096 the angle would have an error of 1e-4 in float32. The sums are over whole
+rows: to pick the sines out of a row copies numbers one by one.
 """
 
 from __future__ import annotations
