@@ -9,6 +9,7 @@
     operations   the operations of a graph as formulas of the sizes of its inputs
     fitted       such formulas from counts at some sizes
     profile      where the time of each graph goes: modules of nodes, and operations
+    graphs       the graphs of a bundle as its manifest lists them, and their candidates
     manifest     `edgexf.json`: all that a reader needs to run the graphs
     heads        what the outputs of a model mean, and the list of tasks
     golden       a sample of the contract grid: inputs and eager outputs

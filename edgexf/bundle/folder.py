@@ -273,7 +273,8 @@ def checked(folder: Path, verify: bool, going_on: Callable[[], None] = lambda: N
         )
     for path, entry in manifest.files.items():
         check_file(folder, path, entry, verify, going_on)
-    wanted = [path for graph in manifest.variants for path in (graph.file, graph.profile or graph.file)]
+    every = (*manifest.variants, *(graph for one in manifest.candidates for graph in one.graphs))
+    wanted = [path for graph in every for path in (graph.file, graph.profile or graph.file)]
     unlisted = [path for path in wanted if path not in manifest.files]
     if unlisted:
         raise BundleError(

@@ -7,19 +7,22 @@ Law: ``Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from typing import Any, Self
 
 from edgexf import names
 from edgexf.bundle.dimensions import with_new_dimensions
 from edgexf.bundle.embedding import Embedding
+from edgexf.bundle.graphs import PORTABLE, without_usual, written
+from edgexf.bundle.graphs import Candidate as Candidate
+from edgexf.bundle.graphs import Graph as Graph
+from edgexf.bundle.graphs import Tensor as Tensor
 from edgexf.bundle.preprocess import Bytes, Image, Text
 from edgexf.bundle.signature import Axis, Signature, Within
 from edgexf.bundle.steps import steps_of
 from edgexf.checks import is_count, require, require_text, wrong_keys
-from edgexf.dtypes import NAMES
-from edgexf.errors import BundleError, UsageError, enumerated
+from edgexf.errors import BundleError, UsageError, enumerated, quoted
 from edgexf.records import Record
 
 SCHEMA_VERSION = 1
@@ -135,61 +138,6 @@ class Decoder(Record):
             require(is_count(getattr(self, name), least), f"{name} must be a whole number of at least {least}", self)
 
 
-class Tensor(Record):
-    """An input or output of a graph. `shape` holds sizes, and names of axes whose size varies (``batch_size``)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-    def __post_init__(self) -> None:
-        require_text(self)
-        fits = all(isinstance(size, str) or is_count(size, 1) for size in self.shape)
-        require(fits, "a shape must hold whole numbers and names of axes", self.shape)
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether the axis behind the batch is the axis of tokens."""
-        return self.shape[1:2] == (names.SEQUENCE,)
-
-    @property
-    def varies(self) -> bool:
-        """Whether an axis behind the batch has no fixed size."""
-        return any(isinstance(size, str) for size in self.shape[1:])
-
-
-class Graph(Record):
-    """A graph file.
-
-    Attributes:
-        method: ``predict``, or the explanation method that the graph computes too.
-        dtype: how the weights of the graph are stored: a name of `edgexf.dtypes`.
-        file: the path of the graph in the bundle.
-        inputs, outputs: the tensors of the graph in order.
-        profile: the path of a JSON file in the bundle for latency reports; empty without such a file. The file says which
-            module of the user's model each node of the graph comes from, and how many operations it needs; see
-            `edgexf.bundle.profile`.
-    """
-
-    method: str
-    dtype: str
-    file: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    profile: str = ""
-
-    def __post_init__(self) -> None:
-        require_text(self)
-        require(self.dtype in NAMES, f"dtype must be one of {', '.join(NAMES)}", self.dtype)
-
-    @property
-    def row_axis(self) -> int:
-        """The axis of samples in the relevance of an explanation: the axis that the residual has too."""
-        shapes = {output.name: output.shape for output in self.outputs}
-        rows = shapes[names.RESIDUAL]
-        return shapes[names.RELEVANCE].index(rows[0]) if rows else 0
-
-
 class Manifest(Record):
     """All that a reader needs to run the graphs of a bundle.
 
@@ -206,6 +154,7 @@ class Manifest(Record):
         segments: the rule for segments; None for a model without several token types.
         decoder: the limits of the decoder; None for a model that is not sequence-to-sequence.
         signature: the inputs of a custom module, which it describes instead of `limits`; None for other models.
+        candidates: other graphs that answer the same, for `edgexf tune` and for providers with operators of their own.
         embedding: how texts become embeddings; None for a model whose checkpoint says nothing of that.
         scores: how logits of classes become scores: ``softmax``, ``sigmoid`` (each class separately) or ``none`` (a
             number, not a class).
@@ -229,6 +178,7 @@ class Manifest(Record):
     signature: Signature | None = None
     embedding: Embedding | None = None
     scores: str = "softmax"
+    candidates: tuple[Candidate, ...] = ()
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
@@ -247,6 +197,7 @@ class Manifest(Record):
             "the first variant must predict",
             self.variants,
         )
+        check_candidates(self.candidates, self.variants)
         require(self.scores in SCORES, f"scores must be one of {', '.join(SCORES)}", self.scores)
         inputs = {tensor.name: tensor.shape for tensor in self.variants[0].inputs}
         if self.preprocess is not None:
@@ -268,13 +219,13 @@ class Manifest(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """The values of the JSON without the `digest`, which is made of all other values, and without an `embedding` that
-        is None, which earlier readers don't know.
+        is None and candidates that are none, which earlier readers don't know.
         """
         values = asdict(self)
-        del values["digest"]
-        if self.embedding is None:
-            del values["embedding"]
-        return values
+        values["variants"] = tuple(map(without_usual, values["variants"]))
+        values["candidates"] = tuple(map(written, self.candidates))
+        unset = ("digest", *(name for name in ("embedding", "candidates") if not getattr(self, name)))
+        return {name: value for name, value in values.items() if name not in unset}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
@@ -286,7 +237,7 @@ class Manifest(Record):
                 "load it with the edgexf that wrote it, or export it again."
             )
         try:
-            known = record(cls, values, left_out=("digest",), may_lack=("embedding",))
+            known = record(cls, values, left_out=("digest",), may_lack=("embedding", "candidates"))
             manifest: Manifest = cls(**restored(known))
             if any("profile" not in graph for graph in known["variants"]):  # a key that came with today's names
                 manifest = with_new_dimensions(manifest)
@@ -309,6 +260,20 @@ class Manifest(Record):
         self.graph("predict", dtype)
         return replace(self, variants=tuple(graph for graph in self.variants if graph.dtype == dtype))
 
+    def with_candidate(self, name: str) -> Self:
+        """The manifest with the graphs of a candidate in place of those that it stands in for; `PORTABLE` names the
+        bundle's own graphs. UsageError, naming the candidates, for an unknown name.
+        """
+        if name == PORTABLE:
+            return self
+        for one in self.candidates:
+            if one.name == name:
+                instead = {(graph.method, graph.dtype): graph for graph in one.graphs}
+                found = tuple(instead.get((graph.method, graph.dtype), graph) for graph in self.variants)
+                return replace(self, variants=found)
+        have = ", ".join((PORTABLE, *(one.name for one in self.candidates)))
+        raise UsageError(f"a candidate must be one of the bundle's ({have}), got {quoted(name)}; choose one of them.")
+
     @property
     def samples(self) -> str:
         """The name of the axis along which outputs are independent; empty for a module without such an axis."""
@@ -325,6 +290,16 @@ class Manifest(Record):
         return tuple(graph.method for graph in self.variants[1:] if graph.dtype == self.variants[0].dtype)
 
 
+def check_candidates(candidates: Sequence[Candidate], variants: Sequence[Graph]) -> None:
+    """Raises ValueError unless each candidate stands in for graphs of the bundle, and has a name of its own."""
+    known = [one.name for one in candidates]
+    require(len({PORTABLE, *known}) == 1 + len(known), "candidates must have different names", known)
+    there = {(graph.method, graph.dtype): (graph.inputs, graph.outputs) for graph in variants}
+    for graph in (graph for one in candidates for graph in one.graphs):
+        fits = there.get((graph.method, graph.dtype)) == (graph.inputs, graph.outputs)
+        require(fits, "a candidate's graph must have the inputs and outputs of a graph of the bundle", graph.file)
+
+
 def restored(known: dict[str, Any]) -> dict[str, Any]:
     """The values of a JSON object, with records and tuples in place of objects and lists."""
 
@@ -336,15 +311,19 @@ def restored(known: dict[str, Any]) -> dict[str, Any]:
         rows = [record(Tensor, tensor) for tensor in as_list(name, graph)]
         return tuple(Tensor(**{**row, "shape": tuple(as_list("shape", row))}) for row in rows)
 
-    graphs = [record(Graph, graph, may_lack=("profile",)) for graph in as_list("variants", known)]
+    def graphs(name: str, holder: Mapping[str, Any]) -> tuple[Graph, ...]:
+        rows = [record(Graph, graph, may_lack=("profile", "ops")) for graph in as_list(name, holder)]
+        return tuple(
+            Graph(**{**one, "inputs": tensors("inputs", one), "outputs": tensors("outputs", one)}) for one in rows
+        )
+
+    candidates = [record(Candidate, one) for one in as_list("candidates", {"candidates": (), **known})]
     return {
         **known,
         "limits": Limits(**record(Limits, known["limits"], may_lack=("pads_left",))),
         **{name: optional(kind, known.get(name)) for name, kind in OPTIONAL.items()},
-        "variants": tuple(
-            Graph(**{**graph, "inputs": tensors("inputs", graph), "outputs": tensors("outputs", graph)})
-            for graph in graphs
-        ),
+        "variants": graphs("variants", known),
+        "candidates": tuple(Candidate(**{**one, "graphs": graphs("graphs", one)}) for one in candidates),
         "labels": tuple(as_list("labels", known)),
         "files": dict(known["files"]),
     }

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgexf import bundle, names
+from edgexf.bundle.graphs import PORTABLE
 from edgexf.bundle.manifest import Manifest
 from edgexf.bundle.profile import Profile, read_profile, written_profile
 from edgexf.checks import require_choice
@@ -126,7 +127,14 @@ def quantize(
     check_bundle(folder, manifest, modes, request)
     tried, broken = [], []
     with load(
-        folder, dtype=FP32, threads=request.threads, verify="never", input_timeout=request.input_timeout, nan="flag"
+        folder,
+        dtype=FP32,
+        threads=request.threads,
+        verify="never",
+        input_timeout=request.input_timeout,
+        nan="flag",
+        candidate=PORTABLE,
+        tuned="never",
     ) as reference:
         data, answers = data_of(reference, request.evaluate), Answers(reference)
         for one in modes:

@@ -1,6 +1,6 @@
 """Verify a bundle on disk on this device, without torch.
 
-bundle on disk -> hashes, contract -> golden outputs in every dtype, and by its .ort files -> Verdict
+bundle on disk -> hashes, contract -> golden outputs in every dtype, by its .ort files and by its candidates -> Verdict
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
+from edgexf.bundle.graphs import PORTABLE
 
 if TYPE_CHECKING:
     from edgexf_runtimes import Session
     from edgexf_runtimes.measure.golden import GoldenRow
 
-ORT = "ort"  # the form of a part
+ORT = ".ort"  # the form of a part
 
 
 @dataclass(frozen=True)
 class Part:
-    """The golden cells as one dtype computes them, and the tolerance that they must keep. `form` is ``ort`` for the .ort
-    files of the dtype, and empty for its ONNX files.
+    """The golden cells as one dtype computes them, and the tolerance that they must keep. `form` is ``.ort`` for the .ort
+    files of the dtype, the name of a candidate for its graphs, and empty for the portable ONNX files.
     """
 
     dtype: str
@@ -36,7 +37,7 @@ class Part:
     @property
     def name(self) -> str:
         """The dtype and the form, for people."""
-        return f"{self.dtype} .{self.form}" if self.form else self.dtype
+        return f"{self.dtype} {self.form}" if self.form else self.dtype
 
     @property
     def worst(self) -> float:
@@ -50,7 +51,7 @@ class Part:
 @dataclass(frozen=True)
 class Verdict:
     """What `verify` found on this device: a part for each dtype of the bundle, fp32 first, and behind it one for its .ort
-    files if the bundle holds some.
+    files if the bundle holds some, and one for each candidate in this dtype.
     """
 
     bundle: Bundle
@@ -85,16 +86,22 @@ def verify(
     from edgexf_runtimes.device.dtype import tolerance
     from edgexf_runtimes.measure import golden
 
-    how: dict[str, Any] = {"providers": providers, "profile": profile, "threads": threads}
+    how: dict[str, Any] = {
+        "providers": providers, "profile": profile, "threads": threads, "verify": "never", "check": "never", "nan": "flag", "tuned": "never",
+    }  # fmt: skip
     found = bundle.read(Path(path))
     parts = []
     for dtype in dict.fromkeys(graph.dtype for graph in found.variants):
-        with load(path, dtype=dtype, verify="never", check="never", nan="flag", **how) as session:
+        with load(path, dtype=dtype, candidate=PORTABLE, **how) as session:
             most = tolerance(Path(path), found, dtype)
             parts.append(Part(dtype, tuple(golden.check(session)), most))
             if names.ort_file(session.manifest.variants[0].file) in found.files:
                 with ort_files(session):
                     parts.append(Part(dtype, tuple(golden.check(session)), most, ORT))
+        for one in found.candidates:
+            if dtype in {graph.dtype for graph in one.graphs}:
+                with load(path, dtype=dtype, candidate=one.name, **how) as session:
+                    parts.append(Part(dtype, tuple(golden.check(session)), most, one.name))
     return Verdict(Bundle(Path(path), found), tuple(parts))
 
 

@@ -6,6 +6,8 @@
     finite       finds answers that are no finite numbers
     golden       what a graph answers, compared with the bundle's golden outputs
     remembered   what was checked once: hashes, and golden outputs on this device
+    tuned        what `edgexf tune` found to be the fastest on this device
+    candidates   which of the graphs that answer the same a session runs
     opening      opens a graph for the first time, and checks it where it was not verified
     graphs       opens the graphs of a bundle, and runs them
     decoding     an input with its tokens, and the outputs of each window

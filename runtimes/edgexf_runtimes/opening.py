@@ -5,10 +5,12 @@ In: a bundle's folder and manifest, and the settings of a session. Out: ONNX Run
 A graph that was not verified on this device answers its golden inputs before anything else: at `edgexf.load` the predict
 graph, at its first use an explain graph. What counts as verified:
 
-- fp32 on cpu. The export verified it there, and processors differ by rounding, far below the tolerance.
+- fp32 on cpu, of operators of the ONNX standard. The export verified it there, and processors differ by rounding, far
+  below the tolerance.
 - Another dtype on cpu, on a processor like the one that measured it: of the same name and with the same instruction
   sets. Sums of whole numbers may saturate on another one, and kernels for 4 bits differ.
-- Nothing on another provider.
+- Nothing on another provider, and no candidate with operators of ONNX Runtime's own, which no standard describes: another
+  version may compute them in another way.
 
 A check that passed is remembered (`edgexf_runtimes.remembered`) with the provider, its options, the version of onnxruntime,
 the driver and the processor.
@@ -25,6 +27,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgexf import names
+from edgexf.bundle.graphs import PORTABLE
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.checks import is_choice
 from edgexf.dtypes import FP32
@@ -34,7 +37,7 @@ from edgexf_runtimes.calls.call import Call
 from edgexf_runtimes.calls.forking import opening
 from edgexf_runtimes.device import providers
 from edgexf_runtimes.device.asked import CPU, asked
-from edgexf_runtimes.device.device import INSTRUCTION_SETS, cpu_info, flags
+from edgexf_runtimes.device.device import processor
 from edgexf_runtimes.device.dtype import modes, tolerance
 from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.remembered import OnDisk, Remembered, bundle_key
@@ -159,18 +162,11 @@ def refusal(rows: list[GoldenRow], graph: Graph, limit: float, settings: Setting
     )
 
 
-def processor() -> dict[str, Any]:
-    """The processor by its name and the instruction sets that its kernels are chosen by."""
-    known = flags()
-    return {
-        "name": cpu_info("model name", "Model"),
-        "instruction sets": [name for name in INSTRUCTION_SETS if name in known],
-    }
-
-
 def verified(folder: Path, whole: Manifest, graph: Graph, settings: Settings) -> bool:
     """Whether a graph was verified on this provider and a processor like this one."""
     if any(one.provider != CPU for one in asked(settings.providers)):
+        return False
+    if graph.ops != PORTABLE:
         return False
     if graph.dtype == FP32:
         return True

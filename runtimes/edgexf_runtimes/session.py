@@ -17,10 +17,11 @@ from edgexf.progress import Steps, check_steps
 from edgexf_runtimes.calls.call import Calls
 from edgexf_runtimes.calls.cancel import Cancel
 from edgexf_runtimes.calls.runs import OnRun
+from edgexf_runtimes.candidates import Choices, first_that_opens
 from edgexf_runtimes.device.arguments import check_arguments
 from edgexf_runtimes.device.asked import Wanted
 from edgexf_runtimes.device.distributions import warn_of_several
-from edgexf_runtimes.device.dtype import choose, warn
+from edgexf_runtimes.device.dtype import warn
 from edgexf_runtimes.device.messages import route
 from edgexf_runtimes.device.profiles import BALANCED, Settings, profile_named
 from edgexf_runtimes.device.providers import check_available
@@ -49,7 +50,9 @@ def load(
     verify: str = "always",
     input_timeout: float = INPUT_TIMEOUT,
     *,
-    profile: str = BALANCED.name,
+    profile: str | None = None,
+    candidate: str = AUTO,
+    tuned: str = AUTO,
     on_run: OnRun | None = None,
     limits: CallLimits | Mapping[str, Any] | None = None,
     nan: str = AUTO,
@@ -63,8 +66,8 @@ def load(
     """Opens a bundle.
 
     `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
-    `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``balanced``,
-    ``edge``, ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
+    `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``balanced``
+    (the default), ``edge``, ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
     those that were not hashed since they changed, ``never`` checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
     is read as an input. `on_run` is called after each run of a graph, in the thread of the run, with a
     `edgexf_runtimes.calls.runs.Run`. `limits` bounds what one call brings: ``{"batch": rows, "bytes": bytes}``; see
@@ -78,22 +81,36 @@ def load(
     `edgexf_runtimes.opening`. `cache` is a folder that remembers what was checked, in place of the environment variable
     ``EDGEXF_CACHE``. `log_level` sends ONNX Runtime's messages of the whole process to the logger ``edgexf``.
 
+    `candidate` names other graphs of the bundle that answer the same, ``portable`` its own; ``auto`` takes what
+    `edgexf_runtimes.candidates` chooses. With ``tuned="auto"``, whatever the caller leaves open of `dtype`, `candidate`,
+    `threads` and `profile` is as `edgexf tune` found it the fastest on this device; ``never`` does not look.
+
     Raises BundleError if the folder is not what was exported, DeviceError if a graph answers otherwise than its model on
     this device, UsageError for an unknown choice or a provider that is lacking, and TimedOut or Cancelled.
     """
     check_arguments(path, dtype, on_run, strict)
+    asked_for = Choices(dtype, candidate, threads, profile, tuned)
     allowed = limits_of(limits)
     warn_of_several()
     if log_level is not None:
         route(log_level)
-    settings = check_available(Settings(threads, providers, profile_named(profile), strict, log_level or "error"))
+    settings = check_available(
+        Settings(threads, providers, profile_named(profile or BALANCED.name), strict, log_level or "error")
+    )
     remembered, on_disk = Remembered(cache), OnDisk(Path(path))
     checks = Checks(check, remembered, on_disk)
     with Calls().enter(timeout, cancel) as call:
         manifest = read(Path(path), verify, remembered, call.check)
-        chosen = choose(Path(path), manifest, settings.providers) if dtype == "auto" else dtype
-        warn(Path(path), manifest, chosen)
-        return Session(Path(path), manifest, chosen, settings, input_timeout, on_run, allowed, nan, checks, call)
+        way = asked_for.settled(Path(path), manifest, settings, remembered)
+        warn(Path(path), manifest, way.dtype)
+
+        def opened(name: str) -> Session:
+            graphs = manifest.with_candidate(name)
+            return Session(
+                Path(path), graphs, way.dtype, way.settings, input_timeout, on_run, allowed, nan, checks, call
+            )
+
+        return first_that_opens(opened, way)
 
 
 class Session(Predictor):

@@ -10,6 +10,7 @@ import platform
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 
@@ -56,6 +57,15 @@ def cpu_info(*fields: str) -> str:
 def flags() -> set[str]:
     """The processor's features, by the kernel's names. Empty if the kernel reports none."""
     return set(cpu_info("flags", "Features").split())
+
+
+def processor() -> dict[str, Any]:
+    """The processor by its name and the instruction sets that its kernels are chosen by."""
+    known = flags()
+    return {
+        "name": cpu_info("model name", "Model"),
+        "instruction sets": [name for name in INSTRUCTION_SETS if name in known],
+    }
 
 
 def saturates() -> bool:
