@@ -86,6 +86,7 @@ PRODUCTS: dict[str, Callable[[Sequence[Shape], Sequence[Shape]], int]] = {
     "QLinearConv": convolution(3),
     "ConvTranspose": transposed_convolution,
     "Attention": attention,
+    "MultiHeadAttention": attention,
     "LSTM": recurrent,
     "GRU": recurrent,
     "RNN": recurrent,

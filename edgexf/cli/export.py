@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from edgexf import names
+from edgexf.bundle.graphs import OPS, PORTABLE
 from edgexf.cli.options import size_options
 from edgexf.cli.streams import say
 from edgexf.dtypes import MODES
@@ -52,16 +53,23 @@ DEFAULT_METHOD, *FURTHER_METHODS = METHODS
 )
 @click.option("--grid", default="quick", show_default=True, help="quick or full.")
 @click.option("--opset", type=int, default=20, show_default=True)
+@click.option(
+    "--ops",
+    default=PORTABLE,
+    show_default=True,
+    help=f"Operators of a further graph for one provider: {', '.join(OPS)}. onnx/model.onnx stays portable.",
+)
+@click.option("--candidates", is_flag=True, help="Write all further forms of the graphs, for `edgexf tune`.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is already there.")
 def export(
-    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, image_size: str | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, overwrite: bool, **sizes: int | None
+    variant: str | None, model: str | None, module: str | None, task: str | None, max_global: int | None, image_size: str | None, output: Path | None, weights: Path | None, explain: tuple[str, ...], modes: tuple[str, ...], grid: str, opset: int, ops: str, candidates: bool, overwrite: bool, **sizes: int | None
 ) -> None:  # fmt: skip
     """Export a model, verify it against the original, and write a bundle."""
     from edgexf.cli.console import show_table, stages
     from edgexf.cli.quantize import check_mode, quantize_each
     from edgexf.pipeline.card import grid_table, takes
     from edgexf.pipeline.describe_bundle import UNEXPLAINED
-    from edgexf.pipeline.export_model import export
+    from edgexf.pipeline.export_model import NO_CANDIDATES, export
 
     if "none" in explain and len(explain) > 1:
         raise UsageError(f"--explain none stands alone, got {', '.join(explain)}; leave none out, or the methods.")
@@ -74,7 +82,7 @@ def export(
         with stages() as stage, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExportWarning)  # the lines below say the same
             bundle = export(
-                model, variant=variant, module=module, task=task, max_global=max_global, max_length=max_length, image_size=parse_image_size(image_size), output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset,
+                model, variant=variant, module=module, task=task, max_global=max_global, max_length=max_length, image_size=parse_image_size(image_size), output=output, weights=weights, sizes=given, explain=methods, grid=grid, opset=opset, ops=ops, candidates=candidates,
                 overwrite=overwrite, progress=stage,
             )  # fmt: skip
     except VerificationError as error:
@@ -90,6 +98,10 @@ def export(
         say(takes(bundle.manifest, bundle.manifest.signature))
     for note in filter(None, (found["growth"], found.get("undefined"), found.get("ties"))):
         say(f"note: {note}")
+    if bundle.manifest.candidates:
+        say(f"candidates: {', '.join(one.name for one in bundle.manifest.candidates)}")
+    elif candidates or ops != PORTABLE:
+        say(f"note: {NO_CANDIDATES}")
     if UNEXPLAINED in origin:
         say(f"no explain graph was written: {origin[UNEXPLAINED]}")
     if "longest" in origin:

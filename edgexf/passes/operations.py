@@ -129,6 +129,8 @@ class Tally:
             self.shapes.step((*within, place), node)
             if self.fixed.issuperset(name for name in (*node.input, *captured(node)) if name):
                 self.fixed.update(node.output)
+            elif node.op_type == "If" and hides(node):
+                self.either(node, times, (*within, place))
             elif hides(node):
                 self.loop(node, times, (*within, place))
             elif multiplies(node.op_type):
@@ -141,6 +143,16 @@ class Tally:
             return
         whole = node.op_type in IN_BYTES or (len(node.input) > 1 and self.bytes.issuperset(node.input[:2]))
         self.found[INTEGERS if whole else self.shapes.kind(node)] += 2 * needs * times
+
+    def either(self, node: NodeProto, times: int, within: tuple[int, ...]) -> None:
+        """Counts the branch of an If that needs fewer operations: whatever decides, no answer can do with less."""
+        before, found = self.found, []
+        for place, body in enumerate(bodies_of(node)):
+            self.found = Counter()
+            self.run(body.node, times, (*within, place))
+            found.append(self.found)
+            self.shapes.follow(node, body)
+        self.found = before + min(found, key=Counter.total)
 
     def loop(self, node: NodeProto, times: int, within: tuple[int, ...]) -> None:
         """Counts the body of a Scan over the first axes of its inputs; other loops are named as uncounted."""
@@ -214,6 +226,12 @@ class Shapes:
                 element = self.types[inner.name].tensor_type.elem_type
                 self.types[name] = helper.make_tensor_type_proto(element, shape if place < states else [steps, *shape])
 
+    def follow(self, node: NodeProto, body: GraphProto) -> None:
+        """Gives the outputs of an If the types of a branch."""
+        for inner, name in zip(body.output, node.output, strict=True):
+            if inner.name in self.types:
+                self.types[name] = self.types[inner.name]
+
     def keep(self, name: str, value: Array) -> None:
         self.values[name] = tensor = numpy_helper.from_array(value)
         self.types[name] = helper.make_tensor_type_proto(tensor.data_type, value.shape)
@@ -238,7 +256,9 @@ class Shapes:
             return {}  # behind a shape that is not known
 
     def of_contrib(self, node: NodeProto) -> dict[str, TypeProto]:
-        """The types of operators of ONNX Runtime with which `edgexf.passes.quantize.blockwise` unpacks weights."""
+        """The types of operators of ONNX Runtime's own: those that unpack weights (`edgexf.passes.quantize.blockwise`), and
+        attention on tokens [batch, tokens, width].
+        """
         if node.op_type == "MatMulNBits":
             shape, kind = self.shape(node.input[0]), node.input[0]
             found = None if shape is None else [*shape[:-1], number(node, "N", 0)]
@@ -246,6 +266,9 @@ class Shapes:
             table, rows, kind = self.shape(node.input[0]), self.shape(node.input[1]), node.input[2]
             packed = 8 // number(node, "bits", 4)
             found = None if table is None or rows is None else [*rows, table[-1] * packed]
+        elif node.op_type == "MultiHeadAttention":
+            query, value, kind = self.shape(node.input[0]), self.shape(node.input[2]), node.input[0]
+            found = None if query is None or value is None else [*query[:-1], value[-1]]
         else:
             return {}
         if found is None or kind not in self.types:
@@ -286,8 +309,12 @@ def needed(graph: GraphProto) -> list[NodeProto]:
 
 def body_of(node: NodeProto) -> GraphProto:
     """The graph inside a node."""
-    found: GraphProto = next(one.g for one in node.attribute if one.HasField("g"))
-    return found
+    return bodies_of(node)[0]
+
+
+def bodies_of(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node."""
+    return [one.g for one in node.attribute if one.HasField("g")]
 
 
 def captured(node: NodeProto) -> list[str]:

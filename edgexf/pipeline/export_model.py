@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
+from edgexf.bundle.graphs import PORTABLE, candidate_file
 from edgexf.bundle.signature import NARROWED
 from edgexf.dtypes import FP32
 from edgexf.errors import ExportWarning, UsageError, VerificationError, temporary_room
@@ -30,7 +31,12 @@ from edgexf.progress import Stages, no_stages
 from edgexf_exporters.options import check_options
 from edgexf_exporters.sources.request import Request, check_request
 
+NO_CANDIDATES = (
+    "no candidate was written: the further forms of a graph change full attention in slices, and this model has none"
+)
+
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
     from edgexf.bundle.manifest import Manifest
@@ -57,6 +63,8 @@ def export(
     explain: str | Sequence[str] | None = None,
     grid: str = "quick",
     opset: int = 20,
+    ops: str = PORTABLE,
+    candidates: bool = False,
     overwrite: bool = False,
     progress: Stages | bool = False,
 ) -> Bundle:
@@ -89,6 +97,10 @@ def export(
             By default AttnLRP, if every operator of the model has a rule.
         grid: ``quick`` or ``full``.
         opset: the opset of the graphs.
+        ops: the operators of a candidate that a session prefers on their provider: ``ort-cpu`` or ``ort-cuda`` for those of
+            ONNX Runtime's own that were measured to win; by default ``portable``, none. ``onnx/model.onnx`` stays portable.
+        candidates: write the graphs in every further form (`edgexf_exporters.trace.forms`) as well, for `edgexf tune`. Each
+            form is verified on the same grid, which takes about half as long again.
         overwrite: replace a bundle that is already there.
         progress: True shows on standard error how far the export is: a bar on a terminal; elsewhere, as in a notebook,
             a line for each stage. A function is called with the name of each stage, and for each cell of the grid also
@@ -102,7 +114,7 @@ def export(
     request = Request(
         source, example_inputs, dynamic_shapes, module, variant, task, max_global, tokenizer, weights, sizes or {}, max_length, image_size
     )  # fmt: skip
-    check_options(explain, grid, opset)
+    check_options(explain, grid, opset, ops)
     check_request(request)
     target = output if output is not None else f"{request.name}-bundle" if request.name else None
     if target is not None:
@@ -111,6 +123,7 @@ def export(
     from edgexf_exporters.graphs import make_graphs
     from edgexf_exporters.hooks import frozen
     from edgexf_exporters.sources.choose import choose
+    from edgexf_exporters.trace.forms import forms_of
     from edgexf_exporters.verify.contract import check_contract
     from edgexf_exporters.verify.judge import judge
     from edgexf_runtimes.device.providers import create
@@ -126,16 +139,17 @@ def export(
             stage("tracing")
             captured = capture_source(chosen, methods, asked)
             stage("translating to ONNX")
-            graphs = make_graphs(captured, opset, asked)
+            graphs = make_graphs(captured, opset, asked, forms_of(ops, candidates))
             verifying = "verifying against the eager model"
             stage(verifying)
             verdict = judge(
                 chosen, graphs, partial(graph_files, chosen), create, grid, asked, partial(stage, verifying)
             )
         with chosen.quiet():
-            _, path = written(verdict, folder, grid, opset, overwrite, stage)
+            _, path = written(verdict, folder, grid, opset, overwrite, stage, ops)
     manifest = bundle.read(path)
-    for note in notes(manifest, explained=explain is None or bool(methods)):
+    wanted = ops != PORTABLE or candidates
+    for note in notes(manifest, explained=explain is None or bool(methods), candidates=wanted):
         warnings.warn(note, ExportWarning, stacklevel=2)
     return Bundle(path, manifest)
 
@@ -157,7 +171,7 @@ def shown(progress: Stages | bool) -> Iterator[Stages]:
 
 
 def written(
-    verdict: Verdict, folder: Path, grid: str, opset: int, overwrite: bool, stage: Stages
+    verdict: Verdict, folder: Path, grid: str, opset: int, overwrite: bool, stage: Stages, ops: str = PORTABLE
 ) -> tuple[Manifest, Path]:
     """Writes the bundle. Returns its manifest and its path. Raises VerificationError where a check failed."""
     source, result = verdict.source, verdict.result
@@ -168,12 +182,14 @@ def written(
             result.to_dict(),
         )
     stage("writing")
-    manifest = make_manifest(source, verdict, opset)
+    manifest = make_manifest(source, verdict, opset, ops)
     return manifest, bundle.write(folder, bundle_files(source, verdict, manifest), manifest, overwrite)
 
 
-def notes(manifest: Manifest, explained: bool) -> Iterator[str]:
-    """Yields what a user of a bundle may not expect of it. `explained`: an explanation was wanted."""
+def notes(manifest: Manifest, explained: bool, candidates: bool = False) -> Iterator[str]:
+    """Yields what a user of a bundle may not expect of it. `explained`: an explanation was wanted; `candidates`: some were."""
+    if candidates and not manifest.candidates:
+        yield NO_CANDIDATES
     if explained and UNEXPLAINED in manifest.provenance:
         yield f"no explain graph was written: {manifest.provenance[UNEXPLAINED]}"
     if TRACING_BRANCH in manifest.provenance:
@@ -204,8 +220,7 @@ def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
     from edgexf.passes.share import share_weights
     from edgexf.pipeline.profile_graphs import graph_profile, regions_of
 
-    protos = {names.PREDICT_FILE: graphs.predict}
-    protos |= {path: graphs.explain[method] for method, path in names.explain_files(graphs.explain).items()}
+    protos = protos_by_path(graphs)
     takes, gives = source.explained_by(path=True, weights=True)
     shapes = {tensor.name: tensor.shape for tensor in (*source.tensors, *source.outputs, *takes, *gives)}
     switch = source.limits.switch if graphs.variable_block else 0
@@ -220,6 +235,17 @@ def graph_files(source: Source, graphs: Graphs) -> dict[str, bytes]:
         for path, model in models.items()
     }
     return {**files, names.PROFILE_FILE: written_profile(profile)}
+
+
+def protos_by_path(graphs: Graphs) -> dict[str, onnx.ModelProto]:
+    """The models of the graphs, those of candidates too, by their path in the bundle."""
+    methods = {names.PREDICT: names.PREDICT_FILE, **names.explain_files(graphs.explain)}
+    usual = {names.PREDICT: graphs.predict, **graphs.explain}
+    found = {path: usual[method] for method, path in methods.items()}
+    for form, written in graphs.candidates.items():
+        models = {names.PREDICT: written.predict, **written.explain}
+        found |= {candidate_file(path, form.name): models[method] for method, path in methods.items()}
+    return found
 
 
 def bundle_files(source: Source, verdict: Verdict, manifest: Manifest) -> dict[str, bytes]:

@@ -2,13 +2,15 @@
 
 In: `Captured`. Out: `Graphs`, ONNX models over lengths in whole blocks. `edgexf.passes` makes them take any length.
 
-    predict program -> ONNX
-    body            -> differentiated by each method (`edgexf_exporters.explain`) -> captured again -> ONNX
+    predict program -> ONNX, and once more in each further form
+    body            -> differentiated by each method (`edgexf_exporters.explain`) -> captured again -> ONNX, likewise
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import onnx
 
@@ -21,7 +23,16 @@ from edgexf_exporters.explain.methods import METHODS, Method
 from edgexf_exporters.explain.program import ExplainSpec
 from edgexf_exporters.source import Values
 from edgexf_exporters.trace.export import translate
+from edgexf_exporters.trace.forms import Form, written_in
 from edgexf_exporters.trace.guards import Condition
+
+
+@dataclass(frozen=True)
+class Written:
+    """The graphs of a source in one form: ``predict``, and the explain graphs by method, the first method first."""
+
+    predict: onnx.ModelProto
+    explain: dict[str, onnx.ModelProto]
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Graphs:
             modules cut blocks by themselves.
         tracing_branch: the lines at which a custom module asks whether it is traced, if the graph holds the way of the
             trace; else empty.
+        candidates: the same graphs in further forms, where a form changes them.
     """
 
     predict: onnx.ModelProto
@@ -51,34 +63,58 @@ class Graphs:
     guards: tuple[Condition, ...] = ()
     step: int = 1
     tracing_branch: str = ""
+    candidates: Mapping[Form, Written] = field(default_factory=dict)
+
+    def without_explain(self, reason: str) -> Graphs:
+        """The predict graphs alone, in all forms, with the reason."""
+        candidates = {form: Written(written.predict, {}) for form, written in self.candidates.items()}
+        return replace(self, explain={}, unexplained=reason, candidates=candidates)
 
 
-def make_graphs(captured: Captured, opset: int, asked: bool = True) -> Graphs:
-    """Makes the graphs of captured programs. Raises ExportError where an operator has no translation.
+Programs = Mapping[str, Callable[[], onnx.ModelProto]]  # by method, what translates it in the form of the moment
+
+
+def make_graphs(captured: Captured, opset: int, asked: bool = True, forms: Sequence[Form] = ()) -> Graphs:
+    """Makes the graphs of captured programs, and once more in each of `forms` that changes one of them. Raises ExportError where an operator has no translation.
 
     If a method can't be compiled, all explain graphs are left out, and the result holds the reason. If the user `asked`
     for the methods by name, this is an ExportError instead.
     """
     source, lowering = captured.source, captured.lowering
-    predict = translate(captured.predict, source.inputs, tuple(output.name for output in source.outputs), opset)
-    explain, reason = {}, captured.unexplained
+    outputs = tuple(output.name for output in source.outputs)
+    predict = partial(translate, captured.predict, source.inputs, outputs, opset)
+    written, explain, reason = Written(predict(), {}), {}, captured.unexplained
     if captured.body is not None:
         try:
             explain = {
-                method: explain_graph(captured, METHODS[method], captured.body, opset) for method in captured.methods
+                method: explain_program(captured, METHODS[method], captured.body, opset) for method in captured.methods
             }
+            written = Written(written.predict, {method: translated() for method, translated in explain.items()})
         except ExportError as error:
             if asked:
                 raise
-            reason = str(error)
+            explain, reason = {}, str(error)
     return Graphs(
-        predict, explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark, captured.guards,
-        lowering.step, captured.tracing_branch,
+        written.predict, written.explain, lowering.block, lowering.variable_block, reason, lowering.padding_mark,
+        captured.guards, lowering.step, captured.tracing_branch, dict(rewritten(forms, written, predict, explain)),
     )  # fmt: skip
 
 
-def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset: int) -> onnx.ModelProto:
-    """Makes the explain graph of a method."""
+def rewritten(
+    forms: Sequence[Form], usual: Written, predict: Callable[[], onnx.ModelProto], explain: Programs
+) -> Iterator[tuple[Form, Written]]:
+    """Yields each form in which a graph differs from the usual one, with the graphs in this form."""
+    for form in forms:
+        with written_in(form):
+            found = Written(predict(), {method: translated() for method, translated in explain.items()})
+        if found != usual:
+            yield form, found
+
+
+def explain_program(
+    captured: Captured, method: Method, body: CapturedBody, opset: int
+) -> Callable[[], onnx.ModelProto]:
+    """Differentiates the body by a method. Returns what translates the program."""
     source = captured.source
     takes, gives = source.explained_by(method.path, method.weights)
     tensors = (*source.tensors, *takes)
@@ -97,4 +133,4 @@ def explain_graph(captured: Captured, method: Method, body: CapturedBody, opset:
     embedding = next((Within(body.embedding, path) for path in known), body.embedding)
     program = differentiate(method, embedding, body.program, spec, inputs, dimensions, opset, declared)
     outputs = tuple(output.name for output in (*source.outputs, *gives))
-    return translate(program, tuple(tensor.name for tensor in tensors), outputs, opset)
+    return partial(translate, program, tuple(tensor.name for tensor in tensors), outputs, opset)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgexf.bundle.graphs import OPS, PORTABLE
 from edgexf.errors import UsageError
 from edgexf_exporters.explain.methods import METHODS
 
@@ -14,8 +15,8 @@ GRIDS = ("quick", "full")
 OPSETS = range(20, 24)
 
 
-def check_options(explain: str | Sequence[str] | None, grid: str, opset: int) -> None:
-    """Raises UsageError for an unknown method, grid or opset."""
+def check_options(explain: str | Sequence[str] | None, grid: str, opset: int, ops: str = PORTABLE) -> None:
+    """Raises UsageError for an unknown method, grid, opset or set of operators."""
     for method in (explain,) if isinstance(explain, str) else explain or ():
         if method not in METHODS:
             raise UsageError(
@@ -23,6 +24,8 @@ def check_options(explain: str | Sequence[str] | None, grid: str, opset: int) ->
             )
     if grid not in GRIDS:
         raise UsageError(f"grid must be one of {', '.join(GRIDS)}, got {grid!r}; choose one of them.")
+    if ops not in OPS:
+        raise UsageError(f"ops must be one of {', '.join(OPS)}, got {ops!r}; choose one of them.")
     if opset not in OPSETS:
         raise UsageError(
             f"opset must be {OPSETS.start} to {OPSETS.stop - 1}, got {opset}; leave it out for {OPSETS.start}."

@@ -360,9 +360,9 @@ def recomputed(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Te
     return shared(found, 2) if depends(value) and (depends(query) or depends(key)) else found
 
 
-def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor, is_causal: bool) -> Any:
+def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor, *how: bool) -> Any:
     """The operator of a lowered model that computes a slice of the queries at a time."""
-    return recomputed(rules, lambda *given: op(*given, is_causal), query, key, value)
+    return recomputed(rules, lambda *given: op(*given, *how), query, key, value)
 
 
 ACTIVATIONS = (

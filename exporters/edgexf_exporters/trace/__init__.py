@@ -7,6 +7,8 @@
     blocks     an operator that cuts an input of any length into whole blocks
     diagnose   finds the line at which a capture stopped
     deadline   the time limit of a capture
+    forms      the forms in which a program can be written as a graph
+    fused      full attention by an operator of ONNX Runtime's own
     guards     the conditions on sizes under which a captured program holds
     marks      operators that mark tensors in a captured program
     recurrent  recurrent layers as single operators, and their translation

@@ -7,6 +7,8 @@ No tensor of queries x keys is ever whole: weights are [batch, heads, slice, key
 the memory of a run grows as the length, and an input of up to `ROWS` tokens is one slice. (Slices of 64, 256 and 1,024
 queries take 1.16, 1.04 and 0.98 of the time of one product.)
 
+`edgexf_exporters.trace.forms` names other sizes of a slice, and the operator that `fused` puts in its place for a CPU.
+
 Four alternatives were weighed. A number of slices that the graph fixes, unrolled (Split, then MatMul, Softmax and MatMul for
 each), has weights that grow as the square of the length: four times the memory at twice the length, and 64 nodes for a short
 input. `com.microsoft.MultiHeadAttention` has no kernel that saves memory where a mask hides padding, and no other runtime has
@@ -27,7 +29,10 @@ from onnxscript import opset20
 from torch import Tensor
 from torch.onnx._internal.exporter._torchlib.ops.hop import call_op
 
+from edgexf.bundle.graphs import PORTABLE
 from edgexf.products import ROWS
+from edgexf_exporters.trace import fused
+from edgexf_exporters.trace.forms import current
 from edgexf_exporters.trace.recurrent import FLOAT, Body
 
 op: Any = opset20  # its types don't know the values of a translation
@@ -50,7 +55,7 @@ def slices(length: int) -> Iterator[tuple[int, slice]]:
 
 
 @torch.library.custom_op("edgexf::sliced", mutates_args=())
-def sliced(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+def sliced(query: Tensor, key: Tensor, value: Tensor, causal: bool, masked: bool) -> Tensor:  # noqa: ARG001
     """Softmax(Q K^T) V, a slice of the queries at a time; Vaswani et al. 2017, eq. 1.
 
     Args:
@@ -58,6 +63,7 @@ def sliced(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
         key: [batch, heads, keys, width].
         value: [batch, heads, keys, value_width].
         causal: a query sees the keys up to its own place. Then there are as many keys as queries.
+        masked: the last column of queries is 1, and that of keys is a mask that all heads share: 0 where a key is real.
 
     Returns the mixed values, [batch, heads, queries, value_width].
     """
@@ -67,7 +73,7 @@ def sliced(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
 
 
 @sliced.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:  # noqa: ARG001
+def _(query: Tensor, key: Tensor, value: Tensor, causal: bool, masked: bool) -> Tensor:  # noqa: ARG001
     return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 
@@ -109,29 +115,29 @@ def _(_: Tensor, query: Tensor, key: Tensor, value: Tensor, mixed: Tensor, causa
 
 
 def remember(ctx: Any, inputs: Any, output: Tensor) -> None:
-    *tensors, ctx.causal = inputs
+    *tensors, ctx.causal, _ = inputs
     ctx.save_for_backward(*tensors, output)
 
 
-def reverse(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None]:
+def reverse(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None, None]:
     of_scores = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
     by_query, by_key, by_value = sliced_reverse(gradient, *ctx.saved_tensors, ctx.causal, of_scores)
-    return (by_query, by_key, by_value, None) if of_scores else (None, None, by_value, None)
+    return (by_query, by_key, by_value, None, None) if of_scores else (None, None, by_value, None, None)
 
 
 sliced.register_autograd(reverse, setup_context=remember)
 
 
 class Cut:
-    """Cuts tensors [batch, heads, queries, width] into slices of `ROWS` queries, and puts them together again.
+    """Cuts tensors [batch, heads, queries, width] into slices of queries, and puts them together again.
 
-    Up to `ROWS` queries are one slice. Beyond, zeros fill up the last slice. Batch and heads are one axis inside a slice,
+    A slice has as many queries as the form of the graph says, by default `ROWS`. So many queries are one slice. Beyond, zeros fill up the last slice. Batch and heads are one axis inside a slice,
     since ONNX Runtime joins a transposition of the last two of three axes to a product.
     """
 
     def __init__(self, query: Any) -> None:
         self.query = query
-        one, most = numbers(1), numbers(ROWS)
+        one, most = numbers(1), numbers(current().rows)
         self.length = op.Shape(query, start=2, end=3)
         self.each = op.Min(self.length, most)
         self.count = op.Div(op.Sub(op.Add(self.length, self.each), one), self.each)
@@ -206,8 +212,16 @@ def scan(
     return call_op("Scan", *given, _num_outputs=len(states) + count, body=graph, num_scan_inputs=taken)
 
 
-def onnx_sliced(query: Any, key: Any, value: Any, causal: bool) -> Any:
-    """The translation of `sliced`."""
+def onnx_sliced(query: Any, key: Any, value: Any, causal: bool, masked: bool) -> Any:
+    """The translation of `sliced` in the form of the graph."""
+    if current().ops == PORTABLE or causal or not masked:
+        return by_slices(query, key, value, causal)
+    return fused.if_all_real(
+        key, lambda: fused.attention(query, key, value), lambda: by_slices(query, key, value, causal=False)
+    )
+
+
+def by_slices(query: Any, key: Any, value: Any, causal: bool) -> Any:
     cut, weights, values = Cut(query), Weights(key, causal), joined(value)
 
     def step(body: Body, rows: ir.Value, *places: ir.Value) -> Any:

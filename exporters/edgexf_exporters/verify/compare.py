@@ -38,6 +38,7 @@ BROKEN_CONFIG = "mend its config, or save it again with its own"
 STATIC = "sizes that the files declare hold in every cell"
 DECLARED = "outputs have the sizes that the manifest declares"
 UNDEFINED = "where the model itself answers no finite number, nothing is compared but an infinite one"
+KEPT_BYTES = 256 << 20  # of eager answers, for further graphs of a source
 SHOWN = 3  # failures that an error shows; in later cells nobody asks whether a difference is rounding or a tie
 BROKEN_MODULE = "mend what stops it there, or leave such sizes out with dynamic_shapes"
 
@@ -129,6 +130,32 @@ def reference(source: Source, feeds: Feeds, methods: Sequence[str] = ()) -> Feed
     return each_row(source, source.per_row, feeds, lambda row: eager(source, row, methods))
 
 
+class Answers:
+    """What the eager model answers in each cell, with the choices that it met; up to `KEPT_BYTES` of it is kept.
+
+    The further forms of a graph are compared with the same answers.
+    """
+
+    def __init__(self, source: Source, methods: Sequence[str], keeps: bool = False) -> None:
+        self._source, self._methods = source, methods
+        self._left = KEPT_BYTES if keeps else 0
+        self._kept: dict[str, tuple[Feeds, Choices]] = {}
+
+    def __call__(self, cell: Cell, feeds: Feeds) -> tuple[Feeds, Choices]:
+        """Raises ExportError, naming the cell, where the model fails."""
+        if cell.name in self._kept:
+            return self._kept[cell.name]
+        remedy = BROKEN_CONFIG if self._source.module_inputs is None else BROKEN_MODULE
+        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
+        with sentence, Choices() if self._source.has_argmax else nullcontext(Choices()) as met:
+            wanted = reference(self._source, feeds, self._methods)
+        size = sum(array.nbytes for array in (*wanted.values(), *met.made))
+        if size <= self._left:
+            self._left -= size
+            self._kept[cell.name] = wanted, met
+        return wanted, met
+
+
 def run(session: ort.InferenceSession, feeds: Mapping[str, Array]) -> Feeds:
     """Runs a graph. Returns all outputs by name. ONNX Runtime then gives back the memory of the run: the model needs it next.
 
@@ -164,6 +191,7 @@ def compare(
     tolerance: float,
     choosing: Callable[[], Sequence[ort.InferenceSession]] | None = None,
     steps: Steps = no_steps,
+    answers: Answers | None = None,
 ) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
     """Compares the graphs with the model in each cell of a grid.
 
@@ -181,6 +209,7 @@ def compare(
         choosing: makes sessions of the same graphs that also output the discrete choices of the graphs; None for a
             model without discrete choices.
         steps: called with the number of cells that are done, and with their total.
+        answers: the answers of the model, where other graphs of the source were compared with them already.
     """
     result, references, methods, wide = GridResult(grid, tolerance), [], list(explain), Wide(source, reference)
     padding, scales, sessions = (
@@ -189,13 +218,11 @@ def compare(
         (predict, *explain.values()),
     )
     wanted_cells = list(cells(source, block, grid))
+    answers = answers or Answers(source, methods)
     for place, cell in enumerate(wanted_cells):
         steps(place, len(wanted_cells))
         feeds = cell.feeds(source)
-        remedy = BROKEN_CONFIG if source.module_inputs is None else BROKEN_MODULE
-        sentence = in_a_sentence(f"a model must answer every cell of the grid ({cell.name})", remedy)
-        with sentence, Choices() if source.has_argmax else nullcontext(Choices()) as met:
-            wanted = reference(source, feeds, methods)
+        wanted, met = answers(cell, feeds)
         if source.module_inputs is not None and not result.checks.get(DECLARED):
             result.checks[DECLARED] = undeclared(source, feeds, wanted)
         if any(not np.isfinite(wanted[output.name]).all() for output in source.outputs):

@@ -4,6 +4,7 @@ In: a source, its graphs, a function that makes files of graphs, and a function 
 graphs that the bundle gets, their files, the result of the grid with every check, and golden.npz.
 
     graphs -> files -> sessions -> contract grid, behaviour, structure -> Verdict
+                       and again for the graphs of each candidate
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import onnx
@@ -20,18 +21,20 @@ import onnxruntime as ort
 
 from edgexf import bundle, names
 from edgexf.bundle.golden import pack
+from edgexf.bundle.graphs import candidate_file
 from edgexf.errors import ExportError
 from edgexf.products import ROWS
 from edgexf.progress import Steps, no_steps
 from edgexf_exporters.capture import conditions_at
-from edgexf_exporters.graphs import Graphs
+from edgexf_exporters.graphs import Graphs, Written
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks
 from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour
 from edgexf_exporters.verify.branches.settle import settle
 from edgexf_exporters.verify.branches.shortcuts import shortcut
-from edgexf_exporters.verify.compare import GridResult, compare
+from edgexf_exporters.verify.compare import SHOWN, Answers, GridResult, compare
 from edgexf_exporters.verify.differences import ties
+from edgexf_exporters.verify.grid import Cell, Feeds
 
 GOLDEN_BYTES = 1_000_000
 OUTSIDE = "sizes that the trace does not cover agree"
@@ -75,7 +78,7 @@ def judge(
     except ExportError as error:
         if asked or not graphs.explain:
             raise
-        graphs = replace(graphs, explain={}, unexplained=str(error))
+        graphs = graphs.without_explain(str(error))
     files = build(graphs)
     return Verdict(graphs, files, *compared(source, graphs, files, open_session, grid, steps))
 
@@ -84,48 +87,87 @@ def compared(
     source: Source, graphs: Graphs, files: Files, open_session: OpenSession, grid: str, steps: Steps
 ) -> tuple[Source, GridResult, bytes]:
     """The source with its settled contract, the result of the grid for these files, and the bytes of golden.npz."""
-    variant = source.variant
+    tolerance = source.variant.tolerance
+    paths = {names.PREDICT: names.PREDICT_FILE, **names.explain_files(graphs.explain)}
     with tempfile.TemporaryDirectory(prefix="edgexf-") as folder:
         for path, data in files.items():
             bundle.write_synced(Path(folder, path), data)
-        sessions = {path: open_session(Path(folder, path)) for path in files if path.endswith(".onnx")}
-        explain = {method: sessions[path] for method, path in names.explain_files(graphs.explain).items()}
-        predict = sessions[names.PREDICT_FILE]
-
-        @cache
-        def choosing() -> list[ort.InferenceSession]:
-            """Sessions of the same graphs that also output the discrete choices of the graphs."""
-            count = len(ties.choices(onnx.load(str(Path(folder, names.PREDICT_FILE)), load_external_data=False)))
-            return [open_session(ties.with_choices(Path(folder, path), count)) for path in sessions]
-
+        opened = Opened(Path(folder), paths, open_session)
         # Before the grid, because it decides which sizes the grid has, and says why cells of the grid fail.
-        found = settle(source, predict, graphs, partial(conditions_at, source), variant.tolerance)
+        found = settle(source, opened.predict, graphs, partial(conditions_at, source), tolerance)
         source = found.source
         if found.wrong:  # at such sizes ONNX Runtime may stop with words of its own
-            return source, GridResult(grid, variant.tolerance, checks={OUTSIDE: found.wrong}), b""
-        asked = choosing if source.has_argmax else None
-        result, references = compare(source, predict, explain, grid, graphs.step, variant.tolerance, asked, steps)
-        result.checks |= check_behaviour(source, graphs.step, predict, explain)
-        whole = math.lcm(graphs.step, ROWS) if source.sliced else graphs.step  # lengths without a rest of a slice
-        for path in sessions:
-            graph = onnx.load(str(Path(folder, path)), load_external_data=False)
-            result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)
-            if variant.subquadratic:
-                grows = graph_checks.quadratic_tensors(Path(folder, path), source.tensors, whole, source.limits)
-                if grows is not None:
-                    result.checks[f"nothing grows as length squared in {path}"] = grows
+            return source, GridResult(grid, tolerance, checks={OUTSIDE: found.wrong}), b""
+        answers = Answers(source, list(opened.explain), bool(graphs.candidates))
+        result, references = on_grid(source, graphs, opened, grid, steps, answers)
         result.checks[OUTSIDE] = ""
         if source.module_inputs is not None:
             if graphs.tracing_branch:
-                shortcut_found = shortcut(source, source.module_inputs, predict, variant.tolerance)
+                shortcut_found = shortcut(source, source.module_inputs, opened.predict, tolerance)
                 said = f"{shortcut_found}: forward goes another way while it is traced, {graphs.tracing_branch}"
                 result.checks["special inputs take the way of the trace"] = said if shortcut_found else ""
             if source.limits.padding == "invariant":
-                changed = changed_by_padding(source, source.module_inputs, predict, variant.tolerance)
+                changed = changed_by_padding(source, source.module_inputs, opened.predict, tolerance)
                 result.checks["padding behind a row changes no answer"] = changed
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
+        judged: list[tuple[Written, str]] = []
+        for form, written in graphs.candidates.items():
+            said = next((found for other, found in judged if other == written), None)
+            if said is None:
+                there = {method: candidate_file(path, form.name) for method, path in paths.items()}
+                form_opened = Opened(Path(folder), there, open_session)
+                other, _ = on_grid(source, graphs, form_opened, grid, steps, answers, form.rows)
+                said = "; ".join(other.failures[:SHOWN])
+                judged.append((written, said))
+            result.checks[f"the graphs of {form.name} pass the same grid and checks"] = said
     # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)
     if not sampled and result.failures:  # no cell was compared
         return source, result, b""
     return source, result, pack({cell.name: tensors for cell, tensors in sampled}, GOLDEN_BYTES)
+
+
+class Opened:
+    """Sessions of a source's graphs in one form, from files by method in a folder.
+
+    Attributes:
+        predict: the session of the predict graph.
+        explain: the session of each explain graph, by its method.
+    """
+
+    def __init__(self, folder: Path, paths: Mapping[str, str], open_session: OpenSession) -> None:
+        self.files = {path: Path(folder, path) for path in paths.values()}
+        self._open, self._predict_file = open_session, Path(folder, paths[names.PREDICT])
+        sessions = {method: open_session(Path(folder, path)) for method, path in paths.items()}
+        self.predict = sessions.pop(names.PREDICT)
+        self.explain = sessions
+
+    @cached_property
+    def choosing(self) -> list[ort.InferenceSession]:
+        """Sessions of the same graphs that also output the discrete choices of the graphs."""
+        count = len(ties.choices(onnx.load(str(self._predict_file), load_external_data=False)))
+        return [self._open(ties.with_choices(file, count)) for file in self.files.values()]
+
+
+def on_grid(
+    source: Source, graphs: Graphs, opened: Opened, grid: str, steps: Steps, answers: Answers, rows: int = ROWS
+) -> tuple[GridResult, list[tuple[Cell, Feeds]]]:
+    """Compares sessions with the model in each cell, and adds the checks of behaviour and structure. `rows`: of a slice.
+
+    Returns the result, and the cells for golden.npz.
+    """
+    variant = source.variant
+    asked = (lambda: opened.choosing) if source.has_argmax else None
+    result, references = compare(
+        source, opened.predict, opened.explain, grid, graphs.step, variant.tolerance, asked, steps, answers
+    )
+    result.checks |= check_behaviour(source, graphs.step, opened.predict, opened.explain)
+    whole = math.lcm(graphs.step, rows) if source.sliced else graphs.step  # lengths without a rest of a slice
+    for path, file in opened.files.items():
+        graph = onnx.load(str(file), load_external_data=False)
+        result.checks[f"no random operator in {path}"] = graph_checks.random_operators(graph)
+        if variant.subquadratic:
+            grows = graph_checks.quadratic_tensors(file, source.tensors, whole, source.limits)
+            if grows is not None:
+                result.checks[f"nothing grows as length squared in {path}"] = grows
+    return result, references

@@ -68,7 +68,7 @@ def mixed(
     if attention_mask is not None:
         query, key = hide(query, key, (attention_mask > 0)[:, None])
     if long and bias is None:
-        found = join_heads(sliced(query, key, value, causal=False))
+        found = join_heads(sliced(query, key, value, causal=False, masked=attention_mask is not None))
     else:
         found = join_heads(attend(query, key.transpose(-1, -2), value, bias))
     if attention_mask is None or not empty:

@@ -164,7 +164,7 @@ class Encoder(nn.Module):
         if kind == SLIDING and self.windows:
             return self.windows.attend(query, key, value, real)
         query, key = hide(query, key, real.unsqueeze(1))
-        return join_heads(sliced(query, key, value, self.causal))
+        return join_heads(sliced(query, key, value, self.causal, masked=True))
 
     def sees(self, real: Tensor) -> Tensor:
         """Whether a query of a full layer sees a real token, bool, broadcast to [batch, sequence]."""

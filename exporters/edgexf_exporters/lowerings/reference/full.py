@@ -59,5 +59,5 @@ class Full(nn.Module):
         own = self.original
         query, key, value = (split_heads(project(hidden), own.heads) for project in (own.query, own.key, own.value))
         query, key = hide(query / math.sqrt(query.shape[-1]), key, mask[:, None])
-        joined: Tensor = own.output(join_heads(sliced(query, key, value, causal=False)))
+        joined: Tensor = own.output(join_heads(sliced(query, key, value, causal=False, masked=True)))
         return joined
