@@ -6,7 +6,7 @@ In: keyword arguments, or a JSON object. Out: frozen values that were checked fo
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from edgexf import names
@@ -106,6 +106,11 @@ class Candidate(Record):
     def ops(self) -> str:
         """The operators of its graphs."""
         return self.graphs[0].ops
+
+    def in_dtype(self, dtype: str) -> Candidate | None:
+        """The candidate with its graphs of one dtype; None if it has none."""
+        graphs = tuple(graph for graph in self.graphs if graph.dtype == dtype)
+        return replace(self, graphs=graphs) if graphs else None
 
 
 def without_usual(graph: dict[str, Any]) -> dict[str, Any]:

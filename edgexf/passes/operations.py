@@ -126,6 +126,7 @@ class Tally:
     def run(self, nodes: Sequence[NodeProto], times: int = 1, within: tuple[int, ...] = ()) -> None:
         """Counts `nodes`, which run this many times; `within` are the places of the nodes whose body holds them."""
         for place, node in enumerate(nodes):
+            self.forget(node)
             self.shapes.step((*within, place), node)
             if self.fixed.issuperset(name for name in (*node.input, *captured(node)) if name):
                 self.fixed.update(node.output)
@@ -135,6 +136,13 @@ class Tally:
                 self.loop(node, times, (*within, place))
             elif multiplies(node.op_type):
                 self.add(node, times)
+
+    def forget(self, node: NodeProto) -> None:
+        """Forgets values of the names that a node gives: the branches of an If may use the same ones."""
+        self.fixed.difference_update(node.output)
+        for name in node.output:
+            self.shapes.types.pop(name, None)
+            self.shapes.values.pop(name, None)
 
     def add(self, node: NodeProto, times: int) -> None:
         needs = self.shapes.multiplications(node)

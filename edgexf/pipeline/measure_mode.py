@@ -103,7 +103,7 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
                 Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, path).write_bytes(data)
         added = tuple(graph for graph in graphs_in(reference.manifest, dtype) if graph.file in files)
-        manifest = replace(reference.manifest, variants=added)
+        manifest = replace(reference.manifest, variants=added, candidates=())
         settings = replace(reference.settings, providers=("cpu",))
         with Session(Path(folder), manifest, dtype, settings, nan="flag") as other:  # judged by its differences
             yield other

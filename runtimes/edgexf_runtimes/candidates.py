@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from edgexf.bundle.graphs import ORT_CPU, PORTABLE
+from edgexf.bundle.graphs import ORT_CPU, ORT_CUDA, PORTABLE
 from edgexf.bundle.manifest import Manifest
 from edgexf.checks import is_choice, require_choice
 from edgexf.errors import BundleError
@@ -29,7 +29,10 @@ from edgexf_runtimes.remembered import Remembered, warn
 from edgexf_runtimes.tuned import Tuned, recalled
 
 Opened = TypeVar("Opened")
-OF_PROVIDER = {"cpu": ORT_CPU}  # the operators that a session on this provider takes without being asked
+OF_PROVIDER = {
+    "cpu": ORT_CPU,
+    "cuda": ORT_CUDA,
+}  # the operators that a session on this provider takes without being asked
 LOOKED_UP = (AUTO, "never")
 
 
@@ -78,12 +81,11 @@ class Choices(Record):
         return Way(dtype, candidate, settings, self.candidate != AUTO)
 
     def _candidate(self, manifest: Manifest, provider: str, dtype: str, found: Tuned | None) -> str:
+        named = {one.name: one for one in manifest.candidates}
         if self.candidate != AUTO:
             if self.candidate != PORTABLE:
                 manifest.with_candidate(self.candidate)
-                held = {
-                    graph.dtype for one in manifest.candidates if one.name == self.candidate for graph in one.graphs
-                }
+                held = {graph.dtype for graph in named[self.candidate].graphs}
                 require_choice(
                     dtype in held,
                     f"a candidate must be in a dtype that the bundle holds it in ({', '.join(sorted(held))})",

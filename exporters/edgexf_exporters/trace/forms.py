@@ -4,7 +4,7 @@ In: a `Form`, within whose block a program is translated. Out: the form for the 
 
     portable      the usual form: operators of the ONNX standard
     ort-cpu       also operators of ONNX Runtime's own, where one of them was measured to save more than a tenth of the time
-    ort-cuda      the same for its CUDA provider; nobody measured it there yet, so that a session takes it by name alone
+    ort-cuda      the same for its CUDA provider; nobody measured it there yet
     queries-64    full attention in slices of so many queries
 
 A form has no say in what is captured, so each further one costs a translation and its verification, not another trace.

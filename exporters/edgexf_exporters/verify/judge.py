@@ -110,15 +110,14 @@ def compared(
                 changed = changed_by_padding(source, source.module_inputs, opened.predict, tolerance)
                 result.checks["padding behind a row changes no answer"] = changed
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
-        judged: list[tuple[Written, str]] = []
+        judged: list[tuple[Written, str]] = []  # forms of one content are judged once
         for form, written in graphs.candidates.items():
-            said = next((found for other, found in judged if other == written), None)
-            if said is None:
+            if all(written != other for other, _ in judged):
                 there = {method: candidate_file(path, form.name) for method, path in paths.items()}
-                form_opened = Opened(Path(folder), there, open_session)
-                other, _ = on_grid(source, graphs, form_opened, grid, steps, answers, form.rows)
-                said = "; ".join(other.failures[:SHOWN])
-                judged.append((written, said))
+                again = Opened(Path(folder), there, open_session)
+                other_result, _ = on_grid(source, graphs, again, grid, steps, answers, form.rows)
+                judged.append((written, "; ".join(other_result.failures[:SHOWN])))
+            said = next(said for other, said in judged if other == written)
             result.checks[f"the graphs of {form.name} pass the same grid and checks"] = said
     # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)

@@ -1,0 +1,150 @@
+"""Candidates: other graphs that answer the same. A wrong one never becomes a bundle, and never runs by itself."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from small import small_encoder
+
+import edgexf
+from edgexf import bundle, names
+from edgexf.bundle.folder import Bundle
+from edgexf.bundle.graphs import PORTABLE
+from edgexf.errors import DeviceError, ExportWarning, UsageError, VerificationError
+from edgexf_exporters.trace import fused
+from edgexf_exporters.trace.forms import FORMS
+from edgexf_runtimes import Session
+
+pytestmark = pytest.mark.slow  # exports or runs many models
+
+ORT_CPU = "ort-cpu"
+FILES = {form.name: f"onnx/model_{form.name.replace('-', '_')}.onnx" for form in FORMS}
+FORCED: dict[str, Any] = {"mode": "int8", "force": True, "lengths": (8,)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("candidates") / "bundle"
+    return edgexf.export(small_encoder("transformer"), output=folder, ops=ORT_CPU, candidates=True)
+
+
+@pytest.fixture
+def copied(whole: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole.path, tmp_path / "copy"))
+
+
+def predict_file(session: Session) -> str:
+    return session.manifest.variants[0].file
+
+
+def operators(path: Path) -> set[str]:
+    return {one.domain for one in onnx.load(path, load_external_data=False).opset_import}
+
+
+def broken(folder: Path, name: str) -> None:
+    """Replaces the predict graph of a candidate by one that answers otherwise, with all hashes in order."""
+    manifest = bundle.read(folder)
+    file = FILES[name]
+    model = onnx.load(folder / file, load_external_data=False)
+    model.graph.node[-1].output[0], model.graph.output[0].name = "found", "found"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["found"], [names.LOGITS]))
+    model.graph.output[0].name = names.LOGITS
+    bundle.revise(folder, {file: model.SerializeToString()}, [], manifest, manifest)
+
+
+def test_every_form_is_a_candidate_beside_a_portable_graph(whole: Bundle) -> None:
+    assert [one.name for one in whole.manifest.candidates] == [form.name for form in FORMS]
+    assert [one.name for one in whole.manifest.candidates if one.preferred] == [ORT_CPU]
+    assert sorted(path.name for path in whole.path.rglob("model.onnx*")) == ["model.onnx", "model.onnx_data"]
+    assert operators(whole.path / names.PREDICT_FILE) == {""}
+    assert operators(whole.path / FILES[ORT_CPU]) == {"", "com.microsoft"}
+    assert {path.suffix for path in (whole.path / "onnx").iterdir()} == {".onnx", ".onnx_data"}
+    assert len([*(whole.path / "onnx").glob("*_data")]) == 1
+    graphs = [graph for one in whole.manifest.candidates for graph in one.graphs]
+    assert {graph.method for graph in graphs} == {names.PREDICT, "attnlrp"}
+    assert sum("pass the same grid" in check for check in whole.manifest.grid["checks"]) == len(FORMS)
+
+
+def test_verify_runs_the_golden_inputs_by_every_candidate(copied: Path) -> None:
+    parts = edgexf.verify(copied).parts
+    assert [part.name for part in parts] == ["fp32", *(f"fp32 {form.name}" for form in FORMS)]
+    assert all(part.passed for part in parts)
+    broken(copied, "queries-64")
+    failed = [part.name for part in edgexf.verify(copied).parts if not part.passed]
+    assert failed == ["fp32 queries-64"]
+
+
+def test_a_session_prefers_what_the_export_was_asked_for(copied: Path) -> None:
+    with edgexf.load(copied) as preferred, edgexf.load(copied, candidate=PORTABLE) as portable:
+        assert (predict_file(preferred), predict_file(portable)) == (FILES[ORT_CPU], names.PREDICT_FILE)
+        given = np.arange(60).reshape(2, 30) % 256
+        mask = np.ones_like(given)
+        for real in (30, 7):
+            mask[1, real:] = 0
+            one, two = (session.run(input_ids=given, attention_mask=mask) for session in (preferred, portable))
+            assert np.abs(one[names.LOGITS] - two[names.LOGITS]).max() <= 1e-5  # float32 sums in another order
+        assert preferred.explain("why").scores == pytest.approx(portable.explain("why").scores, abs=1e-4)
+    with edgexf.load(copied, candidate="queries-512") as named:
+        assert predict_file(named) == FILES["queries-512"]
+
+
+def test_a_preferred_candidate_that_answers_otherwise_is_refused(copied: Path) -> None:
+    broken(copied, ORT_CPU)
+    with pytest.raises(DeviceError, match="must answer its golden inputs"):
+        edgexf.load(copied)
+    with edgexf.load(copied, candidate=PORTABLE):
+        pass
+
+
+def test_quantizing_starts_from_the_portable_graphs_and_keeps_the_candidates(copied: Path) -> None:
+    edgexf.quantize(copied, **FORCED)
+    manifest = bundle.read(copied)
+    assert [one.name for one in manifest.candidates] == [form.name for form in FORMS]
+    assert "onnx/model_quantized.onnx" in manifest.files
+    assert not [path for path in manifest.files if path.endswith("ort_cpu_quantized.onnx")]
+    with edgexf.load(copied, dtype="q8") as session:
+        assert predict_file(session) == "onnx/model_quantized.onnx"
+    with pytest.raises(UsageError, match="in a dtype that the bundle holds it in"):
+        edgexf.load(copied, dtype="q8", candidate=ORT_CPU)
+    assert all(part.passed for part in edgexf.verify(copied).parts)
+
+
+def test_an_unknown_candidate_is_named_with_those_that_there_are(whole: Bundle) -> None:
+    with pytest.raises(UsageError, match="portable, ort-cpu, ort-cuda, queries-64"):
+        edgexf.load(whole.path, candidate="queries-7")
+
+
+def test_a_wrong_candidate_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = fused.attention
+    monkeypatch.setattr(
+        fused, "attention", lambda query, key, value: right(query, query, value) if key is not query else 0
+    )
+    with pytest.raises(VerificationError, match="graphs of ort-cpu pass the same grid"):
+        edgexf.export(small_encoder("transformer"), output=tmp_path / "out", explain=(), ops=ORT_CPU)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_full_attention_says_that_it_has_no_candidate(tmp_path: Path) -> None:
+    with pytest.warns(ExportWarning, match="no candidate was written"):
+        found = edgexf.export(small_encoder("linformer"), output=tmp_path / "out", explain=(), candidates=True)
+    assert found.manifest.candidates == ()
+
+
+def test_unknown_operators_are_refused_before_any_work() -> None:
+    with pytest.raises(UsageError, match="ops must be one of portable, ort-cpu, ort-cuda"):
+        edgexf.export(variant="transformer", ops="cuda")
+
+
+def test_two_candidates_of_one_name_or_of_other_inputs_are_no_manifest(whole: Bundle) -> None:
+    one = whole.manifest.candidates[0]
+    with pytest.raises(ValueError, match="different names"):
+        replace(whole.manifest, candidates=(one, one))
+    other = replace(one.graphs[0], outputs=one.graphs[1].outputs)
+    with pytest.raises(ValueError, match="inputs and outputs of a graph of the bundle"):
+        replace(whole.manifest, candidates=(replace(one, graphs=(other,)),))
