@@ -95,14 +95,9 @@ class Choices(Record):
             return self.candidate
         if found is not None and found.dtype == dtype:
             return found.candidate
-        for one in manifest.candidates:
-            if (
-                one.preferred
-                and one.ops == OF_PROVIDER.get(provider)
-                and dtype in {graph.dtype for graph in one.graphs}
-            ):
-                return one.name
-        return PORTABLE
+        wanted = OF_PROVIDER.get(provider)
+        fitting = (one for one in manifest.candidates if one.preferred and one.ops == wanted and one.in_dtype(dtype))
+        return next((one.name for one in fitting), PORTABLE)
 
 
 def first_that_opens(opened: Callable[[str], Opened], way: Way) -> Opened:
