@@ -5,7 +5,7 @@
     python tests/benchmarks/speed.py --quick --bundles FOLDER   the four reference models at three lengths (minutes)
     python tests/benchmarks/speed.py --bundles FOLDER           all rows; a second call goes on where the first one stopped
 
-Each row runs all contestants in turns, with one thread by processor time and with two threads by wall time. `speed_rows` says
+Each row runs all contestants in turns, with one thread by processor time and with two threads by wall time. `contest.rows` says
 when a row counts. In: bundles of `--prepare`. Out: a table; the full run writes ``results/speed.jsonl`` and ``results/speed.md``.
 
     floor     time of the products that the model can't do without, by ONNX Runtime, on the same shapes in the same rounds
@@ -29,8 +29,8 @@ import click
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from speed_models import MODELS, Model
-from speed_rows import EAGER, EXPLAIN_FLOOR, FLOOR, Floor, Row, Run, measured, of_graph
+from benchmarks.contest.models import MODELS, Model
+from benchmarks.contest.rows import EAGER, EXPLAIN_FLOOR, FLOOR, Floor, Row, Run, measured, of_graph
 
 import edgexf
 from edgexf import names

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
+from benchmarks.contest.models import Product
 from onnx import TensorProto, helper, numpy_helper
-from speed_models import Product
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all

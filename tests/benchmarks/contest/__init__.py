@@ -1,0 +1,1 @@
+"""The parts of `speed.py`: `models` says what is asked of each family, `rows` runs contestants in turns."""
