@@ -10,6 +10,8 @@ when a row counts. In: a folder of `--prepare`. Out: tables; the full run, and w
 ``results/speed.jsonl``, and of all rows in it ``speed.md`` and a plot for each machine. `contest/__init__` says how it is made.
 
     graph, int8, explain  edgexf's predict graph, the same in int8, and the explain graph, by ONNX Runtime
+    compile               torch.compile of the eager model; in the full run, or with --compile
+    library               the graph that transformers' own exporter writes, by ONNX Runtime
     openvino              edgexf's predict graph by OpenVINO
     dense                 edgexf's graph of BERT, of the same sizes
     floor                 the products that the model can't do without, by ONNX Runtime, on the same shapes in the same rounds
@@ -34,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.contest import records
 from benchmarks.contest.cases import Case, Choice
 from benchmarks.contest.contestants import contest
-from benchmarks.contest.page import page, table
+from benchmarks.contest.page import line, page
 from benchmarks.contest.plot import plot
 from benchmarks.contest.prepared import folder_of, prepare
 from benchmarks.contest.rows import measured
@@ -56,7 +58,9 @@ def key_of(case: Case, threads: int) -> dict[str, Any]:
     }
 
 
-def run(bundles: Path, choice: Choice, output: Path | None, minutes: float | None) -> list[records.Record]:
+def run(
+    bundles: Path, choice: Choice, output: Path | None, compiles: bool, minutes: float | None
+) -> list[records.Record]:
     """Measures rows, and keeps each in `output` at once; all rows of `output` and the new ones.
 
     The full run leaves out the rows that `output` holds. A quick one measures them again. No row starts after `minutes`.
@@ -72,18 +76,18 @@ def run(bundles: Path, choice: Choice, output: Path | None, minutes: float | Non
             if time.monotonic() > end:
                 click.echo(f"stopped after {minutes:g} minutes, before {key['model']} at {key['length']}", err=True)
                 return found
-            record = measure(bundles, case, threads, told)
+            record = measure(bundles, case, threads, compiles, told)
             found = records.added(found, record)
             if output is not None:
                 records.write(output, found)
     return found
 
 
-def measure(bundles: Path, case: Case, threads: int, told: set[str]) -> records.Record:
+def measure(bundles: Path, case: Case, threads: int, compiles: bool, told: set[str]) -> records.Record:
     """One row, which is told on stderr with those of its notes that are not in `told` yet."""
-    entered = contest(bundles, case, threads)
+    entered = contest(bundles, case, threads, compiles)
     record = asdict(measured(key_of(case, threads), entered.found, threads, entered.notes))
-    click.echo(table([record]).splitlines()[-1], err=True)
+    click.echo(line(record), err=True)
     for note in (f"{name}: {why}" for name, why in entered.notes.items()):
         if note not in told:
             told.add(note)
@@ -138,6 +142,7 @@ def main(
     write: bool,
     models: list[str],
     layers: list[int],
+    compiles: bool | None,
     minutes: float | None,
     output: Path,
 ) -> None:
@@ -153,7 +158,7 @@ def main(
     if bundles is not None:
         written = write or not quick
         lines = output / "speed.jsonl" if written else None
-        found = run(bundles, choice, lines, minutes)
+        found = run(bundles, choice, lines, not quick if compiles is None else compiles, minutes)
         click.echo(page(found, {}))
         if written:
             publish(output, found)

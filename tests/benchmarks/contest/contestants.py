@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.contest.agreement import disagreement
 from benchmarks.contest.cases import Case
+from benchmarks.contest.compiled import compiled
+from benchmarks.contest.foreign import reason
+from benchmarks.contest.library import graph_of
 from benchmarks.contest.models import MODELS
 from benchmarks.contest.prepared import INT8_FILE, folder_of
 from benchmarks.contest.rows import EAGER, FLOOR, Floor, Run, of_graph
@@ -21,6 +25,7 @@ from benchmarks.contest.rows import EAGER, FLOOR, Floor, Run, of_graph
 from edgexf import names
 
 DENSE = "hf-bert"
+COMPILE, LIBRARY = "compile", "library"
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Contest:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def contest(bundles: Path, case: Case, threads: int) -> Contest:
-    """The contestants that this machine has."""
+def contest(bundles: Path, case: Case, threads: int, compiles: bool) -> Contest:
+    """The contestants that this machine has; torch.compile's model only with `compiles`."""
     torch.set_num_threads(threads)
     module, given = case.model.make(case.layers), case.model.inputs(case.batch, case.tokens)
     folder = folder_of(bundles, case.model, case.layers)
@@ -53,6 +58,14 @@ def contest(bundles: Path, case: Case, threads: int) -> Contest:
     dense = folder_of(bundles, MODELS[DENSE], case.layers) / names.PREDICT_FILE
     if not case.model.reference and case.model.name != DENSE and dense.is_file():
         found["dense"] = of_graph(str(dense), given, threads)
+    if not case.model.reference:
+        path, notes[LIBRARY] = graph_of(bundles, case)
+        if path is not None:
+            add_library(found, notes, path, given, call(module), threads)
+    if compiles:
+        run, notes[COMPILE] = compiled(module, call)
+        if run is not None:
+            found[COMPILE] = run
     found[FLOOR] = floor(case, threads)
     return Contest(found, {name: why for name, why in notes.items() if why})
 
@@ -80,6 +93,21 @@ def of_openvino(path: Path, given: dict[str, Any], threads: int) -> Run:
     compiled_model = core.compile_model(core.read_model(path), "CPU", settings)
     kept = {value.get_any_name(): given[value.get_any_name()] for value in compiled_model.inputs}
     return lambda: compiled_model(kept)
+
+
+def add_library(
+    found: dict[str, Run | Floor], notes: dict[str, str], path: Path, given: dict[str, Any], wanted: Any, threads: int
+) -> None:
+    """Adds the graph of transformers' exporter, if it runs at this shape and answers as the eager model does."""
+    try:
+        run = of_graph(str(path), given, threads)
+        wrong = disagreement(run(), wanted)
+    except Exception as error:  # noqa: BLE001 (onnxruntime raises any class for a graph that it can't run)
+        wrong = reason(error)
+    if wrong:
+        notes[LIBRARY] = wrong
+    else:
+        found[LIBRARY] = run
 
 
 def floor(case: Case, threads: int) -> Floor:

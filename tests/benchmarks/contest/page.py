@@ -13,7 +13,7 @@ from benchmarks.contest.rows import EAGER, EXPLAIN_FLOOR, FLOOR
 
 from edgexf.report.markdown import markdown_table
 
-RATIOS = ("graph", "int8", "openvino", "dense", "explain")
+RATIOS = ("graph", "int8", "compile", "library", "openvino", "dense", "explain")
 SHARES = {"of floor": ("graph", FLOOR), "explain of floor": ("explain", EXPLAIN_FLOOR)}
 KEYS = ("model", "layers", "length", "batch", "threads")
 HEAD = """# Speed
@@ -57,6 +57,15 @@ def table(records: list[Record]) -> str:
         for record in records
     ]
     return markdown_table(header, lines)
+
+
+def line(record: Record) -> str:
+    """A row in one line, told while others still run."""
+    key, seconds = record["key"], record["seconds"]
+    where = f"{key['model']}, {key['layers']} layers, {key['batch']}x{key['length']}, {key['threads']} threads"
+    ratios = ", ".join(f"/ {name} {record['ratios'][name]:.2f}" for name in measured_ratios([record]))
+    invalid = f" INVALID: {record['invalid']}" if record["invalid"] else ""
+    return f"{where}: eager {1e3 * seconds[EAGER]:.1f} ms, {ratios}{invalid}"
 
 
 def share(seconds: Mapping[str, float], name: str, floor: str) -> str:

@@ -1,11 +1,13 @@
-"""What `speed.py` measures on disk. In: a choice of models. Out: a folder of bundles."""
+"""What `speed.py` measures on disk. In: a choice of models. Out: a folder of bundles, and the graphs of `library`."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import click
 from benchmarks.contest.cases import Choice
+from benchmarks.contest.library import prepare_library
 from benchmarks.contest.models import Model
 
 import edgexf
@@ -20,7 +22,7 @@ def folder_of(bundles: Path, model: Model, layers: int) -> Path:
 
 
 def prepare(bundles: Path, choice: Choice) -> None:
-    """Exports what is not there yet: predict and explain graphs in float32 and int8."""
+    """Exports what is not there yet: predict and explain graphs in float32 and int8, and graphs of transformers' exporter."""
     for model, layers in choice.folders():
         target = folder_of(bundles, model, layers)
         if not (target / names.MANIFEST_FILE).is_file():
@@ -31,6 +33,9 @@ def prepare(bundles: Path, choice: Choice) -> None:
                 edgexf.quantize(target, "int8", force=True)
             except RefusedError as error:  # leaves its column empty
                 click.echo(f"{target.name}: {error}", err=True)
+    of_transformers = [case for case in choice.cases() if not case.model.reference]
+    for _, cases in itertools.groupby(of_transformers, lambda case: (case.model.name, case.layers)):
+        prepare_library(bundles, list(cases))
 
 
 def export(model: Model, layers: int, target: Path) -> None:

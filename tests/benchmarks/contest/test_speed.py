@@ -1,16 +1,23 @@
-"""`speed.py` without measuring: choices, rows on disk, the page and the plot, from rows made by hand."""
+"""`speed.py` without measuring: choices, agreement, rows on disk, the page and the plot, from rows made by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from benchmarks.contest import records
-from benchmarks.contest.cases import Choice
+import torch
+from benchmarks.contest import library, records
+from benchmarks.contest.agreement import disagreement
+from benchmarks.contest.cases import Case, Choice
+from benchmarks.contest.compiled import compiled
 from benchmarks.contest.growth import growths
+from benchmarks.contest.models import MODELS
 from benchmarks.contest.page import page
 from benchmarks.contest.plot import panels, plot
+from torch import nn
 
 ONE, OTHER = "Processor one, Linux", "Processor two, Linux"
 
@@ -42,6 +49,46 @@ def test_an_unknown_model_is_refused_by_name() -> None:
         Choice(models=["bert"])
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ([1.0, 2.0], ""),
+        ([1.0, 2.001], ""),
+        ([1.0, 2.1], "wrong by 0.05"),
+        ([1.0, np.nan], "not finite"),
+        ([1.0], "shape"),
+    ],
+)
+def test_a_contestant_agrees_within_a_thousandth_of_the_largest_value(found: list[float], told: str) -> None:
+    why = disagreement([np.array(found)], torch.tensor([1.0, 2.0], dtype=torch.float64))
+    assert (told in why) if told else not why
+
+
+def test_a_model_that_cant_be_compiled_is_absent_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_: nn.Module, **__: Any) -> Any:
+        raise RuntimeError("no compiler\nand more")
+
+    monkeypatch.setattr(torch, "compile", refuses)
+    assert compiled(nn.Identity(), lambda module: module(torch.ones(1))) == (None, "RuntimeError: no compiler")
+
+
+def test_a_compiled_model_with_another_answer_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda _, **__: nn.Hardtanh())
+    run, why = compiled(nn.Identity(), lambda module: module(torch.full((1,), 2.0)))
+    assert run is None
+    assert "wrong by 0.5" in why
+
+
+def test_a_graph_for_one_shape_serves_where_none_for_all_could_be_written(tmp_path: Path) -> None:
+    case = Case(MODELS["hf-bert"], 4, 128)
+    assert library.graph_of(tmp_path, case) == (None, "it was not exported by --prepare")
+    (tmp_path / library.FOLDER).mkdir()
+    library.place(tmp_path, case, fixed=False).with_suffix(".txt").write_text("at 1x512: fails\n")
+    assert library.graph_of(tmp_path, case) == (None, "at 1x512: fails")
+    onnx.save(onnx.ModelProto(), library.place(tmp_path, case, fixed=True))
+    assert library.graph_of(tmp_path, case) == (library.place(tmp_path, case, fixed=True), "for one shape alone")
+
+
 def test_a_row_replaces_that_of_its_key_and_is_read_back(tmp_path: Path) -> None:
     first, second = made("hf-bert", 128, 1.0), made("hf-bert", 512, 4.0)
     again = made("hf-bert", 128, 2.0)
@@ -68,7 +115,7 @@ def test_each_machine_has_a_section_without_the_columns_that_it_lacks() -> None:
     assert "- library, hf-bert of 4 layers at 1x128: RuntimeError: no" in first
     assert "eager / int8" in second
     assert "openvino |" not in text
-    assert "Not measured on this machine: openvino, dense, explain." in second
+    assert "Not measured on this machine: compile, library, openvino, dense, explain." in second
     assert second.index("| 128 |") < second.index("| 512 |")
     assert "(speed-2.svg)" in second
 
