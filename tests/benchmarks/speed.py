@@ -35,7 +35,7 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.contest import records
 from benchmarks.contest.cases import Case, Choice
-from benchmarks.contest.contestants import contest
+from benchmarks.contest.contestants import COMPILE, contest
 from benchmarks.contest.page import line, page
 from benchmarks.contest.plot import plot
 from benchmarks.contest.prepared import folder_of, prepare
@@ -63,17 +63,18 @@ def run(
 ) -> list[records.Record]:
     """Measures rows, and keeps each in `output` at once; all rows of `output` and the new ones.
 
-    The full run leaves out the rows that `output` holds. A quick one measures them again. No row starts after `minutes`.
+    The full run leaves out the rows that `output` holds, unless torch.compile is asked for and was not tried there. A quick one
+    measures them again. No row starts after `minutes`.
     """
     found, told = records.read(output), set[str]()
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    known = [] if choice.quick else [record["key"] for record in found]
+    known = [] if choice.quick else [record["key"] for record in found if COMPILE in tried(record) or not compiles]
     for case in choice.cases():
         for threads in THREADS:
             key = key_of(case, threads)
             if key in known or not folder_of(bundles, case.model, case.layers).is_dir():
                 continue
-            if time.monotonic() > end:
+            if time.monotonic() >= end:
                 click.echo(f"stopped after {minutes:g} minutes, before {key['model']} at {key['length']}", err=True)
                 return found
             record = measure(bundles, case, threads, compiles, told)
@@ -81,6 +82,11 @@ def run(
             if output is not None:
                 records.write(output, found)
     return found
+
+
+def tried(record: records.Record) -> set[str]:
+    """The contestants of a row, also those that are absent with a reason."""
+    return {*record["seconds"], *record["notes"]}
 
 
 def measure(bundles: Path, case: Case, threads: int, compiles: bool, told: set[str]) -> records.Record:

@@ -62,7 +62,7 @@ def table(records: list[Record]) -> str:
 def line(record: Record) -> str:
     """A row in one line, told while others still run."""
     key, seconds = record["key"], record["seconds"]
-    where = f"{key['model']}, {key['layers']} layers, {key['batch']}x{key['length']}, {key['threads']} threads"
+    where = f"{key['model']}, {key['layers']} layers, {key['batch']}x{key['length']}, threads {key['threads']}"
     ratios = ", ".join(f"/ {name} {record['ratios'][name]:.2f}" for name in measured_ratios([record]))
     invalid = f" INVALID: {record['invalid']}" if record["invalid"] else ""
     return f"{where}: eager {1e3 * seconds[EAGER]:.1f} ms, {ratios}{invalid}"

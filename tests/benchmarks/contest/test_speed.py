@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from benchmarks import speed
 from benchmarks.contest import library, records
 from benchmarks.contest.agreement import disagreement
 from benchmarks.contest.cases import Case, Choice
@@ -132,3 +133,28 @@ def test_the_plot_is_the_same_for_the_same_rows_and_says_nothing_of_the_machine(
     assert "hf-bert, 4 layers" in texts[0]
     assert "<dc:date>" not in texts[0]
     assert not plot([], tmp_path / "none.svg")
+
+
+def test_a_full_run_goes_on_and_a_quick_one_measures_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, measured = tmp_path / "speed.jsonl", list[tuple[int, int]]()
+
+    def measure(_: Path, case: Case, threads: int, *__: Any) -> records.Record:
+        measured.append((case.length, threads))
+        return made("longformer", 1, 1.0, key=speed.key_of(case, threads))
+
+    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(speed, "folder_of", lambda *_: tmp_path)
+    quick, full = (Choice(quick, models=["longformer"]) for quick in (True, False))
+    speed.run(tmp_path, quick, lines, compiles=False, minutes=None)
+    assert measured == [(length, threads) for length in (128, 512, 4096) for threads in (1, 2)]
+    assert speed.run(tmp_path, quick, lines, compiles=False, minutes=0) == records.read(lines)
+    speed.run(tmp_path, full, lines, compiles=False, minutes=None)
+    assert (4096, 1) not in measured[6:]
+    assert (1024, 1) in measured[6:]
+    count = len(measured)
+    assert len(records.read(lines)) == count
+    speed.run(tmp_path, quick, lines, compiles=False, minutes=None)
+    assert len(measured) == count + 6
+    assert len(records.read(lines)) == count
+    speed.run(tmp_path, full, lines, compiles=True, minutes=None)
+    assert len(measured) == 2 * count + 6  # no row has tried torch.compile
