@@ -14,7 +14,8 @@ from benchmarks.contest.agreement import disagreement
 from benchmarks.contest.foreign import quiet, reason
 from torch import nn
 
-OPTIONS = {"fallback_random": True}  # Reformer hashes by torch's random numbers, else inductor draws others
+# Reformer hashes by torch's random numbers; inductor would draw others.
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"fallback_random": True}
 Eager = Callable[[Callable[..., Any]], Any]
 
 
