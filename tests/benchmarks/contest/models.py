@@ -75,6 +75,8 @@ class Model:
         reference: whether it is one of edgexf's own, which has one number of layers.
         vocabulary: token ids are drawn below this number.
         max_global: how many tokens of a row the exported graph lets be global; None for a family without global tokens.
+        step: the eager model runs at multiples of this length only.
+        full: whether every query sees all keys, so that time grows with the square of the length.
     """
 
     name: str
@@ -83,6 +85,8 @@ class Model:
     reference: bool = False
     vocabulary: int = 1000
     max_global: int | None = None
+    step: int = 1
+    full: bool = False
 
     def inputs(self, batch: int, length: int) -> dict[str, Array]:
         """The inputs of the model's graph: every token is real."""
@@ -162,7 +166,8 @@ def trained(name: str) -> Callable[[int], nn.Module]:
 MODELS = {
     model.name: model
     for model in (
-        Model("transformer", trained("transformer"), own(lambda tokens: tokens), reference=True, vocabulary=256),
+        Model("transformer", trained("transformer"), own(lambda tokens: tokens), reference=True, vocabulary=256,
+              full=True),
         Model("longformer", trained("longformer"), own(in_window(64, 1)), reference=True, vocabulary=256),
         Model("reformer", trained("reformer"), own(in_chunks(64), 3, 2), reference=True, vocabulary=256),
         Model("linformer", trained("linformer"), own(lambda _: 32, 2, rank=32), reference=True, vocabulary=256),
@@ -197,11 +202,13 @@ MODELS = {
             library("NystromformerConfig", "NystromformerForSequenceClassification", num_landmarks=64,
                     segment_means_seq_len=4096, max_position_embeddings=4096),
             lambda layers, tokens: encoder(tokens, layers, lambda _: 128),  # 64 landmarks ask all tokens, and are asked by all
+            step=4096,  # the library shapes landmarks by the config's length, whatever the input's
         ),
         Model(
             "hf-bert",
             library("BertConfig", "BertForSequenceClassification", max_position_embeddings=16384),
             lambda layers, tokens: encoder(tokens, layers, lambda tokens: tokens),
+            full=True,
         ),
     )
 }  # fmt: skip

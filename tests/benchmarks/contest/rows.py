@@ -16,15 +16,15 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import torch
+from benchmarks.contest.models import Product
 from onnx import TensorProto, helper, numpy_helper
-from speed_models import Product
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
@@ -42,6 +42,7 @@ class Row:
         ratios: the median over rounds of eager / contestant.
         rounds: how often each contestant ran.
         invalid: why the row does not count; empty if it does.
+        notes: contestant -> why it is absent, or what is to be known of it.
     """
 
     key: Mapping[str, Any]
@@ -49,6 +50,7 @@ class Row:
     ratios: dict[str, float]
     rounds: int
     invalid: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def session(model: str | bytes, threads: int) -> ort.InferenceSession:
@@ -130,8 +132,10 @@ def in_turn(
     return {name: once(contestants[name]) for name in order[first:] + order[:first]}
 
 
-def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], threads: int) -> Row:
-    """Runs all contestants in turns. The eager model is one of them."""
+def measured(
+    key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], threads: int, notes: Mapping[str, str]
+) -> Row:
+    """Runs all contestants in turns. The eager model is one of them. `notes` go into the row."""
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
 
@@ -165,4 +169,4 @@ def measured(key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], thr
         name: statistics.median(eager / value for eager, value in zip(by_name[EAGER], values, strict=True))
         for name, values in by_name.items()
     }
-    return Row(dict(key), medians, ratios, rounds, "; ".join(reasons))
+    return Row(dict(key), medians, ratios, rounds, "; ".join(reasons), dict(notes))
