@@ -10,6 +10,7 @@ when a row counts. In: a folder of `--prepare`. Out: tables; the full run, and w
 ``results/speed.jsonl``, and of all rows in it ``speed.md`` and a plot for each machine. `contest/__init__` says how it is made.
 
     graph, int8, explain  edgexf's predict graph, the same in int8, and the explain graph, by ONNX Runtime
+    ort-cpu               the predict graph with operators of ONNX Runtime's own, where a model has full attention in slices
     compile               torch.compile of the eager model; in the full run, or with --compile
     library               the graph that transformers' own exporter writes, by ONNX Runtime
     openvino              edgexf's predict graph by OpenVINO

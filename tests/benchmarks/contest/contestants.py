@@ -19,10 +19,11 @@ from benchmarks.contest.compiled import compiled
 from benchmarks.contest.foreign import reason
 from benchmarks.contest.library import graph_of
 from benchmarks.contest.models import MODELS
-from benchmarks.contest.prepared import INT8_FILE, folder_of
+from benchmarks.contest.prepared import INT8_FILE, ORT_CPU_FILE, folder_of
 from benchmarks.contest.rows import EAGER, FLOOR, Floor, Run, of_graph
 
 from edgexf import names
+from edgexf.bundle.graphs import ORT_CPU
 
 DENSE = "hf-bert"
 COMPILE, LIBRARY = "compile", "library"
@@ -73,7 +74,7 @@ def contest(bundles: Path, case: Case, threads: int, compiles: bool) -> Contest:
 def of_bundle(folder: Path, case: Case, given: dict[str, Any], threads: int) -> dict[str, Run | Floor]:
     """Graphs of edgexf, and the predict graph by OpenVINO."""
     found: dict[str, Run | Floor] = {}
-    for name, path in (("graph", names.PREDICT_FILE), ("int8", INT8_FILE)):
+    for name, path in (("graph", names.PREDICT_FILE), (ORT_CPU, ORT_CPU_FILE), ("int8", INT8_FILE)):
         if (folder / path).is_file():
             found[name] = of_graph(str(folder / path), given, threads)
     explain = folder / names.explain_files(["attnlrp"])["attnlrp"]

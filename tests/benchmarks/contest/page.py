@@ -11,9 +11,10 @@ from benchmarks.contest.growth import SHORTEST, growths
 from benchmarks.contest.records import Record, machines, of_machine
 from benchmarks.contest.rows import EAGER, EXPLAIN_FLOOR, FLOOR
 
+from edgexf.bundle.graphs import ORT_CPU
 from edgexf.report.markdown import markdown_table
 
-RATIOS = ("graph", "int8", "compile", "library", "openvino", "dense", "explain")
+RATIOS = ("graph", ORT_CPU, "int8", "compile", "library", "openvino", "dense", "explain")
 SHARES = {"of floor": ("graph", FLOOR), "explain of floor": ("explain", EXPLAIN_FLOOR)}
 KEYS = ("model", "layers", "length", "batch", "threads")
 HEAD = """# Speed

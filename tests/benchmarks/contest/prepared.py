@@ -12,9 +12,11 @@ from benchmarks.contest.models import Model
 
 import edgexf
 from edgexf import names
+from edgexf.bundle.graphs import ORT_CPU, candidate_file
 from edgexf.errors import RefusedError
 
 INT8_FILE = "onnx/model_quantized.onnx"
+ORT_CPU_FILE = candidate_file(names.PREDICT_FILE, ORT_CPU)
 
 
 def folder_of(bundles: Path, model: Model, layers: int) -> Path:
@@ -40,6 +42,6 @@ def prepare(bundles: Path, choice: Choice) -> None:
 
 def export(model: Model, layers: int, target: Path) -> None:
     if model.reference:
-        edgexf.export(variant=model.name, output=target)
+        edgexf.export(variant=model.name, output=target, ops=ORT_CPU)
     else:
-        edgexf.export(model.make(layers), output=target, overwrite=True, max_global=model.max_global)
+        edgexf.export(model.make(layers), output=target, overwrite=True, max_global=model.max_global, ops=ORT_CPU)
