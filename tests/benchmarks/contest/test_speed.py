@@ -116,7 +116,7 @@ def test_each_machine_has_a_section_without_the_columns_that_it_lacks() -> None:
     assert "- library, hf-bert of 4 layers at 1x128: RuntimeError: no" in first
     assert "eager / int8" in second
     assert "openvino |" not in text
-    assert "Not measured on this machine: compile, library, openvino, dense, explain." in second
+    assert "Not measured on this machine: ort-cpu, compile, library, openvino, dense, explain." in second
     assert second.index("| 128 |") < second.index("| 512 |")
     assert "(speed-2.svg)" in second
 
