@@ -16,6 +16,21 @@ from edgexf.passes.ir_version import LowestIrVersion
 PRODUCER = "edgexf"
 
 
+def bodies_of(node: ir.Node) -> list[ir.Graph]:
+    """The graphs inside a node, such as the branches of an If."""
+    return [one.as_graph() for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH]
+
+
+def name_within(body: ir.Graph, around: str) -> None:
+    """Names what the nodes inside a node give: no value of a graph around it may have the same name."""
+    for place, node in enumerate(body):
+        node.name = f"{around}_{body.name or ''}_{place}"
+        for index, value in enumerate(node.outputs):
+            value.name = f"{node.name}_{index}"
+        for inner in bodies_of(node):
+            name_within(inner, node.name)
+
+
 class DropTraces(ir.passes.InPlacePass):
     """Clears metadata, doc strings and inferred types, and names nodes and values by their position."""
 
@@ -33,6 +48,8 @@ class DropTraces(ir.passes.InPlacePass):
                 if id(value) not in kept:
                     value.name = f"{node.op_type}_{place}_{index}"
                     value.shape, value.type = None, None
+            for body in bodies_of(node):
+                name_within(body, node.name)
         for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
             value.metadata_props.clear()
             value.doc_string = None

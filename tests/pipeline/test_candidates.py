@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from small import small_encoder
+from transformers import BertConfig, BertForSequenceClassification
 
 import edgexf
 from edgexf import bundle, names
@@ -148,3 +149,14 @@ def test_two_candidates_of_one_name_or_of_other_inputs_are_no_manifest(whole: Bu
     other = replace(one.graphs[0], outputs=one.graphs[1].outputs)
     with pytest.raises(ValueError, match="inputs and outputs of a graph of the bundle"):
         replace(whole.manifest, candidates=(replace(one, graphs=(other,)),))
+
+
+def test_a_model_of_transformers_has_candidates_that_explain(tmp_path: Path) -> None:
+    """Its graphs have constants whose names are those of values inside the branches."""
+    config = BertConfig(
+        hidden_size=16, num_attention_heads=2, intermediate_size=24, num_hidden_layers=1, vocab_size=50, max_position_embeddings=1100
+    )  # fmt: skip
+    model = BertForSequenceClassification(config).eval()
+    found = edgexf.export(model, output=tmp_path / "out", ops=ORT_CPU, max_length=300)
+    assert [graph.method for graph in found.manifest.candidates[0].graphs] == [names.PREDICT, "attnlrp"]
+    assert edgexf.verify(found.path).passed

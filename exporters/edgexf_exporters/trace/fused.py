@@ -32,7 +32,7 @@ def numbers(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def branch(build: Callable[[], Any]) -> ir.Graph:
+def branch(name: str, build: Callable[[], Any]) -> ir.Graph:
     """The nodes that `build` adds to the graph, as a graph of their own, whose output is what `build` returns."""
     tracer: Any = _core.current_tracer
     first = len(tracer.nodes)
@@ -40,7 +40,7 @@ def branch(build: Callable[[], Any]) -> ir.Graph:
     nodes = tracer.nodes[first:]
     del tracer.nodes[first:]
     output.type = ir.TensorType(ir.DataType.FLOAT)
-    return ir.Graph([], [output], nodes=nodes, name="branch")
+    return ir.Graph([], [output], nodes=nodes, name=name)
 
 
 def if_all_real(key: Any, real: Callable[[], Any], masked: Callable[[], Any]) -> Any:
@@ -48,7 +48,7 @@ def if_all_real(key: Any, real: Callable[[], Any], masked: Callable[[], Any]) ->
     width = key.shape[-1]
     column = op.Slice(key, numbers(0, width - 1), numbers(1, width), numbers(1, 3))
     every = op.GreaterOrEqual(op.ReduceMin(column, None, keepdims=0), op.Constant(value_float=0.0))
-    then_branch, else_branch = branch(real), branch(masked)
+    then_branch, else_branch = branch("then", real), branch("else", masked)
     return call_op("If", every, then_branch=then_branch, else_branch=else_branch)[0]
 
 
