@@ -142,7 +142,14 @@ def bench_of(
         lacks = lacking(first, named)
         gpu = gpu_of(asked(first.settings.providers))
         counters = {"energy": energy(gpu).sources, **({} if gpu is None else {"gpu": gpu_name(gpu)})}
-        return Bench(path, named, first.whole, first.model_sha256, wanted, opening, inputs, counters, lacks, data)
+        return Bench(path, named, as_run(sessions), first.model_sha256, wanted, opening, inputs, counters, lacks, data)
+
+
+def as_run(sessions: Sequence[Session]) -> Manifest:
+    """The manifest with the graphs that each session runs in its dtype: the bundle's own, or those of a candidate."""
+    own = {(graph.method, graph.dtype): graph for session in sessions for graph in session.manifest.variants}
+    whole = sessions[0].whole
+    return replace(whole, variants=tuple(own.get((one.method, one.dtype), one) for one in whole.variants))
 
 
 def made_for(manifest: Manifest) -> Inputs:
