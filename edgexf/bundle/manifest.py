@@ -258,7 +258,12 @@ class Manifest(Record):
     def in_dtype(self, dtype: str) -> Self:
         """The manifest with the graphs of one dtype only. UsageError, naming the bundle's graphs, if it has none."""
         self.graph("predict", dtype)
-        return replace(self, variants=tuple(graph for graph in self.variants if graph.dtype == dtype))
+        held = [(one, tuple(graph for graph in one.graphs if graph.dtype == dtype)) for one in self.candidates]
+        return replace(
+            self,
+            variants=tuple(graph for graph in self.variants if graph.dtype == dtype),
+            candidates=tuple(replace(one, graphs=graphs) for one, graphs in held if graphs),
+        )
 
     def with_candidate(self, name: str) -> Self:
         """The manifest with the graphs of a candidate in place of those that it stands in for; `PORTABLE` names the
