@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgexf.cli.options import LazyHelp, bundle_argument
+from edgexf.cli.options import LazyHelp, bundle_argument, given_beside
 from edgexf.cli.session import Opening, session_options, shown_log
 from edgexf.cli.streams import say
+from edgexf.errors import UsageError
 
 if TYPE_CHECKING:
     from edgexf.pipeline.tune_bundle import Tuning
@@ -36,13 +37,25 @@ def profile_help() -> str:
 )
 @click.option("--threads", type=int, help="The only number of threads; by default several are tried.")
 @click.option("--profile", cls=LazyHelp, text=profile_help)
-@session_options("dtype", "providers", "cache")
+@session_options("dtype", "providers")
+@click.option(
+    "--cache",
+    metavar="FOLDER",
+    help="Folder for what was found; by default that of EDGEXF_CACHE, or beside the bundle.",
+)
 @click.option(
     "--forget", "forgets", is_flag=True, help="Remove what was remembered for this bundle, and measure nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tune(
-    bundle: Path, lengths: str, threads: int | None, profile: str | None, forgets: bool, as_json: bool, opening: Opening
+    bundle: Path,
+    lengths: str,
+    threads: int | None,
+    profile: str | None,
+    cache: str | None,
+    forgets: bool,
+    as_json: bool,
+    opening: Opening,
 ) -> None:
     """Find the fastest graphs and settings that agree with the model on this device, and remember them for `load`.
 
@@ -53,7 +66,7 @@ def tune(
     from edgexf_runtimes.measure.cases import parse_lengths
 
     if forgets:
-        forget(bundle, opening.arguments.get("cache"), as_json)
+        forget(bundle, cache, as_json)
         return
     with shown_log():
         found = tune(
@@ -61,6 +74,7 @@ def tune(
             lengths=parse_lengths(lengths),
             threads=threads,
             profile=profile,
+            cache=cache,
             progress=progress,
             **opening.arguments,
         )
@@ -71,7 +85,10 @@ def tune(
 
 
 def forget(bundle: Path, cache: str | None, as_json: bool) -> None:
-    """Removes what was remembered, and says which files are gone."""
+    """Removes what was remembered, and says which files are gone. UsageError for options of a measurement beside it."""
+    given = given_beside("bundle", "forgets", "cache", "as_json")
+    if given:
+        raise UsageError(f"--forget must stand without what a measurement takes, got {', '.join(given)}; leave it out.")
     from edgexf.pipeline.tune_bundle import forget
 
     gone = [str(path) for path in forget(bundle, cache)]

@@ -7,7 +7,8 @@ In: a bundle's folder and manifest. Out: a `Tuned`, or None where nothing was tu
 
 Nothing is written into a bundle: a signature would no longer hold. A file counts only for the bundle with its digest, on a
 processor of the same name with the same instruction sets, as many processors, and the same version of onnxruntime. What it
-holds are choices among graphs that were verified, so that a wrong file makes a session slow, not wrong.
+holds are choices among graphs that were verified, so that a wrong file makes a session slow, not wrong. `edgexf.load` takes
+them where its caller leaves a choice open; ``tuned="never"`` does not look.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def test_forget_says_which_files_are_gone(folder: Path) -> None:
         (["--threads", "0"], "threads must be 1 to"),
         (["--profile", "fast"], "profile must be one of"),
         (["--dtype", "q8"], "a graph must be one of the bundle's"),
+        (["--forget", "--lengths", "8", "--dtype", "fp32"], "without what a measurement takes, got --lengths, --dtype"),
         (["--cache", __file__], "cache must be the path of a folder, got the file"),
     ],
 )

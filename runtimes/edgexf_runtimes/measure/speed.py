@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgexf.bundle.manifest import Manifest
 from edgexf.report.quantization import Speed
 from edgexf_runtimes.inputs.made import longest
 from edgexf_runtimes.measure.cases import random_inputs
@@ -26,9 +27,9 @@ WARM_UP = 2
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
+def lengths(manifest: Manifest, wanted: Sequence[int]) -> list[int]:
     """The lengths in `wanted`, each moved into the limits of the model, ascending and without repeats."""
-    most, least = longest(session.manifest), session.manifest.limits.min_length
+    most, least = longest(manifest), manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
 
 

@@ -168,6 +168,7 @@ class Trials:
     def __init__(self, folder: Path, manifest: Manifest, plan: Plan, progress: Progress, timing: Timing) -> None:
         self._folder, self._manifest, self._plan = folder, manifest, plan
         self._progress, self._timing = progress, timing
+        self._lengths = speed.lengths(manifest, plan.lengths)
         self.rows: list[Row] = []
         self.bests: list[Tuned] = []
 
@@ -192,13 +193,12 @@ class Trials:
     def compare(self, what: str, ways: Sequence[Tuned]) -> None:
         """Times each way but the best one against the best one so far, and keeps the faster one."""
         others = [way for way in ways if way != self.best]
-        with self._progress(len(others), what) as advance:
+        with self._progress(len(others) * len(self._lengths), what) as advance:
             for way in others:
-                row = self._timed(way)
+                row = self._timed(way, advance)
                 self.rows.append(row)
                 if row.verdict == FASTER:
                     self.bests.append(way)
-                advance(1)
 
     def confirmed(self) -> Tuned:
         """The best way whose golden outputs agree in its own settings too."""
@@ -207,14 +207,18 @@ class Trials:
                 return way
         raise self._refused()
 
-    def _timed(self, way: Tuned) -> Row:
+    def _timed(self, way: Tuned, advance: Callable[[int], None]) -> Row:
         try:
             with self._opened(self.best) as best, self._opened(way) as other:
-                lengths = speed.lengths(best, self._plan.lengths)
-                speeds = tuple(self._timing(best, other, length) for length in lengths)
+                speeds = tuple(self._at(best, other, length, advance) for length in self._lengths)
         except EdgexfError as error:
             return Row(way, LEFT_OUT, (), str(error))
         return Row(way, FASTER if highest(speeds) < 1 else NOT_FASTER, speeds)
+
+    def _at(self, best: Session, other: Session, length: int, advance: Callable[[int], None]) -> Speed:
+        found = self._timing(best, other, length)
+        advance(1)
+        return found
 
     def _agrees(self, way: Tuned) -> bool:
         reason = self._disagreement(way)

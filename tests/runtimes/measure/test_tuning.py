@@ -74,10 +74,18 @@ def test_a_candidate_that_does_not_open_is_left_out_also_where_load_prefers_it(t
 
 def test_nothing_is_chosen_where_no_graph_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copied(tmp_path)
+    add_candidate(folder, "block-64")
     monkeypatch.setattr(tuning, "tolerance", lambda *_: -1.0)
     monkeypatch.setattr("edgexf_runtimes.golden.EXACT", (-1.0,) * 3)
+    timed: list[str] = []
+
+    def cost(way: str) -> float:
+        timed.append(way)
+        return 1.0
+
     with pytest.raises(DeviceError, match=r"must have graphs that answer as its model does .*, got none \(fp32, "):
-        search(folder, bundle.read(folder), PLAN, timing=times(lambda _: 1.0))
+        search(folder, bundle.read(folder), PLAN, timing=times(cost))
+    assert timed == []
 
 
 def test_a_difference_within_the_noise_decides_nothing(tmp_path: Path) -> None:

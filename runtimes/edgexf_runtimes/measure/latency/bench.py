@@ -9,6 +9,9 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
     quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
     LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
 
+What the caller leaves open is as `edgexf.load` chooses it, so that a bundle that was tuned is measured as `edgexf tune` found
+it. The report names the graph files and the options of the sessions that ran.
+
 After an interrupt (KeyboardInterrupt), or an error such as a process that died, the reports hold what was measured before,
 and say that they are partial, and why. A bundle that changed meanwhile has no report.
 """
