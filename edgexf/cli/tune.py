@@ -91,11 +91,11 @@ def forget(bundle: Path, cache: str | None, as_json: bool) -> None:
         raise UsageError(f"--forget must stand without what a measurement takes, got {', '.join(given)}; leave it out.")
     from edgexf.pipeline.tune_bundle import forget
 
-    gone = [str(path) for path in forget(bundle, cache)]
+    gone = forget(bundle, cache)
     if as_json:
-        click.echo(json.dumps({"removed": gone}, indent=1))
+        click.echo(json.dumps({"removed": [str(path) for path in gone]}, indent=1))
     else:
-        say("\n".join(f"removed {path}" for path in gone) or f"nothing was remembered for {bundle}")
+        say("\n".join(f"removed {short(path)}" for path in gone) or f"nothing was remembered for {bundle}")
 
 
 def show(found: Tuning) -> None:
@@ -110,7 +110,12 @@ def show(found: Tuning) -> None:
         lines.append(
             "times: the best way so far -> this one, in turns, of predictions one at a time; above 1x is faster"
         )
-    say("\n".join([*lines, f"fastest: {found.chosen}; remembered in {found.file}"]))
+    say("\n".join([*lines, f"fastest: {found.chosen}; remembered in {short(found.file)}"]))
+
+
+def short(path: Path) -> Path:
+    """The path of a file, without the current folder if it lies there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def cells(row: Row, lengths: Sequence[int]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from edgexf_runtimes.measure import tuning
 from edgexf_runtimes.measure.latency.bench import measure
 from edgexf_runtimes.measure.latency.plan import Plan
 
+LEGEND = "times: the best way so far -> this one"
 ALONE = ("--threads", "1", "--profile", "balanced", "--lengths", "8,16")
 
 
@@ -49,9 +50,22 @@ def test_the_table_says_what_was_tried_and_the_last_line_what_is_fastest(folder:
     row = "fp32 block-64, 1 thread, balanced 2e+03 -> 1e+03 2e+03 -> 1e+03 faster: 2.00x (2.00 to 2.00)"
     assert row.split() in lines
     assert "fp32 other, 1 thread, balanced is left out: differs from the model by" in done.stdout
+    assert LEGEND in done.stdout
     file = folder.with_name("transformer.tuned.json")
     assert done.stdout.splitlines()[-1] == f"fastest: fp32 block-64, 1 thread, balanced; remembered in {file}"
     assert file.exists()
+
+
+def test_a_single_way_has_no_times_to_explain(tmp_path: Path) -> None:
+    done = edgexf("tune", copied(tmp_path), *ALONE)
+    assert done.stdout.splitlines()[-1].startswith("fastest: fp32, 1 thread, balanced; remembered in")
+    assert LEGEND not in done.stdout
+
+
+def test_a_file_in_the_current_folder_is_shown_without_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert edgexf("tune", folder, *ALONE).stdout.endswith("; remembered in transformer.tuned.json\n")
+    assert edgexf("tune", folder, "--forget").stdout == "removed transformer.tuned.json\n"
 
 
 def test_json_holds_the_same(folder: Path, tmp_path: Path) -> None:
