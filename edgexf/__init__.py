@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgexf.pipeline.export_model import export as export
     from edgexf.pipeline.quantize_bundle import quantize as quantize
+    from edgexf.pipeline.tune_bundle import tune as tune
     from edgexf.pipeline.verify_bundle import verify as verify
     from edgexf_runtimes.calls.cancel import Cancel as Cancel
     from edgexf_runtimes.session import load as load
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Cancel", "__version__", "export", "load", "quantize", "verify"]
+__all__ = ["Cancel", "__version__", "export", "load", "quantize", "tune", "verify"]
 
 PUBLIC = {
     "Cancel": "edgexf_runtimes.calls.cancel",
     "export": "edgexf.pipeline.export_model",
     "load": "edgexf_runtimes.session",
     "quantize": "edgexf.pipeline.quantize_bundle",
+    "tune": "edgexf.pipeline.tune_bundle",
     "verify": "edgexf.pipeline.verify_bundle",
 }
 

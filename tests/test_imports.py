@@ -87,6 +87,7 @@ def test_edgexf_alone_loads_neither_numpy_nor_onnxruntime() -> None:
         "explain BUNDLE FILE",
         "bench BUNDLE --lengths 16",
         "ort COPY",
+        "tune COPY --lengths 16 --threads 1",
     ],
 )
 def test_no_command_but_export_loads_torch(command: str, linformer: Exported, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_telemetry_is_off_when_onnxruntime_is_imported(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "names"),
     {
-        "edgexf": ("__version__", "export", "load", "quantize", "verify"),
+        "edgexf": ("__version__", "export", "load", "quantize", "tune", "verify"),
         "edgexf.bundle": ("Bundle", "read", "write", "digest_of", "sha256", "revise"),
         "edgexf.report": ("Comparison", "Explanation", "Features", "LatencyReport", "Prediction"),
         "edgexf.pipeline": ("Bundle", "UNEXPLAINED", "Verdict", "export", "verify"),

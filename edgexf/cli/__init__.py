@@ -3,7 +3,7 @@
     app        the group of commands: errors as sentences, exit codes, signals
     options    options that several commands share, and how commands write files
     session    the options of a session, and the session that they open
-    export run explain quantize ort bench compare info    the commands
+    export run explain quantize ort tune bench compare info    the commands
     console    tables, progress bars and stages
     streams    the standard streams: errors of writing, and text from outside
 

@@ -35,6 +35,7 @@ FILES = {
     "bench": "bench",
     "compare": "compare",
     "ort": "ort",
+    "tune": "tune",
     "doctor": "info",
 }
 

@@ -7,6 +7,7 @@
     quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
                       decision)
+    tune_bundle       a bundle -> the fastest way to run it on this device, remembered beside it
     run_inputs        a bundle and texts, files, folders or records -> their answers
     ort_bundle        a bundle -> the same bundle with its graphs in ONNX Runtime's own format too, for phones
                       (ort_format: the files, and the operators that they need)

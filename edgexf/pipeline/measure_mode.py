@@ -141,7 +141,7 @@ def measured(
                     rows += compare_relevance(reference, other, method, case)
                     advance(1)
                 explained.append(explain_row(method, rows))
-        at, times = speed.lengths(reference, lengths), []
+        at, times = speed.lengths(reference.manifest, lengths), []
         with progress(len(at) if len(at) > 1 else None, f"{mode.name}: timing") as advance:
             for length in at:
                 times.append(speed.paired_timing(reference, timed, length))

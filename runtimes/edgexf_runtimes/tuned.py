@@ -7,12 +7,14 @@ In: a bundle's folder and manifest. Out: a `Tuned`, or None where nothing was tu
 
 Nothing is written into a bundle: a signature would no longer hold. A file counts only for the bundle with its digest, on a
 processor of the same name with the same instruction sets, as many processors, and the same version of onnxruntime. What it
-holds are choices among graphs that were verified, so that a wrong file makes a session slow, not wrong.
+holds are choices among graphs that were verified, so that a wrong file makes a session slow, not wrong. `edgexf.load` takes
+them where its caller leaves a choice open; ``tuned="never"`` does not look.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from edgexf.bundle.graphs import PORTABLE
 from edgexf.bundle.manifest import Manifest
 from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import FP32, NAMES
-from edgexf.errors import EdgexfError, UsageError
+from edgexf.errors import EdgexfError, UsageError, quoted
 from edgexf.records import Record
 from edgexf_runtimes.device.device import processor
 from edgexf_runtimes.device.profiles import BALANCED, PROFILES
@@ -88,7 +90,7 @@ def device() -> dict[str, Any]:
 
 def places(folder: Path, digest: str, remembered: Remembered) -> list[Path]:
     """The files that may hold the choice for a bundle, the first one that is there counts. The last one is beside the bundle."""
-    folder = folder.absolute()
+    folder = Path(os.path.abspath(folder))
     cached = [] if remembered.folder is None else [remembered.folder / f"{digest}.tuned.json"]
     return [*cached, folder.with_name(f"{folder.name}.tuned.json")]
 
@@ -96,17 +98,51 @@ def places(folder: Path, digest: str, remembered: Remembered) -> list[Path]:
 def note(folder: Path, remembered: Remembered, found: TunedFile) -> Path:
     """Writes what was found, and returns the file: in the folder of the cache if there is one, else beside the bundle.
 
-    Raises UsageError if the file can't be written.
+    Raises the errors of `check_place`.
     """
-    path = places(folder, found.digest, remembered)[0]
+    path = check_place(folder, found.digest, remembered)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps(asdict(found), indent=1, sort_keys=True).encode() + b"\n")
     except OSError as error:
-        raise UsageError(
-            f"what was tuned is remembered in a folder that can be written, got {path.parent} ({error.strerror}); name another one with --cache."
-        ) from error
+        raise unwritable(path, error) from error
     return path
+
+
+def check_place(folder: Path, digest: str, remembered: Remembered) -> Path:
+    """The file that `note` would write for a bundle. A measurement calls this before its long work. Writes nothing that stays.
+
+    Raises UsageError if the file can't be written, or if it would lie in the bundle.
+    """
+    import tempfile  # here, because an application waits for the imports of the runtime
+
+    path = places(folder, digest, remembered)[0]
+    if path.parent.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"what was tuned is remembered outside the bundle, which holds listed files alone, got {quoted(str(path.parent))}; name another folder with --cache."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=next(parent for parent in path.parents if parent.exists())):
+            return path
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"what was tuned is remembered in a folder that can be written, got {path.parent} ({error.strerror}); name another one with --cache."
+    )
+
+
+def forget(folder: Path, digest: str, remembered: Remembered) -> list[Path]:
+    """Removes what is remembered for a bundle, and returns the files that are gone. UsageError if one can't be removed."""
+    gone = [path for path in places(folder, digest, remembered) if path.is_file()]
+    for path in gone:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise unwritable(path, error) from error
+    return gone
 
 
 def recalled(folder: Path, manifest: Manifest, provider: str, remembered: Remembered) -> Tuned | None:

@@ -32,21 +32,29 @@ if TYPE_CHECKING:
 
 def choose(folder: Path, manifest: Manifest, providers: Wanted | Sequence[Wanted]) -> str:
     """The dtype to run. Raises BundleError if the bundle's quantization report can't be read."""
+    return allowed(folder, manifest, providers)[0]
+
+
+def allowed(folder: Path, manifest: Manifest, providers: Wanted | Sequence[Wanted]) -> list[str]:
+    """The dtypes that a session here may take without being asked, the preferred one first; the last is the export's own.
+    Raises the error of `choose`.
+    """
+    usual = manifest.variants[0].dtype
     found = {outcome.dtype: outcome for outcome in modes(folder, manifest).values()}
     if not found:
-        return manifest.variants[0].dtype
+        return [usual]
     from edgexf.report.quantization import KEPT  # here, as in `modes`
 
     there = {graph.dtype for graph in manifest.variants}
     device = asked(providers)[0].provider.device
-    on_cpu = device == CPU.device
+    on_cpu, chosen = device == CPU.device, []
     for dtype in preferred(device) if device else ():
         outcome = found.get(dtype)
         if outcome is None or dtype not in there or (dtype_named(dtype).integer_products and unsafe(outcome)):
             continue
         if outcome.verdict == KEPT or (outcome.only_slow and not on_cpu):
-            return dtype
-    return manifest.variants[0].dtype
+            chosen.append(dtype)
+    return [*chosen, usual]
 
 
 def warn(folder: Path, manifest: Manifest, dtype: str) -> None:

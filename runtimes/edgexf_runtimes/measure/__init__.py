@@ -9,9 +9,10 @@
     device/         the device itself: what it can do, what it takes, what it is doing
     processes/      fresh processes: cold starts, memory
     speed           the time of a graph relative to another graph
+    tuning          the fastest graphs and settings that agree with the golden outputs
     faithfulness    deletion curves: how well explanations fit the model
     latency/        the latency report of a bundle
 
 Data passes from top to bottom. `calibration` reads a user's inputs, which also calibrate quantized graphs. The other
-files make figures. Nothing else needs `speed` and `latency`.
+files make figures. Nothing else needs `latency`; `tuning` compares by `speed`.
 """

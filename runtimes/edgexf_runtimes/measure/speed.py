@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from edgexf.bundle.manifest import Manifest
 from edgexf.report.quantization import Speed
 from edgexf_runtimes.inputs.made import longest
 from edgexf_runtimes.measure.cases import random_inputs
@@ -21,26 +24,24 @@ PAIRS = 41
 FEWEST = 7  # pairs: with fewer, the median has no 95 % interval
 SECONDS = 20.0  # for each length
 WARM_UP = 2
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def lengths(session: Session, wanted: Sequence[int]) -> list[int]:
+def lengths(manifest: Manifest, wanted: Sequence[int]) -> list[int]:
     """The lengths in `wanted`, each moved into the limits of the model, ascending and without repeats."""
-    most, least = longest(session.manifest), session.manifest.limits.min_length
+    most, least = longest(manifest), manifest.limits.min_length
     return sorted({max(min(length, most), least) for length in wanted})
 
 
-def paired_timing(reference: Session, other: Session, length: int) -> Speed:
+def paired_timing(reference: Session, other: Session, length: int, rest: float = 0.0, runs: int = 1) -> Speed:
+    """Times both sessions in turns. In each turn a session rests for so many seconds, and the last of its `runs` counts."""
     inputs = random_inputs(reference, length)
     times: list[tuple[float, float]] = []
     for _ in range(WARM_UP):
         reference.run(inputs), other.run(inputs)
     began = time.perf_counter()
     while len(times) < FEWEST or (len(times) < PAIRS and time.perf_counter() - began < SECONDS):
-        start = time.perf_counter()
-        reference.run(inputs)
-        middle = time.perf_counter()
-        other.run(inputs)
-        times.append((middle - start, time.perf_counter() - middle))
+        times.append((seconds_of(reference, inputs, rest, runs), seconds_of(other, inputs, rest, runs)))
     pairs = np.array(times)
     ratios = np.sort(pairs[:, 1] / pairs[:, 0])
     reach = 0.98 * math.sqrt(len(ratios))
@@ -55,9 +56,21 @@ def paired_timing(reference: Session, other: Session, length: int) -> Speed:
     )
 
 
+def seconds_of(session: Session, inputs: Arrays, rest: float, runs: int) -> float:
+    """The time of the last of `runs` in a row, which begin after a rest."""
+    if rest:
+        time.sleep(rest)
+    for _ in range(runs - 1):
+        session.run(inputs)
+    start = time.perf_counter()
+    session.run(inputs)
+    return time.perf_counter() - start
+
+
 def overall(ratios: Sequence[Speed]) -> tuple[float, float]:
     """The geometric means over lengths: of the medians, and of the lower ends of their intervals."""
-    return (
-        float(np.exp(np.mean([np.log(ratio.ratio) for ratio in ratios]))),
-        float(np.exp(np.mean([np.log(ratio.low) for ratio in ratios]))),
-    )
+    return geometric_mean([ratio.ratio for ratio in ratios]), geometric_mean([ratio.low for ratio in ratios])
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(ratios))))

@@ -10,6 +10,7 @@ from statistics import median
 
 from edgexf import names
 from edgexf.bundle.manifest import Manifest
+from edgexf.dtypes import in_dtype
 from edgexf.report.latency.measured.facts import Fact
 from edgexf.report.latency.measured.rates import Rate
 from edgexf.report.latency.measured.rows import Configuration, Measured, Started
@@ -148,9 +149,14 @@ def facts() -> dict[str, Fact]:
 
 
 def graph_files(manifest: Manifest, wanted: Iterable[Configuration]) -> dict[str, tuple[str, ...]]:
-    """The files of the bundle that each measured graph reads: itself, and the weights that the graphs of a dtype share."""
+    """The files of the bundle that each measured graph reads: itself, and the weights that the graphs of a dtype share.
+
+    A candidate's graphs have weights of their own, or read those of the graphs that they stand in for.
+    """
     found = {}
     for of in wanted:
-        file, weights = manifest.graph(of.graph, of.dtype).file, manifest.graph(names.PREDICT, of.dtype).file + "_data"
-        found[f"{of.graph} {of.dtype}"] = tuple(name for name in (file, weights) if name in manifest.files)
+        own, portable = manifest.graph(names.PREDICT, of.dtype).file, in_dtype(names.PREDICT_FILE, of.dtype)
+        weights = next((file for path in (own, portable) if (file := f"{path}_data") in manifest.files), "")
+        file = manifest.graph(of.graph, of.dtype).file
+        found[f"{of.graph} {of.dtype}"] = tuple(name for name in (file, weights) if name)
     return found

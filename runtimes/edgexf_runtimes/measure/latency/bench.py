@@ -9,6 +9,9 @@ In: one or more bundles, and a `Plan`. Out: a `LatencyReport` for each, with eve
     quality           the answers of each dtype beside those of fp32 on a user's inputs, or of the eager model
     LoadGen           a process in which MLPerf's LoadGen asks the queries, if a folder for its logs is named
 
+What the caller leaves open is as `edgexf.load` chooses it, so that a bundle that was tuned is measured as `edgexf tune` found
+it. The report names the graph files and the options of the sessions that ran.
+
 After an interrupt (KeyboardInterrupt), or an error such as a process that died, the reports hold what was measured before,
 and say that they are partial, and why. A bundle that changed meanwhile has no report.
 """
@@ -142,7 +145,14 @@ def bench_of(
         lacks = lacking(first, named)
         gpu = gpu_of(asked(first.settings.providers))
         counters = {"energy": energy(gpu).sources, **({} if gpu is None else {"gpu": gpu_name(gpu)})}
-        return Bench(path, named, first.whole, first.model_sha256, wanted, opening, inputs, counters, lacks, data)
+        return Bench(path, named, as_run(sessions), first.model_sha256, wanted, opening, inputs, counters, lacks, data)
+
+
+def as_run(sessions: Sequence[Session]) -> Manifest:
+    """The manifest with the graphs that each session runs in its dtype: the bundle's own, or those of a candidate."""
+    own = {(graph.method, graph.dtype): graph for session in sessions for graph in session.manifest.variants}
+    whole = sessions[0].whole
+    return replace(whole, variants=tuple(own.get((one.method, one.dtype), one) for one in whole.variants))
 
 
 def made_for(manifest: Manifest) -> Inputs:

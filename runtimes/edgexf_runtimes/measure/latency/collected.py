@@ -32,7 +32,7 @@ class Bench:
     Attributes:
         path: of the bundle.
         plan: with dtypes in place of ``auto``.
-        manifest, digest: of the bundle.
+        manifest, digest: of the bundle. Where a candidate runs, the manifest has its graphs.
         wanted: the configurations.
         opening: arguments of `edgexf.load` but ``dtype``.
         inputs: what is measured, for the report.
