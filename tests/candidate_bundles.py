@@ -25,20 +25,21 @@ def copied(folder: Path, name: str = "transformer") -> Path:
 
 
 def add_candidate(
-    folder: Path, name: str, *, wrong: bool = False, broken: bool = False, ops: str = PORTABLE, preferred: bool = False, dtype: str = FP32
+    folder: Path, name: str, *, wrong: bool = False, broken: bool = False, ops: str = PORTABLE, preferred: bool = False, dtype: str = FP32, only: str = ""
 ) -> None:  # fmt: skip
     """Adds copies of a dtype's graphs to a bundle as a candidate. `wrong` ones have other weights, and so other answers;
-    `broken` ones are no graphs.
+    `broken` ones are no graphs; `only` the graphs with this in their names are so.
     """
     before = bundle.read(folder)
     graphs, changed = [], {}
     for graph in before.in_dtype(dtype).variants:
         data = (folder / graph.file).read_bytes()
-        if wrong:
+        this = only in graph.file
+        if wrong and this:
             assert WEIGHTS.encode() in data
             data = data.replace(WEIGHTS.encode(), OTHER_WEIGHTS.encode())
         graphs.append(replace(graph, file=candidate_file(graph.file, name), ops=ops, profile=""))
-        changed[graphs[-1].file] = b"broken" if broken else data
+        changed[graphs[-1].file] = b"broken" if broken and this else data
     if wrong:
         weights = np.frombuffer((folder / "onnx" / WEIGHTS).read_bytes(), np.float32)
         changed[f"onnx/{OTHER_WEIGHTS}"] = (1.5 * weights).tobytes()

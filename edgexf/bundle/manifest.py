@@ -300,6 +300,10 @@ def check_candidates(candidates: Sequence[Candidate], variants: Sequence[Graph])
     known = [one.name for one in candidates]
     require(len({PORTABLE, *known}) == 1 + len(known), "candidates must have different names", known)
     there = {(graph.method, graph.dtype): (graph.inputs, graph.outputs) for graph in variants}
+    for one in candidates:
+        kinds = {(graph.method, graph.dtype) for graph in one.graphs}
+        alike = len(kinds) == len(one.graphs) and len({graph.ops for graph in one.graphs}) == 1
+        require(alike, "a candidate must hold one graph of each method and dtype, all of the same ops", one.name)
     for graph in (graph for one in candidates for graph in one.graphs):
         fits = there.get((graph.method, graph.dtype)) == (graph.inputs, graph.outputs)
         require(fits, "a candidate's graph must have the inputs and outputs of a graph of the bundle", graph.file)

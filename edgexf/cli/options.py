@@ -31,12 +31,14 @@ SIZES = {
 }  # fmt: skip
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
-threads_option = click.option("--threads", type=int, help="Threads to use; by default what this process may use.")
+threads_option = click.option(
+    "--threads", type=int, help="Threads to use; by default as tuned, or what this process may use."
+)
 dtype_option = click.option(
     "--dtype",
     default="auto",
     show_default=True,
-    help=f"Of the graphs: {', '.join(NAMES)}, or what suits this device.",
+    help=f"Of the graphs: {', '.join(NAMES)}, or as tuned, or what suits this device.",
 )
 input_timeout_option = click.option(
     "--input-timeout",

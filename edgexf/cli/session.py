@@ -41,7 +41,7 @@ def provider_help() -> str:
 def profile_help() -> str:
     from edgexf_runtimes.device.profiles import BALANCED, PROFILES
 
-    return f"What the session is tuned for: {', '.join(PROFILES)}; by default {BALANCED.name}."
+    return f"What the session is tuned for: {', '.join(PROFILES)}; by default as tuned, or {BALANCED.name}."
 
 
 OPTIONS: Mapping[str, Sequence[Callable[[Command], Command]]] = {
@@ -56,6 +56,13 @@ OPTIONS: Mapping[str, Sequence[Callable[[Command], Command]]] = {
             help="An option of ONNX Runtime for a provider, such as cuda.device_id=1; may be repeated.",
         ),
     ],
+    "candidate": [
+        click.option(
+            "--candidate",
+            help="Graphs that answer the same: a candidate of the bundle, portable, or by default what was tuned or preferred.",
+        )
+    ],
+    "tuned": [click.option("--tuned", help="Whether what `edgexf tune` found counts: auto (the default), never.")],
     "profile": [click.option("--profile", cls=LazyHelp, text=profile_help)],
     "threads": [threads_option],
     "verify": [click.option("--verify", help="Hash the bundle's files: always (the default), once, never.")],

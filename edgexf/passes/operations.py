@@ -154,13 +154,16 @@ class Tally:
 
     def either(self, node: NodeProto, times: int, within: tuple[int, ...]) -> None:
         """Counts the branch of an If that needs fewer operations: whatever decides, no answer can do with less."""
-        before, found = self.found, []
+        before, unknown, found = self.found, self.uncounted, []
         for place, body in enumerate(bodies_of(node)):
-            self.found = Counter()
+            self.found, self.uncounted = Counter(), {}
             self.run(body.node, times, (*within, place))
-            found.append(self.found)
+            found.append((self.found, self.uncounted))
             self.shapes.follow(node, body)
-        self.found = before + min(found, key=Counter.total)
+        least, lacking = min(
+            found, key=lambda branch: (len(branch[1]), branch[0].total())
+        )  # a counted one, if there is one
+        self.found, self.uncounted = before + least, {**unknown, **lacking}
 
     def loop(self, node: NodeProto, times: int, within: tuple[int, ...]) -> None:
         """Counts the body of a Scan over the first axes of its inputs; other loops are named as uncounted."""

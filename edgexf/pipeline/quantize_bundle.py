@@ -346,6 +346,8 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
     stays = [graph for graph in manifest.variants if graph.dtype not in anew]
     dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
+    candidates = [one for one in manifest.candidates if not {graph.dtype for graph in one.graphs} & anew]
+    dropped += [graph.file for one in manifest.candidates if one not in candidates for graph in one.graphs]
     dropped += [path for dtype in anew if (path := in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files]
     if any(names.ort_file(path) in manifest.files for path in dropped):
         # They are of the old graphs. All go, since one file lists the operators of all.
@@ -364,7 +366,8 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
     }
     profile = profile_in(folder, manifest)
     if profile:
-        known = {path: one for path, one in profile.items() if path in {graph.file for graph in stays}}
+        files_kept = {graph.file for graph in (*stays, *(graph for one in candidates for graph in one.graphs))}
+        known = {path: one for path, one in profile.items() if path in files_kept}
         for graph in manifest.in_dtype(FP32).variants:
             path = in_dtype(graph.file, outcome.dtype)
             if path in built.files and graph.file in profile:
@@ -372,7 +375,8 @@ def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[O
                 known[path] = graph_profile(built.files[path], built.modules[path], regions)
         changed[manifest.variants[0].profile] = written_profile(known)
     gc.collect()  # graphs of onnx_ir are cycles that hold weights open, and Windows moves no folder with an open file
-    bundle.revise(folder, changed, dropped, manifest, replace(manifest, variants=variants))
+    after = replace(manifest, variants=variants, candidates=tuple(candidates))
+    bundle.revise(folder, changed, dropped, manifest, after)
 
 
 def browser_dtypes(outcomes: Sequence[Outcome]) -> tuple[str, str]:

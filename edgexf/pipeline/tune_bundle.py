@@ -80,7 +80,7 @@ def tune(
     plan = Plan(tuple(listed), providers, threads, profile, dtype or AUTO)
     provider = asked(plan.settings.providers)[0].provider.name
     manifest = bundle.read(folder)
-    tuned.check_place(folder, manifest.digest, remembered)
+    tuned.check_place(folder, manifest.digest, provider, remembered)
     chosen, rows = search(folder, manifest, plan, progress, timing)
     measured = {"date": now(), "lengths": list(plan.lengths), "tried": tried(rows)}
     found = tuned.TunedFile(manifest.digest, tuned.device(), provider, chosen, measured)

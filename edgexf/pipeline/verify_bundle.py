@@ -6,15 +6,17 @@ bundle on disk -> hashes, contract -> golden outputs in every dtype, by its .ort
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.bundle.graphs import PORTABLE
+from edgexf.errors import BundleError
 
 if TYPE_CHECKING:
     from edgexf_runtimes import Session
@@ -26,13 +28,15 @@ ORT = ".ort"  # the form of a part
 @dataclass(frozen=True)
 class Part:
     """The golden cells as one dtype computes them, and the tolerance that they must keep. `form` is ``.ort`` for the .ort
-    files of the dtype, the name of a candidate for its graphs, and empty for the portable ONNX files.
+    files of the dtype, the name of a candidate for its graphs, and empty for the portable ONNX files. `unopened` is why a
+    candidate can't be opened here, where the portable graphs run in its place; otherwise empty.
     """
 
     dtype: str
     rows: tuple[GoldenRow, ...]
     tolerance: float
     form: str = ""
+    unopened: str = ""
 
     @property
     def name(self) -> str:
@@ -41,7 +45,7 @@ class Part:
 
     @property
     def worst(self) -> float:
-        return max(row.worst for row in self.rows)
+        return max((row.worst for row in self.rows), default=0.0)
 
     @property
     def passed(self) -> bool:
@@ -100,9 +104,19 @@ def verify(
                     parts.append(Part(dtype, tuple(golden.check(session)), most, ORT))
         for one in found.candidates:
             if dtype in {graph.dtype for graph in one.graphs}:
-                with load(path, dtype=dtype, candidate=one.name, **how) as session:
-                    parts.append(Part(dtype, tuple(golden.check(session)), most, one.name))
+                parts.append(of_candidate(one.name, dtype, most, partial(load, path, dtype=dtype, **how)))
     return Verdict(Bundle(Path(path), found), tuple(parts))
+
+
+def of_candidate(name: str, dtype: str, most: float, opened: Callable[..., Session]) -> Part:
+    """The golden cells by the graphs of a candidate, which `opened` opens."""
+    from edgexf_runtimes.measure import golden
+
+    try:
+        with opened(candidate=name) as session:
+            return Part(dtype, tuple(golden.check(session)), most, name)
+    except BundleError as error:
+        return Part(dtype, (), most, name, str(error))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from edgexf_runtimes.device.asked import CPU, asked
 from edgexf_runtimes.device.device import processor
 from edgexf_runtimes.device.dtype import modes, tolerance
 from edgexf_runtimes.device.profiles import Settings
-from edgexf_runtimes.remembered import OnDisk, Remembered, bundle_key
+from edgexf_runtimes.remembered import OnDisk, Remembered, bundle_key, warn
 
 if TYPE_CHECKING:
     from edgexf_runtimes.device.placement import Placement
@@ -57,11 +57,14 @@ class Checks(Record):
         golden: ``golden`` to run the golden inputs where the graph was not verified, or ``never``.
         remembered: what was checked before.
         on_disk: the folder as it was before the manifest was read.
+        portable: the manifest with the portable graphs, one of which stands in for an explain graph of a candidate that can't
+            run here; None if the caller named the candidate.
     """
 
     golden: str = "never"
     remembered: Remembered = field(default_factory=Remembered)
     on_disk: OnDisk | None = None
+    portable: Manifest | None = None
 
     def __post_init__(self) -> None:
         if not is_choice(self.golden, CHECKS):
@@ -92,6 +95,16 @@ class Opening:
                 f"a graph must belong to the bundle that was loaded, got another bundle in {self._folder.name}; load it again."
             )
         graph = next(one for one in self._manifest.variants if self._folder / one.file == path)
+        instead = None if self._checks.portable is None else self._checks.portable.graph(graph.method, graph.dtype)
+        if instead is None or instead == graph or graph.method == names.PREDICT:
+            return self._checked(graph, call)
+        try:
+            return self._checked(graph, call)
+        except (BundleError, DeviceError) as error:
+            warn("%s runs in place of %s (%s)", instead.file, graph.file, error)
+            return self._checked(instead, call)
+
+    def _checked(self, graph: Graph, call: Call) -> ort.InferenceSession:
         session = self._created(graph, call)
         if self._checks.golden == "golden" and not verified(self._folder, self._whole, graph, self._settings):
             key = self._key(graph)
@@ -156,9 +169,10 @@ def refusal(rows: list[GoldenRow], graph: Graph, limit: float, settings: Setting
     worst = max(failed, key=lambda row: max(row.over(limit).values()))
     said = ", ".join(f"{found:.2g} in {name}" for name, found in worst.over(limit).items())
     where = ", ".join(one.provider.name for one in asked(settings.providers))
+    remedy = "another dtype or provider" if graph.ops == PORTABLE else "candidate='portable' (--candidate portable)"
     return (
-        f"{graph.method} in {graph.dtype} must answer its golden inputs within {limit:g} on this device, got {said} of {worst.cell} on {where} "
-        f"({len(failed)} of {len(rows)} cells differ); load another dtype or provider, or pass check='never' to use it all the same."
+        f"{graph.method} in {graph.dtype} ({graph.file}) must answer its golden inputs within {limit:g} on this device, got {said} of {worst.cell} on {where} "
+        f"({len(failed)} of {len(rows)} cells differ); load {remedy}, or pass check='never' to use it all the same."
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,8 @@ def load(
 ) -> Session:
     """Opens a bundle.
 
-    `dtype` chooses the graphs. ``auto`` takes the dtype that `edgexf_runtimes.device.dtype` chooses for this device.
+    `dtype` chooses the graphs. ``auto`` takes the dtype that was tuned, or that `edgexf_runtimes.device.dtype` chooses for this
+    device.
     `threads` defaults to the number that this process may use. `profile` says what the session is tuned for: ``balanced``
     (the default), ``edge``, ``latency`` or ``throughput``; see `edgexf_runtimes.device.profiles`. `verify`: ``always`` hashes every listed file, ``once``
     those that were not hashed since they changed, ``never`` checks only names and sizes. `input_timeout` is the time in seconds that a named pipe or a device may give nothing when it
@@ -95,7 +97,9 @@ def load(
     if log_level is not None:
         route(log_level)
     settings = check_available(
-        Settings(threads, providers, profile_named(profile or BALANCED.name), strict, log_level or "error")
+        Settings(
+            threads, providers, BALANCED if profile is None else profile_named(profile), strict, log_level or "error"
+        )
     )
     remembered, on_disk = Remembered(cache), OnDisk(Path(path))
     checks = Checks(check, remembered, on_disk)
@@ -104,11 +108,11 @@ def load(
         way = asked_for.settled(Path(path), manifest, settings, remembered)
         warn(Path(path), manifest, way.dtype)
 
+        kept = checks if way.named else replace(checks, portable=manifest)
+
         def opened(name: str) -> Session:
             graphs = manifest.with_candidate(name)
-            return Session(
-                Path(path), graphs, way.dtype, way.settings, input_timeout, on_run, allowed, nan, checks, call
-            )
+            return Session(Path(path), graphs, way.dtype, way.settings, input_timeout, on_run, allowed, nan, kept, call)
 
         return first_that_opens(opened, way)
 

@@ -4,11 +4,13 @@ In: a bundle's folder and manifest. Out: a `Tuned`, or None where nothing was tu
 
     <bundle>.tuned.json           beside the folder, where tuning writes by default
     FOLDER/<digest>.tuned.json    in the folder of ``cache=`` or ``EDGEXF_CACHE``, which is looked into first
+    <bundle>.cuda.tuned.json      of another provider than cpu, likewise in the folder of a cache
 
 Nothing is written into a bundle: a signature would no longer hold. A file counts only for the bundle with its digest, on a
-processor of the same name with the same instruction sets, as many processors, and the same version of onnxruntime. What it
-holds are choices among graphs that were verified, so that a wrong file makes a session slow, not wrong. `edgexf.load` takes
-them where its caller leaves a choice open; ``tuned="never"`` does not look.
+processor of the same name with the same instruction sets, as many processors, and the same version of onnxruntime. The
+name of a GPU is not asked. `edgexf.load` takes from it what its caller leaves open; ``tuned="never"`` does not look. It takes
+no dtype that a session would not take by itself, such as one that was forced into the bundle: a wrong file makes a session
+slow, not wrong.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from edgexf.checks import is_count, require, require_text, wrong_keys
 from edgexf.dtypes import FP32, NAMES
 from edgexf.errors import EdgexfError, UsageError, quoted
 from edgexf.records import Record
+from edgexf_runtimes.device.asked import CPU, TABLE
 from edgexf_runtimes.device.device import processor
-from edgexf_runtimes.device.profiles import BALANCED, PROFILES
-from edgexf_runtimes.device.session_options import available_threads
+from edgexf_runtimes.device.profiles import BALANCED, PROFILES, Settings
+from edgexf_runtimes.device.session_options import available_threads, threads_of
 from edgexf_runtimes.remembered import Remembered, warn, write
 
 SCHEMA_VERSION = 1
@@ -88,11 +91,14 @@ def device() -> dict[str, Any]:
     return {**processor(), "processors": available_threads(), "onnxruntime": ort.__version__}
 
 
-def places(folder: Path, digest: str, remembered: Remembered) -> list[Path]:
-    """The files that may hold the choice for a bundle, the first one that is there counts. The last one is beside the bundle."""
+def places(folder: Path, digest: str, provider: str, remembered: Remembered) -> list[Path]:
+    """The files that may hold the choice for a bundle on a provider. The first one that is there counts; the last one lies
+    beside the bundle.
+    """
     folder = Path(os.path.abspath(folder))
-    cached = [] if remembered.folder is None else [remembered.folder / f"{digest}.tuned.json"]
-    return [*cached, folder.with_name(f"{folder.name}.tuned.json")]
+    ending = "tuned.json" if provider == CPU.name else f"{provider}.tuned.json"
+    cached = [] if remembered.folder is None else [remembered.folder / f"{digest}.{ending}"]
+    return [*cached, folder.with_name(f"{folder.name}.{ending}")]
 
 
 def note(folder: Path, remembered: Remembered, found: TunedFile) -> Path:
@@ -100,7 +106,7 @@ def note(folder: Path, remembered: Remembered, found: TunedFile) -> Path:
 
     Raises the errors of `check_place`.
     """
-    path = check_place(folder, found.digest, remembered)
+    path = check_place(folder, found.digest, found.provider, remembered)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps(asdict(found), indent=1, sort_keys=True).encode() + b"\n")
@@ -109,14 +115,14 @@ def note(folder: Path, remembered: Remembered, found: TunedFile) -> Path:
     return path
 
 
-def check_place(folder: Path, digest: str, remembered: Remembered) -> Path:
-    """The file that `note` would write for a bundle. A measurement calls this before its long work. Writes nothing that stays.
+def check_place(folder: Path, digest: str, provider: str, remembered: Remembered) -> Path:
+    """The file that `note` would write for a bundle and a provider. A measurement calls this before its long work. Writes nothing that stays.
 
     Raises UsageError if the file can't be written, or if it would lie in the bundle.
     """
     import tempfile  # here, because an application waits for the imports of the runtime
 
-    path = places(folder, digest, remembered)[0]
+    path = places(folder, digest, provider, remembered)[0]
     if path.parent.resolve().is_relative_to(folder.resolve()):
         raise UsageError(
             f"what was tuned is remembered outside the bundle, which holds listed files alone, got {quoted(str(path.parent))}; name another folder with --cache."
@@ -135,8 +141,12 @@ def unwritable(path: Path, error: OSError) -> UsageError:
 
 
 def forget(folder: Path, digest: str, remembered: Remembered) -> list[Path]:
-    """Removes what is remembered for a bundle, and returns the files that are gone. UsageError if one can't be removed."""
-    gone = [path for path in places(folder, digest, remembered) if path.is_file()]
+    """Removes what is remembered for a bundle on any provider, and returns the files that are gone.
+
+    Raises UsageError if one can't be removed.
+    """
+    known = (path for one in TABLE for path in places(folder, digest, one.name, remembered))
+    gone = [path for path in known if path.is_file()]
     for path in gone:
         try:
             path.unlink()
@@ -150,7 +160,7 @@ def recalled(folder: Path, manifest: Manifest, provider: str, remembered: Rememb
 
     A file that can't be read, or that names what the bundle does not hold, is logged and does not count.
     """
-    for path in places(folder, manifest.digest, remembered):
+    for path in places(folder, manifest.digest, provider, remembered):
         try:
             if not path.is_file() or path.stat().st_size > LARGEST:
                 continue
@@ -158,6 +168,7 @@ def recalled(folder: Path, manifest: Manifest, provider: str, remembered: Rememb
             if (found.digest, found.device, found.provider) != (manifest.digest, device(), provider):
                 continue
             manifest.with_candidate(found.chosen.candidate).graph("predict", found.chosen.dtype)
+            threads_of(Settings(found.chosen.threads))
         except (OSError, ValueError, TypeError, RecursionError, EdgexfError) as error:
             warn("what was tuned is not used, since %s holds something else (%s); run edgexf tune again.", path, error)
             continue

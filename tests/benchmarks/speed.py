@@ -64,12 +64,13 @@ def run(
 ) -> list[records.Record]:
     """Measures rows, and keeps each in `output` at once; all rows of `output` and the new ones.
 
-    The full run leaves out the rows that `output` holds, unless torch.compile is asked for and was not tried there. A quick one
-    measures them again. No row starts after `minutes`.
+    The full run leaves out the rows that `output` holds, but for those that don't count, and those without torch.compile where
+    it is asked for. A quick one measures them again. No row starts after `minutes`.
     """
     found, told = records.read(output), set[str]()
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    known = [] if choice.quick else [record["key"] for record in found if COMPILE in tried(record) or not compiles]
+    done = [record for record in found if not record["invalid"] and (COMPILE in tried(record) or not compiles)]
+    known = [] if choice.quick else [record["key"] for record in done]
     for case in choice.cases():
         for threads in THREADS:
             key = key_of(case, threads)

@@ -136,6 +136,35 @@ def test_the_body_of_a_scan_counts_once_for_each_step() -> None:
     assert count(scanned([1])).uncounted == ("Scan", "MatMul")
 
 
+def choice(then: str, other: str) -> ir.Model:
+    """An If whose branches answer by different operators, and a product behind it."""
+
+    def branch(name: str, operator: str) -> ir.Graph:
+        first = ir.node(operator, [x, x])
+        inner = [first, ir.node("Relu", [first.outputs[0]])]
+        for place, node in enumerate(inner):
+            node.outputs[0].name, node.outputs[0].type = f"inner_{place}", floats  # the same names in both branches
+        return ir.Graph([], [inner[1].outputs[0]], nodes=inner, name=name)
+
+    floats = ir.TensorType(ir.DataType.FLOAT)
+    x = ir.Value(name="x", type=floats, shape=ir.Shape(["rows", "rows"]))
+    chosen = ir.Value(name="chosen", type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([]))
+    either = ir.node(
+        "If", [chosen], attributes={"then_branch": branch("then", then), "else_branch": branch("else", other)}
+    )
+    last = ir.node("MatMul", [either.outputs[0], x])
+    last.outputs[0].name, last.outputs[0].type = "last", floats
+    graph = ir.Graph([x, chosen], last.outputs, nodes=[either, last], opset_imports={"": 20})
+    return ir.Model(graph, ir_version=9)
+
+
+def test_of_an_if_the_branch_with_fewer_operations_counts() -> None:
+    product = 2 * 5**3
+    assert count(choice("MatMul", "MatMul"), rows=5).operations == {"float32": 2 * product}
+    assert count(choice("MatMul", "Add"), rows=5).operations == {"float32": product}
+    assert count(choice("Add", "MatMul"), rows=5).operations == {"float32": product}
+
+
 def test_a_loop_with_products_is_named_and_one_without_has_none() -> None:
     assert count(loop("MatMul")) == Count({}, ("Loop",))
     assert count(loop("Add")) == Count({}, ())

@@ -17,6 +17,7 @@ import edgexf
 from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.bundle.graphs import PORTABLE
+from edgexf.bundle.profile import read_profile
 from edgexf.errors import DeviceError, ExportWarning, UsageError, VerificationError
 from edgexf_exporters.trace import fused
 from edgexf_exporters.trace.forms import FORMS
@@ -81,6 +82,14 @@ def test_verify_runs_the_golden_inputs_by_every_candidate(copied: Path) -> None:
     assert failed == ["fp32 queries-64"]
 
 
+def test_verify_says_that_a_candidate_does_not_open_here(copied: Path) -> None:
+    manifest = bundle.read(copied)
+    bundle.revise(copied, {FILES["ort-cuda"]: b"no graph"}, [], manifest, manifest)
+    verdict = edgexf.verify(copied)
+    assert verdict.passed
+    assert [part.name for part in verdict.parts if part.unopened] == ["fp32 ort-cuda"]
+
+
 def test_a_session_prefers_what_the_export_was_asked_for(copied: Path) -> None:
     with edgexf.load(copied) as preferred, edgexf.load(copied, candidate=PORTABLE) as portable:
         assert (predict_file(preferred), predict_file(portable)) == (FILES[ORT_CPU], names.PREDICT_FILE)
@@ -95,12 +104,12 @@ def test_a_session_prefers_what_the_export_was_asked_for(copied: Path) -> None:
         assert predict_file(named) == FILES["queries-512"]
 
 
-def test_a_preferred_candidate_that_answers_otherwise_is_refused(copied: Path) -> None:
+def test_a_preferred_candidate_that_answers_otherwise_does_not_run(copied: Path) -> None:
     broken(copied, ORT_CPU)
     with pytest.raises(DeviceError, match="must answer its golden inputs"):
-        edgexf.load(copied)
-    with edgexf.load(copied, candidate=PORTABLE):
-        pass
+        edgexf.load(copied, candidate=ORT_CPU)
+    with edgexf.load(copied) as session:
+        assert predict_file(session) == names.PREDICT_FILE
 
 
 def test_quantizing_starts_from_the_portable_graphs_and_keeps_the_candidates(copied: Path) -> None:
@@ -111,7 +120,9 @@ def test_quantizing_starts_from_the_portable_graphs_and_keeps_the_candidates(cop
     assert not [path for path in manifest.files if path.endswith("ort_cpu_quantized.onnx")]
     with edgexf.load(copied, dtype="q8") as session:
         assert predict_file(session) == "onnx/model_quantized.onnx"
-    with pytest.raises(UsageError, match="in a dtype that the bundle holds it in"):
+    known = read_profile((copied / names.PROFILE_FILE).read_bytes())
+    assert {graph.file for one in manifest.candidates for graph in one.graphs} <= set(known)
+    with pytest.raises(UsageError, match="in which the bundle holds the candidate ort-cpu"):
         edgexf.load(copied, dtype="q8", candidate=ORT_CPU)
     assert all(part.passed for part in edgexf.verify(copied).parts)
 

@@ -67,10 +67,10 @@ TRUNCATE = {"true"}
 
 # What each argument of a call takes, beside the value that stands for its default.
 OF_LOAD: dict[str, set[str]] = {
-    "path": set(), "dtype": set(), "providers": set(), "verify": set(), "profile": set(), "nan": set(), "check": set(),
+    "path": set(), "dtype": set(), "providers": set(), "verify": set(), "profile": {"none"}, "nan": set(), "check": set(),
     "threads": {"none", *({"five"} if (os.cpu_count() or 1) > 1 else ())}, "input_timeout": SECONDS, "timeout": {"none", *SECONDS}, "cancel": {"none"},
     "strict": {"true"}, "on_run": {"none", "type", "function"}, "limits": {"none", "empty dict"}, "log_level": {"none"},
-    "cache": {"none", "text", "line break", "path", "long path"},
+    "cache": {"none", "text", "line break", "path", "long path"}, "candidate": set(), "tuned": set(),
 }  # fmt: skip
 
 

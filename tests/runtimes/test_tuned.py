@@ -13,6 +13,7 @@ import pytest
 from candidate_bundles import add_candidate, copied
 
 import edgexf
+from edgexf import bundle, names
 from edgexf.bundle.graphs import ORT_CPU
 from edgexf.errors import BundleError, DeviceError, UsageError
 from edgexf_runtimes import opening, remembered, tuned
@@ -115,6 +116,7 @@ BROKEN: dict[str, Callable[[str], str]] = {
     "threads": lambda text: text.replace('"threads": 1', '"threads": 0'),
     "dtype": lambda text: text.replace('"dtype": "fp32"', '"dtype": "q8"'),
     "candidate": lambda text: text.replace('"block-64"', '"block-32"'),
+    "more threads than this machine takes": lambda text: text.replace('"threads": 1', '"threads": 100000'),
 }
 
 
@@ -145,7 +147,7 @@ def test_a_candidate_that_is_not_there_is_named_with_those_that_are(folder: Path
 def test_a_candidate_must_be_there_in_the_dtype(tmp_path: Path) -> None:
     folder = copied(tmp_path, "linformer")
     add_candidate(folder, "block-64", dtype="q8")
-    with pytest.raises(UsageError, match=r"in a dtype that the bundle holds it in \(q8\), got 'block-64 in fp32'"):
+    with pytest.raises(UsageError, match=r"in which the bundle holds the candidate block-64 \(q8\), got 'fp32'"):
         edgexf.load(folder, dtype="fp32", candidate="block-64")
 
 
@@ -160,13 +162,62 @@ def test_operators_of_onnx_runtime_are_checked_when_they_open_and_portable_ones_
     assert opening.verified(folder, manifest, graphs["plain"], Settings())
 
 
-def test_a_candidate_of_onnx_runtimes_operators_that_answers_otherwise_does_not_open(tmp_path: Path) -> None:
+def test_a_candidate_that_answers_otherwise_runs_for_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = copied(tmp_path)
     add_candidate(folder, "own", ops=ORT_CPU, wrong=True, preferred=True)
-    for choice in ({}, {"candidate": "own"}):
-        with pytest.raises(DeviceError, match="predict in fp32 must answer its golden inputs"):
-            edgexf.load(folder, **choice)
-    assert loaded(folder, candidate="portable") == USUAL
+    with pytest.raises(DeviceError, match=r"\(onnx/model_own\.onnx\) must answer .* load candidate='portable'"):
+        edgexf.load(folder, candidate="own")
+    with caplog.at_level(logging.WARNING, "edgexf"):
+        assert loaded(folder) == USUAL
+    assert "the portable graphs run in place of the candidate own" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["wrong", "broken"])
+def test_a_portable_explain_graph_stands_in_for_that_of_a_candidate(
+    tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless the caller named the candidate."""
+    folder = copied(tmp_path)
+    add_candidate(folder, "own", ops=ORT_CPU, preferred=True, only="explain", **{wrong: True})
+    with edgexf.load(folder, candidate="portable") as session:
+        right = session.explain(b"why").scores
+    with caplog.at_level(logging.WARNING, "edgexf"), edgexf.load(folder) as session:
+        assert way(session)[0] == "model_own"
+        assert np.array_equal(session.explain(b"why").scores, right)
+    (said,) = caplog.messages
+    assert "onnx/explain.onnx runs in place of onnx/explain_own.onnx" in said
+    with edgexf.load(folder, candidate="own") as session, pytest.raises((BundleError, DeviceError)):
+        session.explain(b"why")
+
+
+def test_a_dtype_that_a_session_does_not_take_by_itself_is_not_taken_from_a_file(tmp_path: Path) -> None:
+    """Such as one that quantization refused, and that was forced into the bundle."""
+    folder = copied(tmp_path, "linformer")
+    before, file = bundle.read(folder), folder / names.QUANTIZE_FILE
+    forced = file.read_bytes().replace(b'"verdict": "kept"', b'"verdict": "forced"')
+    bundle.revise(folder, {names.QUANTIZE_FILE: forced}, (), before, before)
+    note(folder, Tuned("q8", "portable", 1, "latency"))
+    with edgexf.load(folder) as session:
+        assert (session.dtype, session.settings.profile.name) == ("fp32", "latency")
+    with edgexf.load(folder, dtype="q8") as session:
+        assert (session.dtype, session.settings.profile.name) == ("q8", "latency")
+
+
+def test_a_named_candidate_decides_the_dtype_that_the_caller_leaves_open(tmp_path: Path) -> None:
+    folder = copied(tmp_path, "linformer")
+    add_candidate(folder, "block-64")
+    note(folder, Tuned("q8", "portable", 1, "latency"))
+    with edgexf.load(folder, candidate="block-64") as session:
+        assert (session.dtype, way(session)[0]) == ("fp32", "model_block_64")
+
+
+def test_each_provider_has_a_file_of_its_own(folder: Path) -> None:
+    path = note(folder)
+    other = TunedFile(edgexf.bundle.read(folder).digest, tuned.device(), "cuda", CHOSEN, {})
+    cuda = tuned.note(folder, remembered.Remembered(), other)
+    assert [path.name, cuda.name] == ["transformer.tuned.json", "transformer.cuda.tuned.json"]
+    assert loaded(folder) == TUNED
+    assert tuned.forget(folder, other.digest, remembered.Remembered()) == [path, cuda]
 
 
 def test_the_operators_of_a_provider_are_taken_where_the_export_preferred_them(folder: Path) -> None:

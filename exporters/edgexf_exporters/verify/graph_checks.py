@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,24 @@ from edgexf_exporters.source import ModuleInputs
 
 LONG = 1024  # tokens; a model that takes fewer tokens is measured at its longest input
 OTHER = 2
+CHOICE = "If"
 GROWTH = 1.25  # the least ratio of two lengths that tells growth from a constant part
 QUADRATIC = 1.6  # the exponent from which growth is not linear: twice the length makes a tensor 3 times as large
 
 
 def random_operators(model: onnx.ModelProto) -> str:
     """Names the operators in a graph whose answer changes from run to run; empty if it has none."""
-    operators = {node.op_type for node in model.graph.node}
+    operators = set(operators_in(model.graph))
     found = sorted(name for name in operators if name.startswith("Random") or name in ("Bernoulli", "Multinomial"))
     return f"the graph holds {', '.join(found)}" if found else ""
+
+
+def operators_in(graph: onnx.GraphProto) -> Iterator[str]:
+    """Yields the operators of a graph, and of the graphs inside its nodes."""
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            yield from operators_in(attribute.g)
 
 
 def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs | None = None) -> dict[str, int]:
@@ -57,6 +66,12 @@ def sizes(path: Path, inputs: Sequence[Tensor], length: int, own: ModuleInputs |
                     [axes.get(axis, OTHER) if isinstance(axis, str) else axis for axis in value.shape], dtype=kind
                 )
         session.run(None, feeds)
+        if (
+            CHOICE in operators_in(onnx.load(str(path), load_external_data=False).graph)
+            and names.ATTENTION_MASK in feeds
+        ):
+            feeds[names.ATTENTION_MASK][..., -1:] = 0  # the other branch
+            session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
     found = {}
     for event in events:

@@ -13,7 +13,8 @@ neighbour does not decide, and of two ways that take equal time the first one st
 The profiles differ in what idle threads do, so that a way with one thread needs no other profile.
 
 Times are those of the predict graph with batches of one. Explain graphs are not timed; they must pass their golden inputs
-too. A way that does not open, or answers its golden inputs otherwise than the model, is left out, and its row says why.
+too. A way that does not open, answers its golden inputs otherwise than the model, or can't explain by a method of the first
+way is left out, and its row says why.
 """
 
 from __future__ import annotations
@@ -169,6 +170,7 @@ class Trials:
         self._folder, self._manifest, self._plan = folder, manifest, plan
         self._progress, self._timing = progress, timing
         self._lengths = speed.lengths(manifest, plan.lengths)
+        self._methods: tuple[str, ...] = ()  # of the first way
         self.rows: list[Row] = []
         self.bests: list[Tuned] = []
 
@@ -231,6 +233,9 @@ class Trials:
         limit = tolerance(self._folder, self._manifest, way.dtype)
         try:
             with self._opened(way) as session:
+                lost = self._lost(session)
+                if lost:
+                    return f"holds no graph of {', '.join(lost)}"
                 wrong = [row for row in golden.check(session) if not row.passes(limit)]
         except EdgexfError as error:
             return str(error)
@@ -239,6 +244,11 @@ class Trials:
         worst = max(wrong, key=lambda row: max(row.over(limit).values()))
         said = ", ".join(f"{found:.2g} in {name}" for name, found in worst.over(limit).items())
         return f"differs from the model by {said} of {worst.cell}, where {limit:g} is allowed"
+
+    def _lost(self, session: Session) -> list[str]:
+        """The explanation methods of the first way that a session lacks."""
+        self._methods = self._methods or session.manifest.methods
+        return [method for method in self._methods if method not in session.manifest.methods]
 
     @contextmanager
     def _opened(self, way: Tuned) -> Iterator[Session]:

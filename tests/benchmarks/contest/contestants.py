@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from edgexf import names
 from edgexf.bundle.graphs import ORT_CPU
 
 DENSE = "hf-bert"
-COMPILE, LIBRARY = "compile", "library"
+COMPILE, LIBRARY, OPENVINO = "compile", "library", "openvino"
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,18 @@ def contest(bundles: Path, case: Case, threads: int, compiles: bool) -> Contest:
     found: dict[str, Run | Floor] = {EAGER: lambda: call(module)}
     notes: dict[str, str] = {}
     found |= of_bundle(folder, case, given, threads)
+    if (folder / ORT_CPU_FILE).is_file():
+        add_if_right(found, notes, ORT_CPU, partial(of_graph, str(folder / ORT_CPU_FILE), given, threads), call(module))
+    if importlib.util.find_spec("openvino") is not None and (folder / names.PREDICT_FILE).is_file():
+        make = partial(of_openvino, folder / names.PREDICT_FILE, given, threads)
+        add_if_right(found, notes, OPENVINO, make, call(module))
     dense = folder_of(bundles, MODELS[DENSE], case.layers) / names.PREDICT_FILE
     if not case.model.reference and case.model.name != DENSE and dense.is_file():
         found["dense"] = of_graph(str(dense), given, threads)
     if not case.model.reference:
         path, notes[LIBRARY] = graph_of(bundles, case)
         if path is not None:
-            add_library(found, notes, path, given, call(module), threads)
+            add_if_right(found, notes, LIBRARY, partial(of_graph, str(path), given, threads), call(module))
     if compiles:
         run, notes[COMPILE] = compiled(module, call)
         if run is not None:
@@ -72,17 +78,15 @@ def contest(bundles: Path, case: Case, threads: int, compiles: bool) -> Contest:
 
 
 def of_bundle(folder: Path, case: Case, given: dict[str, Any], threads: int) -> dict[str, Run | Floor]:
-    """Graphs of edgexf, and the predict graph by OpenVINO."""
+    """The portable graphs of edgexf."""
     found: dict[str, Run | Floor] = {}
-    for name, path in (("graph", names.PREDICT_FILE), (ORT_CPU, ORT_CPU_FILE), ("int8", INT8_FILE)):
+    for name, path in (("graph", names.PREDICT_FILE), ("int8", INT8_FILE)):
         if (folder / path).is_file():
             found[name] = of_graph(str(folder / path), given, threads)
     explain = folder / names.explain_files(["attnlrp"])["attnlrp"]
     if explain.is_file():
         target = {names.TARGET: torch.zeros(case.batch, 20 if case.model.reference else 4).numpy()}
         found["explain"] = of_graph(str(explain), {**given, **target}, threads)
-    if importlib.util.find_spec("openvino") is not None and (folder / names.PREDICT_FILE).is_file():
-        found["openvino"] = of_openvino(folder / names.PREDICT_FILE, given, threads)
     return found
 
 
@@ -93,22 +97,20 @@ def of_openvino(path: Path, given: dict[str, Any], threads: int) -> Run:
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled_model = core.compile_model(core.read_model(path), "CPU", settings)
     kept = {value.get_any_name(): given[value.get_any_name()] for value in compiled_model.inputs}
-    return lambda: compiled_model(kept)
+    return lambda: [compiled_model(kept)[0]]
 
 
-def add_library(
-    found: dict[str, Run | Floor], notes: dict[str, str], path: Path, given: dict[str, Any], wanted: Any, threads: int
+def add_if_right(
+    found: dict[str, Run | Floor], notes: dict[str, str], name: str, make: Callable[[], Run], wanted: Any
 ) -> None:
-    """Adds the graph of transformers' exporter, if it runs at this shape and answers as the eager model does."""
+    """Adds a contestant, unless it does not run at this shape, or answers otherwise than the eager model; then notes why."""
     try:
-        run = of_graph(str(path), given, threads)
-        wrong = disagreement(run(), wanted)
-    except Exception as error:  # noqa: BLE001 (onnxruntime raises any class for a graph that it can't run)
-        wrong = reason(error)
-    if wrong:
-        notes[LIBRARY] = wrong
-    else:
-        found[LIBRARY] = run
+        run = make()
+        notes[name] = disagreement(run(), wanted)
+    except Exception as error:  # noqa: BLE001 (a runtime raises any class for a graph that it can't run)
+        notes[name] = reason(error)
+    if not notes[name]:
+        found[name] = run
 
 
 def floor(case: Case, threads: int) -> Floor:
