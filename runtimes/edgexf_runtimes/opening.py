@@ -169,9 +169,11 @@ def refusal(rows: list[GoldenRow], graph: Graph, limit: float, settings: Setting
     worst = max(failed, key=lambda row: max(row.over(limit).values()))
     said = ", ".join(f"{found:.2g} in {name}" for name, found in worst.over(limit).items())
     where = ", ".join(one.provider.name for one in asked(settings.providers))
-    remedy = "another dtype or provider" if graph.ops == PORTABLE else "candidate='portable' (--candidate portable)"
+    portable = graph.ops == PORTABLE
+    remedy = "another dtype or provider" if portable else "candidate='portable' (--candidate portable)"
+    name = f"{graph.method} in {graph.dtype}{'' if portable else f' ({graph.file})'}"
     return (
-        f"{graph.method} in {graph.dtype} ({graph.file}) must answer its golden inputs within {limit:g} on this device, got {said} of {worst.cell} on {where} "
+        f"{name} must answer its golden inputs within {limit:g} on this device, got {said} of {worst.cell} on {where} "
         f"({len(failed)} of {len(rows)} cells differ); load {remedy}, or pass check='never' to use it all the same."
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from small import small_encoder
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -18,7 +19,9 @@ from edgexf import bundle, names
 from edgexf.bundle.folder import Bundle
 from edgexf.bundle.graphs import PORTABLE
 from edgexf.bundle.profile import read_profile
+from edgexf.cli.app import main
 from edgexf.errors import DeviceError, ExportWarning, UsageError, VerificationError
+from edgexf.models.weights import save
 from edgexf_exporters.trace import fused
 from edgexf_exporters.trace.forms import FORMS
 from edgexf_runtimes import Session
@@ -171,3 +174,20 @@ def test_a_model_of_transformers_has_candidates_that_explain(tmp_path: Path) -> 
     found = edgexf.export(model, output=tmp_path / "out", ops=ORT_CPU, max_length=300)
     assert [graph.method for graph in found.manifest.candidates[0].graphs] == [names.PREDICT, "attnlrp"]
     assert edgexf.verify(found.path).passed
+
+
+def test_the_prompt_names_the_candidates_or_says_that_there_are_none(tmp_path: Path) -> None:
+    said = exported_at_the_prompt(tmp_path / "one", "transformer", "--ops", ORT_CPU)
+    assert "candidates: ort-cpu" in said
+    said = exported_at_the_prompt(tmp_path / "two", "linformer", "--candidates")
+    assert "note: no candidate was written" in said
+
+
+def exported_at_the_prompt(target: Path, name: str, *options: str) -> str:
+    """What `edgexf export` says of a small reference model with random weights."""
+    weights = target.with_suffix(".safetensors")
+    save(small_encoder(name), weights)
+    given = ["export", "--variant", name, "--weights", str(weights), "--explain", "none", "-o", str(target), *options]
+    found = CliRunner().invoke(main, given)
+    assert found.exit_code == 0, found.output
+    return found.output
