@@ -6,7 +6,7 @@
     verify_bundle     a bundle -> a verdict on this device
     quantize_bundle   a bundle -> the same bundle with further graphs in fewer bits
                       (measure_mode: the measurements; search_kept: the weights that stay in float32; verdict: the
-                      decision)
+                      decision; write_quantized: the graphs, those of candidates too)
     tune_bundle       a bundle -> the fastest way to run it on this device, remembered beside it
     run_inputs        a bundle and texts, files, folders or records -> their answers
     ort_bundle        a bundle -> the same bundle with its graphs in ONNX Runtime's own format too, for phones

@@ -92,9 +92,14 @@ def room() -> AbstractContextManager[None]:
     return temporary_room("a trial of quantized graphs")
 
 
+def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> AbstractContextManager[Session]:
+    """Opens a session of a bundle's graphs in a dtype that is not in it yet. Raises the errors of `trial_of`."""
+    return trial_of(reference, dtype, files, graphs_in(reference.manifest, dtype))
+
+
 @contextmanager
-def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterator[Session]:
-    """Opens a session of graphs that are not in the bundle yet. UsageError if there is no room for their files."""
+def trial_of(reference: Session, dtype: str, files: Mapping[str, bytes], graphs: Sequence[Graph]) -> Iterator[Session]:
+    """Opens a session of those graphs that are among the files. UsageError if there is no room for them."""
     with room():
         place = tempfile.TemporaryDirectory(prefix="edgexf-")
     with place as folder:
@@ -102,7 +107,7 @@ def trial(reference: Session, dtype: str, files: Mapping[str, bytes]) -> Iterato
             for path, data in files.items():
                 Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
                 Path(folder, path).write_bytes(data)
-        added = tuple(graph for graph in graphs_in(reference.manifest, dtype) if graph.file in files)
+        added = tuple(graph for graph in graphs if graph.file in files)
         manifest = replace(reference.manifest, variants=added, candidates=())
         settings = replace(reference.settings, providers=("cpu",))
         with Session(Path(folder), manifest, dtype, settings, nan="flag") as other:  # judged by its differences

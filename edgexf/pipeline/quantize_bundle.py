@@ -8,13 +8,13 @@ This needs no torch, so a device can do it. This module only composes:
     measure_mode             decides what is measured
     search_kept              decides which weights are not quantized
     verdict                  decides whether the result is kept
+    write_quantized          writes the graphs, those of candidates too
 """
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +23,15 @@ import numpy as np
 
 from edgexf import bundle, names
 from edgexf.bundle.graphs import PORTABLE
-from edgexf.bundle.manifest import Manifest
-from edgexf.bundle.profile import Profile, read_profile, written_profile
+from edgexf.bundle.manifest import Candidate, Graph, Manifest
 from edgexf.checks import require_choice
-from edgexf.dtypes import DTYPES, FP32, MODES, in_dtype, preferred
+from edgexf.dtypes import DTYPES, FP32, MODES
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_onnxruntime, require_packages
-from edgexf.pipeline.browser_config import in_browsers
 from edgexf.pipeline.search_kept import Search
 from edgexf.pipeline.verdict import judged
 from edgexf.progress import Progress, unseen
-from edgexf.report.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, Outcome, Point, markdown, to_json
+from edgexf.report.quantization import FORCED, KEPT, PASSED_OVER, REFUSED, Outcome, Point
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -50,7 +48,6 @@ MAX_DROP = 0.005
 LENGTHS = (128, 512, 4096)  # graphs are timed at these lengths, as far as a model takes them
 EVALUATIONS = 96  # of a search, at most
 RANKED_ON = 16  # inputs on which the cost of one weight is measured
-SECTION = "\n## Quantized graphs\n\n"  # of a bundle's README.md
 
 
 @dataclass(frozen=True)
@@ -116,6 +113,7 @@ def quantize(
     request = mode if isinstance(mode, Request) else Request(mode, **options)
     require_packages("quantize", "onnx", "onnx_ir")
     require_onnxruntime()
+    from edgexf.pipeline.write_quantized import write
     from edgexf_runtimes import load
     from edgexf_runtimes.measure.agreement import Answers
     from edgexf_runtimes.measure.evaluation import data_of
@@ -142,22 +140,23 @@ def quantize(
                 tried.append(try_mode(one, answers, data, request, progress))
             except BundleError as error:  # an error of the trial: fp32 was opened above
                 broken.append(f"{one.name} {error}")
-    good = [(outcome, built) for outcome, built in tried if outcome.verdict != REFUSED]
-    outcomes = tuple(outcome for outcome, _ in tried)
+    good = [one for one in tried if one.outcome.verdict != REFUSED]
+    outcomes = tuple(one.outcome for one in tried)
     if not good:
         reasons = "; ".join([f"{outcome.mode} {reason}" for outcome in outcomes for reason in outcome.reasons] + broken)
         raise RefusedError(
             f"a quantized graph must be smaller than fp32, no slower and as good as asked, got none: {reasons}. Nothing was written; --force keeps it all the same.",
             outcomes,
         )
-    best, built = min(good, key=lambda one: (one[0].verdict != KEPT, one[0].bytes))
+    chosen = min(good, key=lambda one: (one.outcome.verdict != KEPT, one.outcome.bytes))
+    best = chosen.outcome
     others = [
         replace(one, verdict=PASSED_OVER, reasons=(f"is larger than {best.mode}",)) if one.verdict != REFUSED else one
         for one in outcomes
         if one is not best
     ]
     with progress(None, "writing"):
-        write(folder, manifest, best, others, built)
+        write(folder, manifest, best, others, chosen.built, chosen.candidates)
     return (best, *others)
 
 
@@ -198,7 +197,9 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
         raise UsageError(
             f"a bundle takes each dtype once, got {', '.join(sorted(there))} in {folder.name} already; pass --overwrite to make it anew."
         )
-    profile_in(folder, manifest)
+    from edgexf.pipeline.write_quantized import profile_of
+
+    profile_of(folder, manifest)
     import onnx
 
     quantized = {"DequantizeLinear", "MatMulInteger", "MatMulNBits", "QLinearMatMul", "DynamicQuantizeLinear"}
@@ -209,17 +210,18 @@ def check_bundle(folder: Path, manifest: Manifest, modes: Sequence[Mode], reques
         )
 
 
-def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.Model]]:
-    """A function that opens the fp32 graphs by path, the predict graph first. Weights stay in the file until read.
+def fp32_models(folder: Path, manifest: Manifest, graphs: Sequence[Graph]) -> Callable[[], dict[str, ir.Model]]:
+    """A function that opens the fp32 graphs among `graphs` by path, in order. Weights stay in the file until read.
 
     The nodes know their modules where the bundle tells them.
     """
     import onnx_ir as ir
 
     from edgexf.passes.modules import tell
+    from edgexf.pipeline.write_quantized import profile_of
 
-    paths = [graph.file for graph in manifest.in_dtype(FP32).variants]
-    profile = profile_in(folder, manifest)
+    paths = [graph.file for graph in graphs if graph.dtype == FP32]
+    profile = profile_of(folder, manifest)
 
     def opened(path: str) -> ir.Model:
         model = ir.load(folder / path)
@@ -230,12 +232,6 @@ def fp32_models(folder: Path, manifest: Manifest) -> Callable[[], dict[str, ir.M
     return lambda: {path: opened(path) for path in paths}
 
 
-def profile_in(folder: Path, manifest: Manifest) -> Profile:
-    """What the bundle says of its graphs; empty for a bundle of an earlier edgexf that says nothing."""
-    path = manifest.variants[0].profile
-    return read_profile((folder / path).read_bytes()) if path else {}
-
-
 def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
     from edgexf.passes.quantize.builder import Builder, predict_graph
     from edgexf.passes.quantize.modes import BuildInputs
@@ -244,7 +240,9 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
     from edgexf_runtimes.device.device import saturates
     from edgexf_runtimes.measure.calibration import stream, whole
 
-    models = fp32_models(reference.path, reference.manifest)
+    manifest = reference.manifest
+    models = fp32_models(reference.path, manifest, manifest.variants)
+    further = [graph for one in manifest.candidates for graph in one.graphs]
     path, seen = request.calibration, {}
     if mode.needs_activations:
         inputs = seen_inputs(reference, path, data.cases)
@@ -257,10 +255,19 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
         unsigned=saturates(),
     )
     with room():
-        return Builder(mode, models, given)
+        return Builder(mode, models, given, fp32_models(reference.path, manifest, further))
 
 
-def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> tuple[Outcome, Built]:
+@dataclass(frozen=True)
+class Tried:
+    """A mode that was tried: its outcome and files, and the candidates that agree in its dtype."""
+
+    outcome: Outcome
+    built: Built
+    candidates: Sequence[Candidate] = ()
+
+
+def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> Tried:
     """Builds a mode, measures it, searches for weights to leave out if its drop is too large, and judges it.
 
     The default budget is for a user's data. Only ``auto``, which must choose, has a default budget without such data.
@@ -287,13 +294,30 @@ def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progres
         {"calibration": request.calibration.name, "method": request.calibration_method} if request.calibration else {}
     )
     outcome = judged(replace(outcome, settings=settings), request.force)
-    if outcome.verdict == KEPT and not all(row.good for row in outcome.explain):
-        good = ("predict", *(row.method for row in outcome.explain if row.good))
-        only = [graph.file for graph in reference.manifest.variants if graph.method in good]
+    good = {row.method: row.good for row in outcome.explain}
+    if outcome.verdict == KEPT and not all(good.values()):
+        only = [graph.file for graph in reference.manifest.variants if good.get(graph.method, True)]
         built = builder.build(keep, only)
         whole = fp32_bytes(reference.manifest, outcome.dtype, built)
         outcome = replace(outcome, bytes=sum(map(len, built.files.values())), fp32_bytes=whole)
-    return outcome, built
+    if outcome.verdict == REFUSED or not builder.takes_candidates:
+        return Tried(outcome, built)
+    left = set() if outcome.verdict == FORCED else {method for method in good if not good[method]}
+    return with_candidates(outcome, builder, keep, left, answers, data, progress)
+
+
+def with_candidates(
+    outcome: Outcome, builder: Builder, keep: Mapping[bytes, str], left: Collection[str], answers: Answers, data: Data, progress: Progress
+) -> Tried:  # fmt: skip
+    """Builds a mode once more, with its candidates; without the methods that were left out."""
+    from edgexf.pipeline.write_quantized import agreeing
+
+    manifest = answers.session.manifest
+    every = (*manifest.variants, *(graph for one in manifest.candidates for graph in one.graphs))
+    with progress(None, f"{outcome.mode}: building candidates"):
+        built = builder.build(keep, [graph.file for graph in every if graph.method not in left], further=True)
+        candidates = agreeing(answers, outcome.dtype, built, data.golden or data.cases, outcome.tolerance)
+    return Tried(outcome, built, candidates)
 
 
 def search_of(
@@ -332,67 +356,3 @@ def search_of(
         0, sum(len(data) for data in builder.build(only=[names.PREDICT_FILE]).files.values()), outcome.drop or 0.0
     )
     return Search(list(dict.fromkeys(keys)), cost, evaluate, outcome.max_drop or 0.0, EVALUATIONS, [start])
-
-
-def write(folder: Path, manifest: Manifest, outcome: Outcome, others: Sequence[Outcome], built: Built) -> None:
-    """Writes the bundle with one more dtype, or with a new version of that dtype.
-
-    The reports in the bundle also tell of `others`. A dtype of `others` that is refused now is removed from the bundle.
-    """
-    from edgexf.pipeline.measure_mode import graphs_in
-    from edgexf.pipeline.profile_graphs import graph_profile, regions_in
-    from edgexf_runtimes.device.dtype import modes
-
-    anew = {outcome.dtype, *(one.dtype for one in others if one.verdict == REFUSED)}
-    stays = [graph for graph in manifest.variants if graph.dtype not in anew]
-    dropped = [graph.file for graph in manifest.variants if graph.dtype in anew]
-    candidates = [one for one in manifest.candidates if not {graph.dtype for graph in one.graphs} & anew]
-    dropped += [graph.file for one in manifest.candidates if one not in candidates for graph in one.graphs]
-    dropped += [path for dtype in anew if (path := in_dtype(names.PREDICT_FILE, dtype) + "_data") in manifest.files]
-    if any(names.ort_file(path) in manifest.files for path in dropped):
-        # They are of the old graphs. All go, since one file lists the operators of all.
-        dropped += names.ort_files(manifest.files)
-    before = {one.mode: one for one in modes(folder, manifest).values() if one.dtype not in anew}
-    told = {one.mode: one for one in others if before.get(one.mode, one).verdict not in (KEPT, FORCED)}
-    outcomes = [*{**before, **told}.values(), outcome]
-    variants = (*stays, *(graph for graph in graphs_in(manifest, outcome.dtype) if graph.file in built.files))
-    files = {*manifest.files, *built.files} - (set(dropped) - set(built.files))
-    config = bundle.read_json(folder / names.CONFIG_FILE)
-    changed = {
-        **built.files,
-        names.QUANTIZE_FILE: to_json(outcomes).encode() + b"\n",
-        names.CONFIG_FILE: in_browsers(config, files, *browser_dtypes(outcomes)),
-        names.CARD_FILE: with_section(folder / names.CARD_FILE, outcomes),
-    }
-    profile = profile_in(folder, manifest)
-    if profile:
-        files_kept = {graph.file for graph in (*stays, *(graph for one in candidates for graph in one.graphs))}
-        known = {path: one for path, one in profile.items() if path in files_kept}
-        for graph in manifest.in_dtype(FP32).variants:
-            path = in_dtype(graph.file, outcome.dtype)
-            if path in built.files and graph.file in profile:
-                regions = regions_in(profile[graph.file].operations)
-                known[path] = graph_profile(built.files[path], built.modules[path], regions)
-        changed[manifest.variants[0].profile] = written_profile(known)
-    gc.collect()  # graphs of onnx_ir are cycles that hold weights open, and Windows moves no folder with an open file
-    after = replace(manifest, variants=variants, candidates=tuple(candidates))
-    bundle.revise(folder, changed, dropped, manifest, after)
-
-
-def browser_dtypes(outcomes: Sequence[Outcome]) -> tuple[str, str]:
-    """The best dtype for wasm that was kept, and the best for WebGPU that was kept or that was only slow on the CPU that
-    measured it; empty if there is none.
-    """
-    kept = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT}
-    fast = {outcome.dtype for outcome in outcomes if outcome.verdict == KEPT or outcome.only_slow}
-    wasm = next((dtype for dtype in preferred("wasm") if dtype in kept), FP32)
-    return wasm, next((dtype for dtype in preferred("webgpu") if dtype in fast), "")
-
-
-def with_section(path: Path, outcomes: Sequence[Outcome]) -> bytes:
-    """The model card with the table of quantized graphs, in place of an earlier table."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
-    before, _, after = text.partition(SECTION)
-    behind = after.find("\n## ")
-    rest = after[behind:] if behind >= 0 else ""
-    return f"{before.rstrip()}\n{SECTION}{markdown(outcomes)}{rest}".encode(errors="surrogateescape")

@@ -10,7 +10,7 @@ graph, at its first use an explain graph. What counts as verified:
 - Another dtype on cpu, on a processor like the one that measured it: of the same name and with the same instruction
   sets. Sums of whole numbers may saturate on another one, and kernels for 4 bits differ.
 - Nothing on another provider, and no candidate with operators of ONNX Runtime's own, which no standard describes: another
-  version may compute them in another way.
+  version may compute them in another way. Nor a candidate in another dtype than fp32, which was compared on few inputs.
 
 A check that passed is remembered (`edgexf_runtimes.remembered`) with the provider, its options, the version of onnxruntime,
 the driver and the processor.
@@ -182,7 +182,7 @@ def verified(folder: Path, whole: Manifest, graph: Graph, settings: Settings) ->
     """Whether a graph was verified on this provider and a processor like this one."""
     if any(one.provider != CPU for one in asked(settings.providers)):
         return False
-    if graph.ops != PORTABLE:
+    if graph.ops != PORTABLE or (graph.dtype != FP32 and is_candidate(whole, graph)):
         return False
     if graph.dtype == FP32:
         return True
@@ -191,6 +191,10 @@ def verified(folder: Path, whole: Manifest, graph: Graph, settings: Settings) ->
         outcome.dtype == graph.dtype and measured_on(outcome.machine) == here
         for outcome in modes(folder, whole).values()
     )
+
+
+def is_candidate(whole: Manifest, graph: Graph) -> bool:
+    return any(graph in one.graphs for one in whole.candidates)
 
 
 def measured_on(machine: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,10 @@ def operators(path: Path) -> set[str]:
     return {one.domain for one in onnx.load(path, load_external_data=False).opset_import}
 
 
+def graph_of(folder: Path, file: str) -> onnx.GraphProto:
+    return onnx.load(folder / file, load_external_data=False).graph
+
+
 def broken(folder: Path, name: str) -> None:
     """Replaces the predict graph of a candidate by one that answers otherwise, with all hashes in order."""
     manifest = bundle.read(folder)
@@ -115,19 +119,42 @@ def test_a_preferred_candidate_that_answers_otherwise_does_not_run(copied: Path)
         assert predict_file(session) == names.PREDICT_FILE
 
 
-def test_quantizing_starts_from_the_portable_graphs_and_keeps_the_candidates(copied: Path) -> None:
+def test_a_quantized_dtype_has_candidates_made_of_their_own_graphs(copied: Path) -> None:
     edgexf.quantize(copied, **FORCED)
     manifest = bundle.read(copied)
     assert [one.name for one in manifest.candidates] == [form.name for form in FORMS]
-    assert "onnx/model_quantized.onnx" in manifest.files
-    assert not [path for path in manifest.files if path.endswith("ort_cpu_quantized.onnx")]
-    with edgexf.load(copied, dtype="q8") as session:
-        assert predict_file(session) == "onnx/model_quantized.onnx"
+    for one in manifest.candidates:
+        held = [(graph.dtype, graph.method) for graph in one.graphs]
+        assert held == [(dtype, method) for dtype in ("fp32", "q8") for method in (names.PREDICT, "attnlrp")]
+    quantized = [path for path in manifest.files if "_quantized" in path]
+    assert len(quantized) == 2 * (1 + len(FORMS)) + 1
+    assert "DequantizeLinear" in {node.op_type for node in graph_of(copied, "onnx/model_ort_cpu_quantized.onnx").node}
+    known = read_profile((copied / names.PROFILE_FILE).read_bytes())
+    assert {graph.file for one in manifest.candidates for graph in one.graphs} <= set(known)
+    assert all(part.passed for part in edgexf.verify(copied).parts)
+    with edgexf.load(copied, dtype="q8") as session, edgexf.load(copied, dtype="q8", candidate=PORTABLE) as portable:
+        assert predict_file(session) == "onnx/model_ort_cpu_quantized.onnx"
+        assert session.explain("why").scores == pytest.approx(portable.explain("why").scores, abs=0.05)
+    edgexf.quantize(copied, overwrite=True, **FORCED)
+    assert bundle.read(copied).candidates == manifest.candidates
+
+
+def test_a_candidate_that_answers_otherwise_in_a_dtype_is_left_out_of_it(copied: Path) -> None:
+    broken(copied, "queries-64")
+    edgexf.quantize(copied, **FORCED)
+    manifest = bundle.read(copied)
+    assert {one.name for one in manifest.candidates if one.in_dtype("q8") is None} == {"queries-64"}
+    assert "onnx/model_queries_64_quantized.onnx" not in manifest.files
+
+
+def test_a_mode_that_converts_whole_graphs_makes_no_candidates(copied: Path) -> None:
+    edgexf.quantize(copied, **{**FORCED, "mode": "fp16"})
+    manifest = bundle.read(copied)
+    assert {graph.dtype for one in manifest.candidates for graph in one.graphs} == {"fp32"}
     known = read_profile((copied / names.PROFILE_FILE).read_bytes())
     assert {graph.file for one in manifest.candidates for graph in one.graphs} <= set(known)
     with pytest.raises(UsageError, match="in which the bundle holds the candidate ort-cpu"):
-        edgexf.load(copied, dtype="q8", candidate=ORT_CPU)
-    assert all(part.passed for part in edgexf.verify(copied).parts)
+        edgexf.load(copied, dtype="fp16", candidate=ORT_CPU)
 
 
 def test_an_unknown_candidate_is_named_with_those_that_there_are(whole: Bundle) -> None:

@@ -25,7 +25,7 @@ from edgexf.cli import main
 from edgexf.dtypes import MODES, NAMES
 from edgexf.errors import BundleError, EdgexfError, InputError, RefusedError, UsageError
 from edgexf.passes.quantize import half
-from edgexf.pipeline import quantize_bundle
+from edgexf.pipeline import quantize_bundle, write_quantized
 from edgexf.pipeline.quantize_bundle import AUTO_MODES, Request, quantize
 from edgexf.pipeline.verify_bundle import verify
 from edgexf.report.quantization import Outcome, Speed, from_json, to_json
@@ -272,14 +272,14 @@ def test_a_module_of_ones_own_is_quantized_too(tmp_path: Path) -> None:
 def test_two_runs_at_once_do_not_mix(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run that finishes second finds that the bundle differs from the measured bundle."""
     monkeypatch.setattr(speed, "paired_timing", fast)
-    write = quantize_bundle.write
+    write = write_quantized.write
 
     def late(folder: Path, *rest: Any) -> None:
-        monkeypatch.setattr(quantize_bundle, "write", write)
+        monkeypatch.setattr(write_quantized, "write", write)
         quantize(folder, "fp16", force=True, lengths=SHORT)
         write(folder, *rest)
 
-    monkeypatch.setattr(quantize_bundle, "write", late)
+    monkeypatch.setattr(write_quantized, "write", late)
     with pytest.raises(BundleError, match="must stay as it is"):
         quantize(copied, "int8", force=True, lengths=SHORT)
     assert set(outcomes(copied)) == {"fp16"}

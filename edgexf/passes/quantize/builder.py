@@ -1,6 +1,6 @@
 """Build the files of a quantization mode from the fp32 graphs of a bundle.
 
-In: the fp32 graphs by their path, with the predict graph first; a `Mode`; `BuildInputs`. Out: `Built`, which holds the
+In: the fp32 graphs by their path, with the predict graph first; a `Mode`; `BuildInputs`; graphs of candidates. Out: `Built`, which holds the
 files and what became of each weight.
 """
 
@@ -55,9 +55,9 @@ class Built:
 class Builder:
     """Builds one mode. Each build may leave other weights out; the stored form of a weight is computed once."""
 
-    def __init__(self, mode: Mode, models: Models, given: BuildInputs) -> None:
+    def __init__(self, mode: Mode, models: Models, given: BuildInputs, further: Models = dict) -> None:
         self.mode = mode
-        self.models = models
+        self.models, self.further = models, further
         self.scheme = None if mode.scheme is None else mode.scheme(given)
         self.axes: dict[bytes, int] = {}
         if self.scheme is not None and self.scheme.wants_calibration and given.calibration is not None:
@@ -66,16 +66,25 @@ class Builder:
                 self.scheme.pack(weight, self.axes.setdefault(weight.digest, weight.axis))
             self.scheme.calibrate(calibrate(model, self.scheme.packed, given.calibration(), given.method))
 
+    @property
+    def takes_candidates(self) -> bool:
+        """Whether there are graphs of candidates that the mode can quantize: a conversion of whole graphs knows no branches."""
+        return self.mode.convert is None and self.mode.emulated is None and bool(self.further())
+
     def weights(self) -> list[Weight]:
         """The weights of the predict graph that can be quantized."""
         return find(predict_graph(self.models).graph)[0]
 
-    def build(self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None) -> Built:
+    def build(
+        self, keep: Mapping[bytes, str] | None = None, only: Collection[str] | None = None, further: bool = False
+    ) -> Built:
         """Builds the files.
 
-        `keep` says by digest why a weight is not quantized. `only` limits the build to the graphs at these paths.
+        `keep` says by digest why a weight is not quantized. `only` limits the build to the graphs at these paths. With
+        `further`, the graphs of candidates are built too.
         """
-        graphs = [(path, model) for path, model in self.models().items() if only is None or path in only]
+        every = {**self.models(), **(self.further() if further else {})}
+        graphs = [(path, model) for path, model in every.items() if only is None or path in only]
         made, emulated, entries, modules = {}, {}, [], {}
         flat: set[bytes] = set()
         for path, model in graphs:
