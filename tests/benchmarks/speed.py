@@ -136,6 +136,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--models", default="", callback=names_of, help="Only these, such as hf-bert,hf-bigbird.")
 @click.option("--layers", default="", callback=numbers_of, help="Only models of so many layers, such as 4.")
+@click.option("--lengths", default="", callback=numbers_of, help="Only these lengths, such as 512,4096.")
 @click.option(
     "--compile/--no-compile", "compiles", default=None, help="Run torch.compile too; by default in a full run."
 )
@@ -150,6 +151,7 @@ def main(
     write: bool,
     models: list[str],
     layers: list[int],
+    lengths: list[int],
     compiles: bool | None,
     minutes: float | None,
     output: Path,
@@ -158,7 +160,7 @@ def main(
     if prepared is None and bundles is None:
         raise click.UsageError("give --prepare FOLDER, or --bundles FOLDER of an earlier --prepare")
     try:
-        choice = Choice(quick, models, layers)
+        choice = Choice(quick, models, layers, lengths)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if prepared is not None:

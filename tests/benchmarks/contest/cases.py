@@ -40,11 +40,13 @@ class Choice:
         quick: three lengths, no batches; the reference models alone where `models` is empty.
         models: names of models; empty for all.
         layers: numbers of layers; empty for all.
+        lengths: lengths; empty for all.
     """
 
     quick: bool = False
     models: Collection[str] = ()
     layers: Collection[int] = ()
+    lengths: Collection[int] = ()
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.models) - set(MODELS)):
@@ -62,7 +64,7 @@ class Choice:
         """Cases in the order in which they are measured, without lengths at which the eager model can't run."""
         for model, layers in self.folders():
             for length, batch in self.shapes(model, layers):
-                if length % model.step == 0:
+                if length % model.step == 0 and (not self.lengths or length in self.lengths):
                     yield Case(model, layers, length, batch)
 
     def shapes(self, model: Model, layers: int) -> Iterator[tuple[int, int]]:
