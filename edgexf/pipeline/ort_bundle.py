@@ -10,6 +10,8 @@ weighed. An option of `edgexf export` would convert only what was just exported,
 folder of its own for the .ort files would need a second manifest to be checked by. The files are listed in the manifest,
 and belong to the graph of the same name, so the manifest needs no new key and older readers take the bundle too.
 
+Candidates of a bundle are not converted: a reduced build holds the operators of one set of graphs.
+
 `edgexf.load` runs the ONNX files: a Python package of ONNX Runtime is no reduced build. `edgexf.verify` runs both.
 """
 

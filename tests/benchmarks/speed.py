@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ from benchmarks.contest.contestants import COMPILE, contest
 from benchmarks.contest.page import line, page
 from benchmarks.contest.plot import plot
 from benchmarks.contest.prepared import folder_of, prepare
-from benchmarks.contest.rows import measured
+from benchmarks.contest.rows import EAGER, FLOOR, measured
 
 from edgexf_runtimes.device.device import machine
 
 RESULTS = Path(__file__).parent / "results"
 THREADS = (1, 2)
+LEFT_OUT = "left out by --without"
 
 
 def key_of(case: Case, threads: int) -> dict[str, Any]:
@@ -60,16 +62,22 @@ def key_of(case: Case, threads: int) -> dict[str, Any]:
 
 
 def run(
-    bundles: Path, choice: Choice, output: Path | None, compiles: bool, minutes: float | None
+    bundles: Path,
+    choice: Choice,
+    output: Path | None,
+    compiles: bool,
+    minutes: float | None,
+    without: Sequence[str] = (),
 ) -> list[records.Record]:
     """Measures rows, and keeps each in `output` at once; all rows of `output` and the new ones.
 
-    The full run leaves out the rows that `output` holds, but for those that don't count, and those without torch.compile where
-    it is asked for. A quick one measures them again. No row starts after `minutes`.
+    The full run leaves out the rows that `output` holds, but for those that don't count, those `without` a contestant, and those
+    without torch.compile where it is asked for. A quick one measures them again. No row starts after `minutes`.
     """
     found, told = records.read(output), set[str]()
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    done = [record for record in found if not record["invalid"] and (COMPILE in tried(record) or not compiles)]
+    whole = [one for one in found if not one["invalid"] and LEFT_OUT not in one["notes"].values()]
+    done = [record for record in whole if COMPILE in tried(record) or not compiles]
     known = [] if choice.quick else [record["key"] for record in done]
     for case in choice.cases():
         for threads in THREADS:
@@ -79,7 +87,7 @@ def run(
             if time.monotonic() >= end:
                 click.echo(f"stopped after {minutes:g} minutes, before {key['model']} at {key['length']}", err=True)
                 return found
-            record = measure(bundles, case, threads, compiles, told)
+            record = measure(bundles, case, threads, compiles, told, without)
             found = records.added(found, record)
             if output is not None:
                 records.write(output, found)
@@ -91,9 +99,14 @@ def tried(record: records.Record) -> set[str]:
     return {*record["seconds"], *record["notes"]}
 
 
-def measure(bundles: Path, case: Case, threads: int, compiles: bool, told: set[str]) -> records.Record:
+def measure(
+    bundles: Path, case: Case, threads: int, compiles: bool, told: set[str], without: Sequence[str]
+) -> records.Record:
     """One row, which is told on stderr with those of its notes that are not in `told` yet."""
     entered = contest(bundles, case, threads, compiles)
+    for name in {*without} & {*entered.found} - {EAGER, FLOOR}:
+        del entered.found[name]
+        entered.notes[name] = LEFT_OUT
     record = asdict(measured(key_of(case, threads), entered.found, threads, entered.notes))
     click.echo(line(record), err=True)
     for note in (f"{name}: {why}" for name, why in entered.notes.items()):
@@ -136,6 +149,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--models", default="", callback=names_of, help="Only these, such as hf-bert,hf-bigbird.")
 @click.option("--layers", default="", callback=numbers_of, help="Only models of so many layers, such as 4.")
+@click.option(
+    "--without", default="", help="Contestants to leave out, such as compile,library: a long row then is shorter."
+)
 @click.option("--lengths", default="", callback=numbers_of, help="Only these lengths, such as 512,4096.")
 @click.option(
     "--compile/--no-compile", "compiles", default=None, help="Run torch.compile too; by default in a full run."
@@ -152,6 +168,7 @@ def main(
     models: list[str],
     layers: list[int],
     lengths: list[int],
+    without: str,
     compiles: bool | None,
     minutes: float | None,
     output: Path,
@@ -168,7 +185,7 @@ def main(
     if bundles is not None:
         written = write or not quick
         lines = output / "speed.jsonl" if written else None
-        found = run(bundles, choice, lines, not quick if compiles is None else compiles, minutes)
+        found = run(bundles, choice, lines, not quick if compiles is None else compiles, minutes, without.split(","))
         click.echo(page(found, {}))
         if written:
             publish(output, found)

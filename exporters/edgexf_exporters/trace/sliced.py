@@ -131,16 +131,17 @@ sliced.register_autograd(reverse, setup_context=remember)
 class Cut:
     """Cuts tensors [batch, heads, queries, width] into slices of queries, and puts them together again.
 
-    A slice has as many queries as the form of the graph says, by default `ROWS`. So many queries are one slice. Beyond, zeros fill up the last slice. Batch and heads are one axis inside a slice,
-    since ONNX Runtime joins a transposition of the last two of three axes to a product.
+    A slice has at most as many queries as the form of the graph says, by default `ROWS`. All slices have one size, the least
+    that so many slices allow: 513 queries are three slices of 171, not of 256. Zeros fill up the last one. Batch and heads are
+    one axis inside a slice, since ONNX Runtime joins a transposition of the last two of three axes to a product.
     """
 
     def __init__(self, query: Any) -> None:
         self.query = query
-        one, most = numbers(1), numbers(current().rows)
+        most = current().rows
         self.length = op.Shape(query, start=2, end=3)
-        self.each = op.Min(self.length, most)
-        self.count = op.Div(op.Sub(op.Add(self.length, self.each), one), self.each)
+        self.count = op.Div(op.Add(self.length, numbers(most - 1)), numbers(most))
+        self.each = op.Div(op.Sub(op.Add(self.length, self.count), numbers(1)), self.count)
         self.rows = op.Mul(self.count, self.each)
 
     def apart(self, tokens: Any, width: int) -> Any:

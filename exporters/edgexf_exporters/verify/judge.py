@@ -27,7 +27,7 @@ from edgexf.errors import ExportError
 from edgexf.products import ROWS
 from edgexf.progress import Steps, no_steps
 from edgexf_exporters.capture import conditions_at
-from edgexf_exporters.graphs import Graphs, Written
+from edgexf_exporters.graphs import Graphs, Written, alike
 from edgexf_exporters.source import Source
 from edgexf_exporters.verify import graph_checks
 from edgexf_exporters.verify.behaviour import changed_by_padding, check_behaviour
@@ -114,13 +114,13 @@ def compared(
             result.growth = graph_checks.growth(Path(folder, names.PREDICT_FILE), source.module_inputs)
         judged: list[tuple[Written, str]] = []  # forms of one content are judged once
         for form, written in graphs.candidates.items():
-            if all(written != other for other, _ in judged):
+            if not any(alike(written, other) for other, _ in judged):
                 there = {method: candidate_file(path, form.name) for method, path in paths.items()}
                 again = Opened(Path(folder), there, open_session)
                 other_result, theirs = on_grid(source, graphs, again, grid, steps, answers, form.rows)
                 references = most_rounded(references, theirs)
                 judged.append((written, "; ".join(other_result.failures[:SHOWN])))
-            said = next(said for other, said in judged if other == written)
+            said = next(said for other, said in judged if alike(written, other))
             result.checks[f"the graphs of {form.name} pass the same grid and checks"] = said
     # Batch 1 comes first, since the same bytes then hold more lengths.
     sampled = sorted(references, key=lambda reference: reference[0].batch)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from edgexf.passes.operations import Products
 from edgexf.products import ROWS
 from edgexf_exporters.explain import rules
 from edgexf_exporters.trace.export import capture, translate
@@ -105,3 +106,19 @@ def test_weights_that_are_computed_again_give_the_same_relevance(
     for one, two in zip(*found, strict=True):
         assert (one is None) == (two is None)
         assert one is None or (one - two).abs().max() <= ROUNDING * one.abs().max()
+
+
+@pytest.mark.parametrize("length", [1, ROWS, ROWS + 1, 2 * ROWS + 1, 3 * ROWS - 1])
+def test_slices_of_one_size_compute_hardly_more_than_the_queries(length: int) -> None:
+    """One query more than a slice holds makes two slices of half the queries, not a second whole one."""
+    axes = {0: Dim("batch", max=64), 2: Dim("length", max=4096)}
+    graph = translate(
+        capture(Both(False), tuple(drawn(97)), [axes] * 4), ("q", "k", "v", "g"), ("m", "a", "b", "c"), 20
+    )
+    products = Products(graph.SerializeToString())
+    slices = -(-length // ROWS)
+    (count,) = products.count(dict(zip(products.axes, (1, length), strict=True))).operations.values()
+    per_row = (
+        2 * 3 * length * (5 + 4 + 5 + (4 + 1) + 5 + 5 + 4)
+    )  # both products, and the reverse ones with a row of sums
+    assert count <= per_row * (length + slices - 1)
