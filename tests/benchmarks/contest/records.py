@@ -19,11 +19,14 @@ def read(path: Path | None) -> list[Record]:
 
 
 def added(records: list[Record], record: Record) -> list[Record]:
-    """The rows with a new one in the place of that with the same key, else at the end."""
-    keys = [other["key"] for other in records]
-    if record["key"] in keys:
-        return [record if other["key"] == record["key"] else other for other in records]
-    return [*records, record]
+    """The rows with a new one in the place of that with the same key, else at the end. A row that counts stays where the new
+    one does not.
+    """
+    same = [other for other in records if other["key"] == record["key"]]
+    if not same:
+        return [*records, record]
+    better = record["invalid"] and not same[0]["invalid"]
+    return records if better else [record if other in same else other for other in records]
 
 
 def write(path: Path, records: list[Record]) -> None:

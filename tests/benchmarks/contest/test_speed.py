@@ -90,6 +90,13 @@ def test_a_graph_for_one_shape_serves_where_none_for_all_could_be_written(tmp_pa
     assert library.graph_of(tmp_path, case) == (library.place(tmp_path, case, fixed=True), "for one shape alone")
 
 
+def test_a_row_that_counts_is_not_replaced_by_one_that_does_not() -> None:
+    counts, drifts = made("hf-bert", 128, 5.0), made("hf-bert", 128, 6.0, invalid="drift")
+    assert records.added([counts], drifts) == [counts]
+    assert records.added([drifts], counts) == [counts]
+    assert records.added([drifts], drifts) == [drifts]
+
+
 def test_a_row_replaces_that_of_its_key_and_is_read_back(tmp_path: Path) -> None:
     first, second = made("hf-bert", 128, 1.0), made("hf-bert", 512, 4.0)
     again = made("hf-bert", 128, 2.0)
