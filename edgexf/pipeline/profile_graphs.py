@@ -40,10 +40,10 @@ def graph_profile(data: bytes, modules: Mapping[str, str], regions: Iterable[Reg
         return None if found.uncounted else found.operations
 
     own = [of_axes(region, products.axes) for region in regions]
-    if products.loops:
-        own = [part for region in own for part in at_slices(region)]
     told = all(known(axis, region.sizes) for region in own for axis in products.axes)
     operations = fitted(count, own) if told else None
+    if operations is None and told and products.loops:
+        operations = fitted(count, one_slice(own))
     return GraphProfile(modules, operations, tuple(uncounted))
 
 
@@ -54,16 +54,16 @@ def of_axes(region: Region, axes: Sequence[str]) -> Region:
     return Region({name: size for name, size in region.sizes.items() if name in own}, factors)
 
 
-def at_slices(region: Region) -> list[Region]:
-    """The region up to one slice of full attention, and beyond, where operations also follow the number of slices."""
-    least, most, step = region.sizes.get(names.SEQUENCE, (1, 1, 1))
-    slices = f"({names.SEQUENCE} + {ROWS - 1}) // {ROWS}"
-    if most <= ROWS or slices in region.factors:
-        return [region]
-    longer = Region({**region.sizes, names.SEQUENCE: (max(least, ROWS + 1), most, step)}, (*region.factors, slices))
-    if least > ROWS:
-        return [longer]
-    return [Region({**region.sizes, names.SEQUENCE: (least, ROWS, step)}, region.factors), longer]
+def one_slice(regions: Iterable[Region]) -> list[Region]:
+    """The regions up to one slice of full attention. Beyond, slices have one size, whose sum is no polynomial of the length: a
+    device counts the operations of a longer input itself.
+    """
+    found = []
+    for region in regions:
+        least, most, step = region.sizes.get(names.SEQUENCE, (1, 1, 1))
+        if least <= ROWS:
+            found.append(Region({**region.sizes, names.SEQUENCE: (least, min(most, ROWS), step)}, region.factors))
+    return found
 
 
 def regions_of(source: Source, edges: Edges, step: int = 1) -> list[Region]:

@@ -3,8 +3,8 @@
 In: the bundle, the outcome of a mode and its files. Out: the bundle, revised in place, all of it or nothing.
 
 A candidate is quantized as the graph that it stands in for, from its own fp32 graphs, with the same weights in the same
-file. `agreeing` leaves out one whose answers are beyond the tolerance of the dtype. Modes that convert whole graphs
-(``fp16``, ``q4f16``) make no candidates: their conversion knows no branches.
+file. `agreeing` leaves out one whose answers are beyond the tolerance of the dtype. Modes that convert whole graphs make no
+candidates: their conversion knows no branches.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from small import DATA
 from edgexf.bundle.operations import Operations, Part, Region
 from edgexf.bundle.profile import GraphProfile
 from edgexf.errors import EdgexfError
-from edgexf.products import Count
+from edgexf.products import ROWS, Count
 from edgexf.report.latency.measured.breakdown import Breakdown
 from edgexf.report.latency.measured.rows import Configuration
 from edgexf_runtimes.measure.cases import Case, feeds, run
@@ -166,14 +166,18 @@ def test_operations_grow_with_length_and_batch_and_not_with_the_dtype(
 @pytest.mark.slow  # exports a model
 @pytest.mark.parametrize("graph", ["predict", "attnlrp"])
 def test_what_the_bundle_says_of_operations_is_what_a_profile_counts(exported: Exported, graph: str) -> None:
-    """Exactly, at lengths on both sides of a block and batches that the formula was not made from."""
+    """Exactly, at lengths on both sides of a block and batches that the formula was not made from.
+
+    Of full attention in several slices it says nothing.
+    """
     with load(exported.bundle.path, dtype="fp32") as session:
         known = profile_of(session, graph)
         for length, batch in ((62, 2), (63, 3), (64, 2), (300, 3)):
             case = Case(graph, length)
             inputs = repeated(feeds(session, case), batch)
             counted = operators.counted(session, graph, partial(run, session, case, inputs))
-            assert told(session, graph, known, inputs) == counted
+            sliced = exported.name == "transformer" and length > ROWS
+            assert told(session, graph, known, inputs) == (None if sliced else counted)
 
 
 def test_a_bundle_that_says_no_operations_is_counted(real: dict[tuple[str, int, int], Breakdown]) -> None:
