@@ -13,7 +13,6 @@ import onnxruntime as ort
 from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.modes import BuildInputs, modes
 from edgexf.passes.quantize.walk import Scheme
-from edgexf_runtimes.device.device import saturates
 
 FLOAT, INT = ir.DataType.FLOAT, ir.DataType.INT64
 ROUNDING = 1e-5  # relative error of float32 sums in another order
@@ -21,11 +20,9 @@ CHANCE = np.random.default_rng(0)
 WEIGHT = CHANCE.normal(size=(64, 96)).astype(np.float32)
 TABLE = (CHANCE.normal(size=(50, 64)) * np.geomspace(0.01, 10, 50)[:, None]).astype(np.float32)
 INPUTS = CHANCE.normal(size=(2, 7, 64)).astype(np.float32)
-SATURATES = saturates()  # sums of signed bytes would overflow here, so weights in bytes are unsigned, as in `quantize`
-int8 = partial(Int8, unsigned=SATURATES)
 # By the mode's name: a new scheme of each mode that stores weights and finds no ranges beforehand.
 SCHEMES: dict[str, Callable[[], Scheme]] = {
-    name: partial(mode.scheme, BuildInputs(unsigned=SATURATES))
+    name: partial(mode.scheme, BuildInputs())
     for name, mode in modes().items()
     if mode.scheme is not None and not mode.needs_calibration
 }
@@ -104,8 +101,13 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def int8_of(array: np.ndarray, axis: int) -> np.ndarray:
-    """Returns a weight rounded to 8 bits by the formula round(W / s) s, with s = max |W| / 127 along the other axis."""
-    scale = np.abs(array).max(axis=1 - axis, keepdims=True) / 127
+    """Returns the weight of a layer rounded to 8 bits by the formula round(W / s) s.
+
+    s = max (|W[i]| + |W[i + 1]|) / 127 over the inputs i, which lie along the other axis.
+    """
+    sizes = np.abs(array if axis == 1 else array.T)
+    scale = np.array([max(column[:-1] + column[1:]) / 127 for column in sizes.T], np.float32)
+    scale = scale[None] if axis == 1 else scale[:, None]
     return np.rint(array / scale) * scale
 
 

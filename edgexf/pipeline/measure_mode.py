@@ -19,7 +19,7 @@ import numpy as np
 from edgexf import names
 from edgexf.bundle.manifest import Graph, Manifest
 from edgexf.bundle.preprocess import Text
-from edgexf.dtypes import FP32, in_dtype
+from edgexf.dtypes import FP32, dtype_named, in_dtype
 from edgexf.errors import InputError, temporary_room
 from edgexf.passes.quantize.layer_check import Check
 from edgexf.passes.quantize.sample import TEXTS
@@ -161,7 +161,7 @@ def measured(
         verdict=KEPT,
         reasons=(),
         tolerance=mode.tolerance,
-        unsigned=scheme is not None and scheme.unsigned,
+        unsigned=dtype_named(mode.dtype).integer_products,
         bytes=sum(map(len, built.files.values())),
         fp32_bytes=fp32_bytes(reference.manifest, mode.dtype, built),
         errors=tuple(errors_by_length([*found, *own])),

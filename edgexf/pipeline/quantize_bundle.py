@@ -237,7 +237,6 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
     from edgexf.passes.quantize.modes import BuildInputs
     from edgexf.passes.quantize.observe import observe
     from edgexf.pipeline.measure_mode import room, seen_inputs
-    from edgexf_runtimes.device.device import saturates
     from edgexf_runtimes.measure.calibration import stream, whole
 
     manifest = reference.manifest
@@ -252,7 +251,6 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
         inputs=seen,
         calibration=None if path is None else lambda: (whole(reference, row) for row in stream(reference, path)),
         method=request.calibration_method,
-        unsigned=saturates(),
     )
     with room():
         return Builder(mode, models, given, fp32_models(reference.path, manifest, further))

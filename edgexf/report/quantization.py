@@ -147,7 +147,8 @@ class Outcome:
         verdict: `KEPT`, `FORCED`, `REFUSED` or `PASSED_OVER`.
         reasons: every reason against the dtype.
         tolerance: the largest relative difference from fp32 that the mode allows.
-        unsigned: whether weights are unsigned, so that products don't saturate on this processor.
+        unsigned: whether sums of products of bytes saturate on no processor. (The name is of an older edgexf, in which
+            weights were unsigned for it.)
         bytes: the size of the files of the dtype.
         fp32_bytes: the size of the same graphs in fp32, with their weights.
         errors: the relative differences from fp32 by length.
@@ -268,10 +269,6 @@ def notes(outcome: Outcome) -> list[str]:
     done = [layer for layer in outcome.layers if not layer.skipped]
     kept = [layer for layer in outcome.layers if layer.skipped]
     found = [f"{outcome.mode}: measured on {outcome.cases} inputs, {outcome.data}"]
-    if outcome.unsigned:
-        found.append(
-            f"{outcome.mode}: this processor adds products of bytes in 16 bits, which would saturate; weights are unsigned instead"
-        )
     if done:
         balanced = sum(layer.balanced for layer in done)
         more = f"; {balanced} with balanced inputs" if balanced else ""

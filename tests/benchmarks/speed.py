@@ -142,6 +142,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.option("--prepare", "prepared", type=FOLDER, help="Export bundles and the library's graphs into this folder.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=1),
+    help="Verify bundles of families up to this length; the grid then is shorter.",
+)
 @click.option("--bundles", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder of --prepare.")
 @click.option("--quick", is_flag=True, help="Three lengths, the reference models if --models names no others.")
 @click.option(
@@ -162,6 +167,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--output", type=FOLDER, default=RESULTS, show_default=True)
 def main(
     prepared: Path | None,
+    max_length: int | None,
     bundles: Path | None,
     quick: bool,
     write: bool,
@@ -181,7 +187,7 @@ def main(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if prepared is not None:
-        prepare(prepared, choice)
+        prepare(prepared, choice, max_length)
     if bundles is not None:
         written = write or not quick
         lines = output / "speed.jsonl" if written else None

@@ -29,7 +29,7 @@ from edgexf.pipeline import quantize_bundle, write_quantized
 from edgexf.pipeline.quantize_bundle import AUTO_MODES, Request, quantize
 from edgexf.pipeline.verify_bundle import verify
 from edgexf.report.quantization import Outcome, Speed, from_json, to_json
-from edgexf_runtimes.device import device
+from edgexf_runtimes.device import device, dtype
 from edgexf_runtimes.device.dtype import choose
 from edgexf_runtimes.measure import speed
 from edgexf_runtimes.measure.agreement import agreement, agreement_of
@@ -68,24 +68,26 @@ def test_auto_takes_what_was_kept_and_what_this_processor_can(
     monkeypatch.setattr(speed, "paired_timing", fast)
     monkeypatch.setattr(device, "CPU_INFO", cpu(tmp_path, "avx2 avx512_vnni"))
     (outcome,) = quantize(folder, Request("int8", lengths=SHORT))
-    assert (outcome.verdict, outcome.unsigned) == ("kept", False)
+    assert (outcome.verdict, outcome.unsigned) == ("kept", True)
     with edgexf.load(folder) as session:
         assert session.dtype == "q8"
     monkeypatch.setattr(device, "CPU_INFO", cpu(tmp_path, "avx2 avx512f"))
     monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
     with edgexf.load(folder) as session:
-        assert session.dtype == "fp32"  # signed products would saturate
-    with pytest.warns(UserWarning, match="may saturate"), edgexf.load(folder, dtype="q8") as session:
-        assert session.dtype == "q8"
-    (outcome,) = quantize(folder, Request("int8", overwrite=True, lengths=SHORT))
-    assert outcome.unsigned
-    with edgexf.load(folder) as session:
-        assert session.dtype == "q8"
+        assert session.dtype == "q8"  # its sums saturate nowhere
+    with monkeypatch.context() as patch:
+        older = {"int8": replace(outcome, unsigned=False)}  # of an edgexf that made files for one kind of processor
+        patch.setattr(dtype, "modes", lambda *_: older)
+        with edgexf.load(folder) as session:
+            assert session.dtype == "fp32"
+        with pytest.warns(UserWarning, match="may saturate"), edgexf.load(folder, dtype="q8") as session:
+            assert session.dtype == "q8"
     kinds = {
         one.data_type
         for one in onnx.load(folder / "onnx" / "model_quantized.onnx", load_external_data=False).graph.initializer
     }
-    assert onnx.TensorProto.INT8 not in kinds
+    assert onnx.TensorProto.INT8 in kinds
+    assert onnx.TensorProto.UINT8 not in kinds
     (outcome,) = quantize(folder, Request("fp16", lengths=SHORT))
     assert outcome.verdict == "kept"
     (folder / "edgexf.sig").write_text("of the old files")

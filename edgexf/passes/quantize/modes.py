@@ -29,13 +29,11 @@ class BuildInputs:
         inputs: by the digest of a weight, a sample of what its layers multiply.
         calibration: opens a stream of inputs of the model; None without calibration data.
         method: how ranges are found in this stream; see `edgexf.passes.quantize.calibrate`.
-        unsigned: products must not saturate on a processor without dot products of bytes.
     """
 
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     calibration: Callable[[], Iterable[Feeds]] | None = None
     method: str = "minmax"
-    unsigned: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,11 @@ class Store:
     Attributes:
         packed: the stored forms by the digest of the weight.
         names: the digest of the weight that has each name.
-        unsigned, wants_calibration: see `Scheme`.
+        wants_calibration: see `Scheme`.
     """
 
     packed: dict[bytes, Any] = field(default_factory=dict)
     names: dict[str, bytes] = field(default_factory=dict)
-    unsigned: bool = False
     wants_calibration: bool = False
 
     @property
@@ -65,13 +64,11 @@ class Scheme(Protocol):
 
     Attributes:
         packed: the stored forms by the digest of the weight.
-        unsigned: products cannot saturate on a processor without dot products of bytes.
         wants_calibration: the ranges of what layers multiply are fixed beforehand, by `calibrate`.
         balanced: the names of the weights whose inputs are balanced; see `edgexf.passes.quantize.balance`.
     """
 
     packed: dict[bytes, Any]
-    unsigned: bool
     wants_calibration: bool
 
     @property

@@ -23,13 +23,16 @@ def folder_of(bundles: Path, model: Model, layers: int) -> Path:
     return bundles / (model.name if model.reference else f"{model.name}-{layers}")
 
 
-def prepare(bundles: Path, choice: Choice) -> None:
-    """Exports what is not there yet: predict and explain graphs in float32 and int8, and graphs of transformers' exporter."""
+def prepare(bundles: Path, choice: Choice, longest: int | None = None) -> None:
+    """Exports what is not there yet: predict and explain graphs in float32 and int8, and graphs of transformers' exporter.
+
+    Bundles of families are verified for inputs of up to `longest` tokens, by default as long as the model takes them.
+    """
     for model, layers in choice.folders():
         target = folder_of(bundles, model, layers)
         if not (target / names.MANIFEST_FILE).is_file():
             click.echo(f"exporting {target.name}", err=True)
-            export(model, layers, target)
+            export(model, layers, target, longest)
         if not (target / INT8_FILE).is_file():
             try:
                 edgexf.quantize(target, "int8", force=True)
@@ -40,8 +43,15 @@ def prepare(bundles: Path, choice: Choice) -> None:
         prepare_library(bundles, list(cases))
 
 
-def export(model: Model, layers: int, target: Path) -> None:
+def export(model: Model, layers: int, target: Path, longest: int | None) -> None:
     if model.reference:
         edgexf.export(variant=model.name, output=target, ops=ORT_CPU)
     else:
-        edgexf.export(model.make(layers), output=target, overwrite=True, max_global=model.max_global, ops=ORT_CPU)
+        edgexf.export(
+            model.make(layers),
+            output=target,
+            overwrite=True,
+            max_global=model.max_global,
+            max_length=longest,
+            ops=ORT_CPU,
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_graphs import CHANCE, FLOAT, INPUTS, ROUNDING, WEIGHT, Maker, again, int8, int8_of, layer, relative, run
+from small_graphs import CHANCE, FLOAT, INPUTS, ROUNDING, WEIGHT, Maker, again, int8_of, layer, relative, run
 
 from edgexf.passes.digest import digest_of
 from edgexf.passes.quantize.balance import ActivationSample, find_balance
 from edgexf.passes.quantize.calibrate import METHODS, calibrate
+from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.observe import observe
 from edgexf.passes.quantize.walk import QuantizeWeights
 from edgexf.passes.quantize.weights import find
@@ -31,9 +32,9 @@ def test_balancing_is_exact_but_for_rounding_and_pays_on_outliers() -> None:
     )
     seen = observe(again(model), [{"x": inputs, "y": np.zeros((1, 96), np.float32)}])
     balanced, plain = (again(model) for _ in range(2))
-    scheme = int8(inputs=seen)
+    scheme = Int8(inputs=seen)
     QuantizeWeights(scheme)(balanced)
-    QuantizeWeights(int8())(plain)
+    QuantizeWeights(Int8())(plain)
     balance = next(iter(scheme.packed.values())).balance
     assert balance is not None
     errors = []
@@ -57,7 +58,7 @@ def test_a_weight_that_is_multiplied_and_also_repeated_for_each_sample_is_balanc
     seen = observe(again(model), [{"x": inputs[None]}])
     (found,) = seen.values()
     assert found.high == 2 * inputs.max()  # of the product with the repeated weight
-    scheme = int8(inputs=seen)
+    scheme = Int8(inputs=seen)
     (walk := QuantizeWeights(scheme))(model)
     assert walk.entries[0].products == 2
     assert next(iter(scheme.packed.values())).balance is not None
@@ -74,7 +75,7 @@ def test_an_input_that_was_never_seen_may_come_later() -> None:
     inputs[:, 20] = 0
     make = Maker()
     model = make.model(y=make.node("MatMul", make.given("x", FLOAT, "s", 64), make.constant("w", weight)))
-    scheme = int8(inputs=observe(again(model), [{"x": inputs}]))
+    scheme = Int8(inputs=observe(again(model), [{"x": inputs}]))
     QuantizeWeights(scheme)(model)
     assert next(iter(scheme.packed.values())).balance is not None
     later = inputs.copy()
@@ -94,7 +95,7 @@ def test_even_inputs_are_not_balanced() -> None:
 def test_calibrated_ranges_hold_the_data(method: str) -> None:
     """minmax takes the extremes. The other methods stay within the extremes and cover most of the values."""
     model = layer()
-    scheme = int8()
+    scheme = Int8()
     for weight in find(model.graph)[0]:
         scheme.pack(weight, 1)
     batches = [{"x": INPUTS * size, "y": np.zeros((1, 1, 96), np.float32)} for size in (1, 0.5, 2)]
@@ -111,7 +112,7 @@ def test_calibrated_ranges_hold_the_data(method: str) -> None:
 
 def test_static_ranges_round_the_inputs_within_them() -> None:
     model, digest = layer(), digest_of(WEIGHT)
-    scheme = int8()
+    scheme = Int8()
     scheme.pack(find(model.graph)[0][0], 1)
     scheme.calibrate({digest: (-2.0, 2.0)})
     QuantizeWeights(scheme)(model)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from small_graphs import CHANCE, FLOAT, ROUNDING, Maker, int8, relative, run
+from small_graphs import CHANCE, FLOAT, ROUNDING, Maker, relative, run
 
 from edgexf.passes.quantize.flatten import FlattenWeights
+from edgexf.passes.quantize.int8 import Int8
 from edgexf.passes.quantize.walk import QuantizeWeights
 
 HEADS = CHANCE.normal(size=(2, 64, 32)).astype(np.float32)
@@ -29,7 +30,7 @@ def test_a_weight_of_many_axes_is_quantized_as_a_matrix() -> None:
     assert FlattenWeights()(model).modified
     (exact,) = run(model, x=GIVEN)
     assert relative(exact, GIVEN @ HEADS) < ROUNDING
-    walk = QuantizeWeights(int8())
+    walk = QuantizeWeights(Int8())
     walk(model)
     (entry,) = walk.entries
     assert (entry.shape, entry.reads, entry.skipped) == ((128, 32), 1, "")

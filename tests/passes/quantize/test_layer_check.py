@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from shrunk import SHORT, snapshot
 from small import wide_encoder
-from small_graphs import CHANCE, FLOAT, INPUTS, INT, ROUNDING, TABLE, WEIGHT, Maker, int8
+from small_graphs import CHANCE, FLOAT, INPUTS, INT, ROUNDING, TABLE, WEIGHT, Maker
 from small_graphs import SCHEMES as BY_MODE
 
 import edgexf
@@ -63,10 +63,9 @@ RANGES = {
 SEEN = {digest_of(WEIGHT): ActivationSample(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
 SCHEMES: dict[str, Callable[[], Any]] = {
     **BY_MODE,
-    "unsigned": lambda: Int8(unsigned=True),
-    "balanced": lambda: int8(inputs=SEEN),
-    "static": lambda: int8(ranges=RANGES),
-    "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN, unsigned=True),
+    "balanced": lambda: Int8(inputs=SEEN),
+    "static": lambda: Int8(ranges=RANGES),
+    "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN),
 }
 IN_BLOCKS = [name for name, made in BY_MODE.items() if isinstance(made(), Blockwise)]
 
