@@ -79,7 +79,14 @@ def _(query: Tensor, key: Tensor, value: Tensor, causal: bool, masked: bool) -> 
 
 @torch.library.custom_op("edgexf::sliced_reverse", mutates_args=())
 def sliced_reverse(
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, mixed: Tensor, causal: bool, of_scores: bool
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mixed: Tensor,
+    causal: bool,
+    masked: bool,
+    of_scores: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `sliced`, which computes the weights of each slice again.
 
@@ -87,11 +94,11 @@ def sliced_reverse(
 
     Args:
         gradient: by the mixed values, [batch, heads, queries, value_width].
-        query, key, value, causal: as for `sliced`.
+        query, key, value, causal, masked: as for `sliced`.
         mixed: what `sliced` answered.
         of_scores: whether anything reads the gradients by query and key. If not, both are empty.
 
-    Returns the gradients by query, key and value.
+    Returns the gradients by query, key and value. Those of a column for the mask are 0: nothing reads them.
     """
     by_query, by_key, by_value = [], torch.zeros_like(key), torch.zeros_like(value)
     for first, part in slices(query.shape[2]):
@@ -105,23 +112,27 @@ def sliced_reverse(
             by_key += by_score.transpose(-1, -2) @ rows
     if not of_scores:
         return query.new_empty(0), query.new_empty(0), by_value
-    return torch.cat(by_query, dim=2), by_key, by_value
+    found = torch.cat(by_query, dim=2)
+    if masked:
+        found[..., -1], by_key[..., -1] = 0, 0
+    return found, by_key, by_value
 
 
 @sliced_reverse.register_fake
-def _(_: Tensor, query: Tensor, key: Tensor, value: Tensor, mixed: Tensor, causal: bool, of_scores: bool) -> Any:  # noqa: ARG001
+def _(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *how: Any) -> Any:
+    of_scores = how[-1]
     scored = (query, key) if of_scores else (query.new_empty(0), query.new_empty(0))
     return *map(torch.empty_like, scored), torch.empty_like(value)
 
 
 def remember(ctx: Any, inputs: Any, output: Tensor) -> None:
-    *tensors, ctx.causal, _ = inputs
+    *tensors, ctx.causal, ctx.masked = inputs
     ctx.save_for_backward(*tensors, output)
 
 
 def reverse(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None, None]:
     of_scores = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-    by_query, by_key, by_value = sliced_reverse(gradient, *ctx.saved_tensors, ctx.causal, of_scores)
+    by_query, by_key, by_value = sliced_reverse(gradient, *ctx.saved_tensors, ctx.causal, ctx.masked, of_scores)
     return (by_query, by_key, by_value, None, None) if of_scores else (None, None, by_value, None, None)
 
 
@@ -232,37 +243,46 @@ def by_slices(query: Any, key: Any, value: Any, causal: bool) -> Any:
     return cut.together(found[0], value.shape[-1])
 
 
+def zeros_like(tokens: Any) -> Any:
+    return op.Expand(op.Constant(value_float=0.0), op.Shape(tokens))
+
+
 def onnx_sliced_reverse(
-    gradient: Any, query: Any, key: Any, value: Any, mixed: Any, causal: bool, of_scores: bool
+    gradient: Any, query: Any, key: Any, value: Any, mixed: Any, causal: bool, masked: bool, of_scores: bool
 ) -> Any:
     """The translation of `sliced_reverse`.
 
     An additional column of gradients and values subtracts the sum of each row within a product, as in
-    `edgexf_exporters.explain.gradients.Mixed`.
+    `edgexf_exporters.explain.gradients.Mixed`. Sums over slices are [batch * heads, width, keys]: ONNX Runtime packs an operand
+    that is transposed number by number, so the smaller one of a product is.
     """
-    cut, weights, keys, values = Cut(query), Weights(key, causal), joined(key), joined(value)
-    nothing = op.Constant(value_float=0.0)
-    empty = [op.Expand(nothing, op.Shape(one)) for one in (keys, values)]
-    rows, given = (cut.apart(tokens, like.shape[-1]) for tokens, like in ((query, query), (gradient, value)))
-    places = [cut.places()] if causal else []
+    cut, weights, places = Cut(query), Weights(key, causal), []
+    if causal:
+        places = [cut.places()]
+    values = transposed(joined(value))  # [batch * heads, value_width, keys]
+    rows, given = cut.apart(query, query.shape[-1]), cut.apart(gradient, value.shape[-1])
     if not of_scores:
 
         def value_step(body: Body, by_value: ir.Value, rows: ir.Value, given: ir.Value, *places: ir.Value) -> Any:
-            share = body.transposed(weights.within(body, rows, places))
-            return [body("Add", by_value, body("MatMul", share, given))]
+            share = weights.within(body, rows, places)
+            return [body("Add", by_value, body("MatMul", body.transposed(given), share))]
 
-        by_value = scan(empty[1:], [rows, given], places, 0, value_step)[0]
+        by_value = scan([zeros_like(values)], [rows, given], places, 0, value_step)[0]
         none = op.Constant(value_floats=[])
-        return none, none, op.Reshape(by_value, op.Shape(value))
+        return none, none, op.Reshape(transposed(by_value), op.Shape(value))
+    width = query.shape[-1] - masked
+    asking, asked = (first(tokens, width) if masked else tokens for tokens in (query, key))
+    keys = joined(asked)
     total = op.ReduceSum(op.Mul(gradient, mixed), numbers(-1))
-    ones = op.Expand(op.Constant(value_float=1.0), op.Concat(op.Shape(values, start=0, end=2), numbers(1), axis=0))
-    right = transposed(op.Concat(values, ones, axis=-1))  # [batch * heads, value_width + 1, keys]
+    ones = op.Expand(op.Constant(value_float=1.0), op.Shape(op.Slice(values, numbers(0), numbers(1), numbers(1))))
+    right = op.Concat(values, ones, axis=1)  # [batch * heads, value_width + 1, keys]
 
     def step(
         body: Body,
         by_key: ir.Value,
         by_value: ir.Value,
         rows: ir.Value,
+        asking: ir.Value,
         given: ir.Value,
         total: ir.Value,
         *places: ir.Value,
@@ -271,17 +291,23 @@ def onnx_sliced_reverse(
         left = body("Concat", given, body("Neg", total), axis=-1)
         by_score = body("Mul", share, body("MatMul", left, right))
         return [
-            body("Add", by_key, body("MatMul", body.transposed(by_score), rows)),
-            body("Add", by_value, body("MatMul", body.transposed(share), given)),
+            body("Add", by_key, body("MatMul", body.transposed(asking), by_score)),
+            body("Add", by_value, body("MatMul", body.transposed(given), share)),
             body("MatMul", by_score, keys),
         ]
 
-    by_key, by_value, by_query = scan(empty, [rows, given, cut.apart(total, 1)], places, 1, step)
-    return (
-        cut.together(by_query, query.shape[-1]),
-        op.Reshape(by_key, op.Shape(key)),
-        op.Reshape(by_value, op.Shape(value)),
-    )
+    states = [zeros_like(transposed(keys)), zeros_like(values)]
+    taken = [rows, cut.apart(asking, width), given, cut.apart(total, 1)]
+    by_key, by_value, by_query = scan(states, taken, places, 1, step)
+    scored = cut.together(by_query, width), op.Reshape(transposed(by_key), op.Shape(asked))
+    if masked:
+        scored = tuple(op.Pad(one, numbers(0, 1), None, numbers(3)) for one in scored)
+    return *scored, op.Reshape(transposed(by_value), op.Shape(value))
+
+
+def first(tokens: Any, width: int) -> Any:
+    """The first `width` columns of [batch, heads, tokens, any]."""
+    return op.Slice(tokens, numbers(0), numbers(width), numbers(3))
 
 
 TRANSLATIONS: dict[Any, Callable[..., Any]] = {

@@ -26,6 +26,9 @@ import torch
 from benchmarks.contest.models import Product
 from onnx import TensorProto, helper, numpy_helper
 
+from edgexf_runtimes.device.profiles import Settings
+from edgexf_runtimes.device.session_options import session_options
+
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
 EAGER, FLOOR, EXPLAIN_FLOOR = "eager", "floor", "floor of explain"
@@ -54,10 +57,8 @@ class Row:
 
 
 def session(model: str | bytes, threads: int) -> ort.InferenceSession:
-    """A session with the settings of edgexf's runtime, for files of any maker."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.enable_mem_pattern, options.log_severity_level = threads, False, 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    """A session with the settings of edgexf's runtime in its usual profile, for files of any maker."""
+    options = session_options(Settings(threads=threads, log_level="error"))
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

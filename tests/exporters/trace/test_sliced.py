@@ -41,13 +41,16 @@ def differs(found: Any, wanted: Tensor) -> float:
 
 
 @pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_slices_answer_and_differentiate_as_one_product(length: int, causal: bool) -> None:
+def test_slices_answer_and_differentiate_as_one_product(length: int, masked: bool, causal: bool) -> None:
     *given, gradient = drawn(length, torch.float64)
     leaves = [tensor.requires_grad_(True) for tensor in given]
-    found, wanted = sliced(*leaves, causal, False), whole(*leaves, causal)
+    found, wanted = sliced(*leaves, causal, masked), whole(*leaves, causal)
     assert differs(found.detach(), wanted) <= ROUNDING
     slopes = [torch.autograd.grad(answer, leaves, gradient, retain_graph=True) for answer in (found, wanted)]
+    if masked:  # the last column is the mask's, and takes no gradient
+        slopes[1][0][..., -1], slopes[1][1][..., -1] = 0, 0
     for one, two in zip(*slopes, strict=True):
         assert (one - two).abs().max() <= ROUNDING * max(float(two.abs().max()), 1.0)  # one key has no slope
 
@@ -55,19 +58,20 @@ def test_slices_answer_and_differentiate_as_one_product(length: int, causal: boo
 class Both(nn.Module):
     """The answer and the gradients, as a graph that explains holds them."""
 
-    def __init__(self, causal: bool) -> None:
+    def __init__(self, causal: bool, masked: bool = False) -> None:
         super().__init__()
-        self.causal = causal
+        self.causal, self.masked = causal, masked
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        mixed = sliced(query, key, value, self.causal, False)
-        return mixed, *sliced_reverse(gradient, query, key, value, mixed, self.causal, True)
+        mixed = sliced(query, key, value, self.causal, self.masked)
+        return mixed, *sliced_reverse(gradient, query, key, value, mixed, self.causal, self.masked, True)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_graph_answers_as_pytorch_at_lengths_never_traced(causal: bool) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_graph_answers_as_pytorch_at_lengths_never_traced(causal: bool, masked: bool) -> None:
     axes = {0: Dim("batch", max=64), 2: Dim("length", max=4096)}
-    program = capture(Both(causal), tuple(drawn(97)), [axes] * 4)
+    program = capture(Both(causal, masked), tuple(drawn(97)), [axes] * 4)
     names = ("query", "key", "value", "gradient")
     graph = translate(program, names, ("mixed", "by_query", "by_key", "by_value"), 20)
     assert {node.op_type for node in graph.graph.node} >= {"Scan"}
@@ -78,6 +82,8 @@ def test_the_graph_answers_as_pytorch_at_lengths_never_traced(causal: bool) -> N
         leaves = [tensor.double().requires_grad_(True) for tensor in given[:3]]
         mixed = whole(*leaves, causal)
         wanted = [mixed, *torch.autograd.grad(mixed, leaves, given[3].double())]
+        if masked:  # the last column is the mask's, and takes no gradient
+            wanted[1][..., -1], wanted[2][..., -1] = 0, 0
         for one, two in zip(found, wanted, strict=True):
             assert np.abs(one - two.detach().numpy()).max() <= FLOAT32 * max(float(two.abs().max()), 1.0)
 
