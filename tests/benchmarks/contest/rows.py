@@ -5,6 +5,9 @@ In: the contestants of a model at a length, as functions. Out: `Row`, with the m
     1 thread    processor time of this process, which no neighbour takes from
     2 threads   wall time
 
+A contestant that takes less than `SHORT` runs twice in its turn, and the second run counts: the threads of the one before still
+spin for milliseconds (PyTorch's do), and its own data has left the caches. So short runs are those of a loop over inputs.
+
 A row counts only if other processes took under 3 % of the processors meanwhile, time that a hypervisor took among it, and if
 the eager model's median in the first half of the rounds is within 5 % of that in the second half.
 """
@@ -15,7 +18,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from edgexf_runtimes.device.profiles import Settings
 from edgexf_runtimes.device.session_options import session_options
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
+SHORT = 0.1  # seconds
 LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
 EAGER, FLOOR, EXPLAIN_FLOOR = "eager", "floor", "floor of explain"
 Run = Callable[[], Any]
@@ -74,15 +78,15 @@ class Floor:
     The time that a call of ONNX Runtime takes for a product of two numbers does not count.
 
     Attributes:
-        explain: the same for products forward and in reverse: a linear layer has one more product, by its input alone, and
-            attention's two products have four more.
+        explain: the same of the last round for products forward and in reverse: a linear layer has one more product, by its
+            input alone, and attention's two products have four more.
     """
 
     def __init__(self, products: list[Product], threads: int) -> None:
         self.runs = [(one.count, 2 if one.batch == 1 else 3, product_run(one, threads)) for one in products]
         self.call = product_run(Product(1, 1, 1, 1, 1), threads)
         self.least = math.inf
-        self.explain: list[float] = []
+        self.explain = math.inf
 
     def seconds(self, clock: Callable[[], float]) -> float:
         total, both = 0.0, 0.0
@@ -94,7 +98,7 @@ class Floor:
             run()
             taken = count * (clock() - start - self.least)
             total, both = total + taken, both + times * taken
-        self.explain.append(both)
+        self.explain = both
         return total
 
 
@@ -124,13 +128,10 @@ def busy() -> tuple[float, float]:
     return (user + nice + system + irq + softirq + steal) / ticks, time.process_time()
 
 
-def in_turn(
-    contestants: Mapping[str, Run | Floor], turn: int, once: Callable[[Run | Floor], float]
-) -> dict[str, float]:
+def in_turn(names: Sequence[str], turn: int, taken: Callable[[str], float]) -> dict[str, float]:
     """A round, which another contestant begins each time."""
-    order = list(contestants)
-    first = turn % len(order)
-    return {name: once(contestants[name]) for name in order[first:] + order[:first]}
+    first = turn % len(names)
+    return {name: taken(name) for name in (*names[first:], *names[:first])}
 
 
 def measured(
@@ -147,10 +148,21 @@ def measured(
         contestant()
         return clock() - start
 
-    warm = [max(once(contestant) for _ in range(2)) for contestant in contestants.values()]
-    rounds = int(min(MOST, max(LEAST, SECONDS // max(max(warm), 1e-3))))
+    warm = {name: max(once(contestant) for _ in range(2)) for name, contestant in contestants.items()}
+    rounds = int(min(MOST, max(LEAST, SECONDS // max(*warm.values(), 1e-3))))
+    explained: list[float] = []
+
+    def in_its_turn(name: str) -> float:
+        contestant = contestants[name]
+        if warm[name] < SHORT:
+            once(contestant)
+        taken = once(contestant)
+        if isinstance(contestant, Floor):
+            explained.append(contestant.explain)
+        return taken
+
     (before, own_before), start = busy(), time.perf_counter()
-    times = [in_turn(contestants, turn, once) for turn in range(rounds)]
+    times = [in_turn(list(contestants), turn, in_its_turn) for turn in range(rounds)]
     elapsed, (after, own_after) = time.perf_counter() - start, busy()
     by_name = {name: [one[name] for one in times] for name in contestants}
     foreign = max(0.0, (after - before) - (own_after - own_before)) / (elapsed * (os.cpu_count() or 1))
@@ -163,9 +175,8 @@ def measured(
     if drift > MOST_DRIFT:
         reasons.append(f"the eager model's halves differ by {drift:.0%}")
     medians = {name: statistics.median(values) for name, values in by_name.items()}
-    floor = contestants.get(FLOOR)
-    if isinstance(floor, Floor):
-        medians[EXPLAIN_FLOOR] = statistics.median(floor.explain[-rounds:])
+    if explained:
+        medians[EXPLAIN_FLOOR] = statistics.median(explained)
     ratios = {
         name: statistics.median(eager / value for eager, value in zip(by_name[EAGER], values, strict=True))
         for name, values in by_name.items()
