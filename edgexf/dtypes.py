@@ -20,8 +20,8 @@ class Dtype(Record):
         suffix: the part of a file name between the stem and the extension.
         mode: the quantization mode that makes the dtype; empty for the dtype that an export writes.
         recipe: ``module:NAME`` of the `Mode` (see `edgexf.passes.quantize.modes`) that makes the dtype.
-        integer_products: whether matrix products use whole numbers. Their sums may saturate on a processor without dot
-            products of bytes.
+        integer_products: whether matrix products use whole numbers. Sums of files of an older edgexf may saturate on a
+            processor without dot products of bytes.
         batch_dependent: whether rows of a batch depend on each other, because one run rounds the activations of all its
             rows within one range.
         automatic: whether ``auto`` tries the mode.

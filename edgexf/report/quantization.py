@@ -147,8 +147,8 @@ class Outcome:
         verdict: `KEPT`, `FORCED`, `REFUSED` or `PASSED_OVER`.
         reasons: every reason against the dtype.
         tolerance: the largest relative difference from fp32 that the mode allows.
-        unsigned: whether sums of products of bytes saturate on no processor. (The name is of an older edgexf, in which
-            weights were unsigned for it.)
+        unsigned: whether no processor saturates the sums of products of bytes. In reports of an older edgexf: whether
+            weights are unsigned, which had the same effect.
         bytes: the size of the files of the dtype.
         fp32_bytes: the size of the same graphs in fp32, with their weights.
         errors: the relative differences from fp32 by length.

@@ -8,7 +8,7 @@ graph, at its first use an explain graph. What counts as verified:
 - fp32 on cpu, of operators of the ONNX standard. The export verified it there, and processors differ by rounding, far
   below the tolerance.
 - Another dtype on cpu, on a processor like the one that measured it: of the same name and with the same instruction
-  sets. Sums of whole numbers may saturate on another one, and kernels for 4 bits differ.
+  sets. Kernels for fewer bits differ, and sums of files of an older edgexf may saturate on another one.
 - Nothing on another provider, and no candidate with operators of ONNX Runtime's own, which no standard describes: another
   version may compute them in another way. Nor a candidate in another dtype than fp32, which was compared on few inputs.
 

@@ -145,7 +145,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--max-length",
     type=click.IntRange(min=1),
-    help="Verify bundles of families up to this length; the grid then is shorter.",
+    help="With --prepare: verify new bundles of families up to this length; their grid is shorter.",
 )
 @click.option("--bundles", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder of --prepare.")
 @click.option("--quick", is_flag=True, help="Three lengths, the reference models if --models names no others.")
@@ -182,6 +182,8 @@ def main(
     """Prepare bundles, or measure them and print Markdown."""
     if prepared is None and bundles is None:
         raise click.UsageError("give --prepare FOLDER, or --bundles FOLDER of an earlier --prepare")
+    if max_length is not None and prepared is None:
+        raise click.UsageError("--max-length belongs to --prepare FOLDER")
     try:
         choice = Choice(quick, models, layers, lengths)
     except ValueError as error:

@@ -10,7 +10,7 @@ import pytest
 from other_processors import avx2_alone
 
 ROOT = Path(__file__).parents[2]
-QUANTIZED = ("tests/passes/quantize/test_balance.py", "tests/passes/quantize/test_walk.py")
+QUANTIZED = [f"tests/passes/quantize/test_{name}.py" for name in ("balance", "int8", "walk")]
 # 255 x 127, 64 times: pairs of such products don't fit into 16 bits.
 PRODUCT = """
 import numpy as np, onnxruntime as ort
@@ -48,5 +48,5 @@ def test_what_is_said_to_saturate_does() -> None:
 
 
 def test_weights_are_stored_so_that_no_product_saturates() -> None:
-    """The tests of integer layers pass there: they store weights as `edgexf quantize` does."""
+    """The tests of integer layers pass there too."""
     assert " passed" in changed("-m", "pytest", "-p", "no:cacheprovider", "--no-header", "-o", "addopts=", *QUANTIZED)

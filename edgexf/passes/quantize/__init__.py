@@ -2,6 +2,7 @@
 
     weights                 the weights of a graph that are worth quantizing, and how the graph uses each
     sample, observe         texts on which layers are watched, and a sample of what each layer multiplies
+    scales                  the scales of weights in 8 bits, with which no sum of products saturates
     balance                 how the inputs of a layer are evened out, from that sample
     calibrate               the ranges of what layers multiply, from calibration data
     walk                    the protocol of a scheme, and the walk over a graph that replaces each use of a weight

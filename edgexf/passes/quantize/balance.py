@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgexf.passes.quantize import scales
+
 Floats = npt.NDArray[np.float32]
 SHARE = 0.5  # a of eq. 4
 KEPT = 0.01  # this share of a layer's inputs, rounded up, stays in float32
 WORTH = 0.01  # balancing is tried if the relative error of a layer's product is at least this
 BETTER = 0.6  # balancing must reduce the error to this share or less
-LEVELS = 127
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,6 @@ def rounded(inputs: Floats, low: float, high: float) -> Floats:
 
 
 def rounded_columns(weight: Floats) -> Floats:
-    """Rounds a weight to 8 bits, with one range for each output."""
-    step = np.abs(weight).max(axis=0) / LEVELS
-    step[step == 0] = 1
+    """Rounds the weight of a layer, [inputs, outputs], to 8 bits with a scale for each output."""
+    step = scales.of_layer(weight, axis=1)
     return np.asarray(np.rint(weight / step) * step, dtype=np.float32)

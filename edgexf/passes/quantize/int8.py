@@ -6,20 +6,9 @@
 
 ONNX Runtime fuses either chain into one kernel (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are
 symmetric and signed, with a scale for each output of a layer or each row of a table: W8 = round(W / scale), along the other
-axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). Activations have one range for a whole
-tensor, since the kernels take no other. The range is found while the graph runs, or calibrated.
-
-    scale of a table  = max |W| / 127
-    scale of a layer  = max (|W[i]| + |W[i + 1]|) / 127, over neighbouring inputs
-
-A processor without dot products of bytes (AVX2 and AVX-512 without VNNI) adds two u8 x s8 products of neighbouring inputs in
-16 bits. With the scale of a table such a sum saturates. With that of a layer two codes sum to at most 128, since
-rounding adds at most a half to each, and 255 x 128 fits into 16 bits. So a graph gives the same sums on every processor.
-
-Two alternatives were weighed, on a processor with AVX2 alone (products of 768 x 3,072, 2,048 rows). Unsigned weights with 128
-for zero never saturate, but take 1.3 times the time, and one file was wrong on one kind of processor or slow on it. Codes of
-at most 64 are simpler; the mean error of the outputs of the reference models then is 1.4 to 1.8 times that of the usual
-scale, in place of 1.1 to 1.2.
+axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). `edgexf.passes.quantize.scales` says why no
+sum of products saturates. Activations have one range for a whole tensor, since the kernels take no other. The range is found
+while the graph runs, or calibrated.
 """
 
 from __future__ import annotations
@@ -32,15 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from numpy.lib.stride_tricks import sliding_window_view
 
+from edgexf.passes.quantize import scales
 from edgexf.passes.quantize.balance import ActivationSample, Balance, find_balance
 from edgexf.passes.quantize.modes import BuildInputs, Mode
 from edgexf.passes.quantize.walk import Floats, Range, Store, moved_rows
 from edgexf.passes.quantize.weights import Kind, Use, Weight
 from edgexf.passes.rewriter import Rewriter
 
-LEVELS = 127
 SMALLEST_SCALE = 1e-30  # below this scale any code will do: its value is negligible in a float32 sum
 
 
@@ -53,7 +41,7 @@ class Codes:
         codes: int8, in the shape of the weight.
         scale: float32 [entries of `axis`].
         axis: the axis along which the weight has its scales.
-        multiplied: whether sums of two products with neighbouring inputs fit into 16 bits.
+        multiplied: whether products may take the codes; else they are those of a table.
         range: the fixed range of the inputs; None if the range is found at run time, or unknown.
         balance: how the inputs are evened out; the codes then stand for W / factor. None without balancing.
         kept: the rows of W that the balance leaves in float32, [rows, outputs]; None without balancing.
@@ -63,7 +51,7 @@ class Codes:
     codes: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     axis: int
-    multiplied: bool = True
+    multiplied: bool
     range: Range | None = None
     balance: Balance | None = None
     kept: npt.NDArray[np.float32] | None = None
@@ -75,17 +63,9 @@ class Codes:
 def quantized(
     array: npt.NDArray[np.float32], axis: int, multiplied: bool
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Quantizes an array: the codes in the shape of the array, and the scales [entries of `axis`].
-
-    `multiplied`: it is the weight of a layer, [inputs, outputs] or [outputs, inputs].
-    """
-    others = tuple(place for place in range(array.ndim) if place != axis)
-    sizes = np.abs(array)
-    if multiplied and array.shape[1 - axis] > 1:
-        sizes = sliding_window_view(sizes, 2, axis=1 - axis).sum(axis=-1)
-    largest = sizes.max(axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest / LEVELS, 1).astype(np.float32)
-    codes = np.clip(np.rint(array / scale), -LEVELS, LEVELS)
+    """Quantizes a table, or the weight of a layer: the codes in the shape of the array, and the scales [entries of `axis`]."""
+    scale = scales.of_layer(array, axis) if multiplied else scales.of_table(array, axis)
+    codes = np.clip(np.rint(array / scale), -scales.LEVELS, scales.LEVELS)
     return codes.astype(np.int8), scale.reshape(-1)
 
 
@@ -117,7 +97,7 @@ class Int8(Store):
         if balance is not None:
             kept = (array if axis == 1 else array.T)[balance.rows]
             array = array * (balance.inverse[:, None] if axis == 1 else balance.inverse)
-        multiplied = any(use.kind is Kind.PRODUCT for use in weight.uses)
+        multiplied = any(use.kind is Kind.PRODUCT and use.axis == axis for use in weight.uses)
         codes, scale = quantized(array, axis, multiplied)
         found = None if self.ranges is None else self.ranges.get(weight.digest)
         return Codes(self.name(weight), codes, scale, axis, multiplied, found, balance, kept)

@@ -4,8 +4,8 @@
     its gradient    grads[readers].sum(-2)              Gather of each reader, Add
 
 ONNX Runtime copies whole rows: an index of each number, `torch.gather`, takes five times as long. The caller knows which
-places of the index read a row, so the gradient is a Gather too. (A single Gather with a ReduceSum over three readers of 32
-numbers takes three times as long as three with two sums.)
+places of the index read a row, so the gradient is a Gather too. (A Gather of all readers needs a ReduceSum
+over a short axis of narrow rows, which ONNX Runtime 1.32 does not compute in vectors.)
 
 Two alternatives were weighed. ScatterND that adds, torch's gradient of an index, is wrong in ONNX Runtime with two
 threads where an index occurs twice: threads overwrite each other's sums (1.32, no error). ScatterElements that adds is

@@ -243,7 +243,7 @@ def by_slices(query: Any, key: Any, value: Any, causal: bool) -> Any:
     return cut.together(found[0], value.shape[-1])
 
 
-def zeros_like(tokens: Any) -> Any:
+def nothing_in(tokens: Any) -> Any:
     return op.Expand(op.Constant(value_float=0.0), op.Shape(tokens))
 
 
@@ -253,8 +253,8 @@ def onnx_sliced_reverse(
     """The translation of `sliced_reverse`.
 
     An additional column of gradients and values subtracts the sum of each row within a product, as in
-    `edgexf_exporters.explain.gradients.Mixed`. Sums over slices are [batch * heads, width, keys]: ONNX Runtime packs an operand
-    that is transposed number by number, so the smaller one of a product is.
+    `edgexf_exporters.explain.gradients.Mixed`. Sums over slices are [batch * heads, width, keys], so that each product transposes
+    its smaller operand: ONNX Runtime packs a transposed operand number by number.
     """
     cut, weights, places = Cut(query), Weights(key, causal), []
     if causal:
@@ -267,11 +267,12 @@ def onnx_sliced_reverse(
             share = weights.within(body, rows, places)
             return [body("Add", by_value, body("MatMul", body.transposed(given), share))]
 
-        by_value = scan([zeros_like(values)], [rows, given], places, 0, value_step)[0]
+        by_value = scan([nothing_in(values)], [rows, given], places, 0, value_step)[0]
         none = op.Constant(value_floats=[])
         return none, none, op.Reshape(transposed(by_value), op.Shape(value))
     width = query.shape[-1] - masked
-    asking, asked = (first(tokens, width) if masked else tokens for tokens in (query, key))
+    start, end, last = numbers(0), numbers(width), numbers(2)
+    asked = op.Slice(key, start, end, numbers(3)) if masked else key
     keys = joined(asked)
     total = op.ReduceSum(op.Mul(gradient, mixed), numbers(-1))
     ones = op.Expand(op.Constant(value_float=1.0), op.Shape(op.Slice(values, numbers(0), numbers(1), numbers(1))))
@@ -282,7 +283,6 @@ def onnx_sliced_reverse(
         by_key: ir.Value,
         by_value: ir.Value,
         rows: ir.Value,
-        asking: ir.Value,
         given: ir.Value,
         total: ir.Value,
         *places: ir.Value,
@@ -290,24 +290,20 @@ def onnx_sliced_reverse(
         share = weights.within(body, rows, places)
         left = body("Concat", given, body("Neg", total), axis=-1)
         by_score = body("Mul", share, body("MatMul", left, right))
+        asking = body("Slice", rows, start, end, last) if masked else rows
         return [
             body("Add", by_key, body("MatMul", body.transposed(asking), by_score)),
             body("Add", by_value, body("MatMul", body.transposed(given), share)),
             body("MatMul", by_score, keys),
         ]
 
-    states = [zeros_like(transposed(keys)), zeros_like(values)]
-    taken = [rows, cut.apart(asking, width), given, cut.apart(total, 1)]
+    states = [nothing_in(transposed(keys)), nothing_in(values)]
+    taken = [rows, given, cut.apart(total, 1)]
     by_key, by_value, by_query = scan(states, taken, places, 1, step)
     scored = cut.together(by_query, width), op.Reshape(transposed(by_key), op.Shape(asked))
     if masked:
         scored = tuple(op.Pad(one, numbers(0, 1), None, numbers(3)) for one in scored)
     return *scored, op.Reshape(transposed(by_value), op.Shape(value))
-
-
-def first(tokens: Any, width: int) -> Any:
-    """The first `width` columns of [batch, heads, tokens, any]."""
-    return op.Slice(tokens, numbers(0), numbers(width), numbers(3))
 
 
 TRANSLATIONS: dict[Any, Callable[..., Any]] = {

@@ -2,8 +2,8 @@
 
 In: a bundle's folder and manifest, and the providers that were asked for. Out: a dtype that the bundle holds.
 
-A CPU takes the first of q8, int8 and q4 that quantization kept, else fp32. It takes no q8 or int8 graph whose products
-would saturate on this processor. It never takes graphs in float16, because a CPU would compute every operator in
+A CPU takes the first of q8, int8 and q4 that quantization kept, else fp32. It takes no q8 or int8 graph of an older edgexf
+whose products would saturate on this processor. It never takes graphs in float16, because a CPU would compute every operator in
 float32, between two conversions.
 
 A GPU takes fp16 if the bundle holds it, else fp32. `edgexf.dtypes` ranks the dtypes for each device, and
@@ -64,7 +64,7 @@ def warn(folder: Path, manifest: Manifest, dtype: str) -> None:
     outcomes = modes(folder, manifest).values()
     if any(outcome.dtype == dtype and unsafe(outcome) for outcome in outcomes):
         warnings.warn(
-            f"{dtype} was made for processors with dot products of bytes, and its sums may saturate on this one; quantize the bundle here.",
+            f"{dtype} was made by an older edgexf for processors with dot products of bytes, and its sums may saturate on this one; quantize the bundle again.",
             stacklevel=3,
         )
 

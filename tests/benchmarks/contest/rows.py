@@ -5,8 +5,8 @@ In: the contestants of a model at a length, as functions. Out: `Row`, with the m
     1 thread    processor time of this process, which no neighbour takes from
     2 threads   wall time
 
-A contestant that takes less than `SHORT` runs twice in its turn, and the second run counts: the threads of the one before still
-spin for milliseconds (PyTorch's do), and its own data has left the caches. So short runs are those of a loop over inputs.
+Where every contestant takes less than `SHORT`, each runs twice in its turn, and the second run counts. The first run fills the
+caches, and lets the threads of the contestant before stop: PyTorch's spin for milliseconds after a run.
 
 A row counts only if other processes took under 3 % of the processors meanwhile, time that a hypervisor took among it, and if
 the eager model's median in the first half of the rounds is within 5 % of that in the second half.
@@ -61,7 +61,7 @@ class Row:
 
 
 def session(model: str | bytes, threads: int) -> ort.InferenceSession:
-    """A session with the settings of edgexf's runtime in its usual profile, for files of any maker."""
+    """A session with the threads of edgexf's usual profile, for files of any maker. It keeps its memory and packs its weights."""
     options = session_options(Settings(threads=threads, log_level="error"))
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -148,13 +148,14 @@ def measured(
         contestant()
         return clock() - start
 
-    warm = {name: max(once(contestant) for _ in range(2)) for name, contestant in contestants.items()}
-    rounds = int(min(MOST, max(LEAST, SECONDS // max(*warm.values(), 1e-3))))
+    warm = [[once(contestant) for _ in range(2)] for contestant in contestants.values()]
+    rounds = int(min(MOST, max(LEAST, SECONDS // max(*map(max, warm), 1e-3))))
+    short = max(map(min, warm)) < SHORT
     explained: list[float] = []
 
     def in_its_turn(name: str) -> float:
         contestant = contestants[name]
-        if warm[name] < SHORT:
+        if short:
             once(contestant)
         taken = once(contestant)
         if isinstance(contestant, Floor):

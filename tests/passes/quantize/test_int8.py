@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import pytest
 from small_graphs import CHANCE, FLOAT, INT, ROUNDING, TABLE, WEIGHT, Maker, int8_of, relative, rounded_inputs, run
 
@@ -42,15 +43,16 @@ def test_two_products_of_neighbouring_inputs_fit_into_16_bits(name: str, axis: i
 
 @pytest.mark.parametrize("rows", [1, 3, 16])
 @pytest.mark.parametrize("inputs", [1, 2, 63, 64, 1027])
-def test_no_product_saturates_here_when_all_inputs_are_the_largest(rows: int, inputs: int) -> None:
-    """With the scale of a table, processors without dot products of bytes answer half of what is right."""
-    weight, make = np.full((inputs, 24), 0.3, np.float32), Maker()
-    make_x = make.given("x", FLOAT, "b", inputs)
-    model = make.model(y=make.node("MatMul", make_x, make.constant("w", weight)))
-    QuantizeWeights(Int8())(model)
-    (found,) = run(model, x=np.full((rows, inputs), 7, np.float32))
-    exact = 7 * inputs * np.float32(0.3)
-    assert relative(found, np.full((rows, 24), exact)) < 0.5 / 63 + ROUNDING  # half a step of the code 63.5
+@pytest.mark.parametrize("pattern", [(64, 64), (127, 1), (1, 127), (-127, -1), (127, 0, 0, 127), (0, 127, 1, 100)])
+def test_no_kernel_here_saturates_where_neighbours_sum_to_128(pattern: tuple[int, ...], inputs: int, rows: int) -> None:
+    """A kernel that added other inputs than neighbours in 16 bits would."""
+    weight = np.resize(np.array(pattern, np.int8), inputs)[:, None] * np.ones((1, 24), np.int8)
+    make = Maker()
+    x = make.given("x", ir.DataType.UINT8, "b", inputs)
+    product = make.node("MatMulInteger", x, make.constant("w", weight))
+    model = make.model(y=make.node("Cast", product, to=FLOAT))
+    (found,) = run(model, x=np.full((rows, inputs), 255, np.uint8))
+    assert np.array_equal(found, np.full((rows, 24), 255 * int(weight[:, 0].astype(int).sum()), np.float32))
 
 
 def test_a_table_has_a_scale_of_its_largest_number() -> None:
@@ -79,17 +81,30 @@ def test_a_table_that_another_graph_multiplies_by_is_read_whole_there() -> None:
     assert "MatMulInteger" not in {node.op_type for node in layer.graph}
 
 
-def test_a_table_with_a_layer_in_one_graph_is_a_layer() -> None:
+def test_a_table_that_is_also_a_head_has_the_scale_of_a_layer() -> None:
+    """Its rows have a scale each for lookups and for the head, which multiplies by the transposed table."""
+    make = Maker()
+    ids, x = make.given("ids", INT, "n"), make.given("x", FLOAT, "n", 96)
+    table = make.constant("w", WEIGHT)
+    head = make.node("MatMul", x, make.node("Transpose", table, perm=(1, 0)))
+    model = make.model(y=head, rows=make.node("Gather", table, ids))
+    walk = QuantizeWeights(scheme := Int8())
+    walk(model)
+    (packed,) = scheme.packed.values()
+    assert (walk.entries[0].products, walk.entries[0].rows, packed.axis) == (1, 1, 0)
+    assert in_pairs(packed.codes.T, 0).max() <= MOST
+
+
+def test_a_product_along_the_other_axis_than_lookups_leaves_the_table_its_scale() -> None:
     make = Maker()
     ids, x = make.given("ids", INT, "n"), make.given("x", FLOAT, "n", 64)
     table = make.constant("w", WEIGHT)
-    chosen = make.node("Gather", table, ids)
-    model = make.model(y=make.node("MatMul", x, table), rows=chosen)
-    QuantizeWeights(scheme := Int8())(model)
+    model = make.model(y=make.node("MatMul", x, table), rows=make.node("Gather", table, ids))
+    walk = QuantizeWeights(scheme := Int8())
+    walk(model)
     (packed,) = scheme.packed.values()
-    codes = packed.codes if packed.axis == 1 else packed.codes.T
-    assert packed.multiplied
-    assert in_pairs(codes, 0).max() <= MOST
+    assert (walk.entries[0].products, walk.entries[0].rows, walk.entries[0].reads) == (0, 1, 1)
+    assert np.array_equal(np.abs(packed.codes).max(axis=1), np.full(64, 127))
 
 
 def test_products_are_those_of_the_formula() -> None:
