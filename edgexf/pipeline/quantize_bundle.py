@@ -25,7 +25,7 @@ from edgexf import bundle, names
 from edgexf.bundle.graphs import PORTABLE
 from edgexf.bundle.manifest import Candidate, Graph, Manifest
 from edgexf.checks import require_choice
-from edgexf.dtypes import DTYPES, FP32, MODES
+from edgexf.dtypes import DTYPES, FP32, MODES, dtype_named
 from edgexf.errors import BundleError, RefusedError, UsageError
 from edgexf.extras import require_onnxruntime, require_packages
 from edgexf.pipeline.search_kept import Search
@@ -232,7 +232,7 @@ def fp32_models(folder: Path, manifest: Manifest, graphs: Sequence[Graph]) -> Ca
     return lambda: {path: opened(path) for path in paths}
 
 
-def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> Builder:
+def builder_of(mode: Mode, reference: Session, data: Data, request: Request, precise: bool = False) -> Builder:
     from edgexf.passes.quantize.builder import Builder, predict_graph
     from edgexf.passes.quantize.modes import BuildInputs
     from edgexf.passes.quantize.observe import observe
@@ -251,6 +251,7 @@ def builder_of(mode: Mode, reference: Session, data: Data, request: Request) -> 
         inputs=seen,
         calibration=None if path is None else lambda: (whole(reference, row) for row in stream(reference, path)),
         method=request.calibration_method,
+        precise=precise,
     )
     with room():
         return Builder(mode, models, given, fp32_models(reference.path, manifest, further))
@@ -268,6 +269,9 @@ class Tried:
 def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progress: Progress) -> Tried:
     """Builds a mode, measures it, searches for weights to leave out if its drop is too large, and judges it.
 
+    Integer products are built once more with finer scales where the first graphs differ by more than the mode's tolerance: a
+    rounding that puts a token into another bucket of a hash may decide.
+
     The default budget is for a user's data. Only ``auto``, which must choose, has a default budget without such data.
     """
     from edgexf.pipeline.measure_mode import fp32_bytes, measured
@@ -279,6 +283,11 @@ def try_mode(mode: Mode, answers: Answers, data: Data, request: Request, progres
     usual = MAX_DROP if request.evaluate is not None or request.mode == AUTO else None
     budget = usual if request.max_drop is None else request.max_drop
     outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
+    if outcome.worst > mode.tolerance and dtype_named(mode.dtype).integer_products:
+        with progress(None, f"{mode.name}: building with finer scales"):
+            builder = builder_of(mode, reference, data, request, precise=True)
+            built = builder.build()
+        outcome = measured(builder, built, answers, data, budget, request.lengths, progress)
     if outcome.drop is not None and budget is not None and outcome.drop > budget:
         search = search_of(builder, answers, data.cases, outcome, progress)
         kept = search.run()

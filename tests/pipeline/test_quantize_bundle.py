@@ -22,6 +22,7 @@ from edgexf.bundle.folder import entry_of
 from edgexf.bundle.profile import read_profile, written_profile
 from edgexf.dtypes import FP32, dtype_named, preferred
 from edgexf.errors import BundleError
+from edgexf.passes.quantize import scales
 from edgexf.passes.quantize.modes import modes
 from edgexf.pipeline.measure_mode import LEAST_CORRELATION, LEAST_OVERLAP
 from edgexf.pipeline.quantize_bundle import Request, quantize
@@ -45,6 +46,21 @@ def quantized(linformer: Exported, tmp_path_factory: pytest.TempPathFactory) -> 
     for mode in TRIED:
         quantize(folder, Request(mode.name, evaluate=evaluate, max_drop=0.2, force=True, lengths=SHORT))
     return folder
+
+
+def test_graphs_that_differ_too_much_are_built_again_with_finer_scales(
+    linformer: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scales of layers are made so coarse that the first graphs fail; those of tables stay."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(linformer.bundle.path, folder)
+    exact = scales.of_layer
+    monkeypatch.setattr(scales, "of_layer", lambda weight, axis: 1000 * exact(weight, axis))
+    (outcome,) = quantize(folder, Request("int8", lengths=SHORT, force=True))
+    assert outcome.worst < outcome.tolerance
+    assert outcome.unsigned
+    model = onnx.load(folder / "onnx" / "model_quantized.onnx", load_external_data=False)
+    assert onnx.TensorProto.UINT8 in {one.data_type for one in model.graph.initializer}
 
 
 def test_files_have_the_names_that_hub_and_browser_know(quantized: Path) -> None:

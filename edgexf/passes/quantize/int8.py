@@ -7,7 +7,8 @@
 ONNX Runtime fuses either chain into one kernel (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are
 symmetric and signed, with a scale for each output of a layer or each row of a table: W8 = round(W / scale), along the other
 axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). `edgexf.passes.quantize.scales` says why no
-sum of products saturates. Activations have one range for a whole tensor, since the kernels take no other. The range is found
+sum of products saturates. Where its coarser step costs too much, `Int8.precise` stores unsigned weights with the scale of a
+table, whose kernel is slower with AVX2 alone: W = (W8 - 128) * scale. Activations have one range for a whole tensor, since the kernels take no other. The range is found
 while the graph runs, or calibrated.
 """
 
@@ -29,16 +30,17 @@ from edgexf.passes.quantize.walk import Floats, Range, Store, moved_rows
 from edgexf.passes.quantize.weights import Kind, Use, Weight
 from edgexf.passes.rewriter import Rewriter
 
+ZERO = 128  # the zero point of unsigned weights
 SMALLEST_SCALE = 1e-30  # below this scale any code will do: its value is negligible in a float32 sum
 
 
 @dataclass(frozen=True)
 class Codes:
-    """A weight in 8 bits with a scale for each entry of `axis`: W = codes * scale.
+    """A weight in 8 bits with a scale for each entry of `axis`: W = (codes - zero) * scale.
 
     Attributes:
         name: the first part of the names of its constants.
-        codes: int8, in the shape of the weight.
+        codes: int8, or uint8 with the zero point 128; in the shape of the weight.
         scale: float32 [entries of `axis`].
         axis: the axis along which the weight has its scales.
         multiplied: whether products may take the codes; else they are those of a table.
@@ -48,7 +50,7 @@ class Codes:
     """
 
     name: str
-    codes: npt.NDArray[np.int8]
+    codes: npt.NDArray[np.int8 | np.uint8]
     scale: npt.NDArray[np.float32]
     axis: int
     multiplied: bool
@@ -58,6 +60,21 @@ class Codes:
 
     def stored(self, graph: Rewriter) -> ir.Value:
         return graph.constant(f"{self.name}_quantized", self.codes)
+
+    def zero(self, graph: Rewriter) -> list[ir.Value]:
+        """The code that stands for 0; empty for signed codes, where 0 stands for 0."""
+        return [graph.constant("weight_zero", np.array(ZERO, np.uint8))] if self.codes.dtype == np.uint8 else []
+
+    def zeros(self, graph: Rewriter) -> list[ir.Value]:
+        """The code for 0, repeated for each scale as DequantizeLinear takes it; empty for signed codes."""
+        if self.codes.dtype != np.uint8:
+            return []
+        return [graph.constant(f"weight_zeros_{len(self.scale)}", np.full(len(self.scale), ZERO, np.uint8))]
+
+    @property
+    def steps(self) -> Floats:
+        """The codes minus their zero point."""
+        return self.codes.astype(np.float32) - (ZERO if self.codes.dtype == np.uint8 else 0)
 
 
 def quantized(
@@ -77,11 +94,13 @@ class Int8(Store):
         inputs: by the digest of a weight, a sample of its layer's inputs; decides where inputs are balanced.
         ranges: by the digest of a weight, the range of all its layer's inputs; None if ranges are found at run time.
         wants_calibration: whether ranges are fixed beforehand.
+        precise: whether the weights of layers have the scale of a table, and are unsigned so that no sum saturates.
     """
 
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     ranges: Mapping[bytes, Range] | None = None
     wants_calibration: bool = False
+    precise: bool = False
 
     def pack(self, weight: Weight, axis: int) -> Codes:
         if weight.digest not in self.packed:
@@ -98,7 +117,9 @@ class Int8(Store):
             kept = (array if axis == 1 else array.T)[balance.rows]
             array = array * (balance.inverse[:, None] if axis == 1 else balance.inverse)
         multiplied = any(use.kind is Kind.PRODUCT and use.axis == axis for use in weight.uses)
-        codes, scale = quantized(array, axis, multiplied)
+        codes, scale = quantized(array, axis, multiplied and not self.precise)
+        if self.precise and multiplied:
+            codes = (codes + np.int16(ZERO)).astype(np.uint8)
         found = None if self.ranges is None else self.ranges.get(weight.digest)
         return Codes(self.name(weight), codes, scale, axis, multiplied, found, balance, kept)
 
@@ -135,7 +156,7 @@ class Int8(Store):
         for step in use.path:
             codes = graph.again(step, codes)
         whole, scale, zero = graph.nodes("DynamicQuantizeLinear", [left], outputs=3)
-        summed = graph.node("MatMulInteger", whole, codes, zero)
+        summed = graph.node("MatMulInteger", whole, codes, zero, *packed.zero(graph))
         scales = graph.node("Mul", scale, graph.constant(f"{packed.name}_scale", packed.scale))
         return graph.node("Mul", graph.node("Cast", summed, to=ir.DataType.FLOAT), scales)
 
@@ -152,12 +173,14 @@ class Int8(Store):
     def rows(self, graph: Rewriter, packed: Codes, node: ir.Node) -> ir.Value:
         column = graph.constant(f"{packed.name}_rows_scale", packed.scale[:, None])
         codes = graph.node("Cast", graph.again(node, packed.stored(graph)), to=ir.DataType.FLOAT)
+        if packed.codes.dtype == np.uint8:
+            codes = graph.node("Sub", codes, graph.constant("weight_zero_float", np.array(ZERO, np.float32)))
         return graph.node("Mul", codes, graph.again(node, column))
 
     def plain(self, graph: Rewriter, packed: Codes) -> ir.Value:
         """The values of the codes in float32: the weight W, or W / factor if the weight has a balance."""
         scale = graph.constant(f"{packed.name}_scale", packed.scale)
-        return graph.node("DequantizeLinear", packed.stored(graph), scale, axis=packed.axis)
+        return graph.node("DequantizeLinear", packed.stored(graph), scale, *packed.zeros(graph), axis=packed.axis)
 
     def read(self, graph: Rewriter, packed: Codes) -> ir.Value:
         found = self.plain(graph, packed)
@@ -172,7 +195,7 @@ class Int8(Store):
         return graph.node("Transpose", found, perm=(1, 0)) if packed.axis == 0 else found
 
     def stored(self, packed: Codes) -> Floats:
-        found = packed.codes * along(packed.scale, packed)
+        found = packed.steps * along(packed.scale, packed)
         if packed.balance is None or packed.kept is None:
             return np.asarray(found, dtype=np.float32)
         whole = (found if packed.axis == 1 else found.T) * packed.balance.factor[:, None]
@@ -203,7 +226,7 @@ class Int8(Store):
                 return float("inf")  # rows in float32 must equal the weight's rows
             array = array * (packed.balance.inverse[:, None] if packed.axis == 1 else packed.balance.inverse)
         counts = along(packed.scale > SMALLEST_SCALE, packed)
-        return float(np.abs(np.where(counts, array / along(packed.scale, packed) - packed.codes, 0)).max())
+        return float(np.abs(np.where(counts, array / along(packed.scale, packed) - packed.steps, 0)).max())
 
     @property
     def nearest(self) -> float:
@@ -223,7 +246,7 @@ def along(scale: npt.NDArray[Any], packed: Codes) -> npt.NDArray[Any]:
 
 
 def scheme(given: BuildInputs, static: bool) -> Int8:
-    return Int8(inputs=given.inputs, wants_calibration=static)
+    return Int8(inputs=given.inputs, precise=given.precise, wants_calibration=static)
 
 
 DYNAMIC = Mode("q8", tolerance=0.2, scheme=partial(scheme, static=False), needs_activations=True)

@@ -29,11 +29,13 @@ class BuildInputs:
         inputs: by the digest of a weight, a sample of what its layers multiply.
         calibration: opens a stream of inputs of the model; None without calibration data.
         method: how ranges are found in this stream; see `edgexf.passes.quantize.calibrate`.
+        precise: weights in 8 bits have the finest scale, at the price of time; see `edgexf.passes.quantize.int8`.
     """
 
     inputs: Mapping[bytes, ActivationSample] = field(default_factory=dict)
     calibration: Callable[[], Iterable[Feeds]] | None = None
     method: str = "minmax"
+    precise: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,10 @@ RANGES = {
 SEEN = {digest_of(WEIGHT): ActivationSample(OUTLIERS.reshape(-1, 64), np.abs(OUTLIERS).max((0, 1)), -900.0, 900.0)}
 SCHEMES: dict[str, Callable[[], Any]] = {
     **BY_MODE,
+    "precise": lambda: Int8(precise=True),
     "balanced": lambda: Int8(inputs=SEEN),
     "static": lambda: Int8(ranges=RANGES),
-    "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN),
+    "static, balanced": lambda: Int8(ranges=RANGES, inputs=SEEN, precise=True),
 }
 IN_BLOCKS = [name for name, made in BY_MODE.items() if isinstance(made(), Blockwise)]
 

@@ -36,13 +36,15 @@ from edgexf.passes.quantize.observe import observe
 from edgexf.passes.quantize.walk import QuantizeWeights
 
 
-def test_a_layer_computes_in_whole_numbers_and_its_reverse_pass_reads_the_same_weight() -> None:
+@pytest.mark.parametrize("precise", [False, True])
+def test_a_layer_computes_in_whole_numbers_and_its_reverse_pass_reads_the_same_weight(precise: bool) -> None:
     model, gradient = layer(), CHANCE.normal(size=(2, 7, 96)).astype(np.float32)
-    walk = QuantizeWeights(Int8())
+    walk = QuantizeWeights(Int8(precise=precise))
     walk(model)
     assert [(entry.products, entry.reads) for entry in walk.entries] == [(1, 1)]
     forward, reverse = run(model, x=INPUTS, y=gradient)
-    weight = int8_of(WEIGHT, 1)
+    step = np.abs(WEIGHT).max(axis=0) / 127
+    weight = np.rint(WEIGHT / step) * step if precise else int8_of(WEIGHT, 1)
     assert relative(forward, rounded_inputs(INPUTS) @ weight) < ROUNDING
     assert relative(reverse, gradient @ weight.T) < ROUNDING
     assert stored(model) < 0.3 * WEIGHT.nbytes  # stored once for both uses
