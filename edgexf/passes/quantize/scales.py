@@ -9,9 +9,9 @@ neighbours sum to at most 128, because rounding adds at most a half to each, and
 same sums on every processor. The price is a coarser step: at most twice that of a table, and 1.4 times for weights of a normal
 distribution, whose two largest neighbours seldom meet.
 
-Two alternatives were weighed. Unsigned weights, with 128 for zero, never saturate. Their kernel for AVX2 multiplies 16-bit numbers,
-so it is slower, and a file with signed weights could not be used there. Codes from -64 to 64 fit whatever kernel adds, but always
-double the step.
+Two alternatives were weighed. Unsigned weights, with 128 for zero, never saturate and keep the scale of a table. Their kernel for
+AVX2 multiplies 16-bit numbers, so it is slower; `int8` takes them only where the coarser step costs too much. Codes from -64 to 64
+fit whatever kernel adds, but always double the step.
 Source: the instruction VPMADDUBSW in the Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2.
 """
 
