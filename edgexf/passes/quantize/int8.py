@@ -7,9 +7,9 @@
 ONNX Runtime fuses either chain into one kernel (its fusions MatMulIntegerToFloat, and of QDQ nodes). Weights are
 symmetric and signed, with a scale for each output of a layer or each row of a table: W8 = round(W / scale), along the other
 axis (Jacob et al. 2018, eq. 1, with zero point 0; Krishnamoorthi 2018, section 3.1). `edgexf.passes.quantize.scales` says why no
-sum of products saturates. Where its coarser step costs too much, `Int8.precise` stores unsigned weights with the scale of a
-table, whose kernel is slower with AVX2 alone: W = (W8 - 128) * scale. Activations have one range for a whole tensor, since the kernels take no other. The range is found
-while the graph runs, or calibrated.
+sum of products saturates. Where the coarser step of a layer costs too much, `Int8.precise` stores unsigned weights with the scale
+of a table, whose kernel is slower with AVX2 alone: W = (W8 - 128) * scale. Activations have one range for a whole tensor, since the
+kernels take no other. The range is found while the graph runs, or calibrated.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 ONNX Runtime copies whole rows: an index of each number, `torch.gather`, takes five times as long. The caller knows which
 places of the index read a row, so the gradient is a Gather too. (A Gather of all readers needs a ReduceSum
-over a short axis of narrow rows, which ONNX Runtime 1.32 does not compute in vectors.)
+over a short axis, which took an eighth of a run of the reference longformer's explain graph at 4,096 bytes.)
 
 Two alternatives were weighed. ScatterND that adds, torch's gradient of an index, is wrong in ONNX Runtime with two
 threads where an index occurs twice: threads overwrite each other's sums (1.32, no error). ScatterElements that adds is
