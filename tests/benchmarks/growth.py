@@ -5,7 +5,7 @@
 In: a folder that `speed.py --prepare` wrote. Out: a table, with `--write` also in `results/growth.md`.
 
     seconds    processor time of one run with one thread, the smallest of `RUNS`
-    MB         the most resident memory during a run, over that of the loaded model, which ran at `WARM` tokens
+    MB         the most resident memory during a run, over that of the loaded model before its first run
     exponent   x in time ~ length ** x, or memory ~ length ** x, between this length and the one before
 
 Each length has a process of its own. A graph runs at lengths that its model takes, also beyond those that its export was asked
@@ -33,7 +33,7 @@ from edgexf.report.markdown import markdown_table
 from edgexf_runtimes.device.device import machine
 
 RESULT = Path(__file__).parent / "results" / "growth.md"
-LENGTHS, RUNS, WARM = (1024, 2048, 4096, 8192, 16384), 2, 128
+LENGTHS, RUNS = (1024, 2048, 4096, 8192, 16384), 2
 DEFAULT = "hf-longformer,hf-bigbird,hf-reformer,hf-nystromformer"
 RUN = f"""
 import json, sys, time
@@ -57,7 +57,6 @@ def memory(kind):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(kind))
     return int(line.split()[1]) * 1024
 
-run({WARM})
 Path("/proc/self/clear_refs").write_text("5")  # the most from now on: loading had its own
 loaded = memory("VmRSS")
 seconds = min(run(int(sys.argv[2])) for _ in range({RUNS}))

@@ -102,7 +102,7 @@ class Fused(Above):
     def mixes(self, left: Tensor, right: Tensor) -> bool:
         """Whether weights and values have the same rows and heads.
 
-        Tensors with an axis of blocks do not count: that axis may have size 0 (BigBird).
+        Tensors with an axis of blocks do not count.
         """
         return left in self.scores and left.ndim in (3, 4) and left.shape[:-2] == right.shape[:-2]
 
@@ -360,8 +360,8 @@ def recomputed(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Te
     return shared(found, 2) if depends(value) and (depends(query) or depends(key)) else found
 
 
-def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor, *how: bool) -> Any:
-    """The operator of a lowered model that computes a slice of the queries at a time."""
+def sliced(rules: Rules, op: Operator, query: Tensor, key: Tensor, value: Tensor, *how: Any) -> Any:
+    """The operators of a lowered model that compute a slice of the queries, or a block, at a time."""
     return recomputed(rules, lambda *given: op(*given, *how), query, key, value)
 
 
@@ -385,7 +385,7 @@ TABLE: tuple[tuple[str, Rule], ...] = (
     (" ".join(ACTIVATIONS), activation),
     ("softmax log_softmax attention_weights", softmax),
     ("scaled_dot_product_attention", attention),
-    ("sliced", sliced),
+    ("sliced windowed", sliced),
     ("lstm gru rnn_tanh rnn_relu", recurrent.layer_rule),
     ("recurrent", recurrent.lowered_rule),
     ("logsumexp", normaliser),

@@ -2,7 +2,7 @@
 
     swap           replaces known modules by their lowerings for the duration of an export
     padded         pads a library model inside a custom module to whole blocks
-    neighbours     which rows are the queries and keys of blocks, in attention over a sliding window
+    neighbours     attention over a sliding window: which rows are the queries and keys of blocks
     reference/     the lowerings of the reference models
     huggingface/   the lowerings of the families of transformers
     packages/      the lowerings of attentions from other packages, which occur in custom modules

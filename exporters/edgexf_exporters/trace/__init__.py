@@ -20,6 +20,7 @@
     sliced     full attention a slice of the queries at a time, as a single operator, and its translation
     simplify   removes what a translated graph does not need
     sizes      arithmetic of sizes as Python computes it, for `prepare`
+    windowed   attention of blocks to rows of their own choice, as a single operator, and its translation
 
 A module goes into `export.capture`; `diagnose` watches the trace, and says in the error where it stopped. `eager` keeps
 the trace on the way that PyTorch takes. `guards` reads the conditions of the captured program. `export.translate` removes

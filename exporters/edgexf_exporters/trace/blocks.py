@@ -1,8 +1,9 @@
-"""An operator that cuts an input of any length into whole blocks, inside a traced program.
+"""Operators that cut an input of any length into whole blocks, inside a traced program.
 
-In: tensors with an axis of tokens. Out: the places of the tokens of whole blocks.
+In: tensors with an axis of tokens. Out: the places of the tokens of whole blocks, or of those between the ends.
 
-    tokens [batch, length, ...]   ->   places int64 [blocks, block]      0, 1, 2, ... row by row; blocks * block >= length
+    places   tokens [batch, length, ...]     ->  int64 [blocks, block]      0, 1, 2, ... row by row; blocks * block >= length
+    middle   places int64 [blocks, block]    ->  int64 [blocks - 2, block]  those of the blocks between the ends
 
 torch takes both sizes of the result for sizes that it knows nothing about. So a model behind the operator traces as if
 its inputs came in blocks, whatever the length in front of the operator is, and ONNX computes both sizes from the length.
@@ -58,4 +59,33 @@ def places_in_onnx(tokens: Any, block: int, switch: int) -> Any:
     return op.Reshape(place, op.Concat(blocks, size, axis=0))
 
 
-TRANSLATIONS = {torch.ops.edgexf.places.default: places_in_onnx}
+@torch.library.custom_op("edgexf::middle", mutates_args=())
+def middle(place: Tensor) -> Tensor:
+    """The places of the blocks between the first and the last one, int64 [blocks - 2, block], from int64 [blocks, block].
+
+    There are two blocks or more. Two blocks have none between them: then place 1 is a block, int64 [1, 1], since a loop of ONNX
+    Runtime has at least one step (1.32). The caller reads no answer of this block.
+    """
+    return place[1:-1].clone() if len(place) > 2 else torch.ones((1, 1), dtype=torch.int64)
+
+
+@middle.register_fake
+def _(place: Tensor) -> Tensor:  # noqa: ARG001 (the sizes depend on its size in ONNX alone)
+    free = torch.library.get_ctx()
+    return torch.empty((free.new_dynamic_size(min=1), free.new_dynamic_size(min=1)), dtype=torch.int64)
+
+
+def middle_in_onnx(place: Any) -> Any:
+    """`middle` in ONNX."""
+    one, two = op.Constant(value_ints=[1]), op.Constant(value_ints=[2])
+    blocks, block = op.Shape(place, start=0, end=1), op.Shape(place, start=1, end=2)
+    steps, size = op.Max(op.Sub(blocks, two), one), op.Where(op.LessOrEqual(blocks, two), one, block)
+    count = op.Squeeze(op.Mul(steps, size), op.Constant(value_ints=[0]))
+    inner = op.Range(op.Constant(value_int=0), count, op.Constant(value_int=1))
+    return op.Reshape(op.Add(inner, size), op.Concat(steps, size, axis=0))
+
+
+TRANSLATIONS = {
+    torch.ops.edgexf.places.default: places_in_onnx,
+    torch.ops.edgexf.middle.default: middle_in_onnx,
+}

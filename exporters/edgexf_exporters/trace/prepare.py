@@ -36,7 +36,7 @@ from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes import type_promotion
 
-from edgexf_exporters.trace import attention_weights, blocks, operators, recurrent, rows, sizes, sliced
+from edgexf_exporters.trace import attention_weights, blocks, operators, recurrent, rows, sizes, sliced, windowed
 from edgexf_exporters.trace.attention import attention
 from edgexf_exporters.trace.operators import experts, imaginary
 from edgexf_exporters.trace.operators.small import keep_small
@@ -82,7 +82,7 @@ def translations(opset: int) -> ONNXRegistry:
 def gathered(opset: int) -> ONNXRegistry:
     """The same, as far as they are known at any time: torch needs a third of a second to gather them."""
     found = ONNXRegistry.from_torchlib(opset)
-    for room in (attention_weights, blocks, operators, recurrent, rows, sizes, sliced):
+    for room in (attention_weights, blocks, operators, recurrent, rows, sizes, sliced, windowed):
         for target, function in room.TRANSLATIONS.items():
             found.register_op(target, function)
     for target, function in imaginary.TRANSLATIONS.items():
@@ -251,7 +251,7 @@ def decomposed(program: ExportedProgram, opset: int) -> ExportedProgram:
 
 def is_blocked(graph: Graph) -> bool:
     """Whether a graph cuts tokens into blocks, whose sizes torch knows nothing about: a second trace would ask for them."""
-    return torch.ops.edgexf.places.default in calls(graph)
+    return not {torch.ops.edgexf.places.default, torch.ops.edgexf.middle.default}.isdisjoint(calls(graph))
 
 
 def functional(program: ExportedProgram, opset: int) -> ExportedProgram:

@@ -20,6 +20,7 @@ from onnxscript.rewriter.rules import common as rules
 
 COPIES, SMALL = ("Expand", "Tile"), 1024  # a constant of so many entries may be repeated in the file
 ROUNDS = 2  # the second round finds what the first round uncovered
+LARGE = 1 << 18  # a table of so many entries is compared with others, so that nodes that read equal tables are one
 RULES = (
     rules.materialize_reshape_shape_rule,
     rules.no_op_cast_rule,
@@ -42,7 +43,7 @@ def simplify(model: ir.Model) -> None:
     ir.passes.Sequential(
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.LiftSubgraphInitializersToMainGraphPass(),
-        common.DeduplicateInitializersPass(),
+        common.DeduplicateInitializersPass(size_limit=LARGE),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedOpsetsPass(),
         common.OutputFixPass(),

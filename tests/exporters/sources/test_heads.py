@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,13 +17,15 @@ from families import autograd, check, inputs, small
 from torch import Tensor, nn
 
 import edgexf
+from edgexf import names
 from edgexf.bundle.folder import Bundle
 from edgexf.bundle.manifest import Decoder, Limits, Segments
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.lowerings.huggingface import bigbird, led
-from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, BlockSparseAttention, as_it_was
+from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, Seen, as_it_was
 from edgexf_exporters.lowerings.huggingface.led import DecoderAttention
+from edgexf_exporters.lowerings.neighbours import Places
 from edgexf_exporters.source import Family
 from edgexf_exporters.sources.checkpoint import from_checkpoint, from_model
 from edgexf_exporters.verify.behaviour import check_behaviour
@@ -49,6 +53,12 @@ def export(model: Any, folder: Path, *options: str) -> Path:
 @pytest.mark.parametrize("head", ["Model", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM"])
 def test_bigbird_answers_as_the_library_on_both_sides_of_its_switch(head: str, tmp_path: Path) -> None:
     out = export(small("BigBird", head), tmp_path)
+    nodes = [node.op_type for node in onnx.load(out / names.PREDICT_FILE, load_external_data=False).graph.node]
+    layers = small("BigBird", head).config.num_hidden_layers
+    assert (nodes.count("Scan"), nodes.count("Softmax")) == (
+        layers,
+        layers,
+    )  # the first and the last block are no loop's
     for length in (2, 41, SWITCH, SWITCH + 1, 131, 160):
         model = small("BigBird", head)  # a new model: a short input switches a model to full attention for good
         check(out, model, inputs(model, length))
@@ -248,9 +258,11 @@ def test_where_no_length_can_grow_nothing_is_said_of_growth() -> None:
         quadratic_tensors(Path("nowhere"), (), 64, replace(limits, max_length=1344))
 
 
-def forget_the_random_blocks(_: int, frame: Any, dtype: Any, right: Any = bigbird.biases) -> Tensor:
-    found: Tensor = right(0, frame, dtype)
-    return found
+def forget_the_random_blocks(mask: Tensor, hidden: Tensor, config: Any, frame: Any, right: Any = Seen.of) -> Seen:
+    found: Seen = right(mask, hidden, config, frame)
+    counted = torch.arange(found.inner.shape[-1]) < frame[1]
+    more = torch.where(counted, math.log(1 + config.num_random_blocks), 0.0)
+    return replace(found, inner=found.inner - more)
 
 
 def forget_the_switch(model: Any, right: Any = bigbird.describe) -> Family:
@@ -260,9 +272,12 @@ def forget_the_switch(model: Any, right: Any = bigbird.describe) -> Family:
     )
 
 
-def swap_the_ends(blocks: Tensor, join: int, right: Any = bigbird.around) -> Tensor:
-    found: Tensor = right(blocks.flip(2), join).flip(2)
-    return found
+def read_the_next_block_twice(*given: Any, right: Any = Places.of) -> Places:
+    """In place of the previous one."""
+    found: Places = right(*given)
+    window = found.near.shape[-1] // 3
+    first, _, own, behind = found.keys.split((found.shared, window, window, window), dim=-1)
+    return replace(found, keys=torch.cat((first, behind, own, behind), dim=-1))
 
 
 def forget_the_decoders_mask(
@@ -271,19 +286,18 @@ def forget_the_decoders_mask(
     return right(self, *inputs, **{**named, "attention_mask": None})
 
 
-def see_padding(
-    self: BlockSparseAttention, hidden: Tensor, real: Tensor, *rest: Any, right: Any = BlockSparseAttention.forward
-) -> Any:
-    return right(self, hidden, torch.ones_like(real), *rest)
+def see_padding(mask: Tensor, *given: Any, right: Any = Seen.of) -> Seen:
+    found: Seen = right(torch.ones_like(mask), *given)
+    return found
 
 
 @pytest.mark.parametrize(
     ("family", "head", "place", "name", "broken"),
     [
-        ("BigBird", "Model", bigbird, "biases", forget_the_random_blocks),
+        ("BigBird", "Model", Seen, "of", forget_the_random_blocks),
         ("BigBird", "Model", bigbird, "describe", forget_the_switch),
-        ("BigBird", "Model", bigbird, "around", swap_the_ends),
-        ("BigBird", "Model", BlockSparseAttention, "forward", see_padding),
+        ("BigBird", "Model", Places, "of", read_the_next_block_twice),
+        ("BigBird", "Model", Seen, "of", see_padding),
         ("LED", "Model", DecoderAttention, "forward", forget_the_decoders_mask),
     ],
 )

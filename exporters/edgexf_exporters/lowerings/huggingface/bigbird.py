@@ -2,8 +2,9 @@
 
     before  a plan of random blocks drawn in numpy for each length, fifteen gathers and slices, and a
             matrix of all probabilities; on a short input the model object turns dense for good
-    after   middle block j attends to the first block, to j-1, j, j+1 and to the last block: MatMul, Add of
-            one bias for each block, Softmax, MatMul; the first and the last block attend to everything
+    after   middle block j attends to the first block, to the last block and to j-1, j, j+1: rows of keys and
+            values by one index, then `edgexf_exporters.trace.windowed` a block at a time; the first and the last
+            block attend to everything
 
 In eval mode the library's plan names block 0 in each of its `num_random_blocks` places (transformers 5.23). So the keys
 of block 0 count once more for each place: a bias of log(1 + num_random_blocks). A hidden token mixes nothing where
@@ -12,7 +13,8 @@ attends to all of its tokens alike. So padding is hidden by twice as much as the
 
 Up to (5 + 2 * num_random_blocks) * block_size tokens the model itself attends fully. Tokens come as [batch, blocks,
 block], and both sizes are dynamic. A short input is *two blocks of half its length*, the first and the last, with no
-block between them: the same graph is then full attention. Two alternatives were weighed: a branch in the graph, and
+block between them: the same graph is then full attention. (A loop has at least one step. So each head has one query whose
+answer nobody reads: `edgexf_exporters.trace.blocks.middle`.) Two alternatives were weighed: a branch in the graph, and
 refusing short inputs. As for a branch, `torch.cond` does not trace with dynamic lengths, and two whole graphs under an
 If would hold each weight twice once ONNX Runtime has packed it.
 Source: Zaheer et al. 2020, section 2 and appendix D; `BigBirdModel` of transformers.
@@ -23,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,12 +36,59 @@ from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAtt
 
 from edgexf.bundle.manifest import Limits, Segments
 from edgexf.errors import ExportError
-from edgexf.models.full import join_heads, split_heads
-from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, biased
+from edgexf.models.full import join_heads
+from edgexf_exporters.lowerings.neighbours import Places
+from edgexf_exporters.lowerings.reference.full import HIDDEN, attend
 from edgexf_exporters.source import Family
+from edgexf_exporters.trace.blocks import middle
 
 PADDING_MARK = -1  # in the mask behind the end of an input; 0 marks a hidden token of the input
 Frame = tuple[int, int]  # the number of blocks, and the tokens of a block
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which keys the tokens of a run see, the same for every layer.
+
+    Attributes:
+        at: the rows of the middle blocks' queries and keys: the first block, the last block, the neighbours.
+        inner: added to the scores of the middle blocks, float32 [batch, blocks - 2, 1, 1, 5 * block]; of the single query of
+            a short input, float32 [batch, 1, 1, 1, 2 * block + 3].
+        ends: added to the scores of the first and the last block, float32 [batch, 1, 1, tokens].
+        answers: whether a token mixes anything, bool [batch, tokens, 1].
+    """
+
+    at: Places
+    inner: Tensor
+    ends: Tensor
+    answers: Tensor
+
+    @classmethod
+    def of(cls, attention_mask: Tensor, hidden: Tensor, config: Any, frame: Frame) -> Seen:
+        """From attention_mask int64 [batch, tokens], hidden float32 [batch, tokens, width] and the config of the model.
+
+        A previous block that is the first block, and a next block that is the last block, are hidden: their keys are there
+        already.
+        """
+        blocks, block = frame
+        tokens = hidden.shape[1]
+        real = attention_mask > 0
+        hides = torch.where(real, 0.0, torch.where(attention_mask > PADDING_MARK, HIDDEN, 2 * HIDDEN)).to(hidden.dtype)
+        place = middle(torch.arange(tokens).unflatten(0, frame))
+        at = Places.of(place, hidden, config.num_attention_heads, 2 * block, 1, tokens - 2 * block)
+        counted = (torch.arange(2 * block) < block).to(hidden.dtype) * math.log(1 + config.num_random_blocks)
+        shared = at_ends(hides, frame) + counted
+        twice = (at.near < block) | (at.near >= tokens - block)
+        near = torch.where(twice, HIDDEN, hides[:, at.near.clamp(max=tokens - 1)])
+        inner = torch.cat((shared[:, None].expand(-1, place.shape[0], -1), near), dim=-1)[:, :, None, None]
+        full = torch.arange(blocks).amax(dim=0) < 2  # two blocks, which attend fully
+        return cls(at, inner, hides[:, None, None], (real | full).unsqueeze(-1))
+
+
+def at_ends(tokens: Tensor, frame: Frame) -> Tensor:
+    """The first and the last block of [batch, tokens, ...], [batch, 2 * block, ...]."""
+    blocks = tokens.unflatten(1, frame)
+    return torch.cat((blocks[:, 0], blocks[:, -1]), dim=1)
 
 
 class BlockSparseAttention(nn.Module):
@@ -48,55 +98,18 @@ class BlockSparseAttention(nn.Module):
         super().__init__()
         self.original = original
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor, bias: Tensor, frame: Frame) -> Tensor:
-        """`attention_mask` int64 [batch, tokens]; `bias` float32 [blocks - 2, 1, 5 * block], added to the scores."""
-        own = self.original
+    def forward(self, hidden: Tensor, seen: Seen, frame: Frame) -> Tensor:
+        own, block = self.original, frame[1]
         query, key, value = (
-            split_heads(project(hidden), own.num_attention_heads) for project in (own.query, own.key, own.value)
-        )
-        real = attention_mask > 0
-        hidden_keys = torch.where(attention_mask > PADDING_MARK, HIDDEN, 2 * HIDDEN)
-        query, key = biased(
-            query / math.sqrt(own.attention_head_size), key, torch.where(real, 0.0, hidden_keys)[:, None]
-        )
-        blocks = query.unflatten(2, frame)  # [batch, heads, blocks, block, head_width + 1]
-        ends = torch.cat((blocks[:, :, 0], blocks[:, :, -1]), dim=2)
-        first, last = attend(ends, key.transpose(-1, -2), value).unflatten(2, (2, -1)).unbind(2)
-        keys = around(key.unflatten(2, frame).transpose(-1, -2), -1)
-        values = around(value.unflatten(2, frame), -2)
-        middle = (blocks[:, :, 1:-1] @ keys + bias).softmax(dim=-1) @ values
-        mixed = join_heads(torch.cat((first, middle.flatten(2, 3), last), dim=2))
-        full = torch.arange(frame[0]).amax(dim=0) < 2  # two blocks, which attend fully
-        return torch.where((real | full).unsqueeze(-1), mixed, 0.0)
-
-
-def around(blocks: Tensor, join: int) -> Tensor:
-    """Joins the blocks that each middle block attends to along `join`.
-
-    [batch, heads, blocks, ...] -> [batch, heads, blocks - 2, ...].
-    """
-    own = blocks[:, :, 1:-1]
-    first, last = blocks[:, :, :1].expand_as(own), blocks[:, :, -1:].expand_as(own)
-    return torch.cat((first, blocks[:, :, :-2], own, blocks[:, :, 2:], last), dim=join)
-
-
-def biases(random_blocks: int, frame: Frame, dtype: torch.dtype) -> Tensor:
-    """The bias [blocks - 2, 1, 5 * block] of the keys of the first, previous, own, next and last block.
-
-    A previous block that is the first block, and a next block that is the last block, are hidden: their keys are there
-    already.
-    """
-    blocks, block = frame
-    place = torch.arange(blocks - 2)
-    nothing = torch.zeros(blocks - 2, dtype=dtype)
-    columns = (
-        nothing + math.log(1 + random_blocks),
-        torch.where(place == 0, HIDDEN, nothing),
-        nothing,
-        torch.where(place == blocks - 3, HIDDEN, nothing),
-        nothing,
-    )
-    return torch.stack(columns, dim=-1).unsqueeze(-1).expand(-1, -1, block).flatten(1).unsqueeze(1)
+            project(hidden).unflatten(2, (own.num_attention_heads, -1)) for project in (own.query, own.key, own.value)
+        )  # [batch, tokens, heads, head_width]
+        query = query / math.sqrt(own.attention_head_size)
+        queries, *shared = (at_ends(tokens, frame) for tokens in (query, key, value))
+        keys, values = map(seen.at.with_shared, (key, value), shared)
+        mixed = seen.at.attend(query, keys, values, seen.inner, None, stepwise=True).flatten(2)
+        ends = attend(queries.transpose(1, 2), key.permute(0, 2, 3, 1), value.transpose(1, 2), seen.ends)
+        first, last = join_heads(ends).unflatten(1, (2, block)).unbind(1)
+        return torch.where(seen.answers, torch.cat((first, mixed, last), dim=1), 0.0)
 
 
 class BigBird(nn.Module):
@@ -128,9 +141,9 @@ class BigBird(nn.Module):
         positions = torch.arange(types.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # only padding lies beyond
         hidden = own.embeddings(input_ids, types, positions, inputs_embeds)
         states = [hidden]
-        bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
+        seen = Seen.of(attention_mask, hidden, own.config, self.frame)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
-            mixed = attention(hidden, attention_mask, bias, self.frame)
+            mixed = attention(hidden, seen, self.frame)
             hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))
             states.append(hidden)
         pooled = None if own.pooler is None else own.activation(own.pooler(hidden[:, 0]))

@@ -36,8 +36,8 @@ from edgexf_exporters.lowerings.huggingface.bigbird import (
     PADDING_MARK,
     BlockSparseAttention,
     Frame,
+    Seen,
     as_it_was,
-    biases,
     check_sparse,
     switch_of,
 )
@@ -73,9 +73,9 @@ class Encoder(nn.Module):
         positions = torch.arange(vectors.shape[1]).clamp(max=own.max_source_positions - 1)  # only padding lies beyond
         hidden = vectors + nn.functional.embedding(positions, own.embed_positions.weight)
         states = [hidden]
-        bias = biases(own.config.num_random_blocks, self.frame, hidden.dtype)
+        seen = Seen.of(attention_mask, hidden, own.config, self.frame)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
-            mixed = attention(layer.self_attn_layer_norm(hidden), attention_mask, bias, self.frame)
+            mixed = attention(layer.self_attn_layer_norm(hidden), seen, self.frame)
             hidden = hidden + layer.self_attn.output(mixed)
             inner = layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden)))
             hidden = hidden + layer.fc2(inner)

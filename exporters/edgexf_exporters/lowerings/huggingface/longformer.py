@@ -2,9 +2,9 @@
 
     before  as_strided chunks, `nonzero` of the global mask, `.any().item()`, in-place writes
     after   the global positions are gathered, at most `max_global` of them (TopK of the mask); block j
-            attends to them and to blocks j-1, j, j+1: rows of keys and values by one index, MatMul, Add of
-            the band and the mask, weights, MatMul; global queries attend to everything and are scattered
-            over the local answer
+            attends to them and to blocks j-1, j, j+1: rows of keys and values by one index, then
+            `edgexf_exporters.trace.windowed` a block at a time; global queries attend to everything and are
+            scattered over the local answer
 
 The length is a multiple of every layer's one-sided window and at least `max_global`; the graph pads at its edge. The
 mask is in what is added to the scores, for all layers at once: a further column of the keys makes the product of
@@ -36,9 +36,7 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf_exporters.lowerings.neighbours import Places, whole_columns
 from edgexf_exporters.lowerings.reference.full import HIDDEN, hide
 from edgexf_exporters.source import Family
-from edgexf_exporters.trace.attention_weights import attention_weights
 from edgexf_exporters.trace.marks import are_marked
-from edgexf_exporters.trace.rows import rows
 
 
 @dataclass(frozen=True)
@@ -100,32 +98,25 @@ class LongformerAttention(nn.Module):
         at_blocks = Places.of(blocks, hidden, own.num_heads, shared)
         query = own.query(hidden).unflatten(2, (own.num_heads, -1)) / math.sqrt(own.head_dim)
         keys, values = (
-            rows(at_blocks.with_shared(*self.by_head(tokens, at(tokens, place))), at_blocks.keys, at_blocks.readers)
+            at_blocks.with_shared(*self.by_head(tokens, at(tokens, place)))
             for tokens in (own.key(hidden), own.value(hidden))
-        )  # [batch, heads, blocks, shared + 3 * window, head_width]
-        scores = rows(query, at_blocks.queries, at_blocks.asked) @ keys.transpose(-1, -2)
-        weights, _ = attention_weights(scores + self.hidden(seen, at_blocks.near))
-        mixed: Tensor = rows(weights @ values, at_blocks.back, at_blocks.sources)
-        return mixed.flatten(2)
+        )
+        hides, band = self.hidden(seen, at_blocks.near, shared), F.pad(self.band, (shared, 0))
+        return at_blocks.attend(query, keys, values, hides, band, stepwise=True).flatten(2)
 
     def by_head(self, *tokens: Tensor) -> Iterator[Tensor]:
         return (one.unflatten(2, (self.original.num_heads, -1)) for one in tokens)
 
-    def hidden(self, seen: TokenMasks, near: Tensor) -> Tensor:
-        """What hides keys in the scores, float32 [batch, 1, blocks, window, shared + 3 * window].
+    def hidden(self, seen: TokenMasks, near: Tensor, shared: int) -> Tensor:
+        """What hides keys in the scores, float32 [batch, blocks, 1, 1, shared + 3 * window].
 
         The shared keys are the global tokens, and further ones that are hidden. Among the neighbours, global ones are hidden.
         """
-        sequence, window = seen.real.shape[1], self.block
-        shared = F.pad(
-            torch.where(seen.taken, 0.0, HIDDEN),
-            (0, whole_columns(seen.taken.shape[1], window) - seen.taken.shape[1]),
-            value=HIDDEN,
-        )
+        sequence = seen.real.shape[1]
+        first = torch.where(seen.taken, 0.0, HIDDEN)
+        first = F.pad(first, (0, shared - first.shape[1]), value=HIDDEN)[:, None].expand(-1, near.shape[0], -1)
         visible = seen.local[:, near.clamp(0, sequence - 1)] & (near >= 0) & (near < sequence)
-        beside = torch.where(visible, 0.0, HIDDEN).unsqueeze(2) + self.band  # [batch, blocks, window, 3 * window]
-        shared = shared[:, None, None].expand(-1, near.shape[0], window, -1)
-        return torch.cat((shared, beside), dim=-1).unsqueeze(1)
+        return torch.cat((first, torch.where(visible, 0.0, HIDDEN)), dim=-1)[:, :, None, None]
 
     def everywhere(self, hidden: Tensor, seen: TokenMasks) -> Tensor:
         """The mixed values of the tokens at `place`, which attend to every real token, [batch, max_global, width]."""

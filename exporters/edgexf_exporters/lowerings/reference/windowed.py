@@ -1,8 +1,8 @@
 """Sliding-window attention with a global first token, in blocks.
 
     before  unfold over strides, padding to whole blocks, an in-place mask
-    after   block j attends to blocks j-1, j, j+1 and token 0: rows of keys and values by one index, MatMul, Add of the
-            band and the mask, weights, MatMul; token 0 attends to everything
+    after   block j attends to blocks j-1, j, j+1 and token 0: rows of keys and values by one index, then
+            `edgexf_exporters.trace.windowed` over all blocks at once; token 0 attends to everything
 
 The index fills up the last block, so that only the attention pads: the linear layers see the tokens alone. The index
 and what is added to the scores are the same in every layer, so the graph computes them once. A Gather of rows of a
@@ -25,10 +25,8 @@ from edgexf.models.full import join_heads, split_heads
 from edgexf.models.windowed import WindowedAttention
 from edgexf_exporters.lowerings.neighbours import Places, whole_columns
 from edgexf_exporters.lowerings.reference.full import HIDDEN, attend, hide
-from edgexf_exporters.trace.attention_weights import attention_weights
 from edgexf_exporters.trace.blocks import places
 from edgexf_exporters.trace.marks import are_marked
-from edgexf_exporters.trace.rows import rows
 
 
 class Windowed(nn.Module):
@@ -41,44 +39,39 @@ class Windowed(nn.Module):
         self.original = original
         self.window = self.inner_block = window = original.window
         offset = torch.arange(3 * window) - window - torch.arange(window).unsqueeze(1)  # key minus query
-        band = torch.where(offset.abs() <= window, 0.0, HIDDEN)
         self.shared = whole_columns(1, window)
-        self.register_buffer("band", band, persistent=False)  # [window, 3 * window]
+        band = F.pad(torch.where(offset.abs() <= window, 0.0, HIDDEN), (self.shared, 0))
+        self.register_buffer("band", band, persistent=False)  # [window, shared + 3 * window]
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        at = Places.of(places(hidden, self.window, 0), hidden, self.original.heads, self.shared)
-        local = rows(self.local(hidden, mask, at), at.back, at.sources).flatten(2)
+        local = self.local(hidden, mask)
         first = self.first(hidden, mask)  # [batch, 1, width]
         joined: Tensor = self.original.output(local.scatter(1, torch.zeros_like(first, dtype=torch.int64), first))
         return joined
 
-    def local(self, hidden: Tensor, mask: Tensor, at: Places) -> Tensor:
-        """The mixed values of all tokens, which attend to their window and to token 0.
-
-        Out: [batch, heads, blocks, window, head_width].
-        """
+    def local(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """The mixed values of all tokens, which attend to their window and to token 0, [batch, sequence, width]."""
         own = self.original
+        at = Places.of(places(hidden, self.window, 0), hidden, own.heads, self.shared)
         query, key, value = (
             project(hidden).unflatten(2, (own.heads, -1)) for project in (own.query, own.key, own.value)
         )  # [batch, sequence, heads, head_width]
-        queries = rows(query, at.queries, at.asked) / math.sqrt(query.shape[-1])
+        query = query / math.sqrt(query.shape[-1])
         keys, values = (
-            rows(at.with_shared(tokens, tokens[:, :1].expand(-1, self.shared, -1, -1)), at.keys, at.readers)
-            for tokens in (key, value)
+            at.with_shared(tokens, tokens[:, :1].expand(-1, self.shared, -1, -1)) for tokens in (key, value)
         )
-        weights, _ = attention_weights(queries @ keys.transpose(-1, -2) + self.hidden(mask, at.near))
-        mixed: Tensor = weights @ values
-        return mixed
+        mixed = at.attend(query, keys, values, self.hidden(mask, at.near), self.band, stepwise=False)
+        return mixed.flatten(2)
 
     def hidden(self, mask: Tensor, near: Tensor) -> Tensor:
-        """What hides keys in the scores, float32 [batch, 1, blocks, window, shared + 3 * window].
+        """What hides keys in the scores, float32 [batch, blocks, 1, 1, shared + 3 * window].
 
         Among the neighbours token 0 is hidden. It is the first shared key; the others fill whole vectors, and are hidden.
         """
         sequence = mask.shape[1]
         seen = mask[:, near.clamp(0, sequence - 1)] & (near > 0) & (near < sequence)
-        hidden = torch.where(seen, 0.0, HIDDEN).unsqueeze(2) + self.band
-        return F.pad(F.pad(hidden, (self.shared - 1, 0), value=HIDDEN), (1, 0)).unsqueeze(1)
+        hidden = F.pad(torch.where(seen, 0.0, HIDDEN), (self.shared - 1, 0), value=HIDDEN)
+        return F.pad(hidden, (1, 0))[:, :, None, None]
 
     def first(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """The mixed values of token 0, which attends to every real token, [batch, 1, width]."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import transformers
@@ -18,6 +20,7 @@ from torch import Tensor
 from transformers import LongformerConfig
 
 import edgexf
+from edgexf import names
 from edgexf.bundle.folder import Bundle
 from edgexf.bundle.manifest import Limits
 from edgexf.cli import main
@@ -103,6 +106,22 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("longformer")
     small("LongformerForSequenceClassification").save_pretrained(folder / "checkpoint")
     return edgexf.export(folder / "checkpoint", output=folder / "out", max_global=3)
+
+
+def test_no_graph_holds_the_scores_of_all_blocks(exported: Bundle) -> None:
+    """Those of the global queries stand outside of the loops."""
+    for variant in exported.manifest.variants:
+        nodes = onnx.load(exported.path / variant.file, load_external_data=False).graph.node
+        found, layers = Counter(node.op_type for node in nodes), int(SIZES["num_hidden_layers"])
+        assert (found["Scan"], found["Softmax"]) == (layers * (1 if variant.method == names.PREDICT else 2), layers)
+
+
+def test_attention_weights_are_carried_by_values_alone(tmp_path: Path) -> None:
+    """Nothing reads the gradients by queries and keys: no loop gives them."""
+    bundle = edgexf.export(small(), output=tmp_path / "out", explain="attention-rollout")
+    (file,) = (variant.file for variant in bundle.manifest.variants if variant.method != names.PREDICT)
+    nodes = onnx.load(bundle.path / file, load_external_data=False).graph.node
+    assert {len(node.output) for node in nodes if node.op_type == "Scan"} == {1}
 
 
 def test_a_checkpoint_is_verified_over_global_sets(exported: Bundle) -> None:
