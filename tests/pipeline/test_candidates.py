@@ -36,7 +36,7 @@ FORCED: dict[str, Any] = {"mode": "int8", "force": True, "lengths": (8,)}
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("candidates") / "bundle"
-    return edgexf.export(small_encoder("transformer"), output=folder, ops=ORT_CPU, candidates=True)
+    return edgexf.export(small_encoder("transformer", layers=1), output=folder, ops=ORT_CPU, candidates=True)
 
 
 @pytest.fixture
@@ -168,13 +168,15 @@ def test_a_wrong_candidate_never_becomes_a_bundle(tmp_path: Path, monkeypatch: p
         fused, "attention", lambda query, key, value: right(query, query, value) if key is not query else 0
     )
     with pytest.raises(VerificationError, match="graphs of ort-cpu pass the same grid"):
-        edgexf.export(small_encoder("transformer"), output=tmp_path / "out", explain=(), ops=ORT_CPU)
+        edgexf.export(small_encoder("transformer", layers=1), output=tmp_path / "out", explain=(), ops=ORT_CPU)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_model_without_full_attention_says_that_it_has_no_candidate(tmp_path: Path) -> None:
     with pytest.warns(ExportWarning, match="no candidate was written"):
-        found = edgexf.export(small_encoder("linformer"), output=tmp_path / "out", explain=(), candidates=True)
+        found = edgexf.export(
+            small_encoder("linformer", layers=1), output=tmp_path / "out", explain=(), candidates=True
+        )
     assert found.manifest.candidates == ()
 
 
@@ -213,7 +215,7 @@ def test_the_prompt_names_the_candidates_or_says_that_there_are_none(tmp_path: P
 def exported_at_the_prompt(target: Path, name: str, *options: str) -> str:
     """What `edgexf export` says of a small reference model with random weights."""
     weights = target.with_suffix(".safetensors")
-    save(small_encoder(name), weights)
+    save(small_encoder(name, layers=1), weights)
     given = ["export", "--variant", name, "--weights", str(weights), "--explain", "none", "-o", str(target), *options]
     found = CliRunner().invoke(main, given)
     assert found.exit_code == 0, found.output
