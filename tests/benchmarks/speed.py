@@ -41,7 +41,7 @@ from benchmarks.contest.contestants import COMPILE, contest
 from benchmarks.contest.page import line, page
 from benchmarks.contest.plot import plot
 from benchmarks.contest.prepared import folder_of, prepare
-from benchmarks.contest.rows import EAGER, FLOOR, measured
+from benchmarks.contest.rows import EAGER, FLOOR, LEAST, measured
 
 from edgexf_runtimes.device.device import machine
 
@@ -68,6 +68,7 @@ def run(
     compiles: bool,
     minutes: float | None,
     without: Sequence[str] = (),
+    least: int = LEAST,
 ) -> list[records.Record]:
     """Measures rows, and keeps each in `output` at once; all rows of `output` and the new ones.
 
@@ -87,7 +88,7 @@ def run(
             if time.monotonic() >= end:
                 click.echo(f"stopped after {minutes:g} minutes, before {key['model']} at {key['length']}", err=True)
                 return found
-            record = measure(bundles, case, threads, compiles, told, without)
+            record = measure(bundles, case, threads, compiles, told, without, least)
             found = records.added(found, record)
             if output is not None:
                 records.write(output, found)
@@ -100,14 +101,14 @@ def tried(record: records.Record) -> set[str]:
 
 
 def measure(
-    bundles: Path, case: Case, threads: int, compiles: bool, told: set[str], without: Sequence[str]
+    bundles: Path, case: Case, threads: int, compiles: bool, told: set[str], without: Sequence[str], least: int
 ) -> records.Record:
-    """One row, which is told on stderr with those of its notes that are not in `told` yet."""
+    """One row of at least so many rounds, which is told on stderr with those of its notes that are not in `told` yet."""
     entered = contest(bundles, case, threads, compiles)
     for name in {*without} & {*entered.found} - {EAGER, FLOOR}:
         del entered.found[name]
         entered.notes[name] = LEFT_OUT
-    record = asdict(measured(key_of(case, threads), entered.found, threads, entered.notes))
+    record = asdict(measured(key_of(case, threads), entered.found, threads, entered.notes, least))
     click.echo(line(record), err=True)
     for note in (f"{name}: {why}" for name, why in entered.notes.items()):
         if note not in told:
@@ -164,6 +165,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option(
     "--minutes", type=click.FloatRange(min=0), help="Start no new row after so many minutes; the next full run goes on."
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(LEAST),
+    default=LEAST,
+    show_default=True,
+    help="At least so many rounds a row: more for an eager model whose time wanders.",
+)
 @click.option("--output", type=FOLDER, default=RESULTS, show_default=True)
 def main(
     prepared: Path | None,
@@ -177,6 +185,7 @@ def main(
     without: str,
     compiles: bool | None,
     minutes: float | None,
+    rounds: int,
     output: Path,
 ) -> None:
     """Prepare bundles, or measure them and print Markdown."""
@@ -193,7 +202,8 @@ def main(
     if bundles is not None:
         written = write or not quick
         lines = output / "speed.jsonl" if written else None
-        found = run(bundles, choice, lines, not quick if compiles is None else compiles, minutes, without.split(","))
+        compiled = not quick if compiles is None else compiles
+        found = run(bundles, choice, lines, compiled, minutes, without.split(","), rounds)
         click.echo(page(found, {}))
         if written:
             publish(output, found)

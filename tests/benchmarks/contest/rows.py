@@ -34,7 +34,11 @@ from edgexf_runtimes.device.session_options import session_options
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 SHORT = 0.1  # seconds
-LEAST, MOST, SECONDS = 6, 60, 3.0  # rounds, and about how long a contestant runs in all
+LEAST, MOST, SECONDS = (
+    6,
+    60,
+    3.0,
+)  # rounds, the most unless more are asked for, and about how long a contestant runs in all
 EAGER, FLOOR, EXPLAIN_FLOOR = "eager", "floor", "floor of explain"
 Run = Callable[[], Any]
 
@@ -135,9 +139,13 @@ def in_turn(names: Sequence[str], turn: int, taken: Callable[[str], float]) -> d
 
 
 def measured(
-    key: Mapping[str, Any], contestants: Mapping[str, Run | Floor], threads: int, notes: Mapping[str, str]
+    key: Mapping[str, Any],
+    contestants: Mapping[str, Run | Floor],
+    threads: int,
+    notes: Mapping[str, str],
+    least: int = LEAST,
 ) -> Row:
-    """Runs all contestants in turns. The eager model is one of them. `notes` go into the row."""
+    """Runs all contestants in turns, for at least so many rounds. The eager model is one of them. `notes` go into the row."""
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
 
@@ -149,7 +157,7 @@ def measured(
         return clock() - start
 
     warm = [[once(contestant) for _ in range(2)] for contestant in contestants.values()]
-    rounds = int(min(MOST, max(LEAST, SECONDS // max(*map(max, warm), 1e-3))))
+    rounds = max(least, int(min(MOST, SECONDS // max(*map(max, warm), 1e-3))))
     short = max(map(min, warm)) < SHORT
     explained: list[float] = []
 

@@ -128,6 +128,10 @@ def test_a_row_of_short_runs_counts_the_second_run_of_each_turn(
     assert not row.invalid
 
 
+def test_a_row_has_as_many_rounds_as_are_asked_for() -> None:
+    assert rows.measured({}, {"eager": lambda: sum(range(1000))}, 1, {}, 70).rounds == 70
+
+
 def test_growth_is_the_slope_from_1024_tokens_on_of_rows_that_count() -> None:
     records_of_both = [
         made("hf-bigbird", 128, 90.0), made("hf-bigbird", 1024, 100.0), made("hf-bigbird", 4096, 400.0),
