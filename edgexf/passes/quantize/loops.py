@@ -3,8 +3,9 @@
     before  x (float16), weight (float16) -> Scan(body in float32) -> y
     after   x -> Cast(float32), weight -> Cast(float32) -> Scan(body in float32) -> Cast(float16) -> y
 
-The explanation of a recurrent layer has such loops, and attention in slices or in windows does. A sum over a thousand times keeps its small terms in float32. A body
-in float16 was weighed: each step would round, and a CPU without float16 kernels would cast at each step.
+Attention in slices or in windows has such loops, and so has the explanation of a recurrent layer. A sum over a thousand times
+keeps its small terms in float32. A body in float16 was weighed: each step would round, and a CPU without float16 kernels would
+cast at each step.
 """
 
 from __future__ import annotations

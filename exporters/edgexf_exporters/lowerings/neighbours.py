@@ -73,10 +73,9 @@ class Places:
             return ((sample[:, None, None] * blocks + block) * heads + head) * columns
 
         columns, many = shared + 3 * window, batch * sequence * heads
-        common = (sample[:, None] * heads + head).unsqueeze(-1) * shared + torch.arange(
-            shared
-        )  # [batch, heads, shared]
-        keys = torch.cat((many + common.unsqueeze(1).expand(-1, blocks, -1, -1), of_heads(near)), dim=-1)
+        each = sample[:, None] * heads + head  # [batch, heads]
+        common = many + each.unsqueeze(-1) * shared + torch.arange(shared)  # [batch, heads, shared]
+        keys = torch.cat((common.unsqueeze(1).expand(-1, blocks, -1, -1), of_heads(near)), dim=-1)
 
         def reader(block: Tensor, columns: int, column: Tensor) -> Tensor:
             """The row of a column of each token's block, [batch, sequence, heads]; if there is no such block, their number."""

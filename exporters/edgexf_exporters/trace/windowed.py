@@ -14,8 +14,8 @@ Without `stepwise` a short input of a small model needs no loop, and both passes
 Rows are gathered as in `edgexf_exporters.trace.rows`. No score counts as more than 64 below the largest one of its row, as in
 `edgexf_exporters.trace.attention_weights`.
 
-Two alternatives were weighed. A Scan over groups of blocks needs a smaller group at its end, which costs a copy of all rows. A
-pass that puts the loop into a finished graph would have to find the reverse pass too, which reads the weights of all blocks.
+Two alternatives were weighed. A Scan over groups of blocks computes blocks that nobody reads in its last group. A pass
+that puts the loop into a finished graph would have to find the reverse pass too, which reads the weights of all blocks.
 Source: Beltagy et al. 2020, section 3.1; Dao et al. 2022, "FlashAttention", appendix B.2 for the reverse pass; the operator
 Scan of ONNX.
 """

@@ -34,11 +34,8 @@ from edgexf_runtimes.device.session_options import session_options
 
 MOST_FOREIGN, MOST_DRIFT = 0.03, 0.05
 SHORT = 0.1  # seconds
-LEAST, MOST, SECONDS = (
-    6,
-    60,
-    3.0,
-)  # rounds, the most unless more are asked for, and about how long a contestant runs in all
+LEAST, MOST = 6, 60  # rounds, unless more are asked for
+SECONDS = 3.0  # about how long a contestant runs in all
 EAGER, FLOOR, EXPLAIN_FLOOR = "eager", "floor", "floor of explain"
 Run = Callable[[], Any]
 

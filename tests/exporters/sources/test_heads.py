@@ -23,7 +23,7 @@ from edgexf.bundle.manifest import Decoder, Limits, Segments
 from edgexf.cli import main
 from edgexf.errors import ExportError, InputError, UsageError, VerificationError
 from edgexf_exporters.lowerings.huggingface import bigbird, led
-from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, Seen, as_it_was
+from edgexf_exporters.lowerings.huggingface.bigbird import BigBird, TokenMasks, as_it_was
 from edgexf_exporters.lowerings.huggingface.led import DecoderAttention
 from edgexf_exporters.lowerings.neighbours import Places
 from edgexf_exporters.source import Family
@@ -55,10 +55,8 @@ def test_bigbird_answers_as_the_library_on_both_sides_of_its_switch(head: str, t
     out = export(small("BigBird", head), tmp_path)
     nodes = [node.op_type for node in onnx.load(out / names.PREDICT_FILE, load_external_data=False).graph.node]
     layers = small("BigBird", head).config.num_hidden_layers
-    assert (nodes.count("Scan"), nodes.count("Softmax")) == (
-        layers,
-        layers,
-    )  # the first and the last block are no loop's
+    assert nodes.count("Scan") == layers
+    assert nodes.count("Softmax") == layers  # that of the first and the last block
     for length in (2, 41, SWITCH, SWITCH + 1, 131, 160):
         model = small("BigBird", head)  # a new model: a short input switches a model to full attention for good
         check(out, model, inputs(model, length))
@@ -258,8 +256,10 @@ def test_where_no_length_can_grow_nothing_is_said_of_growth() -> None:
         quadratic_tensors(Path("nowhere"), (), 64, replace(limits, max_length=1344))
 
 
-def forget_the_random_blocks(mask: Tensor, hidden: Tensor, config: Any, frame: Any, right: Any = Seen.of) -> Seen:
-    found: Seen = right(mask, hidden, config, frame)
+def forget_the_random_blocks(
+    mask: Tensor, hidden: Tensor, config: Any, frame: Any, right: Any = TokenMasks.of
+) -> TokenMasks:
+    found: TokenMasks = right(mask, hidden, config, frame)
     counted = torch.arange(found.inner.shape[-1]) < frame[1]
     more = torch.where(counted, math.log(1 + config.num_random_blocks), 0.0)
     return replace(found, inner=found.inner - more)
@@ -286,18 +286,18 @@ def forget_the_decoders_mask(
     return right(self, *inputs, **{**named, "attention_mask": None})
 
 
-def see_padding(mask: Tensor, *given: Any, right: Any = Seen.of) -> Seen:
-    found: Seen = right(torch.ones_like(mask), *given)
+def see_padding(mask: Tensor, *given: Any, right: Any = TokenMasks.of) -> TokenMasks:
+    found: TokenMasks = right(torch.ones_like(mask), *given)
     return found
 
 
 @pytest.mark.parametrize(
     ("family", "head", "place", "name", "broken"),
     [
-        ("BigBird", "Model", Seen, "of", forget_the_random_blocks),
+        ("BigBird", "Model", TokenMasks, "of", forget_the_random_blocks),
         ("BigBird", "Model", bigbird, "describe", forget_the_switch),
         ("BigBird", "Model", Places, "of", read_the_next_block_twice),
-        ("BigBird", "Model", Seen, "of", see_padding),
+        ("BigBird", "Model", TokenMasks, "of", see_padding),
         ("LED", "Model", DecoderAttention, "forward", forget_the_decoders_mask),
     ],
 )

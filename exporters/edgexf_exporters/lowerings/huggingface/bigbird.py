@@ -47,7 +47,7 @@ Frame = tuple[int, int]  # the number of blocks, and the tokens of a block
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenMasks:
     """Which keys the tokens of a run see, the same for every layer.
 
     Attributes:
@@ -64,7 +64,7 @@ class Seen:
     answers: Tensor
 
     @classmethod
-    def of(cls, attention_mask: Tensor, hidden: Tensor, config: Any, frame: Frame) -> Seen:
+    def of(cls, attention_mask: Tensor, hidden: Tensor, config: Any, frame: Frame) -> TokenMasks:
         """From attention_mask int64 [batch, tokens], hidden float32 [batch, tokens, width] and the config of the model.
 
         A previous block that is the first block, and a next block that is the last block, are hidden: their keys are there
@@ -98,7 +98,7 @@ class BlockSparseAttention(nn.Module):
         super().__init__()
         self.original = original
 
-    def forward(self, hidden: Tensor, seen: Seen, frame: Frame) -> Tensor:
+    def forward(self, hidden: Tensor, seen: TokenMasks, frame: Frame) -> Tensor:
         own, block = self.original, frame[1]
         query, key, value = (
             project(hidden).unflatten(2, (own.num_attention_heads, -1)) for project in (own.query, own.key, own.value)
@@ -141,7 +141,7 @@ class BigBird(nn.Module):
         positions = torch.arange(types.shape[1]).clamp(max=reach - 1).unsqueeze(0)  # only padding lies beyond
         hidden = own.embeddings(input_ids, types, positions, inputs_embeds)
         states = [hidden]
-        seen = Seen.of(attention_mask, hidden, own.config, self.frame)
+        seen = TokenMasks.of(attention_mask, hidden, own.config, self.frame)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = attention(hidden, seen, self.frame)
             hidden = layer.feed_forward_chunk(layer.attention.output(mixed, hidden))

@@ -36,7 +36,7 @@ from edgexf_exporters.lowerings.huggingface.bigbird import (
     PADDING_MARK,
     BlockSparseAttention,
     Frame,
-    Seen,
+    TokenMasks,
     as_it_was,
     check_sparse,
     switch_of,
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         positions = torch.arange(vectors.shape[1]).clamp(max=own.max_source_positions - 1)  # only padding lies beyond
         hidden = vectors + nn.functional.embedding(positions, own.embed_positions.weight)
         states = [hidden]
-        seen = Seen.of(attention_mask, hidden, own.config, self.frame)
+        seen = TokenMasks.of(attention_mask, hidden, own.config, self.frame)
         for layer, attention in zip(self.layers, self.attentions, strict=True):
             mixed = attention(layer.self_attn_layer_norm(hidden), seen, self.frame)
             hidden = hidden + layer.self_attn.output(mixed)

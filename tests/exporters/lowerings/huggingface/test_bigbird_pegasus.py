@@ -15,7 +15,7 @@ from torch import Tensor
 import edgexf
 from edgexf.errors import ExportError, VerificationError
 from edgexf_exporters.lowerings.huggingface import bigbird_pegasus
-from edgexf_exporters.lowerings.huggingface.bigbird import Seen
+from edgexf_exporters.lowerings.huggingface.bigbird import TokenMasks
 from edgexf_exporters.lowerings.swap import lowered
 from edgexf_exporters.sources.checkpoint import from_model
 from edgexf_exporters.verify.float64 import worst_difference
@@ -129,14 +129,14 @@ def test_a_decoder_that_reads_behind_the_end_of_a_source_is_found(monkeypatch: p
 @pytest.mark.slow
 def test_a_lowering_that_is_broken_never_becomes_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Block 0 counts once, as if no random place named it."""
-    right = Seen.of
+    right = TokenMasks.of
 
-    def counts_once(mask: Tensor, hidden: Tensor, config: Any, frame: Any) -> Seen:
+    def counts_once(mask: Tensor, hidden: Tensor, config: Any, frame: Any) -> TokenMasks:
         config = copy.copy(config)
         config.num_random_blocks = 0
         return right(mask, hidden, config, frame)
 
-    monkeypatch.setattr(Seen, "of", counts_once)
+    monkeypatch.setattr(TokenMasks, "of", counts_once)
     with pytest.raises(VerificationError, match="length"):
         edgexf.export(built("Encoder"), explain=(), output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
